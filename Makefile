@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test dev check bench format
+
+demo: $(VENV)/.installed  ## publish three stories from the sample threads, with no key and no service
+	$(BIN)/threadjuice content generate --count 3
+	@echo
+	@echo "Open .threadjuice/site/current/index.html, or run 'make dev' for the Dagster UI and the site preview."
+
+dev: $(VENV)/.installed  ## the Dagster UI, its daemon and the site preview
+	$(BIN)/threadjuice dev
+
+test: $(VENV)/.tests-installed  ## the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.tests-installed  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.tests-installed  ## put every file in its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.tests-installed  ## measure, each figure against a named peer in the same run
+	$(BIN)/python -m benchmarks
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.tests-installed: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@

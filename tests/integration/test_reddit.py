@@ -1,0 +1,334 @@
+"""PRAW itself against a loopback Reddit, saved threads from disk, and every form of a permalink."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from servers.loopback import Reply
+from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
+
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
+from threadjuice_dagster.resources import reddit as module
+from threadjuice_dagster.resources.reddit import (
+    RedditThreads,
+    SampleThreads,
+    ThreadSource,
+    open_thread,
+    thread_from_file,
+    thread_id_of,
+)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RedditServer]:
+    # prawcore waits two to four seconds before its own last retry.
+    monkeypatch.setattr("prawcore.sessions.FiniteRetryStrategy._sleep_seconds", lambda _: None)
+    with RedditServer() as running:
+        yield running
+
+
+def reddit(server: RedditServer, **fields: Any) -> RedditThreads:
+    settings = {
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "user_agent": "test:threadjuice:1 (by /u/nobody)",
+        "subreddits": ["cooking"],
+        "reddit_url": server.url,
+        "oauth_url": server.url,
+        **fields,
+    }
+    return RedditThreads(**settings)
+
+
+def test_candidates_are_ranked_by_engagement_and_carry_their_comments(server: RedditServer) -> None:
+    server.add(post("quiet1", score=3, num_comments=0), [])
+    server.add(post("loud01", "tea", score=9000, num_comments=800), [comment("c2", "The lid did it, as lids do.")])
+    threads = reddit(server, subreddits=["cooking", "r/tea"]).candidates(2)
+    assert [thread.id for thread in threads] == ["loud01", "kettle1"]
+    assert threads[0].comments[0].body == "The lid did it, as lids do."
+    assert threads[0].source == "reddit"
+
+
+def test_the_listing_is_asked_for_the_wanted_time_and_number(server: RedditServer) -> None:
+    reddit(server, time_filter="week", limit=7).candidates(1)
+    (request,) = server.seen("listing")
+    assert (request.path, request.query["t"], request.query["limit"]) == ("/r/cooking/top", "week", "7")
+    assert request.headers["user-agent"].startswith("test:threadjuice:1")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"over_18": True},
+        {"stickied": True},
+        {"removed_by_category": "moderator"},
+        {"selftext": "[removed]"},
+        {"selftext": "[deleted]", "author": "[deleted]"},
+        {"author": None},
+    ],
+)
+def test_posts_that_may_not_be_used_are_no_candidates(server: RedditServer, fields: dict[str, Any]) -> None:
+    server.add(post("barred", score=99_999, **fields), [])
+    assert [thread.id for thread in reddit(server).candidates(5)] == ["kettle1"]
+
+
+def test_no_author_name_survives_and_bots_and_deleted_comments_are_dropped(server: RedditServer) -> None:
+    reply = comment("c3", "Ask u/some_neighbour about it.", parent_id="t1_c1")
+    server.add(
+        post("names1"),
+        [
+            comment("c1", "The tune is an old one.", [reply]),
+            comment("c4", "I am a bot.", author="AutoModerator"),
+            comment("c5", "[deleted]", author="[deleted]"),
+            {"kind": "more", "data": {"children": ["c9"], "count": 40}},
+        ],
+    )
+    thread = reddit(server).thread("names1")
+    stored = thread.model_dump_json()
+    assert {kept.id for kept in thread.comments} == {"c1", "c3"}
+    assert not any(name in stored for name in ("poster_name", "commenter_name", "some_neighbour"))
+
+
+def test_a_private_or_unknown_subreddit_does_not_end_the_discovery_of_others(server: RedditServer) -> None:
+    server.script("listing", "403", "redirect", "404")
+    names = ["private", "unknown", "missing", "cooking"]
+    assert [thread.id for thread in reddit(server, subreddits=names).candidates(5)] == ["kettle1"]
+    server.script("listing", "404", "403")
+    with pytest.raises(PermanentFailure):
+        reddit(server, subreddits=["missing", "private"]).candidates(5)
+
+
+def test_refused_credentials_end_a_discovery_at_once(server: RedditServer) -> None:
+    with pytest.raises(ConfigurationError):
+        reddit(server, client_secret="wrong", subreddits=["one", "two", "three"]).candidates(5)
+    assert [request.kind for request in server.requests] == ["token"]
+
+
+def test_the_number_of_comments_asked_for_is_bounded(server: RedditServer) -> None:
+    reddit(server, comment_limit=100_000).thread("kettle1")
+    assert int(server.seen("thread")[0].query["limit"]) <= 500
+
+
+def test_a_thread_that_goes_away_between_listing_and_reading_is_passed_over(server: RedditServer) -> None:
+    server.add(post("second", score=50), [])
+    server.script("thread", "404")
+    assert len(reddit(server).candidates(5)) == 1
+
+
+@pytest.mark.parametrize("fields", [{"selftext": "[removed]"}, {"removed_by_category": "deleted"}])
+def test_a_thread_taken_down_is_refused(server: RedditServer, fields: dict[str, Any]) -> None:
+    server.add(post("gone01", **fields), [])
+    with pytest.raises(PermanentFailure, match="removed or deleted"):
+        reddit(server).thread("https://redd.it/gone01")
+
+
+@pytest.mark.parametrize("told", ["retry-after", "x-ratelimit-reset"])
+def test_a_limit_is_a_transient_failure_with_the_wait_told(server: RedditServer, told: str) -> None:
+    server.script("thread", Reply({}, 429, {told: "7"}))
+    with pytest.raises(TransientFailure) as caught:
+        reddit(server).thread("kettle1")
+    assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize("kind", ["token", "thread"])
+@pytest.mark.parametrize("fault", ["503", "500", "429", "reset", "not_json"])
+def test_an_outage_is_a_transient_failure(server: RedditServer, kind: str, fault: str) -> None:
+    server.always(kind, fault)
+    with pytest.raises(TransientFailure):
+        reddit(server).thread("kettle1")
+
+
+def test_an_answer_that_is_no_thread_is_a_transient_failure(server: RedditServer) -> None:
+    server.always("thread", "not_a_thread")
+    with pytest.raises(TransientFailure, match="is no thread"):
+        reddit(server).thread("kettle1")
+
+
+def test_a_short_outage_is_ridden_out(server: RedditServer) -> None:
+    server.script("thread", "503")
+    assert reddit(server).thread("kettle1").id == "kettle1"
+
+
+@pytest.mark.parametrize("kind", ["token", "listing"])
+@pytest.mark.parametrize("fault", ["401", "403"])
+def test_refused_credentials_are_settings_to_mend(server: RedditServer, kind: str, fault: str) -> None:
+    server.always(kind, fault)
+    with pytest.raises(ConfigurationError, match="REDDIT_CLIENT_ID") as caught:
+        reddit(server).candidates(1)
+    assert "REDDIT_CLIENT_SECRET" in str(caught.value)
+
+
+def test_no_secret_travels_in_an_error(server: RedditServer) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        reddit(server, client_secret="wrong-and-secret").thread("kettle1")
+    chain = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert not any("wrong-and-secret" in str(error) for error in chain)
+
+
+def test_an_oauth_error_is_a_setting_to_mend(server: RedditServer) -> None:
+    server.always("token", "oauth_error")
+    with pytest.raises(ConfigurationError, match="REDDIT_CLIENT_ID"):
+        reddit(server).thread("kettle1")
+
+
+def test_an_unknown_thread_or_subreddit_is_permanent(server: RedditServer) -> None:
+    with pytest.raises(PermanentFailure, match="thread nowhere"):
+        reddit(server).thread("nowhere")
+    server.always("listing", "redirect")
+    with pytest.raises(PermanentFailure, match="r/cooking"):
+        reddit(server).candidates(1)
+
+
+def test_reddit_without_credentials_or_subreddits_says_what_to_set(server: RedditServer) -> None:
+    with pytest.raises(ConfigurationError, match="REDDIT_CLIENT_ID"):
+        reddit(server, client_id="").thread("kettle1")
+    with pytest.raises(ConfigurationError, match="REDDIT_SUBREDDITS"):
+        reddit(server, subreddits=[]).candidates(1)
+
+
+def test_deletions_are_found_a_hundred_at_a_time(server: RedditServer) -> None:
+    for index in range(120):
+        server.add(post(f"p{index:03}"), [])
+    server.add(post("p007", selftext="[deleted]", author="[deleted]"), [comment("c7", "[removed]")])
+    names = [f"t3_p{index:03}" for index in range(120)] + ["t1_c7", "t1_c1", "t3_never"]
+    assert reddit(server).deleted(names) == {"t3_p007", "t1_c7", "t3_never"}
+    assert len(server.seen("info")) == 2
+
+
+def test_an_empty_answer_withdraws_nothing(server: RedditServer) -> None:
+    server.always("info", Reply(listing([])))
+    with pytest.raises(TransientFailure, match="nothing about"):
+        reddit(server).deleted(["t3_kettle1"])
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "1abcde",
+        "t3_1abcde",
+        " 1ABCDE ",
+        "https://www.reddit.com/r/cooking/comments/1abcde/the_kettle/",
+        "https://www.reddit.com/r/cooking/comments/1abcde",
+        "https://old.reddit.com/r/cooking/comments/1abcde/the_kettle/?sort=top&utm_source=share#thing",
+        "http://np.reddit.com/r/cooking/comments/1abcde/",
+        "https://new.reddit.com/r/cooking/comments/1abcde/the_kettle/kx12345/?context=3",
+        "https://reddit.com/comments/1abcde/",
+        "reddit.com/r/cooking/comments/1abcde/the_kettle",
+        "/r/cooking/comments/1abcde/the_kettle/",
+        "https://www.reddit.com/r/cooking/comments/1abcde.json",
+        "https://www.reddit.com/r/cooking/comments/1abcde/the_kettle/.json?limit=500",
+        "https://www.reddit.com/user/somebody/comments/1abcde/the_kettle/",
+        "https://www.reddit.com/gallery/1abcde",
+        "https://redd.it/1abcde",
+        "redd.it/1abcde?utm=x",
+    ],
+)
+def test_every_form_of_a_permalink_names_its_thread(reference: str) -> None:
+    assert thread_id_of(reference) == "1abcde"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "https://www.reddit.com/r/cooking/",
+        "https://www.reddit.com.evil.example/r/cooking/comments/1abcde/",
+        "https://evilreddit.com/r/cooking/comments/1abcde/",
+        "https://example.com/?u=reddit.com/comments/1abcde",
+        "https://redd.it/",
+        "https://[broken/comments/1abcde",
+        "../../etc/passwd",
+        "1abcde; rm -rf",
+    ],
+)
+def test_what_is_no_permalink_is_refused(reference: str) -> None:
+    with pytest.raises(UsageError):
+        thread_id_of(reference)
+
+
+def test_a_share_link_is_refused_with_a_hint() -> None:
+    with pytest.raises(UsageError, match="Open it"):
+        thread_id_of("https://www.reddit.com/r/cooking/s/AbCdEf123")
+
+
+def saved(path: Path, **fields: Any) -> Path:
+    document = [
+        listing([{"kind": "t3", "data": post("saved1", **fields)}]),
+        listing([comment("c1", "A lid is a lid.")]),
+    ]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def test_a_saved_thread_is_read_and_its_escapes_resolved(tmp_path: Path) -> None:
+    path = saved(tmp_path / "thread.json", selftext="Salt &amp; pepper, 3 &lt; 4.&amp;#x200B;")
+    thread = thread_from_file(path)
+    assert (thread.id, thread.source) == ("saved1", "file")
+    assert thread.body == "Salt & pepper, 3 < 4."
+
+
+def test_a_file_or_an_address_is_opened_as_what_it_is(tmp_path: Path) -> None:
+    path = saved(tmp_path / "thread.json")
+    assert open_thread(str(path), SampleThreads()).id == "saved1"
+    with pytest.raises(UsageError, match="cannot be read"):
+        open_thread(str(tmp_path / "none.json"), SampleThreads())
+    with pytest.raises(ConfigurationError, match=r"\.json"):
+        open_thread("https://redd.it/1abcde", SampleThreads())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not JSON"),
+        (b"<html></html>", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"{}", "not a Reddit thread"),
+        (b'[{"data": {"children": []}}, {"data": {"children": []}}]', "not a Reddit thread"),
+    ],
+)
+def test_a_file_that_is_no_thread_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "thread.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        thread_from_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_a_folder_and_an_oversized_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(UsageError, match="cannot be read"):
+            thread_from_file(path)
+    monkeypatch.setattr(module, "MAX_FILE", 10)
+    with pytest.raises(UsageError, match="larger than"):
+        thread_from_file(saved(tmp_path / "thread.json"))
+
+
+def test_samples_are_ranked_readable_and_found_by_id() -> None:
+    samples = SampleThreads().candidates(1_000)
+    assert samples
+    assert [thread.engagement for thread in samples] == sorted((t.engagement for t in samples), reverse=True)
+    assert {thread.source for thread in samples} == {"sample"}
+    assert SampleThreads().thread(samples[0].permalink) == samples[0]
+    assert len(SampleThreads().candidates(1)) == 1
+
+
+def test_a_permalink_without_credentials_says_how_to_save_the_thread() -> None:
+    with pytest.raises(ConfigurationError, match=r"\.json at its end") as caught:
+        SampleThreads().thread("https://www.reddit.com/r/cooking/comments/zz99zz/")
+    assert "REDDIT_CLIENT_ID" in str(caught.value)
+
+
+def test_either_source_serves_a_dagster_asset(server: RedditServer) -> None:
+    @dg.asset
+    def found(threads: dg.ResourceParam[ThreadSource]) -> list[str]:
+        return [thread.id for thread in threads.candidates(1)]
+
+    for source in (reddit(server), SampleThreads()):
+        result = dg.materialize([found], resources={"threads": source})
+        assert len(result.output_for_node("found")) == 1

@@ -1,0 +1,194 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import dagster as dg
+import pytest
+from moto.server import ThreadedMotoServer
+
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
+from threadjuice_dagster.resources.storage import IMMUTABLE, FolderStorage, S3Storage, Storage, Upload
+
+HOSTILE_KEYS = [
+    "",
+    "/etc/passwd",
+    "../outside",
+    "img/../../outside",
+    "img//x",
+    "img/.hidden",
+    ".incoming/x",
+    "img/\0x",
+    "img\\x",
+    "img/x\n",
+    "~/x",
+    "a" * 1000,
+]
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3Storage:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDSECRET")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    client = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
+    client.create_bucket(Bucket="pictures")
+    for item in client.list_objects_v2(Bucket="pictures").get("Contents", []):
+        client.delete_object(Bucket="pictures", Key=item["Key"])
+    return S3Storage(bucket="pictures", prefix="press/")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return FolderStorage(root=str(tmp_path / "files")) if request.param == "folder" else request.getfixturevalue("s3")
+
+
+def test_what_is_put_can_be_read_listed_and_deleted(storage: Storage, tmp_path: Path) -> None:
+    storage.put("img/abc/480.jpg", b"one", "image/jpeg", IMMUTABLE)
+    storage.put("img/abc/768.jpg", b"two", "image/jpeg")
+    storage.put("backups/x.dump", b"three")
+    assert storage.get("img/abc/480.jpg") == b"one"
+    assert storage.exists("img/abc/480.jpg")
+    assert storage.list("img/") == ["img/abc/480.jpg", "img/abc/768.jpg"]
+    assert storage.list() == ["backups/x.dump", "img/abc/480.jpg", "img/abc/768.jpg"]
+    storage.download("backups/x.dump", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"three"
+    storage.delete("img/abc/480.jpg")
+    storage.delete("img/abc/480.jpg")
+    assert not storage.exists("img/abc/480.jpg")
+
+
+def test_a_file_is_replaced_whole(storage: Storage) -> None:
+    storage.put("a.txt", b"a long first text")
+    storage.put("a.txt", b"short")
+    assert storage.get("a.txt") == b"short"
+
+
+def test_a_file_too_large_to_hold_is_put_from_its_path(storage: Storage, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(range(256)) * 40_000)
+    storage.put("backups/large.dump", large)
+    storage.download("backups/large.dump", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == large.read_bytes()
+
+
+def test_many_files_are_put_at_once(storage: Storage) -> None:
+    storage.put_many(Upload(f"img/x/{i}.jpg", b"%d" % i, "image/jpeg", IMMUTABLE) for i in range(30))
+    assert len(storage.list("img/x/")) == 30
+    assert storage.get("img/x/17.jpg") == b"17"
+
+
+@pytest.mark.parametrize("key", HOSTILE_KEYS)
+def test_a_key_that_leads_outside_is_refused(storage: Storage, key: str, tmp_path: Path) -> None:
+    if isinstance(storage, S3Storage) and not key:
+        pytest.skip("the empty key is the listing's")
+    for attempt in (lambda: storage.put(key, b"x"), lambda: storage.get(key), lambda: storage.delete(key)):
+        with pytest.raises(PermanentFailure, match="cannot be a key"):
+            attempt()
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_missing_file_is_a_permanent_failure_that_names_it(storage: Storage) -> None:
+    with pytest.raises(PermanentFailure, match="img/none.jpg"):
+        storage.get("img/none.jpg")
+
+
+def test_a_folder_keeps_nothing_of_a_write_that_failed(tmp_path: Path) -> None:
+    storage = FolderStorage(root=str(tmp_path))
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img" / "folder").mkdir()
+    (tmp_path / "img" / "folder" / "x").touch()
+    with pytest.raises(TransientFailure, match="img/folder"):
+        storage.put("img/folder", b"a file where a folder stands")
+    assert list((tmp_path / ".incoming").iterdir()) == []
+    assert storage.list() == ["img/folder/x"]
+
+
+def test_a_folders_addresses_are_files_or_below_the_public_one(tmp_path: Path) -> None:
+    assert FolderStorage(root=str(tmp_path)).url("img/a.jpg") == (tmp_path / "img/a.jpg").as_uri()
+    public = FolderStorage(root=str(tmp_path), public_url="https://img.example.org/")
+    assert public.url("img/a.jpg") == "https://img.example.org/img/a.jpg"
+
+
+def test_a_bucket_keeps_type_and_caching_and_the_prefix(s3: S3Storage, s3_server: str) -> None:
+    s3.put("img/a.avif", b"avif", "image/avif", IMMUTABLE)
+    head = s3.client.head_object(Bucket="pictures", Key="press/img/a.avif")
+    assert (head["ContentType"], head["CacheControl"]) == ("image/avif", "public, max-age=31536000, immutable")
+    assert s3.url("img/a.avif") == f"{s3_server}/pictures/press/img/a.avif"
+    assert S3Storage(bucket="pictures", public_url="https://img.example.org").url("a") == "https://img.example.org/a"
+
+
+def test_an_immutable_object_already_there_is_not_sent_again(s3: S3Storage) -> None:
+    s3.put("img/a.avif", b"1234", "image/avif", IMMUTABLE)
+    before = s3.client.head_object(Bucket="pictures", Key="press/img/a.avif")["ETag"]
+    s3.put("img/a.avif", b"4321", "image/avif", IMMUTABLE)
+    assert s3.client.head_object(Bucket="pictures", Key="press/img/a.avif")["ETag"] == before
+    s3.put("img/a.avif", b"4321", "image/avif")
+    assert s3.get("img/a.avif") == b"4321"
+
+
+def test_a_listing_goes_on_after_a_thousand_keys(s3: S3Storage) -> None:
+    s3.put_many(Upload(f"n/{i:04}", b"") for i in range(1003))
+    assert len(s3.list("n/")) == 1003
+
+
+def test_a_missing_bucket_is_named_with_the_next_step(s3: S3Storage, tmp_path: Path) -> None:
+    absent = S3Storage(bucket="no-such-bucket")
+    (tmp_path / "file").write_bytes(b"x")
+    for data in (b"x", tmp_path / "file"):
+        with pytest.raises(ConfigurationError, match="no-such-bucket.*Create it"):
+            absent.put("a.txt", data)
+
+
+def test_a_bucket_name_that_cannot_be_one_is_a_configuration_error(s3: S3Storage) -> None:
+    with pytest.raises(ConfigurationError, match="no bucket's name"):
+        S3Storage(bucket="not a bucket!").put("a.txt", b"x")
+
+
+def test_missing_credentials_are_a_configuration_error(s3: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    with pytest.raises(ConfigurationError, match="AWS_ACCESS_KEY_ID"):
+        S3Storage(bucket="pictures").get("a.txt")
+
+
+def test_a_server_that_is_not_there_is_a_transient_failure(s3: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(TransientFailure, match="pictures") as caught:
+        S3Storage(bucket="pictures").get("a.txt")
+    assert caught.value.exhausted
+
+
+def test_a_refusal_is_permanent_and_shows_no_secret(s3: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    from servers.pictures import Answer, picture_server
+
+    body = b"<Error><Code>AccessDenied</Code><Message>AKIDSECRET may not</Message></Error>"
+    with picture_server() as server:
+        server.script["/pictures/a.txt"] = Answer(403, body, {"Content-Type": "application/xml"})
+        server.script["/pictures/b.txt"] = Answer(503, b"<Error><Code>SlowDown</Code></Error>")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+        storage = S3Storage(bucket="pictures")
+        with pytest.raises(PermanentFailure, match="AccessDenied") as caught:
+            storage.get("a.txt")
+        with pytest.raises(TransientFailure, match="SlowDown"):
+            storage.get("b.txt")
+    assert "AKID" not in str(caught.value)
+
+
+def test_either_storage_serves_an_asset_as_a_resource(tmp_path: Path) -> None:
+    @dg.asset
+    def stored(cdn: Storage) -> None:
+        cdn.put("a.txt", b"x")
+
+    assert dg.materialize([stored], resources={"cdn": FolderStorage(root=str(tmp_path))}).success
+    assert (tmp_path / "a.txt").read_bytes() == b"x"

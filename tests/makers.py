@@ -1,0 +1,100 @@
+"""Small makers of valid models, so that a test shows only what it is about."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.domain.grounding import Grounding
+from threadjuice_dagster.domain.images import Licence, StoryImage, Variant
+from threadjuice_dagster.domain.publication import PublishedStory
+from threadjuice_dagster.domain.quality import Dimension, Rubric
+from threadjuice_dagster.domain.stories import Draft, Quote, Section, StoryDraft
+from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.verdicts import QualityScore
+
+MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def make_comment(comment_id: str = "c1", body: str = "I would have called the council first.", **changes: Any) -> Comment:
+    return Comment(**{"id": comment_id, "body": body, "score": 5, "created_at": MOMENT, **changes})
+
+
+def make_thread(thread_id: str = "abc123", **changes: Any) -> Thread:
+    values = {
+        "id": thread_id,
+        "source": "file",
+        "subreddit": "neighborsfromhell",
+        "title": f"My neighbour moved the fence {thread_id}",
+        "body": "The fence moved by a metre while we were away. " * 10,
+        "permalink": f"https://www.reddit.com/r/x/comments/{thread_id}/",
+        "score": 100,
+        "num_comments": 2,
+        "created_at": MOMENT,
+        "comments": (make_comment("c1"), make_comment("c2", "Measure it twice before you say a word.")),
+    }
+    return Thread(**{**values, **changes})
+
+
+def make_draft(story_id: str, title: str = "A fence moves by a metre", **changes: Any) -> StoryDraft:
+    draft = Draft(
+        title=title,
+        dek="While a family was away, their garden got smaller.",
+        sections=(Section(kind="opening", text="The fence moved by a metre while nobody was at home."),),
+        quotes=(Quote(text="Measure it twice before you say a word.", comment_id="c2"),),
+    )
+    values = {
+        "story_id": story_id,
+        "draft": draft,
+        "writer": "extractive",
+        "model": "extractive",
+        "prompt_version": "1",
+        "written_at": MOMENT,
+    }
+    return StoryDraft(**{**values, **changes})
+
+
+def make_score(story_id: str, overall: float = 9.0) -> QualityScore:
+    rubric = Rubric(version="1", overall=overall, dimensions=(Dimension(name="hook", score=overall, weight=1.0),))
+    return QualityScore(
+        story_id=story_id,
+        rubric=rubric,
+        grounding=Grounding(quotes=(), problems=(), unsupported=()),
+        overall=overall,
+        scored_at=MOMENT,
+    )
+
+
+def make_image(story_id: str) -> StoryImage:
+    variant = Variant(width=480, height=270, format="jpeg", key="img/a/480.jpg", url="file:///img/a/480.jpg", bytes=9)
+    return StoryImage(
+        story_id=story_id,
+        provider="title_card",
+        licence=Licence(code="own"),
+        credit="Drawn by ThreadJuice",
+        alt_text="A title card",
+        sha256="a" * 64,
+        width=480,
+        height=270,
+        placeholder="",
+        variants=(variant,),
+    )
+
+
+def make_publication(store: Store, story_id: str) -> PublishedStory:
+    assignment = store.assignment(story_id)
+    story = make_draft(story_id)
+    return PublishedStory(
+        story_id=story_id,
+        slug=store.free_slug("a-fence", story_id),
+        draft=story.draft,
+        category=next(c for c in store.catalogue.categories() if c.slug == assignment.category),
+        persona=next(p for p in store.catalogue.personas() if p.slug == assignment.persona),
+        image=make_image(story_id),
+        source_url="https://www.reddit.com/r/x/comments/abc123/",
+        subreddit="x",
+        writer=story.writer,
+        model=story.model,
+        score=9.0,
+        published_at=store.first_published(story_id) or MOMENT,
+        updated_at=MOMENT,
+    )

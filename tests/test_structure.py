@@ -1,0 +1,62 @@
+"""The house: layers import downwards only, and loading the code location imports nothing heavy."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "threadjuice_dagster"
+HEAVY = ("openai", "pandas", "praw", "boto3", "botocore", "alembic.command", "PIL", "numpy", "httpx2", "rensa", "matplotlib")
+FORBIDDEN_IN_DOMAIN = ("dagster", "os", "sqlalchemy", "requests", "httpx2", "random", "time", "socket", "subprocess")
+LAYERS = ("domain", "database", "resources", "assets", "checks", "jobs", "sensors", "schedules", "definitions")
+
+
+def imports(path: Path) -> set[str]:
+    """Modules a file imports, at any depth, save those for type checking alone."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = [ast.Pass()]
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("domain/*.py")), ids=lambda path: path.name)
+def test_the_domain_knows_nothing_above_it(path: Path) -> None:
+    for module in imports(path):
+        assert module.split(".")[0] not in FORBIDDEN_IN_DOMAIN, module
+        if module.startswith("threadjuice_dagster."):
+            assert module.split(".")[1] in ("domain", "failures"), module
+
+
+@pytest.mark.parametrize("layer", ["domain", "database", "resources", "assets"])
+def test_a_layer_imports_only_from_below(layer: str) -> None:
+    above = LAYERS[LAYERS.index(layer) + 1 :]
+    for path in (PACKAGE / layer).rglob("*.py"):
+        for module in imports(path):
+            parts = module.split(".")
+            assert not (parts[0] == "threadjuice_dagster" and len(parts) > 1 and parts[1] in above), (path.name, module)
+
+
+def test_loading_the_definitions_imports_nothing_heavy() -> None:
+    code = f"import sys, threadjuice_dagster.definitions as d; d.newsroom(); print([m for m in {HEAVY!r} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    allowed = {"settings.py", "instance.py", "dev.py"}
+    for path in PACKAGE.rglob("*.py"):
+        if path.name not in allowed:
+            assert "os.environ" not in path.read_text(), path.name
+            assert "getenv" not in path.read_text(), path.name
+
+
+def test_every_module_says_what_belongs_in_it() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path

@@ -1,0 +1,1 @@
+"""ThreadJuice: a newsroom run by Dagster."""

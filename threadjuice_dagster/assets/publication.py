@@ -1,0 +1,94 @@
+"""Publication: the public record of a story that passed every gate."""
+
+import dagster as dg
+
+from threadjuice_dagster.assets.steps import RETRIES, story_step
+from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.database.store import Store, now
+from threadjuice_dagster.domain.images import StoryImage
+from threadjuice_dagster.domain.publication import PublishedStory
+from threadjuice_dagster.domain.records import GATES
+from threadjuice_dagster.domain.stories import StoryDraft
+from threadjuice_dagster.domain.text import slugify
+from threadjuice_dagster.domain.verdicts import QualityScore
+from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.preview import story_summary
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.publisher import Publisher
+
+
+@dg.asset(
+    group_name="publication",
+    owners=OWNERS,
+    kinds={"postgres"},
+    partitions_def=STORIES,
+    code_version="1",
+    retry_policy=RETRIES,
+    io_manager_key="store",
+)
+def published_story(
+    context: dg.AssetExecutionContext,
+    story_draft: StoryDraft,
+    quality_score: QualityScore,
+    story_image: StoryImage,
+    database: Database,
+    publisher: Publisher,
+) -> dg.MaterializeResult[PublishedStory]:
+    """The public record; refuses a story with any gate that did not pass, was not evaluated, or was not overruled."""
+    with story_step(context, database) as story_id:
+        _refuse_unless_passed(database.store, story_id)
+        story = _public(database.store, story_draft, quality_score, story_image, context.run_id)
+        return dg.MaterializeResult(
+            value=story,
+            metadata={
+                "story": dg.MetadataValue.md(story_summary(story_draft)),
+                "page": dg.MetadataValue.url(publisher.preview_page(story.slug)),
+                "source": dg.MetadataValue.url(story.source_url),
+                "score": story.score,
+                "overruled": dg.MetadataValue.md(_overrides(database.store, story_id) or "nothing"),
+            },
+        )
+
+
+def _refuse_unless_passed(store: Store, story_id: str) -> None:
+    verdicts = {verdict.gate: verdict for verdict in store.verdicts(story_id)}
+    refused = [
+        f"{gate}: {verdicts[gate].message if gate in verdicts else 'not evaluated'}"
+        for gate in GATES
+        if gate not in verdicts or not verdicts[gate].lets_through
+    ]
+    if refused:
+        raise PermanentFailure(
+            f"Not published; {len(refused)} of {len(GATES)} gates did not pass. {' '.join(refused)}",
+            "Overrule it with: threadjuice content publish STORY --override --reason TEXT",
+        )
+
+
+def _public(store: Store, story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str) -> PublishedStory:
+    assignment, moment = store.assignment(story.story_id), now()
+    thread = store.thread(assignment.thread_id)
+    return PublishedStory(
+        story_id=story.story_id,
+        slug=store.free_slug(slugify(story.draft.title), story.story_id),
+        draft=story.draft,
+        category=next(c for c in store.catalogue.categories() if c.slug == assignment.category),
+        persona=next(p for p in store.catalogue.personas() if p.slug == assignment.persona),
+        image=image,
+        source_url=thread.permalink,
+        subreddit=thread.subreddit,
+        writer=story.writer,
+        model=story.model,
+        score=score.overall,
+        published_at=store.first_published(story.story_id) or moment,
+        updated_at=moment,
+        run_id=run_id,
+    )
+
+
+def _overrides(store: Store, story_id: str) -> str:
+    return "\n".join(
+        f"* `{verdict.gate}` by {verdict.overridden_by}: {verdict.override_reason} ({verdict.message})"
+        for verdict in store.verdicts(story_id)
+        if verdict.overridden_by
+    )

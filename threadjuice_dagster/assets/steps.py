@@ -1,0 +1,73 @@
+"""What every asset body runs inside: claiming its story, and turning failures into Dagster's decisions.
+
+No asset is defined here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.resources.postgres import Database
+
+ORDER_TAG = "threadjuice/order"
+"""Run tag that names the order a story's run was started for."""
+
+RETRIES = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""Step retries for transient failures that no client has retried already."""
+
+Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+
+
+@contextmanager
+def reported(context: Context, database: Database, story_id: str | None = None) -> Iterator[None]:
+    """Record a failure of the block, mark its story as failed, and tell Dagster whether to try again."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, dg.Failure | dg.RetryRequested | dg.DagsterError):
+            raise
+        failure = classified(error)
+        if isinstance(failure, TransientFailure) and not failure.exhausted and context.retry_number < 2:
+            raise dg.RetryRequested(max_retries=2, seconds_to_wait=failure.retry_after or 2.0) from error
+        _record(context, database, story_id, failure)
+        raise dg.Failure(
+            description=str(failure),
+            metadata={"kind": failure.kind, "next step": failure.next_step or "See the run's log."},
+            allow_retries=False,
+        ) from error
+
+
+@contextmanager
+def story_step(context: Context, database: Database) -> Iterator[str]:
+    """Claim the partition's story for this run and yield its id; failures are reported as in ``reported``."""
+    story_id = context.partition_key
+    with reported(context, database, story_id):
+        database.store.claim(story_id, context.run.run_id, context.run.tags.get(ORDER_TAG))
+        yield story_id
+
+
+def classified(error: Exception) -> ThreadJuiceError:
+    """The failure an exception amounts to; what nobody foresaw is permanent and named by its type."""
+    import sqlalchemy as sa
+
+    if isinstance(error, ThreadJuiceError):
+        return error
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
+        from threadjuice_dagster.database.server import unreachable
+
+        return unreachable(error)
+    if isinstance(error, OSError) and error.errno == 28:
+        return TransientFailure("The disk is full.", "Free space where THREADJUICE_HOME is.", exhausted=True)
+    return PermanentFailure(f"Unexpected {type(error).__name__}: {str(error)[:300]}", "See the run's log.")
+
+
+def _record(context: Context, database: Database, story_id: str | None, failure: ThreadJuiceError) -> None:
+    try:
+        asset = context.op_execution_context.op.name
+        database.store.ledger.add_error(failure, asset, story_id, context.run.run_id)
+        if story_id:
+            database.store.fail(story_id, failure)
+    except Exception as error:
+        context.log.warning(f"The failure could not be written to the database: {type(error).__name__}")

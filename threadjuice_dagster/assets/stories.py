@@ -1,0 +1,104 @@
+"""Stories: the written draft of each assignment."""
+
+import dagster as dg
+
+from threadjuice_dagster.assets.steps import RETRIES, story_step
+from threadjuice_dagster.assets.threads import OWNERS, story_assignments
+from threadjuice_dagster.database.store import Store, now
+from threadjuice_dagster.domain.grounding import ground
+from threadjuice_dagster.domain.prompts import PROMPT_VERSION
+from threadjuice_dagster.domain.quality import feedback, rate
+from threadjuice_dagster.domain.records import QUALITY_THRESHOLD
+from threadjuice_dagster.domain.stories import StoryDraft
+from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.preview import story_markdown, story_summary
+from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk, Material, Writing
+from threadjuice_dagster.resources.openai import Meter
+from threadjuice_dagster.resources.postgres import Database
+
+MAX_REVISIONS = 2
+"""Times a draft under the threshold is written again with the rubric's findings."""
+
+
+@dg.asset(
+    group_name="stories",
+    owners=OWNERS,
+    kinds={"openai", "postgres"},
+    partitions_def=STORIES,
+    deps=[story_assignments],
+    code_version=PROMPT_VERSION,
+    retry_policy=RETRIES,
+    io_manager_key="store",
+    pool="openai",
+)
+def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Desk) -> dg.MaterializeResult[StoryDraft]:
+    """The story as written: in a persona's voice, from the thread alone, revised while it scores too low."""
+    with story_step(context, database) as story_id:
+        meter = Meter()
+        material = _material(database.store, story_id)
+        try:
+            writing, revisions = _write(desk, material, meter)
+        finally:
+            database.store.ledger.add_usage("write", "", meter.usage, story_id, context.run_id)
+        story = StoryDraft(
+            story_id=story_id,
+            draft=writing.draft,
+            writer=writing.writer,
+            model=writing.model,
+            prompt_version=writing.prompt_version,
+            note=writing.note,
+            revisions=revisions,
+            usage=meter.usage,
+            written_at=now(),
+        )
+        return dg.MaterializeResult(
+            value=story,
+            data_version=dg.DataVersion(context.run_id),
+            metadata={
+                "story": dg.MetadataValue.md(story_summary(story)),
+                "full text": dg.MetadataValue.md(story_markdown(story)),
+                "thread": dg.MetadataValue.url(material.thread.permalink),
+                "category": material.category.name,
+                "persona": material.persona.name,
+                "writer": f"{story.writer} ({story.model})",
+                "words": story.draft.word_count,
+                "quotes": len(story.draft.quotes),
+                "revisions": revisions,
+                "requests": meter.usage.requests,
+                "tokens": meter.usage.input_tokens + meter.usage.output_tokens,
+                "cost_usd": meter.usage.cost_usd,
+                **({"note": story.note} if story.note else {}),
+            },
+        )
+
+
+def _material(store: Store, story_id: str) -> Material:
+    assignment = store.assignment(story_id)
+    return Material(
+        thread=store.thread(assignment.thread_id),
+        category=next(c for c in store.catalogue.categories() if c.slug == assignment.category),
+        persona=next(p for p in store.catalogue.personas() if p.slug == assignment.persona),
+    )
+
+
+def _write(desk: Desk, material: Material, meter: Meter) -> tuple[Writing, int]:
+    """The best of the first draft and its revisions, and how many revisions were asked for."""
+    best, revisions = desk.write(material, meter), 0
+    merit, findings = _assess(best, material)
+    while findings and revisions < MAX_REVISIONS:
+        revisions += 1
+        writing = desk.revise(material, best, findings, revisions, meter)
+        revised_merit, revised_findings = _assess(writing, material)
+        if revised_merit > merit:
+            best, merit, findings = writing, revised_merit, revised_findings
+    return best, revisions
+
+
+def _assess(writing: Writing, material: Material) -> tuple[tuple[bool, float], list[str]]:
+    """How good a draft is (grounded, then the rubric's score), and what a revision has to put right."""
+    rubric = rate(writing.draft, material.thread, excerpting=writing.writer == EXTRACTIVE)
+    grounding = ground(writing.draft, material.thread)
+    findings = list(grounding.problems)
+    if rubric.overall < QUALITY_THRESHOLD:
+        findings += feedback(rubric).splitlines()
+    return (grounding.ok, rubric.overall), findings

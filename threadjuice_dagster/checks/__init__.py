@@ -1,0 +1,1 @@
+"""Gates as asset checks, one file per subject."""

@@ -1,0 +1,227 @@
+"""The command line: what an operator types, run by the same jobs on the same instance as the Dagster UI."""
+
+import getpass
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UsageError
+from threadjuice_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.domain.records import StoryRecord
+    from threadjuice_dagster.newsroom import Newsroom
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="ThreadJuice.")
+content = typer.Typer(no_args_is_help=True, help="Stories: generate, look at, publish, withdraw.")
+database = typer.Typer(no_args_is_help=True, help="The newsroom's database.")
+app.add_typer(content, name="content")
+app.add_typer(database, name="database")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; progress goes to stderr.")]
+StoryIds = Annotated[list[str], typer.Argument(metavar="STORY…", help="Story ids, as `content list` shows them.")]
+
+
+@content.command()
+def generate(
+    count: Annotated[int, typer.Option(min=0, max=1000, help="Stories to publish; 0 is DAILY_STORY_COUNT.")] = 0,
+    category: Annotated[str, typer.Option(help="Only threads of this category.")] = "",
+    persona: Annotated[str, typer.Option(help="Written in this persona's voice.")] = "",
+    thread: Annotated[str, typer.Option(help="A Reddit permalink, or a thread saved as .json.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Write, check, illustrate and publish stories, and rebuild the site."""
+    reference = str(Path(thread).resolve()) if thread and Path(thread).is_file() else thread
+    with _newsroom(as_json) as newsroom:
+        from threadjuice_dagster.assets.threads import AssignmentConfig
+
+        wish = AssignmentConfig(count=count, category=category, persona=persona, thread=reference)
+        stories = newsroom.generate(wish)
+        _print_stories(stories, as_json)
+        if any(story.status == "failed" for story in stories):
+            raise typer.Exit(1)
+
+
+@content.command(name="list")
+def list_stories(
+    status: Annotated[str, typer.Option(help="Only stories of this status, such as published or rejected.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many, newest first.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """List stories with their status and score."""
+    with _newsroom(as_json) as newsroom:
+        from threadjuice_dagster.database.records import story_records
+        from threadjuice_dagster.database.tables import STATUSES
+
+        if status and status not in STATUSES:
+            raise UsageError(f"There is no status {status[:40]!r}.", f"Known: {', '.join(STATUSES)}.")
+        _print_stories(story_records(newsroom.store, newsroom.page, status=status or None, limit=limit), as_json)
+
+
+@content.command()
+def show(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: AsJson = False) -> None:
+    """Show one story with its text, verdicts, picture and cost."""
+    with _newsroom(as_json) as newsroom:
+        from threadjuice_dagster.database.records import story_record
+
+        record = story_record(newsroom.store, story, newsroom.page)
+        _print(record.model_dump(mode="json"), as_json, lambda: _story_text(record))
+
+
+@content.command()
+def publish(
+    stories: StoryIds,
+    override: Annotated[bool, typer.Option("--override", help="Overrule the gates that refused.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; needed with --override, stored and shown.")] = "",
+    by: Annotated[str, typer.Option(help="Who decides; your user name if left out.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Finish and publish stories; with --override also those a gate refused."""
+    if override and not reason.strip():
+        _fail(UsageError("An override needs a reason.", "Add --reason TEXT."), as_json)
+    with _newsroom(as_json) as newsroom:
+        records = [
+            newsroom.publish(story, (by or getpass.getuser(), reason.strip()) if override else None)
+            for story in stories
+        ]
+        newsroom.build_site()
+        _print_stories(records, as_json)
+        if any(record.status != "published" for record in records):
+            raise typer.Exit(1)
+
+
+@content.command()
+def withdraw(
+    stories: StoryIds,
+    reason: Annotated[str, typer.Option(help="Why; stored with the story.")] = "withdrawn by an operator",
+    by: Annotated[str, typer.Option(help="Who decides; your user name if left out.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Take published stories off the site."""
+    with _newsroom(as_json) as newsroom:
+        from threadjuice_dagster.database.records import story_records
+
+        for story in stories:
+            newsroom.store.withdraw(story, by or getpass.getuser(), reason)
+        newsroom.build_site()
+        _print_stories(story_records(newsroom.store, newsroom.page, ids=stories), as_json)
+
+
+@database.command()
+def seed(as_json: AsJson = False) -> None:
+    """Migrate the database to this version and seed categories and personas; doing it twice changes nothing."""
+    with _newsroom(as_json, prepare=True) as newsroom:
+        catalogue = newsroom.store.catalogue
+        seeded = {"categories": len(catalogue.categories()), "personas": len(catalogue.personas())}
+        _print(
+            {"database": {"revision": newsroom.revision, **seeded}},
+            as_json,
+            lambda: f"Migration {newsroom.revision}; {seeded['categories']} categories, {seeded['personas']} personas.",
+        )
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """What this newsroom runs on and what it has done."""
+    with _newsroom(as_json) as newsroom:
+        document = newsroom.status()
+        _print(document, as_json, lambda: _status_text(document))
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Run the Dagster UI, its daemon and the site preview until interrupted."""
+    try:
+        from threadjuice_dagster.dev import run
+
+        raise typer.Exit(run(_settings(), host, port, _say))
+    except ThreadJuiceError as error:
+        _fail(error, as_json=False)
+
+
+def main() -> None:
+    """Entry point of the ``threadjuice`` command."""
+    app()
+
+
+@contextmanager
+def _newsroom(as_json: bool, *, prepare: bool = False) -> "Iterator[Newsroom]":
+    """The newsroom for one command; its errors become one line, or one JSON document, and an exit code."""
+    try:
+        settings = _settings()
+        from threadjuice_dagster.newsroom import open_newsroom
+
+        with open_newsroom(settings, _say, prepare=prepare) as newsroom:
+            yield newsroom
+    except ThreadJuiceError as error:
+        _fail(error, as_json)
+    except KeyboardInterrupt:
+        _say("Interrupted. Run the command again to go on where it stopped.")
+        raise typer.Exit(130) from None
+
+
+def _settings() -> Settings:
+    from dotenv import load_dotenv
+
+    load_dotenv(Path.cwd() / ".env")
+    return load_settings()
+
+
+def _fail(error: ThreadJuiceError, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": {"kind": error.kind, "message": error.message, "next_step": error.next_step}}))
+    else:
+        _say(f"Error: {error}")
+    raise typer.Exit(2 if isinstance(error, ConfigurationError | UsageError) else 1)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print(document: Any, as_json: bool, text: Callable[[], str]) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=2) if as_json else text(), flush=True)
+
+
+def _print_stories(stories: "list[StoryRecord]", as_json: bool) -> None:
+    document = {"stories": [story.model_dump(mode="json") for story in stories]}
+    _print(document, as_json, lambda: "\n".join(map(_story_line, stories)) or "No stories yet.")
+
+
+def _story_line(story: "StoryRecord") -> str:
+    score = f"{story.score:.1f}" if story.score is not None else "-"
+    lines = [f"{story.status:<9} {score:>4}  {story.id}  {story.title}"]
+    lines += [f"    {reason.check}: {reason.message}" for reason in story.reasons]
+    if story.error:
+        lines.append(f"    {story.error['message']} {story.error['next_step']}")
+    if story.page:
+        lines.append(f"    {story.page}")
+    return "\n".join(lines)
+
+
+def _story_text(story: "StoryRecord") -> str:
+    lines = [_story_line(story), "", story.title, story.dek, ""]
+    for section in story.sections:
+        lines += [*([section.heading] if section.heading else []), section.text, ""]
+    lines += [f'"{quote.text}" (comment {quote.comment_id})' for quote in story.quotes]
+    lines += ["", f"Written by {story.writer} ({story.model}) as {story.persona}; {story.cost_usd:.4f} USD."]
+    if story.image:
+        lines.append(f"Picture: {story.image.credit}")
+    return "\n".join(lines)
+
+
+def _status_text(document: dict[str, Any]) -> str:
+    lines = [f"{name:<10} {value}" for name, value in document["runs_on"].items()]
+    counts = ", ".join(f"{number} {name}" for name, number in document["stories"].items()) or "none yet"
+    lines += [f"{'stories':<10} {counts}", f"{'threads':<10} {document['threads']['unused']} unused"]
+    lines.append(f"{'site':<10} {document['site']}")
+    lines += [f"{'error':<10} {error['message']} {error['next_step']}" for error in document["errors"]]
+    return "\n".join(lines)

@@ -1,0 +1,54 @@
+"""What happened: newsroom events, errors of runs, and what calls to a model cost."""
+
+import hashlib
+import re
+from typing import Any
+
+import sqlalchemy as sa
+
+from threadjuice_dagster.database import tables
+from threadjuice_dagster.domain.stories import Usage
+from threadjuice_dagster.failures import ThreadJuiceError
+
+
+class Ledger:
+    """Append-only records; nothing here is ever updated."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def add_usage(self, purpose: str, model: str, usage: Usage, story_id: str | None, run_id: str) -> None:
+        """Record what calls for one purpose (write, judge, moderate) took; nothing for no request."""
+        if not usage.requests:
+            return
+        row = {"purpose": purpose, "model": model, "story_id": story_id, "run_id": run_id, **usage.model_dump()}
+        with self._engine.begin() as connection:
+            connection.execute(tables.model_usage.insert().values(row))
+
+    def add_error(self, error: ThreadJuiceError, asset: str, story_id: str | None, run_id: str) -> None:
+        """Record a failure of a run. Errors of one cause share a fingerprint."""
+        cause = re.sub(r"[0-9]+", "#", f"{error.kind}:{asset}:{error.message}")
+        row = {
+            "run_id": run_id,
+            "asset": asset,
+            "story_id": story_id,
+            "kind": error.kind,
+            "message": error.message,
+            "next_step": error.next_step,
+            "fingerprint": hashlib.sha256(cause.encode()).hexdigest()[:16],
+        }
+        with self._engine.begin() as connection:
+            connection.execute(tables.pipeline_errors.insert().values(row))
+
+    def errors(self, run_id: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
+        """The newest errors first, of one run or of all."""
+        query = sa.select(tables.pipeline_errors).order_by(tables.pipeline_errors.c.id.desc()).limit(limit)
+        if run_id is not None:
+            query = query.where(tables.pipeline_errors.c.run_id == run_id)
+        with self._engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def add_event(connection: sa.Connection, kind: str, story_id: str, actor: str = "newsroom", **detail: Any) -> None:
+    """Record a newsroom event in the caller's transaction."""
+    connection.execute(tables.events.insert().values(kind=kind, story_id=story_id, actor=actor, detail=detail))

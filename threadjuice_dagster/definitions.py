@@ -1,0 +1,51 @@
+"""Everything Dagster loads. ``build_definitions`` takes the resources, so that tests can bring their own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
+from threadjuice_dagster.assets.site import site
+from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
+from threadjuice_dagster.checks.gates import picture_gate, text_gates
+from threadjuice_dagster.jobs import JOBS, STORY_STEPS
+from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.schedules.daily_stories import daily_stories
+from threadjuice_dagster.sensors.assignments import story_assignments_sensor
+from threadjuice_dagster.sensors.site import publications_sensor
+from threadjuice_dagster.settings import Settings, load_settings
+
+ASSETS = (database_schema, editorial_catalogue, reddit_threads, story_assignments, *STORY_STEPS, site)
+
+
+def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """All assets, checks, jobs, schedules and sensors over the given resources, or those the settings ask for.
+
+    Sensors run by default everywhere, so that an assignment made in the UI is written; schedules where it is
+    not a developer's machine. Steps of one run share a process: they wait on the network, not on a core.
+    """
+    schedules_run = settings.deployment.environment != "local"
+    return dg.Definitions(
+        assets=ASSETS,
+        asset_checks=[text_gates, picture_gate],
+        jobs=JOBS,
+        schedules=[
+            daily_stories(
+                settings.deployment.timezone,
+                dg.DefaultScheduleStatus.RUNNING if schedules_run else dg.DefaultScheduleStatus.STOPPED,
+            )
+        ],
+        sensors=[
+            story_assignments_sensor(dg.DefaultSensorStatus.RUNNING),
+            publications_sensor(dg.DefaultSensorStatus.RUNNING),
+        ],
+        resources=dict(resources or build_resources(settings)),
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def newsroom() -> dg.Definitions:
+    """The code location, from the environment."""
+    return build_definitions(load_settings())

@@ -1,0 +1,43 @@
+"""``threadjuice dev``: the Dagster UI, its daemon and the site preview, in one foreground process."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from threadjuice_dagster.instance import prepare_home
+from threadjuice_dagster.settings import Settings
+
+
+def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) -> int:
+    """Serve until interrupted; returns the exit code of the Dagster process.
+
+    This process holds the embedded server open, so that it outlives the processes Dagster starts and stops.
+    """
+    environment = {**os.environ, **prepare_home(settings)}
+    preview = _serve_preview(settings)
+    for need, part in settings.stand_ins.items():
+        say(f"{need:<10} {part}")
+    say(f"Site       http://127.0.0.1:{preview}")
+    say(f"Dagster    http://{host}:{port}")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "threadjuice_dagster.definitions"]
+    command += ["-h", host, "-p", str(port)]
+    process = subprocess.Popen(command, env=environment)  # noqa: S603 -- our own interpreter, no shell
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, _frame: process.send_signal(number))
+    code = process.wait()
+    return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else code
+
+
+def _serve_preview(settings: Settings) -> int:
+    from threadjuice_dagster.site.preview import serve
+
+    site, cdn = settings.home / "site", settings.home / "cdn"
+    for folder in (site, cdn):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    server = serve(site, settings.deployment.preview_port, pictures=cdn)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return int(server.server_address[1])

@@ -1,0 +1,341 @@
+"""Pictures: the models of a story's picture, and how one is read, refused, licensed and encoded.
+
+Finding and storing pictures belongs in ``resources/pictures.py``, drawing one in
+``domain/title_card.py``. The encoder's figures (quality map, speeds, order) are measured ones: at
+these settings the three formats look alike and AVIF takes most of the time.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import re
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from threadjuice_dagster.domain import thumbhash
+from threadjuice_dagster.failures import PermanentFailure
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+WIDTHS = (480, 768, 1200, 1920)
+"""Variant widths in pixels; a picture is never enlarged to reach one."""
+
+Format = Literal["avif", "webp", "jpeg"]
+FORMATS: tuple[Format, ...] = ("avif", "webp", "jpeg")
+
+CONTENT_TYPES: dict[Format, str] = {"avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg"}
+
+MAX_PIXELS = 50_000_000
+"""Of the picture as it arrives; more is refused before anything is decoded."""
+
+MIN_WIDTH, MIN_HEIGHT = 320, 120
+"""Pixels, as displayed; less cannot illustrate a story."""
+
+MAX_RATIO = 5
+"""Longer side over shorter side; also keeps a variant within WebP's 16,383 pixels."""
+
+ENCODING_VERSION = 1
+"""Part of every key: raise it when the code below makes other bytes of the same picture."""
+
+FREE_LICENCES = frozenset({"by", "by-sa", "cc0", "pdm", "unsplash", "own"})
+"""Codes of licences that allow commercial use and adaptation."""
+
+_SOURCE_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
+_PLACEHOLDER_SIDE = 64
+
+
+class Variant(BaseModel):
+    """One encoded size of a picture. ``key`` is its place in storage, ``url`` where a reader gets it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    width: int
+    height: int
+    format: Format
+    key: str
+    url: str
+    bytes: int
+
+
+class Licence(BaseModel):
+    """What a picture may be used for. ``code`` as in ``by-sa``, ``cc0``, ``unsplash``, ``own``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    version: str = ""
+    url: str = ""
+
+
+class StoryImage(BaseModel):
+    """The picture chosen for one story. ``hotlink`` pictures have variants at the provider's own URLs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    story_id: str
+    provider: str
+    source_id: str = ""
+    source_url: str = ""
+    title: str = ""
+    creator: str = ""
+    creator_url: str = ""
+    licence: Licence
+    credit: str
+    alt_text: str
+    delivery: Literal["rehost", "hotlink"] = "rehost"
+    sha256: str
+    width: int
+    height: int
+    placeholder: str
+    """ThumbHash, base64 (https://evanw.github.io/thumbhash/)."""
+    variants: tuple[Variant, ...]
+    note: str = ""
+    """Why a provider before this one was passed over, for the operator."""
+
+
+class PictureRefused(PermanentFailure):
+    """The bytes are no picture a story can be illustrated with; the message says why."""
+
+
+class EncodedVariant(NamedTuple):
+    """One encoded size of a picture, in pixels and bytes."""
+
+    width: int
+    height: int
+    format: Format
+    data: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A decoded picture. ``width`` and ``height`` are those displayed; ``pixels`` may already be drafted smaller."""
+
+    pixels: "Image"
+    width: int
+    height: int
+    orientation: int
+    """As EXIF counts it, 1 to 8; ``pixels`` are not turned yet."""
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedPicture:
+    """A picture in every size and format. ``sha256`` is that of the source's bytes."""
+
+    width: int
+    height: int
+    sha256: str
+    placeholder: str
+    variants: tuple[EncodedVariant, ...]
+
+
+def licence_problem(image: StoryImage) -> str | None:
+    """Why this picture must not be published, or None. A missing licence or credit is a problem."""
+    code = image.licence.code.strip().lower()
+    parts = set(re.split(r"[^a-z0-9]+", code))
+    if not code:
+        return "the picture has no licence"
+    if "nc" in parts:
+        return f"the licence {code} forbids commercial use"
+    if "nd" in parts:
+        return f"the licence {code} forbids adaptations, such as other sizes"
+    if code not in FREE_LICENCES:
+        return f"the licence {code} is not one of {', '.join(sorted(FREE_LICENCES))}"
+    if not image.credit.strip():
+        return "the picture has no credit line"
+    if code == "unsplash" and image.delivery != "hotlink":
+        return "an Unsplash picture must be shown from Unsplash's own address"
+    return None
+
+
+def content_key(sha256: str, quality: int, speed: int) -> str:
+    """Names what is encoded and how, in 64 hexadecimal digits: equal keys hold equal pictures."""
+    return hashlib.sha256(f"{ENCODING_VERSION}:{sha256}:{quality}:{speed}".encode()).hexdigest()
+
+
+def variant_key(content: str, width: int, picture_format: Format) -> str:
+    """The storage key of one variant of the picture that ``content_key`` names."""
+    return f"img/{content}/{width}.{'jpg' if picture_format == 'jpeg' else picture_format}"
+
+
+def variant_widths(width: int, widths: tuple[int, ...] = WIDTHS) -> list[int]:
+    """Ascending widths to make of a picture this wide; its own where it is narrower than the widest."""
+    return sorted({min(width, wanted) for wanted in widths})
+
+
+def format_quality(quality: int, picture_format: Format) -> int:
+    """The encoder's number at which a format looks like JPEG at ``quality`` (1 to 100)."""
+    offset = {"avif": -13, "webp": 3, "jpeg": 0}[picture_format]
+    return min(max(quality + offset, 1), 100)
+
+
+def read_picture(data: bytes, widest: int = WIDTHS[-1]) -> Picture:
+    """Decode hostile bytes. What they are is read from them, never from a name or a header.
+
+    A JPEG is decoded at a fraction of its size where that leaves twice ``widest`` pixels. Raises
+    ``PictureRefused`` for anything that is not one whole JPEG, PNG, WebP or AVIF still of usable size.
+    """
+    from PIL import Image
+
+    try:
+        image: Any = Image.open(io.BytesIO(data), formats=_SOURCE_FORMATS)
+        # A phone's JPEG may carry a second view (MPO); its first frame is the photograph.
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        problem = _size_problem(*image.size) or ("it is an animation" if frames > 1 else None)
+        if problem is None:
+            stored, orientation = image.size, _orientation(image)
+            width, height = reversed(stored) if orientation >= 5 else stored
+            scale = 2 * widest / width
+            image.draft(None, (int(stored[0] * scale), int(stored[1] * scale)))
+            image.load()
+            problem = f"it is only {width} pixels wide" if width < MIN_WIDTH else None
+    # Decoders raise anything from SyntaxError to struct.error on bytes made to break them.
+    except Exception as error:
+        raise _refusal(f"it is damaged or no JPEG, PNG, WebP or AVIF ({type(error).__name__})") from error
+    if problem:
+        raise _refusal(problem)
+    return Picture(image, width, height, orientation, hashlib.sha256(data).hexdigest())
+
+
+def encode_variants(
+    data: bytes, quality: int = 85, speed: int = 6, threads: int = 2, widths: tuple[int, ...] = WIDTHS
+) -> EncodedPicture:
+    """Every width in every format, largest first, without metadata and in sRGB; never enlarged.
+
+    ``quality`` is JPEG's scale, ``speed`` AVIF's (6 to publish, 9 for previews; below 6 costs six
+    times as much). Raises ``PictureRefused``.
+    """
+    picture = read_picture(data, max(widths))
+    sizes = list(_sizes(picture, variant_widths(picture.width, widths)))
+    # AVIF takes four fifths of the time: started first and largest first, it leaves no thread idle at the end.
+    tasks = [(image, picture_format) for picture_format in FORMATS for image in sizes]
+    with ThreadPoolExecutor(threads) as pool:
+        encoded = list(pool.map(lambda task: _encode(task[0], task[1], quality, speed), tasks))
+    return EncodedPicture(picture.width, picture.height, picture.sha256, placeholder(sizes[-1]), tuple(encoded))
+
+
+def placeholder(image: "Image") -> str:
+    """The ThumbHash of a picture, base64."""
+    import numpy as np
+
+    small = image.convert("RGBA")
+    small.thumbnail((_PLACEHOLDER_SIDE, _PLACEHOLDER_SIDE))
+    return base64.b64encode(thumbhash.encode(np.asarray(small))).decode()
+
+
+def upright(picture: Picture, width: int | None = None) -> "Image":
+    """The picture as displayed: 8-bit sRGB, turned, without metadata, ``width`` pixels wide (its own by default)."""
+    from PIL import Image
+
+    width = picture.width if width is None else width
+    size = (width, max(1, round(picture.height * width / picture.width)))
+    if picture.orientation >= 5:
+        size = (size[1], size[0])
+    image = _to_srgb(_plain_mode(picture.pixels).resize(size, Image.Resampling.LANCZOS))
+    turn = _turns().get(picture.orientation)
+    image = image if turn is None else image.transpose(turn)
+    image.info.clear()
+    return image
+
+
+def _refusal(problem: str) -> PictureRefused:
+    return PictureRefused(f"The picture was refused: {problem}.", "Choose another picture.")
+
+
+def _size_problem(width: int, height: int) -> str | None:
+    longer, shorter = max(width, height), min(width, height)
+    if width * height > MAX_PIXELS:
+        return f"its {width}x{height} pixels are more than {MAX_PIXELS // 1_000_000} million"
+    if longer < MIN_WIDTH or shorter < MIN_HEIGHT:
+        return f"its {width}x{height} pixels are less than {MIN_WIDTH}x{MIN_HEIGHT}"
+    if longer > MAX_RATIO * shorter:
+        return f"at {width}x{height} pixels it is more than {MAX_RATIO} times as long as it is short"
+    return None
+
+
+def _orientation(image: "Image") -> int:
+    value = image.getexif().get(0x0112, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _turns() -> dict[int, Any]:
+    from PIL.Image import Transpose as Turn
+
+    order = (Turn.FLIP_LEFT_RIGHT, Turn.ROTATE_180, Turn.FLIP_TOP_BOTTOM, Turn.TRANSPOSE)
+    return dict(enumerate((*order, Turn.ROTATE_270, Turn.TRANSVERSE, Turn.ROTATE_90), start=2))
+
+
+def _sizes(picture: Picture, widths: list[int]) -> Iterator["Image"]:
+    """The picture in each width, widest first, each made from the one before."""
+    from PIL import Image
+
+    image = upright(picture, widths[-1])
+    yield image
+    for width in reversed(widths[:-1]):
+        height = max(1, round(picture.height * width / picture.width))
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+        yield image
+
+
+def _plain_mode(image: "Image") -> "Image":
+    """The same picture in a mode that can be resized well: L, RGB, CMYK, LA or RGBA."""
+    if image.mode.startswith(("I", "F")):
+        # Converting 16-bit grey straight to 8 bits clips it to white.
+        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.has_transparency_data and image.mode != "LA":
+        return image.convert("RGBA")
+    if image.mode in ("L", "LA", "RGB", "CMYK"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _to_srgb(image: "Image") -> "Image":
+    """RGB, or RGBA where something shows through; a profile that is broken or of another space is ignored."""
+    from PIL import ImageCms
+
+    alpha = image.getchannel("A") if image.mode.endswith("A") else None
+    colour = image.convert(image.mode.removesuffix("A")) if alpha else image
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            srgb = ImageCms.createProfile("sRGB")
+            colour = ImageCms.profileToProfile(colour, io.BytesIO(profile), srgb, outputMode="RGB") or colour
+        except ImageCms.PyCMSError:
+            pass
+    colour = colour.convert("RGB")
+    if alpha and alpha.getextrema() != (255, 255):
+        colour.putalpha(alpha)
+    return colour
+
+
+def _encode(image: "Image", picture_format: Format, quality: int, speed: int) -> EncodedVariant:
+    """One variant. ``save`` keeps state on the image, so each thread works on its own copy."""
+    image = image.copy()
+    if picture_format == "jpeg" and image.mode == "RGBA":
+        image = _on_white(image)
+    options: dict[str, Any] = {"quality": format_quality(quality, picture_format)}
+    if picture_format == "avif":
+        options |= {"speed": speed, "subsampling": "4:2:0", "max_threads": 1}
+    elif picture_format == "webp":
+        options |= {"method": 4}
+    else:
+        options |= {"progressive": True, "optimize": True}
+    # Saved to a real file, a JPEG leaves Python's lock to the other thread; to memory it does not.
+    with tempfile.TemporaryFile() as file:
+        image.save(file, picture_format.upper(), **options)
+        file.seek(0)
+        return EncodedVariant(*image.size, picture_format, file.read())
+
+
+def _on_white(image: "Image") -> "Image":
+    from PIL import Image
+
+    flat = Image.new("RGB", image.size, "white")
+    flat.paste(image, mask=image.getchannel("A"))
+    return flat

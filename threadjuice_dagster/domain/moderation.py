@@ -1,0 +1,214 @@
+"""What must not be published, judged without a key: rules over combinations of words, never single ones.
+
+The rules are data (``editorial/moderation.yaml``); disguises are undone here. An outside moderation
+service belongs in ``resources/``; whether a verdict stops a story, in ``checks/``.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from functools import cache
+from itertools import islice, product
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from threadjuice_dagster.domain.text import clean, cut
+
+FLAGGED_AT = 0.5
+_PREFIX = 3
+"""Letters by which a rule's ``when`` words are looked up; the pattern itself decides."""
+
+_LOOK_ALIKES = str.maketrans(
+    "аеорсухіјѕԁһкмтвпοανρτυικε’‘“”ɡıⅰ",
+    "aeopcyxijsdhkmtbnoavptuike''\"\"gii",
+)
+_LEET = {
+    "0": "o",
+    "1": "il",
+    "3": "e",
+    "4": "a",
+    "5": "s",
+    "7": "t",
+    "8": "b",
+    "@": "a",
+    "$": "s",
+    "!": "il",
+    "|": "il",
+}
+_DISGUISED = re.compile(r"[a-z0-9@$!|*+]*(?:[a-z][0-9@$!|*]|[0-9@$!|*][a-z])[a-z0-9@$!|*]*")
+_SPACED = re.compile(r"(?<![^\W_])[^\W\d_](?:([ .\-_*/]{1,2})[^\W\d_])(?:[ .\-_*/]{1,2}[^\W\d_])+(?![^\W_])")
+_STRETCHED = re.compile(r"\b\w*?([a-z])\1{2,}\w*")
+_RUN = re.compile(r"([a-z])\1+")
+_LONG_RUN = re.compile(r"([a-z])\1{2,}")
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\s\"”’]+|\n+")
+_WORD = re.compile(r"[a-z0-9][a-z0-9']*")
+
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}", re.IGNORECASE)
+_PHONE = re.compile(
+    r"(?<![\w.,/$£€-])(?:\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,5}\d{2,4}|\(\d{3}\) ?\d{3}[-. ]\d{4}"
+    r"|\d{3}[-. ]\d{3}[-. ]\d{4}|0\d{4} ?\d{6}|0\d{2,3} \d{3,4} \d{4}|0\d{3} \d{3} \d{3,4})(?![\w-]|[.,]\d)"
+)
+_CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b")
+_SOCIAL_SECURITY = re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
+
+
+class Verdict(BaseModel):
+    """A moderator's verdict. ``score`` 0 to 1 is the highest category's; ``reasons`` name what was found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flagged: bool
+    score: float
+    categories: dict[str, float]
+    reasons: tuple[str, ...] = ()
+    source: str = "local"
+
+
+class Rule(NamedTuple):
+    """One combination of words: how sure a hit alone makes us (0 to 1), and what cancels it."""
+
+    category: str
+    weight: float
+    pattern: re.Pattern[str]
+    unless: re.Pattern[str] | None
+
+
+class LocalModerator:
+    """Applies the rules of a moderation file. Stateless; one instance serves any number of texts."""
+
+    def __init__(self, rules: dict[str, tuple[Rule, ...]], masked: frozenset[str], report: re.Pattern[str]) -> None:
+        self._rules = rules
+        self._masked = masked
+        self._squeezable = {_RUN.sub(r"\1", word): word for word in masked}
+        self._report = report
+        self._categories = tuple(dict.fromkeys([rule.category for found in rules.values() for rule in found]))
+
+    @classmethod
+    def from_yaml(cls, text: str) -> "LocalModerator":
+        """Read a moderation file's text. Raises ``KeyError`` or ``re.error`` for a rule that cannot be used."""
+        import yaml
+
+        data: dict[str, Any] = yaml.safe_load(text)
+        lists: dict[str, str] = data["lists"]
+        index: defaultdict[str, list[Rule]] = defaultdict(list)
+        for entry in data["rules"]:
+            unless = re.compile(_filled(entry["unless"], lists)) if entry.get("unless") else None
+            pattern = re.compile(_filled(entry["pattern"], lists))
+            rule = Rule(entry["category"], float(entry["weight"]), pattern, unless)
+            for start in dict.fromkeys(word[:_PREFIX] for word in entry["when"].split()):
+                index[start].append(rule)
+        masked = frozenset(data["masked"])
+        return cls({start: tuple(rules) for start, rules in index.items()}, masked, re.compile(data["report"]))
+
+    def moderate(self, text: str) -> Verdict:
+        """Judge a text. Every category of the rules is scored; 0.5 or more in one flags the text."""
+        cleaned = clean(text)
+        passes = dict.fromkeys((*self._categories, "personal-data"), 1.0)
+        reasons: dict[str, str] = {}
+        hits: defaultdict[Rule, int] = defaultdict(int)
+        for sentence in _SENTENCE_END.split(self.unmask(cleaned)):
+            for rule, found in self._hits(sentence):
+                hits[rule] += 1
+                if hits[rule] <= 2:
+                    certainty = rule.weight / hits[rule] * (0.5 if self._report.search(sentence) else 1.0)
+                    passes[rule.category] *= 1 - certainty
+                    reasons.setdefault(rule.category, f"{rule.category}: “{cut(found, 60)}”")
+        for weight, what in _personal_data(cleaned):
+            passes["personal-data"] *= 1 - weight
+            reasons["personal-data"] = f"personal-data: {what}"
+        scores = {category: round(1 - left, 3) for category, left in passes.items()}
+        return _verdict(scores, reasons)
+
+    def unmask(self, text: str) -> str:
+        """The text in lower case with disguises undone: look-alike letters, digits, asterisks, spacing, stretching."""
+        text = text.lower()
+        if not text.isascii():
+            plain = unicodedata.normalize("NFKD", text).translate(_LOOK_ALIKES)
+            text = "".join(char for char in plain if not unicodedata.combining(char))
+        text = _SPACED.sub(lambda match: self._joined(match.group()), text)
+        text = _DISGUISED.sub(lambda match: self._revealed(match.group()), text)
+        return _STRETCHED.sub(lambda match: self._squeezed(match.group()), text)
+
+    def _hits(self, sentence: str) -> list[tuple[Rule, str]]:
+        """The rules a sentence breaks, each with the words that break it."""
+        starts = {word[:_PREFIX] for word in _WORD.findall(sentence)}
+        candidates = dict.fromkeys(rule for start in starts & self._rules.keys() for rule in self._rules[start])
+        found = []
+        for rule in candidates:
+            matches = [match.group().strip() for match in islice(rule.pattern.finditer(sentence), 3)]
+            if matches and not (rule.unless and rule.unless.search(sentence)):
+                found.extend((rule, match) for match in matches)
+        return found
+
+    def _joined(self, spaced: str) -> str:
+        joined = re.sub(r"[^a-z]", "", spaced)
+        return joined if any(word in joined for word in self._masked if len(word) > 3) else spaced
+
+    def _revealed(self, token: str) -> str:
+        """A token with digits or signs for letters, if that makes it a masked word; else as it was."""
+        if "*" in token.strip("*"):
+            shape = re.compile("".join(r"[a-z]{0,1}" if char == "*" else re.escape(char) for char in token.strip("*")))
+            fits = [word for word in self._masked if shape.fullmatch(word) and len(word) >= len(token.strip("*"))]
+            return min(fits) if fits else token
+        readings = ["".join(letters) for letters in product(*(_LEET.get(char, char) for char in token[:16]))]
+        known = (one for one in readings if one in self._masked or one.removesuffix("s") in self._masked)
+        return next(known, token)
+
+    def _squeezed(self, token: str) -> str:
+        once = _RUN.sub(r"\1", token)
+        return (
+            self._squeezable.get(once) or self._squeezable.get(once.removesuffix("s")) or _LONG_RUN.sub(r"\1\1", token)
+        )
+
+
+@cache
+def load_moderator() -> LocalModerator:
+    """The moderator of the package's own ``editorial/moderation.yaml``, read once."""
+    from importlib.resources import files
+
+    source = files("threadjuice_dagster").joinpath("editorial/moderation.yaml")
+    return LocalModerator.from_yaml(source.read_text(encoding="utf-8"))
+
+
+def _filled(pattern: str, lists: dict[str, str]) -> str:
+    for name, words in lists.items():
+        pattern = pattern.replace("{" + name + "}", f"(?:{words})")
+    return pattern
+
+
+def _verdict(scores: dict[str, float], reasons: dict[str, str]) -> Verdict:
+    score = max(scores.values(), default=0.0)
+    ranked = sorted(reasons, key=lambda category: -scores[category])
+    named = tuple(reasons[category] for category in ranked if scores[category] >= FLAGGED_AT)
+    return Verdict(flagged=score >= FLAGGED_AT, score=score, categories=scores, reasons=named)
+
+
+def _personal_data(text: str) -> list[tuple[float, str]]:
+    """Certainty and name of each kind of personal data in a text; the data itself is never repeated."""
+    found = []
+    if _EMAIL.search(text):
+        found.append((0.7, "an e-mail address"))
+    cards = [match for match in _CARD.finditer(text) if _is_card(re.sub(r"\D", "", match.group()))]
+    if cards:
+        found.append((0.95, "a payment card number"))
+    elif _PHONE.search(text):
+        found.append((0.65, "a telephone number"))
+    if any(_is_iban(match.group().replace(" ", "")) for match in _IBAN.finditer(text)):
+        found.append((0.95, "a bank account number (IBAN)"))
+    if _SOCIAL_SECURITY.search(text):
+        found.append((0.7, "a social security number"))
+    return found
+
+
+def _is_card(digits: str) -> bool:
+    """Luhn's check (ISO/IEC 7812-1) on a number that begins like a card's."""
+    doubled = [int(digit) * (2 if index % 2 else 1) for index, digit in enumerate(reversed(digits))]
+    return digits[0] in "3456" and len(set(digits)) > 1 and sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
+
+
+def _is_iban(account: str) -> bool:
+    """ISO 13616's check: the account, moved and spelled in digits, leaves 1 modulo 97."""
+    spelled = "".join(str(int(char, 36)) for char in account[4:] + account[:4])
+    return 15 <= len(account) <= 34 and int(spelled) % 97 == 1

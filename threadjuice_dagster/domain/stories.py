@@ -1,0 +1,153 @@
+"""The story: what a writer hands in, what is stored of it, and what an operator reads back.
+
+How a story is judged belongs in ``domain/quality.py``; how it is written in ``domain/prompts.py``
+and ``domain/extractive.py``.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+from threadjuice_dagster.domain.text import clean, words
+
+SectionKind = Literal["opening", "narrative", "excerpt", "discussion", "facts", "turn", "closing"]
+SECTION_KINDS: tuple[str, ...] = SectionKind.__args__  # type: ignore[attr-defined]
+
+
+def _known_kind(value: object) -> object:
+    return value if value in SECTION_KINDS else "narrative"
+
+
+CleanText = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(value, str) else value)]
+
+
+class Section(BaseModel):
+    """One part of a story. An ``excerpt`` is the source's own words and is checked to be so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Annotated[SectionKind, BeforeValidator(_known_kind)] = Field(
+        description="opening, narrative, discussion, facts, turn or closing; excerpt only for the post's exact words"
+    )
+    heading: CleanText = Field("", description="a short heading, or empty for none")
+    text: CleanText = Field(description="paragraphs separated by a blank line; plain text, no markup")
+
+
+class Quote(BaseModel):
+    """A commenter's exact words. ``comment_id`` names the comment they stand in."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: CleanText = Field(description="exact, unchanged words of that comment")
+    comment_id: CleanText = Field(description="the id of the comment quoted")
+    section: int = Field(-1, description="index of the section this quote follows, from 0")
+
+
+class Draft(BaseModel):
+    """What a writer hands in: the text and everything a page needs around it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: CleanText = Field(min_length=1, max_length=300, description="headline, at most 90 characters")
+    dek: CleanText = Field("", description="one sentence under the headline")
+    sections: tuple[Section, ...] = Field(min_length=1, max_length=40, description="four to seven sections")
+    quotes: tuple[Quote, ...] = Field((), max_length=60, description="two to six quotes from comments")
+    seo_title: CleanText = Field("", description="title for search engines, at most 60 characters")
+    seo_description: CleanText = Field("", description="summary for search engines, at most 155 characters")
+    tags: tuple[CleanText, ...] = Field((), max_length=20, description="three to six lower-case tags")
+    picture_query: CleanText = Field(
+        "",
+        validation_alias=AliasChoices("picture_query", "image_query"),
+        description="two to four words that find a fitting photograph",
+    )
+    alt_text: CleanText = Field("", description="what that photograph would show, for a reader who cannot see it")
+
+    @property
+    def text(self) -> str:
+        """Everything a reader reads in the body, headings left out, as paragraphs."""
+        return "\n\n".join(section.text for section in self.sections)
+
+    @property
+    def narration(self) -> str:
+        """The writer's own words: the body without excerpts."""
+        return "\n\n".join(section.text for section in self.sections if section.kind != "excerpt")
+
+    @property
+    def word_count(self) -> int:
+        """Words in the body and the quotes."""
+        return len(words(self.text)) + sum(len(words(quote.text)) for quote in self.quotes)
+
+    def layout(self) -> Iterator[tuple[Section, tuple[Quote, ...]]]:
+        """Each section with the quotes that follow it; quotes with no place are spread evenly."""
+        count, placed = len(self.sections), {index: [] for index in range(len(self.sections))}  # type: ignore[var-annotated]
+        for index, quote in enumerate(self.quotes):
+            spread = (index + 1) * count // (len(self.quotes) + 1)
+            placed[quote.section if 0 <= quote.section < count else min(spread, count - 1)].append(quote)
+        for index, section in enumerate(self.sections):
+            yield section, tuple(placed[index])
+
+
+class Usage(BaseModel):
+    """What calls to a model took: requests, tokens and US dollars, failed attempts included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Both together."""
+        return Usage(
+            requests=self.requests + other.requests,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=round(self.cost_usd + other.cost_usd, 6),
+        )
+
+
+class StoryDraft(BaseModel):
+    """A draft with where it came from. ``story_id`` is the partition key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    story_id: str
+    draft: Draft
+    writer: str
+    model: str
+    prompt_version: str
+    note: str = ""
+    revisions: int = 0
+    usage: Usage = Usage()
+    written_at: datetime
+
+
+class Category(BaseModel):
+    """A desk of the newsroom and the subreddits and words that lead a thread to it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slug: str
+    name: str
+    description: str
+    colour: str
+    subreddits: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+
+
+class Persona(BaseModel):
+    """A voice stories are written in. ``framings`` are sentences of that voice, used as they are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slug: str
+    name: str
+    byline: str
+    voice: str
+    categories: tuple[str, ...] = ()
+    openings: tuple[str, ...] = ()
+    transitions: tuple[str, ...] = ()
+    closings: tuple[str, ...] = ()

@@ -1,0 +1,107 @@
+"""Plain-text helpers that writer, rubric and grounding share: words, sentences, cutting.
+
+Nothing here knows what a story or a thread is.
+"""
+
+import re
+import unicodedata
+
+WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,]*", re.UNICODE)
+
+_ABBREVIATIONS = frozenset(
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "st",
+        "vs",
+        "etc",
+        "e.g",
+        "i.e",
+        "a.m",
+        "p.m",
+        "u.s",
+        "u.k",
+        "inc",
+        "ltd",
+        "jr",
+        "sr",
+        "approx",
+        "dept",
+    ]
+)
+_BEFORE_A_NUMBER = frozenset(["no", "est", "fig", "vol"])
+_BOUNDARY = re.compile(r"""(?<=[.!?…])["'”’)\]]*\s+(?=["'“‘«„¿¡(\[]?([^\W_]))|(?<=[。！？])(?=[^\s。！？」』”’)])()""")
+_QUOTE_MARKS = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'"})
+_DASHES = str.maketrans({"–": "-", "—": "-", "‑": "-", "−": "-"})
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad\U000e0000-\U000e007f]")
+
+
+def words(text: str) -> list[str]:
+    """The words and numbers of a text, in order, as written."""
+    return WORD.findall(text)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; a paragraph break always ends one, an abbreviation never does.
+
+    A sentence starts with a capital, a figure or a letter without case; with a small letter only in
+    a paragraph that starts with one, since its author writes without capitals.
+    """
+    found: list[str] = []
+    for paragraph in paragraphs(text):
+        start = 0
+        for match in _BOUNDARY.finditer(paragraph):
+            if not _ends(paragraph[start : match.start()], match[1] or "", small=paragraph[0].islower()):
+                continue
+            found.append(paragraph[start : match.end()].strip())
+            start = match.end()
+        found.append(paragraph[start:].strip())
+    return [sentence for sentence in found if sentence]
+
+
+def _ends(head: str, following: str, small: bool) -> bool:
+    """Whether a sentence ends between ``head`` and the letter after it (empty in unspaced scripts)."""
+    if following.islower() and (not small or head.endswith(("...", "…"))):
+        return False
+    if not head.endswith(".") or not head.split():
+        return True
+    last = head.split()[-1].rstrip(".").lower().lstrip("(\"'“‘")
+    if last in _BEFORE_A_NUMBER:
+        return not following.isdigit()
+    return last not in _ABBREVIATIONS and (last == "i" or not re.fullmatch(r"[a-z]", last))
+
+
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of a text, each with its inner line breaks folded to spaces."""
+    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
+
+
+def clean(text: str) -> str:
+    """NFC text without control, zero-width or direction-changing characters; line breaks stay."""
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")))
+    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char)[0] != "C").strip()
+
+
+def fold(text: str) -> str:
+    """The form in which two texts count as the same wording: quote marks, dashes and space unified."""
+    return " ".join(text.translate(_QUOTE_MARKS).translate(_DASHES).replace("…", "...").split()).casefold()
+
+
+def cut(text: str, limit: int) -> str:
+    """``text`` in at most ``limit`` characters, ended at a word with an ellipsis where it was cut."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    return text[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,;:-–—(") + "…"
+
+
+def slugify(text: str, limit: int = 60) -> str:
+    """Lower-case ASCII words joined by hyphens, at most ``limit`` characters; never empty."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_text.replace("'", "")).strip("-")
+    if len(slug) > limit:
+        slug = slug[: limit + 1].rsplit("-", 1)[0][:limit].strip("-")
+    return slug or "story"

@@ -1,0 +1,46 @@
+"""The two kinds of failure. Every resource raises one of these; nothing else decides on a retry."""
+
+
+class ThreadJuiceError(Exception):
+    """An error an operator can act on: one line of message, one line of what to do next."""
+
+    kind = "error"
+
+    def __init__(self, message: str, next_step: str = "") -> None:
+        self.message = " ".join(message.split())
+        self.next_step = " ".join(next_step.split())
+        super().__init__(f"{self.message} {self.next_step}".strip())
+
+
+class TransientFailure(ThreadJuiceError):
+    """It may work later: an outage, a limit, a time-out. ``retry_after`` is in seconds, if told.
+
+    ``exhausted`` says the caller's own bounded retries are used up, so the step is not retried again.
+    """
+
+    kind = "transient"
+
+    def __init__(
+        self, message: str, next_step: str = "", *, retry_after: float | None = None, exhausted: bool = False
+    ) -> None:
+        super().__init__(message, next_step)
+        self.retry_after = retry_after
+        self.exhausted = exhausted
+
+
+class PermanentFailure(ThreadJuiceError):
+    """It will not work however often it is tried: a bad key, a missing thing, refused content."""
+
+    kind = "permanent"
+
+
+class ConfigurationError(PermanentFailure):
+    """A setting is wrong or missing; the message names the variable and gives an example."""
+
+    kind = "configuration"
+
+
+class UsageError(PermanentFailure):
+    """The request cannot be met as asked, such as an unknown category; the known ones are listed."""
+
+    kind = "usage"

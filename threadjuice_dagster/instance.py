@@ -1,0 +1,72 @@
+"""The Dagster instance of this newsroom: its home folder, its storage, and its ``dagster.yaml``."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from threadjuice_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+DAGSTER_YAML = """\
+# Written by ThreadJuice. Storage is PostgreSQL, by the address in DAGSTER_DATABASE_URL.
+storage:
+  postgres:
+    postgres_url: {env: DAGSTER_DATABASE_URL}
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+concurrency:
+  runs: {max_concurrent_runs: 4}
+  pools: {default_limit: 4}
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 180
+  free_slots_after_run_end_seconds: 60
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
+sensors: {use_threads: true, num_workers: 4}
+schedules: {use_threads: true, num_workers: 2}
+telemetry: {enabled: false}
+nux: {enabled: false}
+"""
+
+
+def prepare_home(settings: Settings) -> dict[str, str]:
+    """Write the instance's files and return the environment Dagster's own processes need.
+
+    The returned addresses hold a password: they go to child processes, never to a log.
+    """
+    from threadjuice_dagster.database.server import databases
+
+    home = settings.home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    _write_if_changed(home / "dagster.yaml", DAGSTER_YAML)
+    return {
+        "THREADJUICE_HOME": str(settings.home),
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_DATABASE_URL": databases(settings).dagster,
+    }
+
+
+@contextlib.contextmanager
+def open_instance(settings: Settings) -> "Iterator[dg.DagsterInstance]":
+    """The instance the UI shows, for this process."""
+    os.environ.update(prepare_home(settings))
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if path.exists() and path.read_text() == text:
+        return
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    beside.write_text(text)
+    beside.replace(path)

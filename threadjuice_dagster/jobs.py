@@ -1,0 +1,46 @@
+"""Jobs: the selections that schedules, sensors, operators and the command line run."""
+
+import dagster as dg
+
+from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
+from threadjuice_dagster.assets.images import story_image
+from threadjuice_dagster.assets.publication import published_story
+from threadjuice_dagster.assets.quality import quality_score
+from threadjuice_dagster.assets.site import site
+from threadjuice_dagster.assets.stories import story_draft
+from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
+
+STORY_STEPS = (story_draft, quality_score, story_image, published_story)
+"""The assets of one story, in the order they run."""
+
+discover_stories_job = dg.define_asset_job(
+    "discover_stories_job",
+    selection=dg.AssetSelection.assets(reddit_threads, story_assignments),
+    description="Find candidate threads and assign the stories to write next.",
+)
+
+assign_stories_job = dg.define_asset_job(
+    "assign_stories_job",
+    selection=dg.AssetSelection.assets(story_assignments),
+    description="Assign further threads to an order, from the candidates already found.",
+)
+
+story_job = dg.define_asset_job(
+    "story_job",
+    selection=dg.AssetSelection.assets(*STORY_STEPS),
+    description="One story from its assignment to its publication: write, score, illustrate, publish.",
+)
+
+site_job = dg.define_asset_job(
+    "site_job",
+    selection=dg.AssetSelection.assets(site),
+    description="Rebuild the static site from the published stories.",
+)
+
+prepare_database_job = dg.define_asset_job(
+    "prepare_database_job",
+    selection=dg.AssetSelection.assets(database_schema, editorial_catalogue),
+    description="Migrate the database to this version and seed the editorial catalogue.",
+)
+
+JOBS = [discover_stories_job, assign_stories_job, story_job, site_job, prepare_database_job]

@@ -1,0 +1,219 @@
+"""The newsroom as the command line drives it: the same jobs on the same Dagster instance as the UI's.
+
+What a command prints belongs in ``cli.py``.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from threadjuice_dagster.assets.steps import ORDER_TAG
+from threadjuice_dagster.assets.threads import AssignmentConfig, order_for
+from threadjuice_dagster.database.locks import held
+from threadjuice_dagster.database.records import story_record, story_records
+from threadjuice_dagster.database.schema import current_revision
+from threadjuice_dagster.database.store import Store, order_lock
+from threadjuice_dagster.definitions import build_definitions
+from threadjuice_dagster.domain.assignments import Assignment, Order
+from threadjuice_dagster.domain.records import StoryRecord
+from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.instance import open_instance
+from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.resources.policy import EditorialPolicy
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.publisher import Publisher
+from threadjuice_dagster.resources.reddit import ThreadSource, open_thread
+from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.sensors.assignments import remaining_steps
+from threadjuice_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.domain.threads import Thread
+
+Progress = Callable[[str], None]
+LAUNCHED_BY = "threadjuice/launched_by"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@contextlib.contextmanager
+def open_newsroom(
+    settings: Settings, progress: Progress = lambda _: None, *, prepare: bool = False
+) -> "Iterator[Newsroom]":
+    """The newsroom of these settings, on its Dagster instance; ``prepare`` brings its database up to date first."""
+    resources = build_resources(settings)
+    with open_instance(settings) as instance, resources["database"].process_config_and_initialize_cm() as database:
+        newsroom = Newsroom(settings, instance, resources, database, progress)
+        if prepare:
+            newsroom.prepare_database()
+        yield newsroom
+
+
+class Newsroom:
+    """Runs jobs and reads their results."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        instance: dg.DagsterInstance,
+        resources: dict[str, Any],
+        database: Database,
+        progress: Progress,
+    ) -> None:
+        self._settings = settings
+        self._instance = instance
+        self._progress = progress
+        self._definitions = build_definitions(settings, resources)
+        self._database = database
+        self._threads: ThreadSource = resources["threads"].process_config_and_initialize()
+        self._policy: EditorialPolicy = resources["policy"]
+        self._publisher: Publisher = resources["publisher"]
+        self.page: Callable[[str], str] = self._publisher.page
+
+    @property
+    def store(self) -> Store:
+        """The newsroom's tables."""
+        return self._database.store
+
+    @property
+    def revision(self) -> str:
+        """The migration the database is at."""
+        with self.store.engine.connect() as connection:
+            return current_revision(connection) or ""
+
+    def generate(self, config: AssignmentConfig) -> list[StoryRecord]:
+        """Have stories written until as many are published as wanted, or the order's bound is reached.
+
+        A thread that is public already is answered with its story. Raises ``ThreadJuiceError`` when nothing
+        could be assigned.
+        """
+        self.end_dead_runs()
+        if config.thread:
+            thread = open_thread(config.thread, self._threads)
+            if public := self._public_story(thread):
+                return [public]
+        order = order_for(config, self.store, self._policy)
+        with held(self.store.engine, order_lock(order.id)):
+            self._discover(config, order)
+            while waiting := self.store.waiting(order.id) or self._make_up(order):
+                for assignment in waiting:
+                    self._write(assignment)
+            self.store.close_order(order.id)
+        stories = story_records(self.store, self.page, order=order.id)[::-1]
+        if not stories:
+            raise PermanentFailure(
+                "No unused thread suits this order.",
+                "Pass one with --thread, set the REDDIT_ variables, or loosen --category.",
+            )
+        self.build_site()
+        return stories
+
+    def publish(self, story_id: str, overruled: tuple[str, str] | None = None) -> StoryRecord:
+        """Finish what a story still lacks and publish it; ``overruled`` is who lets it through refused gates, and why.
+
+        A gate that refuses only after the override (the picture's) is overruled in turn.
+        """
+        assignment = self.store.assignment(story_id)
+        for _ in range(2 if overruled else 1):
+            if overruled:
+                self.store.overrule(story_id, *overruled)
+            self._write(assignment, order_tag=False)
+            record = story_record(self.store, story_id, self.page)
+            if record.status != "rejected":
+                break
+        return record
+
+    def status(self) -> dict[str, Any]:
+        """What this newsroom runs on, its stories by status, unused threads, the site, and the newest errors."""
+        errors = self.store.ledger.errors(limit=5)
+        shown = ("asset", "story_id", "kind", "message", "next_step")
+        return {
+            "environment": self._settings.deployment.environment,
+            "runs_on": self._settings.stand_ins,
+            "migration": self.revision,
+            "stories": dict(self.store.status_counts()),
+            "threads": {"unused": self.store.unused_threads()},
+            "site": self._settings.deployment.production_url or str(self._publisher.current / "index.html"),
+            "errors": [{**{key: e[key] for key in shown}, "at": e["at"].isoformat()} for e in errors],
+        }
+
+    def build_site(self) -> None:
+        """Rebuild the static site."""
+        self._progress("Building the site")
+        self._run("site_job")
+
+    def prepare_database(self) -> None:
+        """Migrate to this version's tables and seed the catalogue."""
+        self._run("prepare_database_job")
+
+    def end_dead_runs(self) -> int:
+        """Report runs of killed commands as failed, so that the UI shows them as they are; returns how many."""
+        ours = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={LAUNCHED_BY: "command line"})
+        dead = 0
+        for run in self._instance.get_runs(ours, limit=100):
+            if not self.store.run_lives(run.run_id):
+                self._instance.report_run_failed(run, "The command that executed this run was killed.")
+                self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+                dead += 1
+        return dead
+
+    def _public_story(self, thread: "Thread") -> StoryRecord | None:
+        """The story a thread has already, waited for if it is being written right now."""
+        existing = self.store.assignment_of(thread.id)
+        while existing and existing[1] == "running" and self.store.is_busy(existing[0].story_id):
+            self._progress(f"Waiting for the run that writes {existing[0].story_id}")
+            time.sleep(1)
+            existing = self.store.assignment_of(thread.id)
+        if existing and existing[1] in ("published", "withdrawn"):
+            return story_record(self.store, existing[0].story_id, self.page)
+        return None
+
+    def _discover(self, config: AssignmentConfig, order: Order) -> None:
+        self._progress("Looking for threads" if not config.thread else "Reading the thread")
+        job = "assign_stories_job" if config.thread else "discover_stories_job"
+        self._run(job, {"story_assignments": {**config.model_dump(), "order": order.id}})
+
+    def _make_up(self, order: Order) -> list[Assignment]:
+        """Assign further threads in place of stories that were not published."""
+        if not self.store.order_counts(order.id).total() or not self.store.lacks(order):
+            return []
+        self._progress("Assigning another thread for a story that was not published")
+        self._run("assign_stories_job", {"story_assignments": {"order": order.id}})
+        return self.store.waiting(order.id)
+
+    def _write(self, assignment: Assignment, *, order_tag: bool = True) -> None:
+        story_id = assignment.story_id
+        self._progress(f"Writing {story_id} ({assignment.category}, {assignment.persona})")
+        self._instance.add_dynamic_partitions(str(STORIES.name), [story_id])
+        result = self._definitions.resolve_job_def("story_job").execute_in_process(
+            instance=self._instance,
+            partition_key=story_id,
+            asset_selection=remaining_steps(self.store, story_id),
+            tags={LAUNCHED_BY: "command line"} | ({ORDER_TAG: assignment.order_id} if order_tag else {}),
+            run_config=QUIET,
+            raise_on_error=False,
+        )
+        self.store.settle(story_id, result.run_id)
+        record = story_record(self.store, story_id, self.page)
+        self._progress(f"{record.status}: {record.title} {record.page}".rstrip())
+
+    def _run(self, job: str, config: dict[str, dict[str, Any]] | None = None) -> dg.ExecuteInProcessResult:
+        ops = {"ops": {name: {"config": values} for name, values in (config or {}).items()}}
+        result = self._definitions.resolve_job_def(job).execute_in_process(
+            instance=self._instance,
+            run_config={**ops, **QUIET},
+            tags={LAUNCHED_BY: "command line"},
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise self._failure(result)
+        return result
+
+    def _failure(self, result: dg.ExecuteInProcessResult) -> ThreadJuiceError:
+        errors = self.store.ledger.errors(run_id=result.run_id, limit=1)
+        if errors:
+            kind = TransientFailure if errors[0]["kind"] == "transient" else PermanentFailure
+            return kind(errors[0]["message"], errors[0]["next_step"])
+        return PermanentFailure(f"Run {result.run_id} failed.", "Open it in the Dagster UI for its log.")

@@ -1,0 +1,288 @@
+"""The one HTTP client: JSON from services an operator configured, pictures from hosts nobody vouches for.
+
+What is asked and what an answer means belongs to the resource that asks. Retries happen here and
+nowhere else; a picture is never retried, because there is always another one.
+"""
+
+import contextlib
+import functools
+import json
+import random
+import re
+import ssl
+import time
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from threadjuice_dagster.domain.images import PictureRefused
+from threadjuice_dagster.failures import PermanentFailure, TransientFailure
+
+if TYPE_CHECKING:
+    import httpx2
+
+USER_AGENT = "ThreadJuice/1.0"
+
+ATTEMPTS = 3
+"""Times a request is sent before an outage is reported."""
+
+MAX_WAIT = 60.0
+"""Seconds waited between two attempts at most, whatever ``Retry-After`` asks for."""
+
+MAX_JSON = 10_000_000
+MAX_PICTURE = 25_000_000
+"""Bytes of one answer."""
+
+MAX_REDIRECTS = 5
+
+_BACKOFF = 0.5
+_PORTS = {"http": 80, "https": 443}
+_CHOOSE_ANOTHER = "Choose another picture."
+
+
+def send(
+    method: str,
+    url: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    timeout: float = 20.0,
+    attempts: int = ATTEMPTS,
+    accept: Collection[int] = (),
+) -> "httpx2.Response":
+    """Send a request to a configured service and return its whole answer, of a 2xx or ``accept``-ed status.
+
+    429, 5xx and silence are tried again, ``attempts`` times in all, each within ``timeout`` seconds.
+    Redirects are not followed. Raises ``TransientFailure`` or ``PermanentFailure``; neither message
+    holds a query, a header or a body.
+    """
+    import httpx2
+
+    asked = _named(method, url)
+    failure = TransientFailure(f"{asked} was not tried.")
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(_wait(attempt, failure.retry_after))
+        try:
+            response = _exchange(method, url, params, headers, content, timeout)
+        except httpx2.TransportError as error:
+            failure = TransientFailure(f"{asked} got no answer ({type(error).__name__}).")
+            continue
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise PermanentFailure(f"{asked} is no address to ask.", "Correct the configured address.") from error
+        if response.is_success or response.status_code in accept:
+            return response
+        if response.status_code != 429 and response.status_code < 500:
+            raise _refused(asked, response.status_code)
+        told = retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
+        failure = TransientFailure(f"{asked} answered {response.status_code}.", retry_after=told)
+    message = f"{failure.message} It was tried {attempts} times."
+    raise TransientFailure(message, "Try again later.", retry_after=failure.retry_after, exhausted=True)
+
+
+def fetch_json(
+    url: str,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 20.0,
+    attempts: int = ATTEMPTS,
+) -> Any:
+    """The JSON document a configured service answers with. Raises as ``send`` does."""
+    response = send("GET", url, params=params, headers=headers, timeout=timeout, attempts=attempts)
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError) as error:
+        message = f"{_named('GET', url)} did not answer with JSON."
+        raise TransientFailure(message, "Check that the configured address is the API's.", exhausted=True) from error
+
+
+def retry_after(value: str, now: datetime) -> float | None:
+    """The seconds a ``Retry-After`` header asks to wait (RFC 9110: seconds or a date), None if it says nothing."""
+    if value.strip().isdecimal():
+        return float(value[:12])
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def download_picture(
+    url: str,
+    allowed_hosts: Iterable[str],
+    extra_origins: Iterable[str] = (),
+    max_bytes: int = MAX_PICTURE,
+    timeout: float = 20.0,
+) -> bytes:
+    """The bytes behind an address nobody vouches for, within ``max_bytes`` and ``timeout`` seconds in all.
+
+    ``allowed_hosts`` are names, or ``.example.org`` for every name below it; they are reached by https
+    at public addresses only, and the address that was checked is the one connected to. ``extra_origins``
+    (``scheme://host:port``) alone may be private or plain http. Each redirect is checked the same way.
+    Raises ``PictureRefused`` for what must not be fetched, ``TransientFailure`` for an outage.
+    """
+    import httpcore2
+
+    hosts, origins = frozenset(allowed_hosts), frozenset(map(_normal_origin, extra_origins))
+    deadline = time.monotonic() + timeout
+    for _ in range(MAX_REDIRECTS + 1):
+        target, private_ok = checked_address(url, hosts, origins)
+        try:
+            location, data = _fetch(target, private_ok, max_bytes, deadline)
+        except (httpcore2.TimeoutException, httpcore2.NetworkError) as error:
+            message = f"The picture at {target.host} did not arrive within {timeout:g} seconds."
+            if isinstance(error, httpcore2.NetworkError):
+                message = f"The picture at {target.host} cannot be reached ({type(error).__name__})."
+            raise TransientFailure(message, "Try again later.", exhausted=True) from error
+        except (httpcore2.ProtocolError, ValueError) as error:
+            raise PictureRefused(f"{target.host} does not speak HTTP as it should.", _CHOOSE_ANOTHER) from error
+        if location is None:
+            return data
+        url = _joined(target, location)
+    raise PictureRefused(f"The picture is behind more than {MAX_REDIRECTS} redirects.", _CHOOSE_ANOTHER)
+
+
+def checked_address(url: str, hosts: Collection[str], origins: Collection[str]) -> tuple["httpx2.URL", bool]:
+    """The address, parsed, and whether it may be private. Raises ``PictureRefused`` where it is not allowed."""
+    import httpx2
+
+    try:
+        target = httpx2.URL(url)
+        origin = _origin(target)
+    except (httpx2.InvalidURL, ValueError, TypeError) as error:
+        raise PictureRefused("The picture's address cannot be read.", _CHOOSE_ANOTHER) from error
+    host = target.host.rstrip(".").lower()
+    if target.userinfo:
+        raise PictureRefused(f"The picture's address at {host} carries a login.", _CHOOSE_ANOTHER)
+    if origin in origins:
+        return target, True
+    known = any(host.endswith(name) if name.startswith(".") else host == name for name in hosts)
+    if target.scheme != "https" or target.port not in (None, 443) or not known:
+        next_step = f"Choose another picture, or add {origin} to IMAGE_ALLOWED_ORIGINS if it is trusted."
+        raise PictureRefused(f"Pictures may not come from {origin}.", next_step)
+    return target, False
+
+
+@functools.cache
+def _client() -> "httpx2.Client":
+    import httpx2
+
+    return httpx2.Client(follow_redirects=False, headers={"User-Agent": USER_AGENT})
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    import httpx2
+
+    return httpx2.create_ssl_context()
+
+
+def _exchange(
+    method: str,
+    url: str,
+    params: Mapping[str, Any] | None,
+    headers: Mapping[str, str] | None,
+    content: bytes | None,
+    timeout: float,
+) -> "httpx2.Response":
+    """One request and its bounded answer."""
+    import httpx2
+
+    deadline = time.monotonic() + timeout
+    query = None if params is None else dict(params)
+    request = _client().build_request(method, url, params=query, headers=headers, content=content, timeout=timeout)
+    with contextlib.closing(_client().send(request, stream=True)) as response:
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > MAX_JSON:
+                raise PermanentFailure(f"{_named(method, url)} answered more than {MAX_JSON} bytes.")
+            if time.monotonic() > deadline:
+                raise httpx2.ReadTimeout("the answer took too long", request=request)
+        kept = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
+        return httpx2.Response(response.status_code, headers=kept, content=bytes(body), request=request)
+
+
+def _wait(attempt: int, told: float | None) -> float:
+    """Seconds before the attempt of this number: as told, else doubled each time and spread."""
+    if told is not None:
+        return min(told, MAX_WAIT)
+    return min(_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.5), MAX_WAIT)  # noqa: S311
+
+
+def _named(method: str, url: str) -> str:
+    """The request as a message may show it: without the query, which can hold a key."""
+    return method + " " + re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])[:200]
+
+
+def _refused(asked: str, status: int) -> PermanentFailure:
+    next_step = {
+        401: "Check the key for this service.",
+        403: "Check what the key for this service may do.",
+        404: "Check the configured address and that the thing still exists.",
+    }.get(status, "Correct the request or the configured address.")
+    return PermanentFailure(f"{asked} answered {status}.", next_step)
+
+
+def _fetch(target: "httpx2.URL", private_ok: bool, max_bytes: int, deadline: float) -> tuple[str | None, bytes]:
+    """Where a redirect leads, or None and the bytes."""
+    import httpcore2
+
+    from threadjuice_dagster.resources.sockets import CheckedBackend
+
+    backend = CheckedBackend(private_ok, deadline)
+    headers = [("User-Agent", USER_AGENT), ("Accept", "image/*"), ("Accept-Encoding", "identity")]
+    with (
+        httpcore2.ConnectionPool(ssl_context=_tls(), network_backend=backend) as pool,
+        pool.stream("GET", str(target.copy_with(fragment=None)), headers=headers) as response,
+    ):
+        found = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+        if response.status in (301, 302, 303, 307, 308):
+            return found.get("location", ""), b""
+        _check_answer(response.status, found, target.host, max_bytes)
+        body = bytearray()
+        for chunk in response.iter_stream():
+            body += chunk
+            if len(body) > max_bytes:
+                raise _too_large(target.host, max_bytes)
+        return None, bytes(body)
+
+
+def _check_answer(status: int, headers: Mapping[str, str], host: str, max_bytes: int) -> None:
+    if status == 429 or status >= 500:
+        raise TransientFailure(f"The picture's host {host} answered {status}.", "Try again later.", exhausted=True)
+    if status != 200:
+        raise PictureRefused(f"The picture's host {host} answered {status}.", _CHOOSE_ANOTHER)
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise PictureRefused(f"{host} sent the picture compressed once more.", _CHOOSE_ANOTHER)
+    if headers.get("content-length", "").isdecimal() and int(headers["content-length"][:20]) > max_bytes:
+        raise _too_large(host, max_bytes)
+
+
+def _too_large(host: str, max_bytes: int) -> PictureRefused:
+    return PictureRefused(f"The picture at {host} is larger than {max_bytes / 1e6:g} MB.", _CHOOSE_ANOTHER)
+
+
+def _joined(target: "httpx2.URL", location: str) -> str:
+    import httpx2
+
+    try:
+        return str(target.join(location))
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise PictureRefused(f"{target.host} redirects to no address.", _CHOOSE_ANOTHER) from error
+
+
+def _origin(url: "httpx2.URL") -> str:
+    scheme, host = url.scheme, url.host.rstrip(".").lower()
+    if scheme not in _PORTS or not host:
+        raise ValueError("not an http address")
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{url.port or _PORTS[scheme]}"
+
+
+def _normal_origin(origin: str) -> str:
+    import httpx2
+
+    return _origin(httpx2.URL(origin))

@@ -1,0 +1,319 @@
+"""OpenAI, or any server that speaks its API: writing, judging and moderating, with limits and metering.
+
+What a model is told belongs in ``domain/prompts.py``, what its scores mean in ``domain/judging.py``.
+The SDK's own retries are off: every request has to pass the rate limiter, so the retrying is done here.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+import dagster as dg
+from pydantic import BaseModel, PrivateAttr
+
+from threadjuice_dagster.domain.judging import SAMPLES, JudgeAnswer, JudgeVerdict, combine
+from threadjuice_dagster.domain.moderation import Verdict
+from threadjuice_dagster.domain.prompts import (
+    judge_messages,
+    revise_messages,
+    strict_schema,
+    with_schema,
+    write_messages,
+)
+from threadjuice_dagster.domain.stories import Category, Draft, Persona, Usage
+from threadjuice_dagster.domain.text import clean, cut
+from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.resources.metering import Meter, spent
+from threadjuice_dagster.resources.openai_answers import (
+    Answer,
+    BadAnswer,
+    Refused,
+    choices_of,
+    model_of,
+    read_answer,
+    read_verdict,
+    retry_after_of,
+)
+
+if TYPE_CHECKING:
+    import openai
+
+log = logging.getLogger(__name__)
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+
+ATTEMPTS = 4
+"""Times one request is sent while the server is limiting, failing or silent."""
+
+SPARE_ASKS = 2
+"""Further requests for answers that came back unusable, per story or verdict."""
+
+MAX_WAIT = 60.0
+"""Seconds waited at most before an attempt, whatever ``Retry-After`` says."""
+
+_MODERATED_CHARACTERS = 20_000
+
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[\w*.…-]+", re.IGNORECASE)
+_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+_POLICY = ("content_filter", "content_policy_violation")
+
+
+class _UnknownThingError(ConfigurationError):
+    """The server has no such model or endpoint."""
+
+
+class _RejectedError(PermanentFailure):
+    """The server found the request itself wrong; ``hint`` says which part, as far as it told."""
+
+    def __init__(self, message: str, next_step: str, hint: str) -> None:
+        super().__init__(message, next_step)
+        self.hint = hint
+
+
+@runtime_checkable
+class RateLimiter(Protocol):
+    """Whoever decides when a request may be sent."""
+
+    def acquire(self, service: str) -> None:
+        """Return once a request to ``service`` is allowed."""
+
+
+class Unlimited:
+    """No limit of our own: the server's is the only one."""
+
+    def acquire(self, service: str) -> None:
+        """Return at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Dialect:
+    """How much of the API a server understands: answers by schema, several answers per request."""
+
+    schema: bool = True
+    several: bool = True
+
+    def request(
+        self, model: str, messages: list[dict[str, str]], shape: type[BaseModel], wanted: int
+    ) -> dict[str, Any]:
+        """The request in this dialect."""
+        schema = strict_schema(shape)
+        named = {"name": shape.__name__, "strict": True, "schema": schema}
+        request: dict[str, Any] = {"model": model}
+        if self.schema:
+            request |= {"messages": messages, "response_format": {"type": "json_schema", "json_schema": named}}
+        else:
+            request |= {"messages": with_schema(messages, schema), "response_format": {"type": "json_object"}}
+        return {**request, "n": wanted} if wanted > 1 and self.several else request
+
+    def weaker(self, rejected: _RejectedError, wanted: int) -> "_Dialect | None":
+        """The next dialect to try after a rejection, or None when this is not about the dialect."""
+        if "context_length" in rejected.hint or "string_above_max" in rejected.hint:
+            return None
+        several = self.several and wanted > 1
+        if several and "response_format" not in rejected.hint:
+            return dataclasses.replace(self, several=False)
+        return dataclasses.replace(self, schema=False) if self.schema else None
+
+
+class OpenAIResource(dg.ConfigurableResource):
+    """Writer, judge and moderator behind one key. Prices are US dollars per million tokens."""
+
+    api_key: str
+    base_url: str = ""
+    model: str = "gpt-4o"
+    judge_model: str = ""
+    timeout_seconds: float = 60.0
+    backoff_seconds: float = 1.0
+    price_input: float | None = None
+    price_output: float | None = None
+    limiter: dg.ResourceDependency[RateLimiter] = Unlimited()  # type: ignore[assignment]
+
+    _dialect: _Dialect = PrivateAttr(default=_Dialect())
+
+    def write(
+        self, thread: Thread, category: Category, persona: Persona, meter: Meter | None = None
+    ) -> tuple[Draft, Usage, str]:
+        """A draft of the thread's story, what it took, and the model that wrote it.
+
+        Raises ``Refused``, ``BadAnswer``, ``ConfigurationError`` or, after its own retries, ``TransientFailure``.
+        """
+        return self._draft(write_messages(thread, category, persona), meter)
+
+    def revise(
+        self,
+        thread: Thread,
+        category: Category,
+        persona: Persona,
+        draft: Draft,
+        feedback: str | Sequence[str],
+        meter: Meter | None = None,
+    ) -> tuple[Draft, Usage, str]:
+        """``draft`` written again with every finding of ``feedback`` put right; otherwise as ``write``."""
+        return self._draft(revise_messages(thread, category, persona, draft, feedback), meter)
+
+    def judge(self, draft: Draft, thread: Thread, meter: Meter | None = None) -> tuple[JudgeVerdict, Usage]:
+        """The verdict of ``SAMPLES`` answers of the judge model (the writer's, if none is named)."""
+        counted = Meter(meter)
+        asked = self.judge_model or self.model
+        samples, model = self._answers(judge_messages(draft, thread), JudgeAnswer, asked, SAMPLES, counted)
+        return combine(samples, model), counted.usage
+
+    def moderate(self, text: str, meter: Meter | None = None) -> Verdict | None:
+        """The moderation endpoint's verdict on ``text``, or None where the server has no such endpoint.
+
+        Raises ``TransientFailure`` when no verdict can be had: nothing counts as clean unread.
+        """
+        slices = [text[at : at + _MODERATED_CHARACTERS] for at in range(0, len(text), _MODERATED_CHARACTERS)] or [" "]
+        with self._client() as client:
+            create = client.moderations.with_raw_response.create
+            try:
+                document = self._send(lambda: create(input=slices[0] if len(slices) == 1 else slices), Meter(meter))
+            except _UnknownThingError:
+                return None
+        return read_verdict(document, len(slices))
+
+    def _draft(self, messages: list[dict[str, str]], meter: Meter | None) -> tuple[Draft, Usage, str]:
+        counted = Meter(meter)
+        drafts, model = self._answers(messages, Draft, self.model, 1, counted)
+        return drafts[0], counted.usage, model
+
+    def _answers(
+        self, messages: list[dict[str, str]], shape: type[Answer], model: str, wanted: int, meter: Meter
+    ) -> tuple[list[Answer], str]:
+        found: list[Answer] = []
+        problem: PermanentFailure = BadAnswer(f"{model} gave no answer.")
+        with self._client() as client:
+            for ask in range(wanted + SPARE_ASKS):
+                document = self._complete(client, messages, shape, model, 1 if ask else wanted, meter)
+                for choice in choices_of(document):
+                    outcome = read_answer(choice, shape)
+                    if isinstance(outcome, PermanentFailure):
+                        problem = outcome
+                    else:
+                        found.append(outcome)
+                if len(found) >= wanted:
+                    return found[:wanted], model_of(document, model)
+                if isinstance(problem, Refused) and not found:
+                    break
+        raise problem
+
+    def _complete(
+        self,
+        client: "openai.OpenAI",
+        messages: list[dict[str, str]],
+        shape: type[BaseModel],
+        model: str,
+        wanted: int,
+        meter: Meter,
+    ) -> dict[str, Any]:
+        dialect: _Dialect = self._dialect
+        create = client.chat.completions.with_raw_response.create
+        while True:
+            request = dialect.request(model, messages, shape, wanted)
+            try:
+                document = self._send(functools.partial(create, **request), meter)
+            except _RejectedError as rejected:
+                weaker = dialect.weaker(rejected, wanted)
+                if weaker is None:
+                    raise
+                dialect = weaker
+            else:
+                self._dialect = dialect
+                meter.add(spent(document, model, self.price_input, self.price_output))
+                return document
+
+    def _send(self, send: Callable[[], Any], meter: Meter) -> dict[str, Any]:
+        attempt = 0
+        while True:
+            attempt += 1
+            self._acquire()
+            meter.add(Usage(requests=1))
+            outcome = self._attempt(send)
+            if isinstance(outcome, dict):
+                return outcome
+            if not isinstance(outcome, TransientFailure):
+                raise outcome
+            if attempt == ATTEMPTS:
+                outcome.exhausted = True
+                raise outcome
+            pause = self._pause(attempt, outcome.retry_after)
+            log.warning("%s Trying again in %.1f s (attempt %d of %d).", outcome.message, pause, attempt, ATTEMPTS)
+            time.sleep(pause)
+
+    def _attempt(self, send: Callable[[], Any]) -> dict[str, Any] | ThreadJuiceError:
+        """One request. Failures are returned: raised in here they would carry the SDK's words along."""
+        import openai
+
+        try:
+            document = json.loads(send().http_response.text)
+        except openai.APIStatusError as error:
+            return self._failure(error)
+        except openai.APITimeoutError:
+            return TransientFailure(f"{self._host} did not answer within {self.timeout_seconds:g} s.")
+        except openai.APIConnectionError:
+            return TransientFailure(f"{self._host} cannot be reached or broke the connection off.")
+        except (ValueError, RecursionError):
+            document = None
+        if isinstance(document, dict):
+            return document
+        return TransientFailure(f"{self._host} answered with something other than a JSON object.")
+
+    def _failure(self, error: "openai.APIStatusError") -> ThreadJuiceError:
+        status, host = error.status_code, self._host
+        code = f"{error.code or ''} {error.type or ''}".lower()
+        if status in (401, 403):
+            return ConfigurationError(
+                f"{host} refused the key in OPENAI_API_KEY ({status}).",
+                "Set OPENAI_API_KEY to a current key with access to the chat and moderation endpoints.",
+            )
+        if status in (404, 405, 501):
+            return _UnknownThingError(
+                f"{host} knows no model {self.model!r}, or has no such endpoint ({status}).",
+                "Set OPENAI_MODEL (and OPENAI_JUDGE_MODEL) to a model it has, such as gpt-4o, or mend OPENAI_BASE_URL.",
+            )
+        if status == 429 and any(name in code for name in _QUOTA):
+            return PermanentFailure(f"The quota of {host} is used up.", "Add credit or raise the account's limit.")
+        if status in (408, 409, 429) or status >= 500:
+            message = f"{host} limits requests (429)." if status == 429 else f"{host} fails ({status})."
+            return TransientFailure(message, "Try again later.", retry_after=retry_after_of(error.response.headers))
+        if any(name in code for name in _POLICY):
+            return Refused(f"{host} refused the request by its content policy.")
+        said = self._scrubbed(error.message)
+        hint = f"{code} {error.param or ''} {said}".lower()
+        return _RejectedError(f"{host} rejected the request ({status}): {said}", "Check OPENAI_MODEL.", hint)
+
+    def _scrubbed(self, text: str) -> str:
+        return cut(_KEY_LIKE.sub("[key]", clean(text).replace(self.api_key, "[key]")), 200)
+
+    def _acquire(self) -> None:
+        self.limiter.acquire("openai")
+
+    def _pause(self, attempt: int, retry_after: float | None) -> float:
+        spread = random.uniform(1.0, 1.25)  # noqa: S311 -- keeps processes apart, hides nothing
+        wait = self.backoff_seconds * 2 ** (attempt - 1) if retry_after is None else retry_after
+        return min(wait * spread, MAX_WAIT)
+
+    @property
+    def _host(self) -> str:
+        return (urlsplit(self.base_url).hostname or "OPENAI_BASE_URL") if self.base_url else "OpenAI"
+
+    def _client(self) -> "openai.OpenAI":
+        import openai
+
+        key = self.api_key.strip()
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
+            raise ConfigurationError("OPENAI_API_KEY is empty or not a key.", "Set it, as in OPENAI_API_KEY=sk-....")
+        if self.base_url and not re.match(r"https?://[^/\s]+", self.base_url):
+            raise ConfigurationError(
+                "OPENAI_BASE_URL is not an address.", "Set it, as in OPENAI_BASE_URL=https://api.openai.com/v1."
+            )
+        base_url = self.base_url or DEFAULT_BASE_URL
+        return openai.OpenAI(api_key=key, base_url=base_url, timeout=self.timeout_seconds, max_retries=0)

@@ -1,0 +1,318 @@
+"""Where pictures come from, each provider's rules as data: Openverse, Unsplash, and cards drawn here.
+
+Trying them in order, encoding and storing belong in ``resources/pictures.py``. Whatever a provider
+answers is hostile until read: text is cleaned and bounded, links are http(s), licences are known ones.
+"""
+
+import dataclasses
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict
+
+from threadjuice_dagster.domain.images import (
+    FORMATS,
+    MAX_PIXELS,
+    MIN_WIDTH,
+    Licence,
+    Variant,
+    format_quality,
+    variant_widths,
+)
+from threadjuice_dagster.domain.stories import Category
+from threadjuice_dagster.domain.text import clean, cut
+from threadjuice_dagster.domain.title_card import draw_title_card
+from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.resources.http import MAX_PICTURE, download_picture, fetch_json, send
+
+OPENVERSE_HOSTS = (
+    ".staticflickr.com",
+    "upload.wikimedia.org",
+    "api.openverse.org",
+    ".wordpress.org",
+    ".rawpixel.com",
+    ".stocksnap.io",
+    ".si.edu",
+    ".metmuseum.org",
+    ".clevelandart.org",
+    ".nasa.gov",
+    ".rijksmuseum.nl",
+    ".europeana.eu",
+    ".nypl.org",
+    ".sciencemuseum.org.uk",
+    ".inaturalist.org",
+    "inaturalist-open-data.s3.amazonaws.com",
+)
+"""Hosts of the collections Openverse indexes; a picture elsewhere is passed over."""
+
+UNSPLASH_HOSTS = ("images.unsplash.com", "plus.unsplash.com")
+
+_CREATIVE_COMMONS = frozenset({"by", "by-sa", "cc0", "pdm"})
+_LICENCE_IN_URL = re.compile(r"creativecommons\.org/licenses/([a-z+-]+)/", re.IGNORECASE)
+_PAGE = 20
+_RENDITION = 640
+_UTM = {"utm_source": "threadjuice", "utm_medium": "referral"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What a provider's terms ask for. ``agreement`` says unattended choice needs the provider's consent."""
+
+    delivery: Literal["hotlink", "rehost"]
+    agreement: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What a picture is wanted for."""
+
+    query: str
+    title: str
+    alt_text: str
+    category: Category
+
+
+class Candidate(BaseModel):
+    """A picture a provider offers. ``width`` and ``height`` in pixels as told, 0 where not told."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source_id: str = ""
+    source_url: str = ""
+    title: str = ""
+    creator: str = ""
+    creator_url: str = ""
+    licence: Licence
+    credit: str
+    alt_text: str = ""
+    picture_url: str = ""
+    width: int = 0
+    height: int = 0
+    chosen_url: str = ""
+    """What the provider wants to be called when its picture is chosen."""
+
+
+class PictureProvider(ABC):
+    """One source of pictures. Every method raises ``TransientFailure`` or ``PermanentFailure``."""
+
+    name: ClassVar[str]
+    policy: ClassVar[Policy]
+
+    @abstractmethod
+    def find(self, wanted: Wanted) -> list[Candidate]:
+        """Pictures that fit and may be used, best first; empty if there are none."""
+
+    @abstractmethod
+    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
+        """The picture's bytes; of a hotlinked one a small rendition."""
+
+    def chosen(self, candidate: Candidate) -> None:  # noqa: B027
+        """Tell the provider that its picture was chosen, where its terms ask for that."""
+
+    def hotlinks(self, candidate: Candidate, height: int, quality: int) -> tuple[Variant, ...]:
+        """The provider's own addresses of a hotlinked picture's variants; none where pictures are re-hosted."""
+        return ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Openverse(PictureProvider):
+    """Openly licensed pictures of many collections (https://api.openverse.org/v1/), re-hosted with credit."""
+
+    name: ClassVar[str] = "openverse"
+    policy: ClassVar[Policy] = Policy("rehost")
+
+    api_url: str
+    allowed_origins: Sequence[str] = ()
+
+    def find(self, wanted: Wanted) -> list[Candidate]:
+        """Those results whose licence allows commercial use and adaptation, and whose credit is known."""
+        query = {"q": cut(wanted.query, 120), "license_type": "commercial,modification"}
+        answer = fetch_json(
+            f"{self.api_url.rstrip('/')}/v1/images/", params={**query, "page_size": _PAGE, "mature": "false"}
+        )
+        results = answer.get("results") if isinstance(answer, Mapping) else None
+        candidates = map(_openverse_candidate, results if isinstance(results, list) else [])
+        return [candidate for candidate in candidates if candidate]
+
+    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
+        """The original from the collection that holds it."""
+        return download_picture(candidate.picture_url, OPENVERSE_HOSTS, self.allowed_origins)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unsplash(PictureProvider):
+    """Unsplash's photographs, shown from Unsplash's own addresses as its API guidelines ask.
+
+    Their use is to be non-automated: nothing is asked for unless ``unattended_allowed`` says that
+    the owner has Unsplash's agreement.
+    """
+
+    name: ClassVar[str] = "unsplash"
+    policy: ClassVar[Policy] = Policy("hotlink", agreement=True)
+
+    api_url: str
+    access_key: str = dataclasses.field(repr=False)
+    unattended_allowed: bool = False
+    allowed_origins: Sequence[str] = ()
+
+    def find(self, wanted: Wanted) -> list[Candidate]:
+        """Photographs whose page, photographer and addresses are complete."""
+        if not self.unattended_allowed:
+            next_step = "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed."
+            raise PermanentFailure("Choosing its pictures unattended is not agreed with Unsplash.", next_step)
+        if not self.access_key:
+            raise PermanentFailure("It has no access key.", "Set UNSPLASH_ACCESS_KEY.")
+        query = {"query": cut(wanted.query, 120), "per_page": _PAGE, "content_filter": "high"}
+        answer = fetch_json(f"{self.api_url.rstrip('/')}/search/photos", params=query, headers=self._headers)
+        results = answer.get("results") if isinstance(answer, Mapping) else None
+        candidates = map(_unsplash_candidate, results if isinstance(results, list) else [])
+        return [candidate for candidate in candidates if candidate]
+
+    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
+        """A small rendition, to know the picture by; it is not kept."""
+        small = _with_params(candidate.picture_url, {"w": _RENDITION, "fm": "jpg", "q": 80, "fit": "max"})
+        return download_picture(small, UNSPLASH_HOSTS, self.allowed_origins)
+
+    def chosen(self, candidate: Candidate) -> None:
+        """Count the download, as the guidelines ask; the key is sent to the configured API and nowhere else."""
+        url, api = urlsplit(candidate.chosen_url), urlsplit(self.api_url)
+        if url.netloc not in (api.netloc, "api.unsplash.com"):
+            raise PermanentFailure("The photograph's download address is not Unsplash's.", "Choose another picture.")
+        place = url._replace(scheme=api.scheme, netloc=api.netloc)
+        send("GET", place.geturl(), headers=self._headers)
+
+    def hotlinks(self, candidate: Candidate, height: int, quality: int) -> tuple[Variant, ...]:
+        """Every width and format by the parameters of the address; sizes in bytes are not known (0)."""
+        return tuple(
+            Variant(
+                width=width,
+                height=max(1, round(height * width / candidate.width)),
+                format=picture_format,
+                key="",
+                url=_with_params(
+                    candidate.picture_url,
+                    {
+                        "w": width,
+                        "fm": "jpg" if picture_format == "jpeg" else picture_format,
+                        "q": format_quality(quality, picture_format),
+                        "fit": "max",
+                    },
+                ),
+                bytes=0,
+            )
+            for picture_format in FORMATS
+            for width in reversed(variant_widths(candidate.width))
+        )
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Client-ID {self.access_key}", "Accept-Version": "v1"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TitleCard(PictureProvider):
+    """Cards drawn from the headline: always there, without network or licence."""
+
+    name: ClassVar[str] = "title_card"
+    policy: ClassVar[Policy] = Policy("rehost")
+
+    def find(self, wanted: Wanted) -> list[Candidate]:
+        """The one card of this headline."""
+        alt_text = f"Title card: {wanted.title.strip() or wanted.category.name}"
+        return [Candidate(licence=Licence(code="own"), credit="Illustration: ThreadJuice", alt_text=alt_text)]
+
+    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
+        """The card, drawn."""
+        return draw_title_card(wanted.title, wanted.category.name, wanted.category.colour)
+
+
+def _openverse_candidate(result: Any) -> Candidate | None:
+    """One result, or None where it must not or cannot be used."""
+    code, licence_url = _text(result, "license").lower(), _link(result, "license_url")
+    creator, title, version = _text(result, "creator"), _text(result, "title"), _text(result, "license_version")
+    named = _LICENCE_IN_URL.search(licence_url)
+    if code not in _CREATIVE_COMMONS or (named and named[1].lower() != code):
+        return None
+    credit = _text(result, "attribution", limit=600)
+    if not credit and creator:
+        credit = f"“{title or 'Untitled'}” by {creator}, {_licence_name(code, version)}"
+    picture_url, source_id = _link(result, "url"), _text(result, "id")
+    width, height = _pixels(result, "width"), _pixels(result, "height")
+    oversize = width * height > MAX_PIXELS or _pixels(result, "filesize") > MAX_PICTURE
+    unfit = oversize or 0 < width < MIN_WIDTH or result.get("mature") is True
+    if not (credit and picture_url and source_id) or unfit:
+        return None
+    return Candidate(
+        source_id=source_id,
+        source_url=_link(result, "foreign_landing_url"),
+        title=title,
+        creator=creator,
+        creator_url=_link(result, "creator_url"),
+        licence=Licence(code=code, version=version, url=licence_url),
+        credit=credit,
+        picture_url=picture_url,
+        width=width,
+        height=height,
+    )
+
+
+def _unsplash_candidate(result: Any) -> Candidate | None:
+    """One photograph, or None where something its terms ask for is missing."""
+    raw, page = _link(result, "urls", "raw"), _link(result, "links", "html")
+    chosen = _link(result, "links", "download_location")
+    name, source_id, width = _text(result, "user", "name"), _text(result, "id"), _pixels(result, "width")
+    if not (raw and chosen and name and source_id and width >= MIN_WIDTH):
+        return None
+    profile = _link(result, "user", "links", "html")
+    return Candidate(
+        source_id=source_id,
+        source_url=_with_params(page, _UTM) if page else "",
+        title=_text(result, "description"),
+        creator=name,
+        creator_url=_with_params(profile, _UTM) if profile else "",
+        licence=Licence(code="unsplash", url="https://unsplash.com/license"),
+        credit=f"Photo by {name} on Unsplash",
+        alt_text=_text(result, "alt_description"),
+        picture_url=raw,
+        width=width,
+        height=_pixels(result, "height"),
+        chosen_url=chosen,
+    )
+
+
+def _licence_name(code: str, version: str) -> str:
+    name = {"cc0": "CC0", "pdm": "Public Domain Mark"}.get(code, f"CC {code.upper()}")
+    return f"{name} {version}".strip()
+
+
+def _at(data: Any, *path: str) -> Any:
+    for name in path:
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return data
+
+
+def _text(data: Any, *path: str, limit: int = 300) -> str:
+    value = _at(data, *path)
+    return cut(clean(value), limit) if isinstance(value, str) else ""
+
+
+def _link(data: Any, *path: str) -> str:
+    """An http(s) address without anything that could break out of an attribute, else nothing."""
+    value = _at(data, *path)
+    fine = isinstance(value, str) and re.fullmatch(r"https?://[^\s\"'<>\\`\x00-\x1f\x7f]{1,2000}", value)
+    return value if fine else ""
+
+
+def _pixels(data: Any, name: str) -> int:
+    value = _at(data, name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _with_params(url: str, params: Mapping[str, Any]) -> str:
+    """The address with these parameters set, its others kept (Unsplash's ``ixid`` has to stay)."""
+    import httpx2
+
+    return str(httpx2.URL(url).copy_merge_params(dict(params)))

@@ -1,0 +1,12 @@
+"""The editor-in-chief's numbers, as a resource so that the UI shows them."""
+
+import dagster as dg
+
+
+class EditorialPolicy(dg.ConfigurableResource):
+    """How many stories a day are wanted, and how many threads are looked at to find them."""
+
+    daily_story_count: int = 3
+    candidates: int = 50
+    attempts_per_story: int = 3
+    """Threads that may be tried for each story wanted before an order is given up."""

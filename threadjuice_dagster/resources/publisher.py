@@ -1,0 +1,29 @@
+"""Where the static site is built and where its pages can be read."""
+
+from pathlib import Path
+
+import dagster as dg
+
+
+class Publisher(dg.ConfigurableResource):
+    """The site's folder and addresses. ``site_url`` is the public address, empty where there is none."""
+
+    folder: str
+    site_url: str = ""
+    preview_url: str = "http://127.0.0.1:3001"
+    pictures_root: str = ""
+
+    @property
+    def current(self) -> Path:
+        """The folder of the newest complete build."""
+        return Path(self.folder) / "current"
+
+    def page(self, slug: str) -> str:
+        """Where a reader finds a story's page: its public address, or its file."""
+        if self.site_url:
+            return f"{self.site_url.rstrip('/')}/story/{slug}/"
+        return str(self.current / "story" / slug / "index.html")
+
+    def preview_page(self, slug: str) -> str:
+        """The page's address on the public site, or on the preview that ``threadjuice dev`` serves."""
+        return f"{(self.site_url or self.preview_url).rstrip('/')}/story/{slug}/"

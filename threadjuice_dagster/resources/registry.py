@@ -1,0 +1,107 @@
+"""Which part does each job: the live class where the settings have what it needs, else its stand-in."""
+
+from typing import Any
+
+import dagster as dg
+
+from threadjuice_dagster.resources.desk import Desk, ExtractiveDesk, ModelDesk
+from threadjuice_dagster.resources.io_manager import StoreIOManager
+from threadjuice_dagster.resources.limits import SharedRateLimit
+from threadjuice_dagster.resources.openai import OpenAIResource
+from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.policy import EditorialPolicy
+from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres, Postgres
+from threadjuice_dagster.resources.publisher import Publisher
+from threadjuice_dagster.resources.reddit import RedditThreads, SampleThreads, ThreadSource
+from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
+from threadjuice_dagster.settings import Settings
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """Every resource by the key assets ask for it with. Secrets stay references to the environment."""
+    database, cdn = _database(settings), _cdn(settings)
+    return {
+        "database": database,
+        "store": StoreIOManager(database=database),
+        "threads": _threads(settings),
+        "desk": _desk(settings, database),
+        "pictures": _pictures(settings),
+        "cdn": cdn,
+        "publisher": _publisher(settings, cdn),
+        "policy": EditorialPolicy(daily_story_count=settings.content.daily_story_count),
+    }
+
+
+def _database(settings: Settings) -> Database:
+    local = settings.deployment.environment == "local"
+    pool_size = settings.database.pool_size
+    if settings.database.url.get_secret_value():
+        return Postgres(url=dg.EnvVar("DATABASE_URL"), pool_size=pool_size, migrates_itself=local)
+    return EmbeddedPostgres(home=str(settings.home), pool_size=pool_size)
+
+
+def _threads(settings: Settings) -> ThreadSource:
+    content = settings.content
+    if not content.reddit_client_id.get_secret_value():
+        return SampleThreads()
+    return RedditThreads(
+        client_id=dg.EnvVar("REDDIT_CLIENT_ID"),
+        client_secret=dg.EnvVar("REDDIT_CLIENT_SECRET"),
+        user_agent=content.reddit_user_agent,
+        subreddits=list(content.reddit_subreddits) or _catalogue_subreddits(),
+        reddit_url=content.reddit_url,
+        oauth_url=content.oauth_url,
+    )
+
+
+def _catalogue_subreddits() -> list[str]:
+    from threadjuice_dagster.database.catalogue import read_catalogue
+
+    return [subreddit for category in read_catalogue()[0] for subreddit in category.subreddits]
+
+
+def _desk(settings: Settings, database: Database) -> Desk:
+    content = settings.content
+    if not content.openai_api_key.get_secret_value():
+        return ExtractiveDesk()
+    openai = OpenAIResource(
+        api_key=dg.EnvVar("OPENAI_API_KEY"),
+        base_url=content.openai_base_url,
+        model=content.openai_model,
+        judge_model=content.openai_judge_model,
+        timeout_seconds=content.openai_timeout,
+        price_input=content.openai_price_input,
+        price_output=content.openai_price_output,
+        limiter=SharedRateLimit(database=database, per_minute=content.rate_limit),
+    )
+    return ModelDesk(openai=openai, fallback=content.writer_fallback)
+
+
+def _pictures(settings: Settings) -> PictureDesk:
+    content = settings.content
+    return PictureDesk(
+        providers=settings.image_providers,
+        openverse_url=content.openverse_api_url,
+        unsplash_url=content.unsplash_api_url,
+        unsplash_unattended=content.unsplash_unattended,
+        allowed_origins=list(content.image_allowed_origins),
+        quality=content.image_quality,
+        unsplash_key=dg.EnvVar("UNSPLASH_ACCESS_KEY") if content.unsplash_access_key.get_secret_value() else "",
+    )
+
+
+def _cdn(settings: Settings) -> Storage:
+    deployment = settings.deployment
+    if deployment.cdn_bucket:
+        return S3Storage(bucket=deployment.cdn_bucket, public_url=deployment.image_cdn_url)
+    return FolderStorage(root=str(settings.home / "cdn"), public_url=deployment.image_cdn_url)
+
+
+def _publisher(settings: Settings, cdn: Storage) -> Publisher:
+    deployment = settings.deployment
+    return Publisher(
+        folder=str(settings.home / "site"),
+        site_url=deployment.production_url,
+        preview_url=f"http://127.0.0.1:{deployment.preview_port}",
+        pictures_root=cdn.root if isinstance(cdn, FolderStorage) else "",
+    )

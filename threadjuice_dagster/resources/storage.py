@@ -1,0 +1,328 @@
+"""Where files go: pictures a reader fetches, backups an operator restores. A folder, or an S3 bucket.
+
+What is stored, and under which key, is decided by the callers. Keys are relative paths of letters,
+digits and ``._=+@-``, parted by ``/``.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""``Cache-Control`` of a file whose key names its content: a year, as long as caches keep anything."""
+
+_KEY = re.compile(r"(?:[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*/)*[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*")
+_INCOMING = ".incoming"
+_PARALLEL = 8
+_GONE = {"404", "NoSuchKey", "NotFound"}
+_PASSING = {"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestLimitExceeded", "InternalError"}
+
+
+class Upload(NamedTuple):
+    """One file to store. ``data`` is bytes, or the path of a file too large to hold."""
+
+    key: str
+    data: bytes | Path
+    content_type: str = "application/octet-stream"
+    cache_control: str = ""
+
+
+class Storage(dg.ConfigurableResource, ABC):
+    """A place for files. Every method raises ``TransientFailure`` or ``PermanentFailure``."""
+
+    @abstractmethod
+    def put(
+        self,
+        key: str,
+        data: bytes | Path,
+        content_type: str = "application/octet-stream",
+        cache_control: str = "",
+    ) -> None:
+        """Store a file whole or not at all; one already there is replaced. ``data`` may be a path."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """The file's bytes."""
+
+    @abstractmethod
+    def download(self, key: str, path: Path) -> None:
+        """Write the file to ``path`` without holding it in memory."""
+
+    @abstractmethod
+    def exists(self, key: str) -> bool:
+        """Whether there is a file of this key."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the file; one that is not there is removed already."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> list[str]:
+        """The keys that start with ``prefix``, sorted."""
+
+    @abstractmethod
+    def url(self, key: str) -> str:
+        """Where the file can be read."""
+
+    def put_many(self, uploads: Iterable[Upload]) -> None:
+        """Store several files; on a failure some of them may be stored."""
+        for upload in uploads:
+            self.put(*upload)
+
+
+class FolderStorage(Storage):
+    """A folder. ``public_url`` is the address it is served under; without one a file's own address is used."""
+
+    root: str
+    public_url: str = ""
+
+    def put(
+        self,
+        key: str,
+        data: bytes | Path,
+        content_type: str = "application/octet-stream",
+        cache_control: str = "",
+    ) -> None:
+        """Written beside, then moved into place; type and caching are for the server of the folder to say."""
+        target = self._path(key)
+        incoming = Path(self.root).absolute() / _INCOMING / uuid.uuid4().hex
+        with _disk_failures(key):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            incoming.parent.mkdir(exist_ok=True)
+            try:
+                _write_through(incoming, data)
+                incoming.replace(target)
+            finally:
+                incoming.unlink(missing_ok=True)
+
+    def get(self, key: str) -> bytes:
+        """The file's bytes."""
+        with _disk_failures(key):
+            return self._path(key).read_bytes()
+
+    def download(self, key: str, path: Path) -> None:
+        """A copy of the file at ``path``."""
+        with _disk_failures(key):
+            shutil.copyfile(self._path(key), path)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file of this key."""
+        return self._path(key).is_file()
+
+    def delete(self, key: str) -> None:
+        """Remove the file; the folders it stood in stay."""
+        with _disk_failures(key):
+            self._path(key).unlink(missing_ok=True)
+
+    def list(self, prefix: str = "") -> list[str]:
+        """The keys that start with ``prefix``, sorted; files still being written are not among them."""
+        root = Path(self.root).absolute()
+        keys = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        return sorted(key for key in keys if key.startswith(prefix) and not key.startswith(f"{_INCOMING}/"))
+
+    def url(self, key: str) -> str:
+        """The public address, or a ``file:`` one."""
+        path = self._path(key)
+        return f"{self.public_url.rstrip('/')}/{key}" if self.public_url else path.as_uri()
+
+    def _path(self, key: str) -> Path:
+        return Path(self.root).absolute() / checked_key(key)
+
+
+class S3Storage(Storage):
+    """An S3 bucket. Credentials, region and endpoint are boto3's own ``AWS_*`` variables, never fields.
+
+    ``prefix`` is put before every key; ``public_url`` is the address at which a reader finds the
+    bucket's ``prefix``.
+    """
+
+    bucket: str
+    prefix: str = ""
+    public_url: str = ""
+    _client: Any = PrivateAttr(None)
+
+    def put(
+        self,
+        key: str,
+        data: bytes | Path,
+        content_type: str = "application/octet-stream",
+        cache_control: str = "",
+    ) -> None:
+        """Upload, in parts where large. An immutable key already there in this size is not sent again."""
+        place = {"Bucket": self.bucket, "Key": self._full(key)}
+        size = data.stat().st_size if isinstance(data, Path) else len(data)
+        if cache_control == IMMUTABLE and self._size(key) == size:
+            return
+        headers = {"ContentType": content_type, **({"CacheControl": cache_control} if cache_control else {})}
+        with self._failures(key):
+            if isinstance(data, Path):
+                with data.open("rb") as file:
+                    self.client.upload_fileobj(file, *place.values(), ExtraArgs=headers)
+            else:
+                self.client.put_object(**place, Body=data, **headers)
+
+    def put_many(self, uploads: Iterable[Upload]) -> None:
+        """Several uploads at a time."""
+        _ = self.client
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            for done in [pool.submit(self.put, *upload) for upload in uploads]:
+                done.result()
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes."""
+        with self._failures(key):
+            return bytes(self.client.get_object(Bucket=self.bucket, Key=self._full(key))["Body"].read())
+
+    def download(self, key: str, path: Path) -> None:
+        """The object, written to ``path`` in parts."""
+        with self._failures(key):
+            self.client.download_file(self.bucket, self._full(key), str(path))
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object of this key."""
+        return self._size(key) is not None
+
+    def delete(self, key: str) -> None:
+        """Remove the object."""
+        with self._failures(key):
+            self.client.delete_object(Bucket=self.bucket, Key=self._full(key))
+
+    def list(self, prefix: str = "") -> list[str]:
+        """The keys that start with ``prefix``, sorted, without the storage's own prefix."""
+        start = self._full("")
+        with self._failures(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start + prefix)
+            return sorted(item["Key"].removeprefix(start) for page in pages for item in page.get("Contents", ()))
+
+    def url(self, key: str) -> str:
+        """The public address, or the object's own at the endpoint."""
+        checked_key(key)
+        if self.public_url:
+            return f"{self.public_url.rstrip('/')}/{key}"
+        return f"{self.client.meta.endpoint_url}/{self.bucket}/{self._full(key)}"
+
+    @property
+    def client(self) -> Any:
+        """The one boto3 client; it may be shared by threads."""
+        if self._client is None:
+            self._client = _s3_client()
+        return self._client
+
+    def _full(self, key: str) -> str:
+        prefix = f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else ""
+        return prefix + (checked_key(key) if key else "")
+
+    def _size(self, key: str) -> int | None:
+        from botocore.exceptions import ClientError
+
+        with self._failures(key):
+            try:
+                return int(self.client.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
+            except ClientError as error:
+                if _code(error) in _GONE:
+                    return None
+                raise
+
+    @contextlib.contextmanager
+    def _failures(self, key: str) -> Iterator[None]:
+        """Name bucket, key and next step for whatever boto3 raises."""
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+
+        place = f"{key or 'the listing'} in bucket {self.bucket}"
+        try:
+            yield
+        except ClientError as error:
+            raise _answer(error, place, self.bucket) from error
+        except NoCredentialsError as error:
+            next_step = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role."
+            raise ConfigurationError(f"There are no credentials for {place}.", next_step) from error
+        except ParamValidationError as error:
+            raise ConfigurationError(f"{self.bucket!r} is no bucket's name.", "Correct the bucket's name.") from error
+        except (BotoCoreError, Boto3Error) as error:
+            raise _unreached(error, place) from error
+
+
+def checked_key(key: str) -> str:
+    """The key as given. Raises ``PermanentFailure`` for one that could leave the storage's own place."""
+    if len(key) > 900 or not _KEY.fullmatch(key):
+        next_step = "Use a relative path of letters, digits and ._=+@- with no part that starts with a dot."
+        raise PermanentFailure(f"{key[:80]!r} cannot be a key in storage.", next_step)
+    return key
+
+
+def _write_through(path: Path, data: bytes | Path) -> None:
+    with path.open("wb") as file:
+        if isinstance(data, Path):
+            with data.open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+        else:
+            file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _disk_failures(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PermanentFailure(f"{key} is not in storage.", "Materialize what makes it again.") from error
+    except PermissionError as error:
+        raise PermanentFailure(f"The storage folder refuses {key}.", "Let this user write to the folder.") from error
+    except OSError as error:
+        message = f"{key} could not be read or written: {error.strerror or type(error).__name__}."
+        raise TransientFailure(message, "Check the disk's space and health.") from error
+
+
+def _s3_client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    # Other makes of S3 serve buckets as paths, and not all of them know AWS's newer checksums.
+    own_endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 4},
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=_PARALLEL * 2,
+        s3={"addressing_style": "path" if own_endpoint else "auto"},
+        request_checksum_calculation="when_required" if own_endpoint else "when_supported",
+        response_checksum_validation="when_required" if own_endpoint else "when_supported",
+    )
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return boto3.session.Session().client("s3", config=config, region_name=region)
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _answer(error: Any, place: str, bucket: str) -> Exception:
+    """What the server's refusal means, as one of the two kinds."""
+    code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code == "NoSuchBucket":
+        return ConfigurationError(f"There is no bucket {bucket}.", "Create it, or correct the bucket's name.")
+    if code in _GONE:
+        return PermanentFailure(f"{place} does not exist.", "Materialize what makes it again.")
+    if status >= 500 or status == 429 or code in _PASSING:
+        return TransientFailure(f"Storage answered {code} for {place}.", "Try again later.", exhausted=True)
+    next_step = "Check the AWS_* credentials and what they may do in this bucket."
+    return PermanentFailure(f"Storage refused {place}: {code}.", next_step)
+
+
+def _unreached(error: Exception, place: str) -> TransientFailure:
+    message = f"Storage did not answer for {place} ({type(error).__name__})."
+    return TransientFailure(message, "Check AWS_ENDPOINT_URL_S3 and the network, then try again.", exhausted=True)

@@ -1,0 +1,1 @@
+"""When things happen: cron, time zone, description."""

@@ -1,0 +1,283 @@
+"""Every setting, typed and validated once, in the three sections of the house: database, content, deployment.
+
+A setting is one field: its alias is the environment variable, its description and example are what
+``.env.example`` and error messages show. Nothing else in the package reads the environment.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from threadjuice_dagster.failures import ConfigurationError
+
+
+def _is_url(*schemes: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text and (urlsplit(text).scheme.partition("+")[0] not in schemes or len(text.split()) != 1):
+            raise ValueError(f"should be an address that starts with {' or '.join(f'{s}://' for s in schemes)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _is_timezone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("is not a time zone of the IANA database")
+    return value
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _is_origin(values: list[str]) -> list[str]:
+    for value in values:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+            raise ValueError("should be origins of the form scheme://host:port, separated by commas")
+    return [value.rstrip("/").lower() for value in values]
+
+
+Url = Annotated[str, _is_url("http", "https")]
+PostgresUrl = Annotated[SecretStr, _is_url("postgresql", "postgres")]
+Names = Annotated[list[str], BeforeValidator(_split)]
+ProviderName = Literal["openverse", "unsplash", "title_card"]
+
+
+def variable(name: str, default: Any, description: str, example: str, **bounds: Any) -> Any:
+    """A field read from the environment variable ``name``; ``example`` must itself be valid."""
+    return Field(default, alias=name, description=description, examples=[example], validate_default=True, **bounds)
+
+
+class Section(BaseModel):
+    """A group of settings; frozen, so that a value seen once stays true for the process."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class DatabaseSettings(Section):
+    """Where the newsroom's and Dagster's tables live, and where local state is kept."""
+
+    home: Path = variable(
+        "THREADJUICE_HOME",
+        Path(".threadjuice"),
+        "Folder for all local state: embedded server, Dagster home, files, site.",
+        ".threadjuice",
+    )
+    url: PostgresUrl = variable(
+        "DATABASE_URL",
+        SecretStr(""),
+        "PostgreSQL for the newsroom's tables; empty starts the embedded server.",
+        "postgresql://threadjuice:password@localhost:5432/threadjuice",
+    )
+    pool_size: int = variable(
+        "DATABASE_POOL_SIZE", 20, "Connections each process may hold to the database.", "20", ge=1, le=500
+    )
+    dagster_url: PostgresUrl = variable(
+        "DAGSTER_DATABASE_URL",
+        SecretStr(""),
+        "PostgreSQL for Dagster's own storage; empty uses a second database on DATABASE_URL's server.",
+        "postgresql://threadjuice:password@localhost:5432/dagster",
+    )
+
+
+class ContentSettings(Section):
+    """Where threads come from, who writes and judges, and how pictures are found and encoded."""
+
+    daily_story_count: int = variable(
+        "DAILY_STORY_COUNT", 3, "Stories the daily schedule publishes.", "3", ge=1, le=1000
+    )
+    openai_api_key: SecretStr = variable(
+        "OPENAI_API_KEY", SecretStr(""), "Key of the model's API; empty uses the extractive writer.", "sk-..."
+    )
+    openai_base_url: Url = variable(
+        "OPENAI_BASE_URL", "", "Any OpenAI-compatible server; empty is OpenAI itself.", "https://api.openai.com/v1"
+    )
+    openai_model: str = variable("OPENAI_MODEL", "gpt-4o", "Model that writes.", "gpt-4o", min_length=1)
+    openai_judge_model: str = variable(
+        "OPENAI_JUDGE_MODEL", "", "Model that judges; empty is OPENAI_MODEL.", "gpt-4o-mini"
+    )
+    openai_timeout: float = variable(
+        "OPENAI_TIMEOUT_SECONDS", 60.0, "Seconds one request to the model may take.", "60", gt=0, le=600
+    )
+    openai_price_input: float | None = variable(
+        "OPENAI_PRICE_INPUT",
+        None,
+        "US dollars per million input tokens, for models not in the price table.",
+        "2.5",
+        ge=0,
+    )
+    openai_price_output: float | None = variable(
+        "OPENAI_PRICE_OUTPUT", None, "US dollars per million output tokens.", "10", ge=0
+    )
+    rate_limit: int = variable(
+        "CONTENT_GENERATION_RATE_LIMIT",
+        10,
+        "Requests to the model in any 60 seconds, over all processes.",
+        "10",
+        ge=1,
+        le=100_000,
+    )
+    writer_fallback: Literal["", "extractive"] = variable(
+        "WRITER_FALLBACK", "", "Who writes when the model's API is down; empty waits for it.", "extractive"
+    )
+    reddit_client_id: SecretStr = variable(
+        "REDDIT_CLIENT_ID", SecretStr(""), "Reddit app; empty uses the bundled sample threads.", "aB3dE5fG7hI9jK"
+    )
+    reddit_client_secret: SecretStr = variable("REDDIT_CLIENT_SECRET", SecretStr(""), "Reddit app's secret.", "s3cr3t")
+    reddit_user_agent: str = variable(
+        "REDDIT_USER_AGENT",
+        "python:threadjuice:1.0 (by /u/threadjuice)",
+        "How this newsroom names itself to Reddit.",
+        "python:threadjuice:1.0 (by /u/yourname)",
+        min_length=1,
+    )
+    reddit_subreddits: Names = variable(
+        "REDDIT_SUBREDDITS", [], "Subreddits to read; empty reads those of the categories.", "cooking,travel"
+    )
+    reddit_url: Url = variable("praw_reddit_url", "", "Reddit's web address for PRAW.", "https://www.reddit.com")
+    oauth_url: Url = variable("praw_oauth_url", "", "Reddit's API address for PRAW.", "https://oauth.reddit.com")
+    image_providers: Annotated[list[ProviderName], BeforeValidator(_split)] = variable(
+        "IMAGE_PROVIDERS",
+        [],
+        "Where pictures come from, in order; empty is title_card locally, all three elsewhere.",
+        "openverse,unsplash,title_card",
+    )
+    image_quality: int = variable(
+        "IMAGE_OPTIMIZATION_QUALITY",
+        85,
+        "JPEG quality; AVIF and WebP are encoded to look the same.",
+        "85",
+        ge=30,
+        le=100,
+    )
+    image_allowed_origins: Annotated[Names, AfterValidator(_is_origin)] = variable(
+        "IMAGE_ALLOWED_ORIGINS",
+        [],
+        "Further origins pictures may come from; only these may be private or plain http.",
+        "http://127.0.0.1:8080",
+    )
+    unsplash_access_key: SecretStr = variable(
+        "UNSPLASH_ACCESS_KEY", SecretStr(""), "Unsplash app's access key.", "abc123"
+    )
+    unsplash_unattended: bool = variable(
+        "UNSPLASH_UNATTENDED", False, "Set to true once Unsplash has agreed to unattended selection.", "false"
+    )
+    unsplash_api_url: Url = variable(
+        "UNSPLASH_API_URL", "https://api.unsplash.com", "Unsplash's API address.", "https://api.unsplash.com"
+    )
+    openverse_api_url: Url = variable(
+        "OPENVERSE_API_URL", "https://api.openverse.org", "Openverse's API address.", "https://api.openverse.org"
+    )
+
+
+class DeploymentSettings(Section):
+    """Which environment this is, where files are served from, and who is told of trouble."""
+
+    environment: Literal["local", "staging", "production"] = variable(
+        "THREADJUICE_ENV", "local", "local, staging or production.", "production"
+    )
+    timezone: Annotated[str, AfterValidator(_is_timezone)] = variable(
+        "THREADJUICE_TIMEZONE", "UTC", "Time zone of the schedules.", "Europe/Berlin"
+    )
+    production_url: Url = variable(
+        "PRODUCTION_URL", "", "Public address of the site, for canonical links and feeds.", "https://threadjuice.com"
+    )
+    preview_port: int = variable(
+        "THREADJUICE_PREVIEW_PORT", 3001, "Port of the site preview of `threadjuice dev`.", "3001", ge=0, le=65535
+    )
+    image_cdn_url: Url = variable(
+        "IMAGE_CDN_URL", "", "Public address under which pictures are served.", "https://img.threadjuice.com"
+    )
+    cdn_bucket: str = variable(
+        "CDN_BUCKET", "", "S3 bucket for pictures; empty keeps them in a folder.", "threadjuice-img"
+    )
+    backup_bucket: str = variable(
+        "BACKUP_BUCKET", "", "S3 bucket for backups; empty keeps them in a folder.", "threadjuice-backups"
+    )
+    vercel_token: SecretStr = variable(
+        "VERCEL_TOKEN", SecretStr(""), "Vercel token; empty deploys to a folder.", "vcp_..."
+    )
+    vercel_project_id: str = variable("VERCEL_PROJECT_ID", "", "Vercel project of the site.", "prj_...")
+    vercel_api_url: Url = variable(
+        "VERCEL_API_URL", "https://api.vercel.com", "Vercel's API address.", "https://api.vercel.com"
+    )
+    monitoring_webhook: Annotated[SecretStr, _is_url("http", "https")] = variable(
+        "MONITORING_WEBHOOK",
+        SecretStr(""),
+        "Address alerts are sent to; empty keeps them in log and database.",
+        "https://hooks.slack.com/services/...",
+    )
+
+
+class Settings(BaseModel):
+    """All settings of one process."""
+
+    model_config = ConfigDict(frozen=True)
+
+    database: DatabaseSettings
+    content: ContentSettings
+    deployment: DeploymentSettings
+
+    @property
+    def home(self) -> Path:
+        """The absolute folder of local state."""
+        return self.database.home.expanduser().resolve()
+
+    @property
+    def image_providers(self) -> list[str]:
+        """Picture providers in order, with the environment's default where none is set."""
+        if self.content.image_providers:
+            return list(self.content.image_providers)
+        return ["title_card"] if self.deployment.environment == "local" else ["openverse", "unsplash", "title_card"]
+
+    @property
+    def stand_ins(self) -> dict[str, str]:
+        """Which part does each job: need → name, as printed at start and shown in the UI."""
+        content, deployment = self.content, self.deployment
+        return {
+            "database": "DATABASE_URL" if self.database.url.get_secret_value() else "embedded PostgreSQL",
+            "writer": f"OpenAI ({content.openai_model})" if content.openai_api_key.get_secret_value() else "extractive",
+            "threads": "Reddit" if content.reddit_client_id.get_secret_value() else "sample threads",
+            "pictures": ", ".join(self.image_providers),
+            "cdn": f"bucket {deployment.cdn_bucket}" if deployment.cdn_bucket else "folder",
+        }
+
+
+SECTIONS: tuple[type[Section], ...] = (DatabaseSettings, ContentSettings, DeploymentSettings)
+
+
+def variables() -> dict[str, FieldInfo]:
+    """Every variable the product reads, by its name in the environment."""
+    return {field.alias or name: field for section in SECTIONS for name, field in section.model_fields.items()}
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and validate all settings. An empty variable counts as unset. Raises ``ConfigurationError``."""
+    source = os.environ if environ is None else environ
+    given = {name: source[name].strip() for name in variables() if source.get(name, "").strip()}
+    problems: list[str] = []
+    loaded: list[Section] = []
+    for section in SECTIONS:
+        try:
+            loaded.append(section.model_validate(given))
+        except ValidationError as error:
+            problems += [_problem(detail["loc"][0], detail["msg"], given) for detail in error.errors()]
+    if problems:
+        raise ConfigurationError(" ".join(dict.fromkeys(problems)), "Correct it in the environment or in .env.")
+    return Settings(database=loaded[0], content=loaded[1], deployment=loaded[2])  # type: ignore[arg-type]
+
+
+def _problem(name: Any, message: str, given: Mapping[str, str]) -> str:
+    field = variables()[str(name)]
+    secret = "SecretStr" in str(field.annotation)
+    value = "" if secret else f" (it is {given.get(str(name), '')[:60]!r})"
+    problem = message.removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    return f"{name} {problem}{value}; example: {name}={field.examples[0] if field.examples else ''}."

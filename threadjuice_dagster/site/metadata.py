@@ -1,0 +1,71 @@
+"""What a page says of itself to machines: JSON-LD and Open Graph. Escaping is the templates' part."""
+
+from typing import Any
+
+from threadjuice_dagster.domain.text import cut
+from threadjuice_dagster.site.links import public_address
+from threadjuice_dagster.site.views import StoryView
+
+SITE_NAME = "ThreadJuice"
+
+
+def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
+    """The story as schema.org ``NewsArticle``; addresses appear only where they are absolute.
+
+    The author is the publication: a persona is a voice of the house, not a person.
+    """
+    publisher = {"@type": "NewsMediaOrganization", "name": SITE_NAME}
+    article = {
+        "@context": "https://schema.org",
+        "@type": "NewsArticle",
+        "headline": cut(view.title, 110),
+        "description": view.description,
+        "datePublished": view.published.isoformat(),
+        "dateModified": view.updated.isoformat(),
+        "articleSection": view.category.name,
+        "keywords": list(view.story.draft.tags),
+        "wordCount": view.story.draft.word_count,
+        "inLanguage": "en",
+        "isAccessibleForFree": True,
+        "author": publisher,
+        "publisher": publisher,
+        "creditText": view.byline,
+        "isBasedOn": view.source,
+        "image": share_picture(view, site_url).get("og:image"),
+    }
+    if site_url:
+        article["mainEntityOfPage"] = public_address(site_url, view.path)
+        article["publisher"] = article["author"] = {**publisher, "url": f"{site_url}/"}
+    return {key: value for key, value in article.items() if value not in ("", None, [])}
+
+
+def open_graph(view: StoryView, site_url: str) -> list[tuple[str, str]]:
+    """The story's Open Graph properties (https://ogp.me), in order."""
+    properties = {
+        "og:type": "article",
+        "og:site_name": SITE_NAME,
+        "og:title": view.title,
+        "og:description": view.description,
+        **({"og:url": public_address(site_url, view.path)} if site_url else {}),
+        **share_picture(view, site_url),
+        "article:published_time": view.published.isoformat(),
+        "article:modified_time": view.updated.isoformat(),
+        "article:section": view.category.name,
+    }
+    tags = [("article:tag", tag) for tag in view.story.draft.tags]
+    return [(name, value) for name, value in properties.items() if value] + tags
+
+
+def share_picture(view: StoryView, site_url: str) -> dict[str, str]:
+    """The picture's Open Graph properties; empty where it has no absolute address."""
+    if view.picture is None:
+        return {}
+    variant, place = view.picture.share()
+    if "://" not in place and not site_url:
+        return {}
+    return {
+        "og:image": place if "://" in place else public_address(site_url, place),
+        "og:image:width": str(variant.width),
+        "og:image:height": str(variant.height),
+        "og:image:alt": view.alt,
+    }

@@ -1,0 +1,134 @@
+"""A story's picture as a page shows it, and its files brought into the site.
+
+Choosing, licensing and encoding pictures belong in ``domain/images.py`` and ``resources/``.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from threadjuice_dagster.domain.images import Format, StoryImage, Variant
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
+from threadjuice_dagster.site.links import origin, safe_link
+
+ReadPicture = Callable[[Variant], bytes]
+"""The bytes of one stored variant; raises ``FileNotFoundError`` where storage has none."""
+
+FORMATS: tuple[Format, ...] = ("avif", "webp", "jpeg")
+"""Best first; the last one a picture has is what an old browser gets."""
+
+_KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One story's picture with the address of each variant: a path in the site, or a URL as it stands."""
+
+    image: StoryImage
+    places: tuple[tuple[Variant, str], ...]
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The formats at hand, best first."""
+        return tuple(name for name in FORMATS if any(variant.format == name for variant, _ in self.places))
+
+    @property
+    def local(self) -> Iterator[tuple[Variant, str]]:
+        """Variants whose files belong into the site, with their paths in it."""
+        return ((variant, place) for variant, place in self.places if "://" not in place)
+
+    @property
+    def origins(self) -> set[str]:
+        """Outside origins that variants are fetched from."""
+        return {origin(place) for _, place in self.places if "://" in place}
+
+    def srcset(self, name: Format, root: str) -> str:
+        """The ``srcset`` of one format on a page ``root`` away from the top of the site."""
+        return ", ".join(f"{_from(root, place)} {variant.width}w" for variant, place in self._of(name))
+
+    def fallback(self, root: str) -> str:
+        """The ``src`` for a browser that reads no ``srcset``."""
+        return _from(root, self.share()[1])
+
+    def share(self) -> tuple[Variant, str]:
+        """The variant for link previews: the plainest format, nearest to 1200 pixels wide."""
+        return min(self._of(self.formats[-1]), key=lambda place: abs(place[0].width - 1200))
+
+    def _of(self, name: Format) -> list[tuple[Variant, str]]:
+        return sorted((place for place in self.places if place[0].format == name), key=lambda place: place[0].width)
+
+    @property
+    def css_class(self) -> str:
+        """A class name for the placeholder, empty where there is none."""
+        text = self.image.placeholder
+        return "ph-" + hashlib.sha256(text.encode()).hexdigest()[:10] if text else ""
+
+    def placeholder_style(self, blurred: bool) -> str:
+        """A CSS rule that shows the blurred preview, or only its average colour, until the picture is there."""
+        from threadjuice_dagster.domain.thumbhash import average_colour, to_data_url
+
+        text = self.image.placeholder
+        # A placeholder nobody can read costs the reader nothing: the picture itself still comes.
+        with contextlib.suppress(ValueError, IndexError):
+            if text:
+                value = f"0 0/cover url({to_data_url(text)})" if blurred else average_colour(text)
+                return f".{self.css_class}{{background:{value}}}"
+        return ""
+
+
+def picture_of(image: StoryImage) -> Picture | None:
+    """The picture with each variant's address; None if it has no variant. Raises ``PermanentFailure``."""
+    places = tuple((variant, _place(image.story_id, variant)) for variant in image.variants)
+    return Picture(image, places) if places else None
+
+
+def place_picture(variant: Variant, target: Path, storage_root: Path | None, read_picture: ReadPicture | None) -> None:
+    """Bring one stored variant to ``target``: linked from the storage folder, else copied, else read.
+
+    Raises ``FileNotFoundError`` where storage has no such file, ``ConfigurationError`` without a storage to ask.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stored = _stored(variant, storage_root)
+    if stored is not None:
+        try:
+            os.link(stored, target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(stored, target)
+    elif read_picture is not None:
+        target.write_bytes(read_picture(variant))
+    elif storage_root is None:
+        raise ConfigurationError(
+            f"The picture {variant.key} lies in a folder, but no picture folder was named.",
+            "Pass the folder that pictures are stored in.",
+        )
+    else:
+        raise FileNotFoundError(variant.key)
+
+
+def _stored(variant: Variant, storage_root: Path | None) -> Path | None:
+    if storage_root is None:
+        return None
+    root = storage_root.resolve()
+    path = (root / variant.key).resolve()
+    return path if path.is_relative_to(root) and path.is_file() else None
+
+
+def _place(story_id: str, variant: Variant) -> str:
+    if variant.url.startswith("file:"):
+        if _KEY.fullmatch(variant.key):
+            return variant.key if variant.key.startswith("img/") else f"img/{variant.key}"
+    elif safe_link(variant.url) and not variant.url.endswith(","):
+        return variant.url
+    raise PermanentFailure(
+        f"Story {story_id}: the {variant.width} px {variant.format} of its picture has no usable address.",
+        "Choose its picture again by materializing story_image for this story.",
+    )
+
+
+def _from(root: str, place: str) -> str:
+    return place if "://" in place else root + place

@@ -1,0 +1,191 @@
+"""A published story as templates read it: names ready to print, addresses already vetted.
+
+What the pages look like belongs in ``templates/``; which pages there are in ``site/pages.py``.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from threadjuice_dagster.domain.publication import PublishedStory
+from threadjuice_dagster.domain.stories import Category, Quote, Section
+from threadjuice_dagster.domain.text import clean, cut, paragraphs
+from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.site.links import comment_link, safe_link
+from threadjuice_dagster.site.pictures import Picture, picture_of
+
+WORDS_PER_MINUTE = 230
+"""Silent reading of non-fiction, 238 words a minute in Brysbaert 2019, rounded down."""
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,119}")
+
+
+@dataclass(frozen=True)
+class QuoteView:
+    """A quote's paragraphs and where the comment stands, or an empty address."""
+
+    paragraphs: tuple[str, ...]
+    address: str
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """One section with its paragraphs and the quotes that follow it."""
+
+    kind: str
+    heading: str
+    paragraphs: tuple[str, ...]
+    quotes: tuple[QuoteView, ...]
+
+
+@dataclass(frozen=True)
+class StoryView:
+    """One story. Draft text is clean already; every other outside text is cleaned here."""
+
+    story: PublishedStory
+    picture: Picture | None
+
+    @property
+    def path(self) -> str:
+        """The page's path in the site."""
+        return f"story/{self.story.slug}/index.html"
+
+    @property
+    def title(self) -> str:
+        """The headline."""
+        return self.story.draft.title
+
+    @property
+    def category(self) -> Category:
+        """The desk the story belongs to."""
+        return self.story.category
+
+    @property
+    def byline(self) -> str:
+        """The persona's byline."""
+        return clean(self.story.persona.byline) or clean(self.story.persona.name)
+
+    @property
+    def persona(self) -> str:
+        """The persona's name."""
+        return clean(self.story.persona.name)
+
+    @property
+    def description(self) -> str:
+        """The summary for search engines, feeds and link previews."""
+        draft = self.story.draft
+        return cut(draft.seo_description or draft.dek or draft.sections[0].text, 200)
+
+    @property
+    def published(self) -> datetime:
+        """When the story was published, UTC."""
+        return _utc(self.story.published_at)
+
+    @property
+    def updated(self) -> datetime:
+        """When the story last changed, UTC; never before it was published."""
+        return max(_utc(self.story.updated_at), self.published)
+
+    @property
+    def minutes(self) -> int:
+        """Reading time in whole minutes."""
+        return max(1, round(self.story.draft.word_count / WORDS_PER_MINUTE))
+
+    @property
+    def source(self) -> str:
+        """The thread's address, or an empty string."""
+        return safe_link(self.story.source_url)
+
+    @property
+    def subreddit(self) -> str:
+        """The community as readers know it."""
+        name = clean(self.story.subreddit)
+        return f"r/{name}" if name and name != "unknown" else "the thread"
+
+    @property
+    def alt(self) -> str:
+        """What the picture shows, for a reader who cannot see it."""
+        return clean(self.picture.image.alt_text) or self.story.draft.alt_text if self.picture else ""
+
+    @property
+    def is_extractive(self) -> bool:
+        """Composed from the thread's own words, without a language model."""
+        return self.story.writer == "extractive"
+
+    @cached_property
+    def sections(self) -> tuple[SectionView, ...]:
+        """The body in reading order."""
+        return tuple(self._section(section, quotes) for section, quotes in self.story.draft.layout())
+
+    def _section(self, section: Section, quotes: Iterable[Quote]) -> SectionView:
+        shown = tuple(
+            QuoteView(tuple(paragraphs(quote.text)), comment_link(self.story.source_url, quote.comment_id))
+            for quote in quotes
+            if quote.text
+        )
+        return SectionView(section.kind, section.heading, tuple(paragraphs(section.text)), shown)
+
+
+@dataclass(frozen=True)
+class CreditView:
+    """A picture's credit line, split around the creator's name; addresses are empty where there is none to follow."""
+
+    before: str
+    creator: str
+    after: str
+    creator_address: str
+    source_address: str
+    licence: str
+    licence_address: str
+
+
+def credit_of(picture: Picture) -> CreditView:
+    """Whom the picture is by and on what terms it is shown."""
+    image = picture.image
+    line, creator = clean(image.credit), clean(image.creator)
+    before, _, after = line.partition(creator) if creator else (line, "", "")
+    if creator and creator not in line:
+        before = f"{line} · " if line else "Picture: "
+    return CreditView(
+        before=before,
+        creator=creator,
+        after=after,
+        creator_address=safe_link(image.creator_url),
+        source_address=safe_link(image.source_url),
+        licence=licence_name(image.licence.code, image.licence.version),
+        licence_address=safe_link(image.licence.url),
+    )
+
+
+def licence_name(code: str, version: str) -> str:
+    """A licence as people write it: ``CC BY-SA 4.0``, ``CC0 1.0``, ``Unsplash Licence``."""
+    code, version = clean(code).lower(), clean(version)
+    special = {"own": "ThreadJuice", "pdm": "Public domain", "unsplash": "Unsplash Licence", "cc0": "CC0"}
+    name = special.get(code) or (f"CC {code.upper()}" if code.startswith("by") else code.upper())
+    return f"{name} {version}" if version and code not in ("own", "unsplash") else name
+
+
+def views_of(stories: Iterable[PublishedStory]) -> list[StoryView]:
+    """Every story as a view, newest first. Raises ``PermanentFailure`` for an unusable or repeated slug."""
+    ordered = sorted(stories, key=lambda story: (_utc(story.published_at), story.story_id), reverse=True)
+    seen: dict[str, str] = {}
+    for story in ordered:
+        for slug in (story.slug, story.category.slug):
+            if not _SLUG.fullmatch(slug):
+                raise PermanentFailure(
+                    f"Story {story.story_id}: {slug[:80]!r} cannot be part of an address.",
+                    "Give it a slug of lower-case letters, digits and hyphens.",
+                )
+        if story.slug in seen:
+            raise PermanentFailure(
+                f"Stories {seen[story.slug]} and {story.story_id} share the slug {story.slug}.",
+                "Withdraw one of them or give it another slug.",
+            )
+        seen[story.slug] = story.story_id
+    return [StoryView(story, picture_of(story.image)) for story in ordered]
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
