@@ -15,7 +15,9 @@ from threadjuice_dagster.domain.verdicts import QualityScore
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def make_comment(comment_id: str = "c1", body: str = "I would have called the council first.", **changes: Any) -> Comment:
+def make_comment(
+    comment_id: str = "c1", body: str = "I would have called the council first.", **changes: Any
+) -> Comment:
     return Comment(**{"id": comment_id, "body": body, "score": 5, "created_at": MOMENT, **changes})
 
 

@@ -63,5 +63,7 @@ def test_every_file_a_document_names_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
 def test_every_command_a_document_names_exists(document: Path) -> None:
     known = {command.split()[0] for command in commands()} | set(commands())
-    for words in re.findall(r"threadjuice ((?:content|database|deploy|maintenance) \w+|dev|status)\b", document.read_text()):
+    for words in re.findall(
+        r"threadjuice ((?:content|database|deploy|maintenance) \w+|dev|status)\b", document.read_text()
+    ):
         assert words in known, words

@@ -34,6 +34,18 @@ class PermanentFailure(ThreadJuiceError):
     kind = "permanent"
 
 
+class Unsuitable(PermanentFailure):
+    """This thread or this answer cannot become a story: an editorial outcome, made up for with another thread."""
+
+    kind = "unsuitable"
+
+
+class UnexpectedFailure(PermanentFailure):
+    """Nobody foresaw this: the run's log has the traceback."""
+
+    kind = "unexpected"
+
+
 class ConfigurationError(PermanentFailure):
     """A setting is wrong or missing; the message names the variable and gives an example."""
 

@@ -63,7 +63,7 @@ class Newsroom:
         progress: Progress,
     ) -> None:
         self._settings = settings
-        self._instance = instance
+        self.instance = instance
         self._progress = progress
         self._definitions = build_definitions(settings, resources)
         self._database = database
@@ -99,7 +99,7 @@ class Newsroom:
             self._discover(config, order)
             while waiting := self.store.waiting(order.id) or self._make_up(order):
                 for assignment in waiting:
-                    self._write(assignment)
+                    self.write(assignment)
             self.store.close_order(order.id)
         stories = story_records(self.store, self.page, order=order.id)[::-1]
         if not stories:
@@ -119,7 +119,7 @@ class Newsroom:
         for _ in range(2 if overruled else 1):
             if overruled:
                 self.store.overrule(story_id, *overruled)
-            self._write(assignment, order_tag=False)
+            self.write(assignment, order_tag=False)
             record = story_record(self.store, story_id, self.page)
             if record.status != "rejected":
                 break
@@ -139,6 +139,10 @@ class Newsroom:
             "errors": [{**{key: e[key] for key in shown}, "at": e["at"].isoformat()} for e in errors],
         }
 
+    def candidates(self) -> "list[Thread]":
+        """Threads a story could be made of, from wherever the settings say."""
+        return self._threads.candidates(self._policy.candidates)
+
     def build_site(self) -> None:
         """Rebuild the static site."""
         self._progress("Building the site")
@@ -152,10 +156,10 @@ class Newsroom:
         """Report runs of killed commands as failed, so that the UI shows them as they are; returns how many."""
         ours = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={LAUNCHED_BY: "command line"})
         dead = 0
-        for run in self._instance.get_runs(ours, limit=100):
+        for run in self.instance.get_runs(ours, limit=100):
             if not self.store.run_lives(run.run_id):
-                self._instance.report_run_failed(run, "The command that executed this run was killed.")
-                self._instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+                self.instance.report_run_failed(run, "The command that executed this run was killed.")
+                self.instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
                 dead += 1
         return dead
 
@@ -183,12 +187,13 @@ class Newsroom:
         self._run("assign_stories_job", {"story_assignments": {"order": order.id}})
         return self.store.waiting(order.id)
 
-    def _write(self, assignment: Assignment, *, order_tag: bool = True) -> None:
+    def write(self, assignment: Assignment, *, order_tag: bool = True) -> None:
+        """Run the story job for an assignment, from the first step that is not done."""
         story_id = assignment.story_id
         self._progress(f"Writing {story_id} ({assignment.category}, {assignment.persona})")
-        self._instance.add_dynamic_partitions(str(STORIES.name), [story_id])
+        self.instance.add_dynamic_partitions(str(STORIES.name), [story_id])
         result = self._definitions.resolve_job_def("story_job").execute_in_process(
-            instance=self._instance,
+            instance=self.instance,
             partition_key=story_id,
             asset_selection=remaining_steps(self.store, story_id),
             tags={LAUNCHED_BY: "command line"} | ({ORDER_TAG: assignment.order_id} if order_tag else {}),
@@ -202,7 +207,7 @@ class Newsroom:
     def _run(self, job: str, config: dict[str, dict[str, Any]] | None = None) -> dg.ExecuteInProcessResult:
         ops = {"ops": {name: {"config": values} for name, values in (config or {}).items()}}
         result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self._instance,
+            instance=self.instance,
             run_config={**ops, **QUIET},
             tags={LAUNCHED_BY: "command line"},
             raise_on_error=False,

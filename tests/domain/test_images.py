@@ -155,8 +155,12 @@ def test_sixteen_bit_grey_keeps_its_tones() -> None:
 
 
 def test_grey_and_one_bit_pictures_are_read() -> None:
-    assert opened(saved(Image.new("L", (640, 400), 90)), 320, "jpeg").getpixel((9, 9)) == pytest.approx((90,) * 3, abs=3)
-    assert opened(saved(Image.new("1", (640, 400), 1)), 320, "jpeg").getpixel((9, 9)) == pytest.approx((255,) * 3, abs=3)
+    assert opened(saved(Image.new("L", (640, 400), 90)), 320, "jpeg").getpixel((9, 9)) == pytest.approx(
+        (90,) * 3, abs=3
+    )
+    assert opened(saved(Image.new("1", (640, 400), 1)), 320, "jpeg").getpixel((9, 9)) == pytest.approx(
+        (255,) * 3, abs=3
+    )
 
 
 def test_cmyk_without_a_profile_is_converted() -> None:
@@ -288,7 +292,9 @@ def test_the_formats_are_encoded_to_look_alike() -> None:
 
 
 def test_a_key_names_the_source_and_how_it_was_encoded() -> None:
-    keys = {content_key(sha, quality, speed) for sha in ("a" * 64, "b" * 64) for quality in (70, 85) for speed in (6, 9)}
+    keys = {
+        content_key(sha, quality, speed) for sha in ("a" * 64, "b" * 64) for quality in (70, 85) for speed in (6, 9)
+    }
     assert len(keys) == 8
     content = content_key("a" * 64, 85, 6)
     assert content == content_key("a" * 64, 85, 6)

@@ -57,7 +57,10 @@ def test_characters_the_typeface_lacks_are_left_out() -> None:
 
 def test_equal_arguments_draw_equal_bytes_and_others_another_card() -> None:
     assert draw_title_card("A", "B", "#be123c", "c") == draw_title_card("A", "B", "#be123c", "c")
-    cards = {draw_title_card(*arguments) for arguments in (("A", "B", "#be123c"), ("A2", "B", "#be123c"), ("A", "B", "#15703a"))}
+    cards = {
+        draw_title_card(*arguments)
+        for arguments in (("A", "B", "#be123c"), ("A2", "B", "#be123c"), ("A", "B", "#15703a"))
+    }
     assert len(cards) == 3
 
 

@@ -88,8 +88,6 @@ def test_many_files_are_put_at_once(storage: Storage) -> None:
 
 @pytest.mark.parametrize("key", HOSTILE_KEYS)
 def test_a_key_that_leads_outside_is_refused(storage: Storage, key: str, tmp_path: Path) -> None:
-    if isinstance(storage, S3Storage) and not key:
-        pytest.skip("the empty key is the listing's")
     for attempt in (lambda: storage.put(key, b"x"), lambda: storage.get(key), lambda: storage.delete(key)):
         with pytest.raises(PermanentFailure, match="cannot be a key"):
             attempt()
@@ -97,7 +95,7 @@ def test_a_key_that_leads_outside_is_refused(storage: Storage, key: str, tmp_pat
 
 
 def test_a_missing_file_is_a_permanent_failure_that_names_it(storage: Storage) -> None:
-    with pytest.raises(PermanentFailure, match="img/none.jpg"):
+    with pytest.raises(PermanentFailure, match=r"img/none\.jpg"):
         storage.get("img/none.jpg")
 
 
@@ -144,7 +142,7 @@ def test_a_missing_bucket_is_named_with_the_next_step(s3: S3Storage, tmp_path: P
     absent = S3Storage(bucket="no-such-bucket")
     (tmp_path / "file").write_bytes(b"x")
     for data in (b"x", tmp_path / "file"):
-        with pytest.raises(ConfigurationError, match="no-such-bucket.*Create it"):
+        with pytest.raises(ConfigurationError, match=r"no-such-bucket.*Create it"):
             absent.put("a.txt", data)
 
 

@@ -1,10 +1,11 @@
 """Publication: the public record of a story that passed every gate."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from threadjuice_dagster.assets.steps import RETRIES, story_step
+from threadjuice_dagster.assets.steps import RETRIES, now, story_step
 from threadjuice_dagster.assets.threads import OWNERS
-from threadjuice_dagster.database.store import Store, now
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.publication import PublishedStory
 from threadjuice_dagster.domain.records import GATES
@@ -16,6 +17,9 @@ from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.preview import story_summary
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
 
 
 @dg.asset(
@@ -51,7 +55,7 @@ def published_story(
         )
 
 
-def _refuse_unless_passed(store: Store, story_id: str) -> None:
+def _refuse_unless_passed(store: "Store", story_id: str) -> None:
     verdicts = {verdict.gate: verdict for verdict in store.verdicts(story_id)}
     refused = [
         f"{gate}: {verdicts[gate].message if gate in verdicts else 'not evaluated'}"
@@ -65,7 +69,7 @@ def _refuse_unless_passed(store: Store, story_id: str) -> None:
         )
 
 
-def _public(store: Store, story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str) -> PublishedStory:
+def _public(store: "Store", story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str) -> PublishedStory:
     assignment, moment = store.assignment(story.story_id), now()
     thread = store.thread(assignment.thread_id)
     return PublishedStory(
@@ -86,7 +90,7 @@ def _public(store: Store, story: StoryDraft, score: QualityScore, image: StoryIm
     )
 
 
-def _overrides(store: Store, story_id: str) -> str:
+def _overrides(store: "Store", story_id: str) -> str:
     return "\n".join(
         f"* `{verdict.gate}` by {verdict.overridden_by}: {verdict.override_reason} ({verdict.message})"
         for verdict in store.verdicts(story_id)

@@ -1,10 +1,11 @@
 """Quality: what rubric, judge, moderation, grounding and originality found of each draft."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from threadjuice_dagster.assets.steps import RETRIES, story_step
+from threadjuice_dagster.assets.steps import RETRIES, now, story_step
 from threadjuice_dagster.assets.threads import OWNERS
-from threadjuice_dagster.database.store import Store, now
 from threadjuice_dagster.domain.grounding import ground
 from threadjuice_dagster.domain.originality import bands, originality_problem, signature, similarity
 from threadjuice_dagster.domain.quality import rate
@@ -15,6 +16,9 @@ from threadjuice_dagster.preview import score_table
 from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk
 from threadjuice_dagster.resources.openai import Meter
 from threadjuice_dagster.resources.postgres import Database
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
 
 
 @dg.asset(
@@ -55,7 +59,7 @@ def quality_score(
         )
 
 
-def _score(story: StoryDraft, store: Store, desk: Desk, meter: Meter) -> QualityScore:
+def _score(story: StoryDraft, store: "Store", desk: Desk, meter: Meter) -> QualityScore:
     draft, excerpting = story.draft, story.writer == EXTRACTIVE
     thread = store.thread(store.assignment(story.story_id).thread_id)
     nearest, closeness = _nearest(store, story)
@@ -76,7 +80,7 @@ def _score(story: StoryDraft, store: Store, desk: Desk, meter: Meter) -> Quality
     )
 
 
-def _nearest(store: Store, story: StoryDraft) -> tuple[str, float]:
+def _nearest(store: "Store", story: StoryDraft) -> tuple[str, float]:
     """The published story most like this one and the estimated Jaccard similarity of their shingles."""
     own = signature(story.draft.text)
     alike = store.stories_alike(list(bands(own)), excluding=story.story_id)

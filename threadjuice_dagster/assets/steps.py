@@ -5,10 +5,11 @@ No asset is defined here.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import dagster as dg
 
-from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.failures import ThreadJuiceError, TransientFailure, UnexpectedFailure, Unsuitable
 from threadjuice_dagster.resources.postgres import Database
 
 ORDER_TAG = "threadjuice/order"
@@ -48,6 +49,11 @@ def story_step(context: Context, database: Database) -> Iterator[str]:
         yield story_id
 
 
+def now() -> datetime:
+    """The time of this moment, in UTC."""
+    return datetime.now(UTC)
+
+
 def classified(error: Exception) -> ThreadJuiceError:
     """The failure an exception amounts to; what nobody foresaw is permanent and named by its type."""
     import sqlalchemy as sa
@@ -60,7 +66,7 @@ def classified(error: Exception) -> ThreadJuiceError:
         return unreachable(error)
     if isinstance(error, OSError) and error.errno == 28:
         return TransientFailure("The disk is full.", "Free space where THREADJUICE_HOME is.", exhausted=True)
-    return PermanentFailure(f"Unexpected {type(error).__name__}: {str(error)[:300]}", "See the run's log.")
+    return UnexpectedFailure(f"{type(error).__name__}: {str(error)[:300]}", "See the run's log, and report it.")
 
 
 def _record(context: Context, database: Database, story_id: str | None, failure: ThreadJuiceError) -> None:
@@ -68,6 +74,6 @@ def _record(context: Context, database: Database, story_id: str | None, failure:
         asset = context.op_execution_context.op.name
         database.store.ledger.add_error(failure, asset, story_id, context.run.run_id)
         if story_id:
-            database.store.fail(story_id, failure)
+            database.store.fail(story_id, failure, rejected=isinstance(failure, Unsuitable))
     except Exception as error:
         context.log.warning(f"The failure could not be written to the database: {type(error).__name__}")

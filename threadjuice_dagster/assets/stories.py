@@ -1,10 +1,11 @@
 """Stories: the written draft of each assignment."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
-from threadjuice_dagster.assets.steps import RETRIES, story_step
+from threadjuice_dagster.assets.steps import RETRIES, now, story_step
 from threadjuice_dagster.assets.threads import OWNERS, story_assignments
-from threadjuice_dagster.database.store import Store, now
 from threadjuice_dagster.domain.grounding import ground
 from threadjuice_dagster.domain.prompts import PROMPT_VERSION
 from threadjuice_dagster.domain.quality import feedback, rate
@@ -15,6 +16,9 @@ from threadjuice_dagster.preview import story_markdown, story_summary
 from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk, Material, Writing
 from threadjuice_dagster.resources.openai import Meter
 from threadjuice_dagster.resources.postgres import Database
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
 
 MAX_REVISIONS = 2
 """Times a draft under the threshold is written again with the rubric's findings."""
@@ -72,7 +76,7 @@ def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Des
         )
 
 
-def _material(store: Store, story_id: str) -> Material:
+def _material(store: "Store", story_id: str) -> Material:
     assignment = store.assignment(story_id)
     return Material(
         thread=store.thread(assignment.thread_id),

@@ -1,10 +1,11 @@
 """Threads: candidates found, and what is assigned to be written."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 from pydantic import Field
 
 from threadjuice_dagster.assets.steps import RETRIES, reported
-from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.assignments import Assignment, Order, known
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import UsageError
@@ -12,6 +13,9 @@ from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.reddit import ThreadSource, open_thread
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
 
 OWNERS = ["team:newsroom"]
 
@@ -69,7 +73,7 @@ def story_assignments(
         )
 
 
-def order_for(config: AssignmentConfig, store: Store, policy: EditorialPolicy) -> Order:
+def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy) -> Order:
     """The order named in the config, or a new one. Raises ``UsageError`` for an unknown category or persona."""
     if config.order:
         return store.order(config.order)

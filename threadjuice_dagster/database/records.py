@@ -102,7 +102,7 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
         score=score.get("overall"),
         rubric_score=(score.get("rubric") or {}).get("overall"),
         judge_score=(score.get("judge") or {}).get("overall"),
-        reasons=tuple(Reason(check=one.gate, message=one.message) for one in verdicts if not one.lets_through),
+        reasons=_reasons(verdicts, status, error),
         overrides=tuple(one for one in verdicts if one.overridden_by),
         quotes=tuple(draft.get("quotes", ())),
         sections=tuple(draft.get("sections", ())),
@@ -113,6 +113,13 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
         tokens=row.tokens,
         run_id=row.run_id or "",
         page=page(row.slug) if row.slug and status == "published" else "",
-        error=error,
+        error=error if status == "failed" else None,
         published_at=row.published_at.isoformat() if row.published_at else None,
     )
+
+
+def _reasons(verdicts: Sequence[GateVerdict], status: str, error: dict[str, Any] | None) -> tuple[Reason, ...]:
+    reasons = [Reason(check=one.gate, message=one.message) for one in verdicts if not one.lets_through]
+    if status == "rejected" and error:
+        reasons.insert(0, Reason(check="can_be_written", message=error["message"]))
+    return tuple(reasons)

@@ -9,7 +9,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -238,11 +238,12 @@ class Store:
         with self.engine.begin() as connection:
             connection.execute(t.assignments.update().where(still_open).values(status="failed", error=message))
 
-    def fail(self, story_id: str, error: ThreadJuiceError) -> None:
-        """Record that a story's run failed; what it has so far is kept for the next run."""
+    def fail(self, story_id: str, error: ThreadJuiceError, *, rejected: bool = False) -> None:
+        """Record that a story's run failed, or that its thread cannot be written; what it has so far is kept."""
+        status = "rejected" if rejected else "failed"
         detail = {"kind": error.kind, "message": error.message, "next_step": error.next_step}
         with self.engine.begin() as connection:
-            self._update(connection, story_id, unless=("published", "withdrawn"), status="failed", error=detail)
+            self._update(connection, story_id, unless=("published", "withdrawn"), status=status, error=detail)
 
     # What the steps of a story leave behind
 
@@ -463,8 +464,8 @@ class Store:
         query = sa.select(columns.status, sa.func.count()).where(columns.order_id == order.id)
         rows = connection.execute(query.group_by(columns.status)).all()
         counts = Counter({status: count for status, count in rows})
-        hopeful = counts["published"] + counts["assigned"] + counts["running"]
-        return min(order.count - hopeful, order.max_attempts - counts.total())
+        refused = counts["rejected"] + counts["held"]
+        return min(order.count - (counts.total() - refused), order.max_attempts - counts.total())
 
     def _adopt(self, connection: sa.Connection, order: Order, missing: int, only: Thread | None) -> int:
         """Move what dead runs and outages left unfinished in other orders to this order; returns how many."""
@@ -522,8 +523,3 @@ def _upsert(table: sa.Table, row: dict[str, Any], keep: Iterable[str] = (), wher
     keys = [column.name for column in table.primary_key]
     changes = {name: statement.excluded[name] for name in row if name not in keys and name not in set(keep)}
     return statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where)
-
-
-def now() -> datetime:
-    """The time of this moment, in UTC."""
-    return datetime.now(UTC)

@@ -6,7 +6,6 @@ chosen belongs in ``domain/selection.py``, headline and picture words in ``domai
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from threadjuice_dagster.domain.selection import Group, GroupKind, Voice, excerp
 from threadjuice_dagster.domain.stories import Category, Draft, Persona, Quote, Section, SectionKind
 from threadjuice_dagster.domain.text import cut, words
 from threadjuice_dagster.domain.threads import Thread
-from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.failures import Unsuitable
 
 EXCERPTED = 340
 """Words taken from a post; a shorter one is told whole."""
@@ -38,6 +37,7 @@ _KINDS: dict[GroupKind, SectionKind] = {"practical": "facts", "dissent": "turn",
 _TURNS = (1, 3)
 """The groups of comments, counted from 1 without answers, that a transition of the persona introduces."""
 
+_VERDICTS = {"NTA": "not at fault", "YTA": "at fault", "ESH": "everybody at fault", "NAH": "nobody at fault"}
 _ONWARD = ("The account goes on from there.", "There is more to it than that.", "The post does not stop there.")
 _BEGIN = ("It begins as follows.", "This is how it starts.", "Here is the start of it.")
 _WHOLE = ("It reads as follows.", "This is what it says.", "Here is what was written.")
@@ -50,10 +50,8 @@ _BRIDGE = (
 )
 
 
-class ThreadTooThin(PermanentFailure):
+class ThreadTooThin(Unsuitable):
     """The thread does not hold enough printable English text to tell; the message says what is missing."""
-
-    kind = "thin"
 
 
 class Part(NamedTuple):
@@ -155,14 +153,14 @@ def _facts(thread: Thread, title: str, stretches: int, narrator: Narrator) -> st
     drew = [counted(thread.score, "point")] if thread.score > 1 else []
     drew += [counted(thread.num_comments, "comment")] if thread.num_comments else []
     dated = f" is dated {thread.created_at.day} {thread.created_at:%B %Y}" if thread.created_at.year > 2004 else ""
-    standing = f" stood at {' and '.join(drew)} when it was read" if drew else ""
+    standing = f" had {' and '.join(drew)} when it was read" if drew else ""
     facts = f"The post{dated}{' and' if dated and standing else ''}{standing}." if dated or standing else ""
-    full = headlines.bare_title(thread.title)
-    if full and full not in title and stands_in(full, thread.title) and not re.search(r"[“”\"]", full):
+    full, said = headlines.bare_title(thread.title), headlines.told_in(thread.title)
+    if full and said.lower() not in title.lower() and stands_in(full, thread.title) and not re.search(r"[“”\"]", full):
         facts = f"{facts} Its title in full: “{full}{'' if full[-1] in '?!' else '.'}”"
     if not stretches:
-        facts = f"{facts} It has a headline and little else, so the story is in the replies."
-        return facts.strip()
+        rest = "It has a headline and little else" if len(words(thread.body)) < 20 else "Its text is left out here"
+        return f"{facts} {rest}, so the story is in the replies.".strip()
     return f"{facts} {narrator.pick(_BEGIN if stretches > 1 else _WHOLE)}".strip()
 
 
@@ -200,10 +198,13 @@ def _talk_parts(thread: Thread, material: Material, narrator: Narrator) -> Itera
 
 def _verdicts(thread: Thread) -> str:
     """How the replies of a judging forum voted, where at least three did."""
-    cast = Counter({name: votes for name, votes in verdicts(thread).items() if votes})
+    cast = verdicts(thread)
     if sum(cast.values()) < MIN_VOICES:
         return ""
-    told = [f"{number(votes)} {'say' if votes > 1 else 'says'} {name}" for name, votes in cast.most_common()]
+    told = [
+        f"{number(votes)} {'say' if votes > 1 else 'says'} {name} ({_VERDICTS[name]})"
+        for name, votes in cast.most_common()
+    ]
     return f"Of the replies that open with the forum's shorthand verdict, {listed(told)}."
 
 
@@ -256,13 +257,11 @@ def _dek(thread: Thread, persona: Persona, forum: str, things: Sequence[str]) ->
 
 
 def _seo_description(thread: Thread, title: str, forum: str) -> str:
-    short = headlines.shortened(headlines.bare_title(thread.title), 70) or headlines.seo_title(title)
-    drew = (
-        f"the best of {counted(thread.num_comments, 'comment')}" if thread.num_comments > 1 else "what was said to it"
-    )
-    return cut(
-        f"{short.rstrip('.?! ')}: a post on {forum} and {drew}, in their own words.", headlines.MAX_SEO_DESCRIPTION
-    )
+    short = headlines.shortened(headlines.told_in(thread.title), 70) or headlines.seo_title(title)
+    told = headlines.capital(short.strip(".?!… “”"))
+    drew = counted(thread.num_comments, "comment")
+    said = f"the best of {drew}" if thread.num_comments > 1 else "what was said to it"
+    return cut(f"{told}: a post on {forum} and {said}, in their own words.", headlines.MAX_SEO_DESCRIPTION)
 
 
 def _where(thread: Thread, forum: str) -> str:

@@ -260,7 +260,8 @@ def _unsupported(draft: Draft, thread: Thread) -> Iterator[str]:
     known = {word.casefold() for word in words(told)}
     numbers = {_figure(number) for number in re.findall(r"\d[\d.,]*", told)}
     numbers |= {str(value) for value, word in enumerate(_NUMBER_WORDS.split()) if word in known}
-    numbers |= {str(thread.score), str(thread.num_comments), str(thread.created_at.year)}
+    numbers |= {str(thread.score), str(thread.num_comments), str(thread.created_at.year), str(thread.created_at.day)}
+    numbers |= {str(comment.score) for comment in thread.comments}
     for match in dict.fromkeys(match.group().strip() for match in _NUMBER.finditer(draft.narration)):
         if _tells(match) and _figure(match) not in numbers:
             yield match

@@ -7,6 +7,7 @@ added is only where they were posted and what was asked there. The body is ``dom
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from threadjuice_dagster.domain.passages import balanced, is_printable, stands_in, without_emphasis
@@ -50,7 +51,7 @@ _CLAUSES = tuple(
 _UNFINISHED = re.compile(
     r"\s+(?:a|an|the|and|or|but|of|to|in|on|at|for|with|from|by|as|that|which|who|my|his|her|their|our|your|is|are|was|were|"
     r"be|been|i|we|he|she|they|it|not|so|because|if|when|than|into|about|its|this|these|those|has|have|had|will|would|just|"
-    r"very|up|out|over)$",
+    r"very|up|out|over)$|(?:,|\s+and)\s+(?:and\s+)?(?:my|the|his|her|our|an?)\s+[\w-]+$",
     re.IGNORECASE,
 )
 _ABSTRACT_WORDS = """
@@ -65,14 +66,18 @@ own single big small little large huge new old young long short good great bad f
 several part bunch row twice lives background attempt call look try turn use need want say talk guess
 monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september
 october november december week weeks months fortnight afternoon spring summer autumn winter fourth fifth sixth seventh
-eighth ninth tenth season body job date cover
+eighth ninth tenth season body job date cover due afraid apart away aware alone asleep alive degrees
 """
-_NO_NOUN = re.compile(
-    r"\b(?:a|an|the|my|his|her|their|our|your|this|that|another|every|one|some|no|two|three|four|five|\d+)\s+"
-    r"(?:[a-z]+(?:-[a-z]+)*\s+){0,2}?([a-z]{3,})(?=\s*(?:[.,;:!?)]|$|\s(?:is|was|has|had|are|were|and|or|of|in|on|at|to|for|from|"
-    r"with|that|who|which|by|as|but|so|because|when|after|before|until|i|we|he|she|they|you|it|would|will|could|can|into|out|"
-    r"over|under|about|if|than|did|does|went|said|came|made|got|up|down|off|behind|next|near|without|through)\b))"
+_ABSTRACT = frozenset(_ABSTRACT_WORDS.split())
+_NO_NOUN = ("ing", "ly", "ed", "ness", "ious", "ful")
+_NOUN = re.compile(
+    r"\b(?:a|an|the|my|his|her|their|our|your|another|every|two|three|four|five|\d+)\s+"
+    r"((?:[a-z]+(?:-[a-z]+)*\s+){0,2}?)([a-z]{3,})"
+    r"(?=\s*(?:[.,;:!?)]|$|\s(?:is|was|has|had|are|were|and|or|of|in|on|at|to|for|from|with|that|who|which|by|as|but|so|"
+    r"because|when|after|before|until|i|we|he|she|they|you|it|would|will|could|can|into|out|over|under|about|if|than|did|"
+    r"does|went|said|came|made|got|up|down|off|behind|next|near|without|through)\b))"
 )
+"""A noun by its neighbours, in folded text: determiner, up to two words, noun, and what cannot follow an adjective."""
 
 
 class Subject(NamedTuple):
@@ -93,21 +98,35 @@ def headline(thread: Thread, forum: str, first_sentence: str = "") -> str:
     # Words that were left out, or marks inside, would make it a false quotation.
     exact = stands_in(subject.words, f"{thread.title}\n{first_sentence}") and not re.search(r"[“”\"]", subject.words)
     marks = ("“", "”") if exact else ("", "")
-    options = [_capital(option) for option in _framings(subject, forum, marks) if len(option) <= MAX_TITLE]
+    options = [capital(option) for option in _framings(subject, forum, marks) if len(option) <= MAX_TITLE]
     return options[0] if options else f"A post on {forum}, and what readers made of it"[:MAX_TITLE]
 
 
+@lru_cache(maxsize=64)
 def bare_title(title: str) -> str:
     """The post's title without labels, tags, ages and shouting; empty if it cannot be printed."""
-    text = _BRACKETED.sub(" ", _AGE.sub("", _TAGS.sub(" ", without_emphasis(title))))
+    text = _BRACKETED.sub(" ", _AGE.sub("", _TAGS.sub(" ", without_emphasis(title[:300]))))
     text = _SUMMARY.sub("", _LABEL.sub("", " ".join(text.split())))
     text = " ".join(text.split()).strip(" \t-–—|:;,*_~#>`").rstrip("… ")
     text = re.sub(r"(?<!\.[a-z])\.$", "", text)
     if _is_shouted(text):
         text = re.sub(r"\bi\b", "I", text.lower())
+        text = re.sub(r"(^|[.!?]\s+)([a-z])", lambda match: match[1] + match[2].upper(), text)
     text = re.sub(r"([!?])[!?]+", r"\1", text)
     text = re.sub(r"\s+([?!,.])", r"\1", text).rstrip("!")
-    return text if text and is_printable(text + ".") else ""
+    latin = sum(char.isascii() for char in text if char.isalpha()) * 2 > sum(map(str.isalpha, text))
+    return text if latin and is_printable(text + ".") else ""
+
+
+def told_in(title: str) -> str:
+    """What a title tells once the forum's own shorthand is off it, as in ``AITA for``."""
+    return _subject(title).words
+
+
+def capital(text: str) -> str:
+    """The text with its first letter a capital."""
+    at = next((place for place, char in enumerate(text) if char.isalnum()), 0)
+    return text[:at] + text[at : at + 1].upper() + text[at + 1 :]
 
 
 def seo_title(title: str) -> str:
@@ -116,7 +135,7 @@ def seo_title(title: str) -> str:
         return title
     inner = re.search(r"“([^”]+)”", title)
     text = inner[1] if inner else title.rsplit(": r/", 1)[0]
-    return _capital(shortened(text, MAX_SEO_TITLE) or cut(text, MAX_SEO_TITLE))
+    return capital(shortened(text, MAX_SEO_TITLE) or cut(text, MAX_SEO_TITLE))
 
 
 def shortened(text: str, limit: int) -> str:
@@ -141,11 +160,10 @@ def nouns(texts: Iterable[str], count: int) -> list[str]:
     found: Counter[str] = Counter()
     told = [fold(text) for text in texts]
     for text in told:
-        for word in dict.fromkeys(match[1] for match in _NOUN.finditer(text)):
-            if word not in COMMON and word not in _ABSTRACT and not word.endswith(_NO_NOUN):
-                found[_singular(word, found)] += 1
+        for word in dict.fromkeys(match[2] for match in _NOUN.finditer(text) if _is_noun(match[1], match[2])):
+            found[_singular(word, found)] += 1
     for word in found.keys() & set(words(told[0] if told else "")):
-        found[word] += 3
+        found[word] += 3 if found[word] > 1 else 0
     return [word for word, _ in sorted(found.items(), key=lambda item: -item[1])[:count]]
 
 
@@ -168,6 +186,7 @@ def alt_text(query: str) -> str:
     return f"Symbolic photograph: {', '.join(things[:-1])} and {things[-1]}" if things[1:] else f"Photograph: {query}"
 
 
+@lru_cache(maxsize=64)
 def _subject(title: str) -> Subject:
     text = bare_title(title)
     match = _FORUM.match(text)
@@ -191,7 +210,7 @@ def _form(text: str) -> str:
 
 def _framings(subject: Subject, forum: str, marks: tuple[str, str]) -> list[str]:
     """Headlines for a subject, best first; the caller takes the first that is short enough."""
-    text = _capital(subject.words)
+    text = capital(subject.words)
     if not text:
         return []
     left, right = marks
@@ -207,16 +226,16 @@ def _framings(subject: Subject, forum: str, marks: tuple[str, str]) -> list[str]
         left = right = ""
     part = shortened(text, MAX_TITLE - len(frames[1].format("", forum)) - 2)
     whole, framed = ([frame.format(f"{left}{said}{right}", forum) for frame in frames if said] for said in (text, part))
-    bare = [f"{left}{said}{right}" for said in (text, shortened(text, MAX_TITLE - 2) or cut(text, 80))]
+    bare, last = (f"{left}{said}{right}" for said in (text, shortened(text, MAX_TITLE - 2) or cut(text, 80)))
     # Quoted, the whole of it says more than a part with a frame; unquoted, it would be the post's title again.
-    return [*whole, *bare, *framed] if left else [*whole, *framed, *bare]
+    return [*whole, bare, *framed, last] if left else [*whole, *framed, bare, last]
 
 
 def _asked(text: str, forum: str, marks: tuple[str, str]) -> list[str]:
     """A question put to the forum, cut to its first or last sentence where the whole is too long."""
     left, right = marks
     parts = (text, text.split("? ", 1)[0].rstrip("?") + "?", re.split(r"[.!?] ", text)[-1])
-    options = [f"{left}{_capital(part)}{right} {forum} answers" for part in parts]
+    options = [f"{left}{capital(part)}{right} {forum} answers" for part in parts]
     return [*options, f"{left}{shortened(text, MAX_TITLE - 2) or cut(text, 80)}{right}"]
 
 
@@ -233,9 +252,11 @@ def _is_shouted(text: str) -> bool:
     return len(letters) > 8 and sum(char.isupper() for char in letters) > 0.6 * len(letters)
 
 
-def _capital(text: str) -> str:
-    at = next((place for place, char in enumerate(text) if char.isalnum()), 0)
-    return text[:at] + text[at : at + 1].upper() + text[at + 1 :]
+def _is_noun(between: str, word: str) -> bool:
+    """Whether the last word of a ``_NOUN`` match names a thing, and no verb or pronoun stands before it."""
+    if word in COMMON or word in _ABSTRACT or word.endswith(_NO_NOUN):
+        return False
+    return all(part in _ABSTRACT or part not in COMMON for part in between.split())
 
 
 def _singular(word: str, known: Counter[str]) -> str:

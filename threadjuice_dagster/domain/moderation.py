@@ -4,20 +4,23 @@ The rules are data (``editorial/moderation.yaml``); disguises are undone here. A
 service belongs in ``resources/``; whether a verdict stops a story, in ``checks/``.
 """
 
+import dataclasses
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cache
 from itertools import islice, product
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from threadjuice_dagster.domain.text import clean, cut
 
 FLAGGED_AT = 0.5
-_PREFIX = 3
-"""Letters by which a rule's ``when`` words are looked up; the pattern itself decides."""
+_HINT, _MAX_HINT = 0.06, 0.3
+_MAX_KNOWN = 50_000
+_PREFIXES = (3, 4)
+"""Letters by which a rule's ``when`` words are looked up, the most that a word has; the pattern itself decides."""
 
 _LOOK_ALIKES = str.maketrans(
     "аеорсухіјѕԁһкмтвпοανρτυικε’‘“”ɡıⅰ",
@@ -66,7 +69,8 @@ class Verdict(BaseModel):
     source: str = "local"
 
 
-class Rule(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rule:
     """One combination of words: how sure a hit alone makes us (0 to 1), and what cancels it."""
 
     category: str
@@ -76,10 +80,18 @@ class Rule(NamedTuple):
 
 
 class LocalModerator:
-    """Applies the rules of a moderation file. Stateless; one instance serves any number of texts."""
+    """Applies the rules of a moderation file; one instance serves any number of texts."""
 
-    def __init__(self, rules: dict[str, tuple[Rule, ...]], masked: frozenset[str], report: re.Pattern[str]) -> None:
+    def __init__(
+        self,
+        rules: dict[str, tuple[Rule, ...]],
+        hints: dict[str, re.Pattern[str]],
+        masked: frozenset[str],
+        report: re.Pattern[str],
+    ) -> None:
         self._rules = rules
+        self._hints = hints
+        self._known: dict[str, tuple[str, ...]] = {}
         self._masked = masked
         self._squeezable = {_RUN.sub(r"\1", word): word for word in masked}
         self._report = report
@@ -97,18 +109,21 @@ class LocalModerator:
             unless = re.compile(_filled(entry["unless"], lists)) if entry.get("unless") else None
             pattern = re.compile(_filled(entry["pattern"], lists))
             rule = Rule(entry["category"], float(entry["weight"]), pattern, unless)
-            for start in dict.fromkeys(word[:_PREFIX] for word in entry["when"].split()):
+            for start in dict.fromkeys(word[: _PREFIXES[-1]] for word in entry["when"].split()):
                 index[start].append(rule)
         masked = frozenset(data["masked"])
-        return cls({start: tuple(rules) for start, rules in index.items()}, masked, re.compile(data["report"]))
+        rules = {start: tuple(found) for start, found in index.items()}
+        hints = {category: re.compile(words) for category, words in data["hints"].items()}
+        return cls(rules, hints, masked, re.compile(data["report"]))
 
     def moderate(self, text: str) -> Verdict:
         """Judge a text. Every category of the rules is scored; 0.5 or more in one flags the text."""
-        cleaned = clean(text)
+        cleaned = text if text.isascii() else clean(text)
+        plain = self.unmask(cleaned)
         passes = dict.fromkeys((*self._categories, "personal-data"), 1.0)
         reasons: dict[str, str] = {}
         hits: defaultdict[Rule, int] = defaultdict(int)
-        for sentence in _SENTENCE_END.split(self.unmask(cleaned)):
+        for sentence in _SENTENCE_END.split(plain):
             for rule, found in self._hits(sentence):
                 hits[rule] += 1
                 if hits[rule] <= 2:
@@ -118,8 +133,8 @@ class LocalModerator:
         for weight, what in _personal_data(cleaned):
             passes["personal-data"] *= 1 - weight
             reasons["personal-data"] = f"personal-data: {what}"
-        scores = {category: round(1 - left, 3) for category, left in passes.items()}
-        return _verdict(scores, reasons)
+        floors = self._hinted(plain)
+        return _verdict({one: round(max(1 - left, floors.get(one, 0.0)), 3) for one, left in passes.items()}, reasons)
 
     def unmask(self, text: str) -> str:
         """The text in lower case with disguises undone: look-alike letters, digits, asterisks, spacing, stretching."""
@@ -131,11 +146,26 @@ class LocalModerator:
         text = _DISGUISED.sub(lambda match: self._revealed(match.group()), text)
         return _STRETCHED.sub(lambda match: self._squeezed(match.group()), text)
 
+    def _hinted(self, plain: str) -> dict[str, float]:
+        """Per category, what its single words amount to: a floor that orders texts and never flags one."""
+        found = _WORD.findall(plain)
+        per_word = _HINT / max(1.0, len(found) / 60)
+        counts = Counter(category for word in set(found) for category in self._hints_of(word))
+        return {category: min(_MAX_HINT, per_word * count) for category, count in counts.items()}
+
+    def _hints_of(self, word: str) -> tuple[str, ...]:
+        if word not in self._known:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[word] = tuple(one for one, hint in self._hints.items() if hint.fullmatch(word))
+        return self._known[word]
+
     def _hits(self, sentence: str) -> list[tuple[Rule, str]]:
         """The rules a sentence breaks, each with the words that break it."""
-        starts = {word[:_PREFIX] for word in _WORD.findall(sentence)}
+        words = _WORD.findall(sentence)
+        starts = {*words, *(word[:size] for word in words for size in _PREFIXES)}
         candidates = dict.fromkeys(rule for start in starts & self._rules.keys() for rule in self._rules[start])
-        found = []
+        found: list[tuple[Rule, str]] = []
         for rule in candidates:
             matches = [match.group().strip() for match in islice(rule.pattern.finditer(sentence), 3)]
             if matches and not (rule.unless and rule.unless.search(sentence)):
@@ -144,7 +174,8 @@ class LocalModerator:
 
     def _joined(self, spaced: str) -> str:
         joined = re.sub(r"[^a-z]", "", spaced)
-        return joined if any(word in joined for word in self._masked if len(word) > 3) else spaced
+        hidden = max((word for word in self._masked if len(word) > 3 and word in joined), key=len, default="")
+        return " ".join(joined.replace(hidden, f" {hidden} ").split()) if hidden else spaced
 
     def _revealed(self, token: str) -> str:
         """A token with digits or signs for letters, if that makes it a masked word; else as it was."""
@@ -188,7 +219,7 @@ def _verdict(scores: dict[str, float], reasons: dict[str, str]) -> Verdict:
 def _personal_data(text: str) -> list[tuple[float, str]]:
     """Certainty and name of each kind of personal data in a text; the data itself is never repeated."""
     found = []
-    if _EMAIL.search(text):
+    if "@" in text and _EMAIL.search(text):
         found.append((0.7, "an e-mail address"))
     cards = [match for match in _CARD.finditer(text) if _is_card(re.sub(r"\D", "", match.group()))]
     if cards:

@@ -14,6 +14,9 @@ from threadjuice_dagster.domain.text import fold, sentences, words
 MAX_SENTENCE = 70
 """Words; a longer sentence is a list or a rant without full stops and cannot be cut without rewriting."""
 
+_LONG_COMMENT = 5_000
+"""Characters after which no further paragraph of a comment is looked at."""
+
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _DROPPED_LINE = re.compile(r"\s{0,3}(?:>|#{1,6}\s|\|)|(?: {4}|\t)(?!\s*(?:[-*+•]|\d{1,2}[.)])\s)|\s*(?:[-*_=]\s?){3,}$")
 _LIST_MARK = re.compile(r"\s*(?:[-*+•]|\(?\d{1,2}[.)])\s+")
@@ -29,43 +32,52 @@ _UPDATE = re.compile(
 _SUMMARY = re.compile(r"[\W_]*(?:tl\s*[;:,]?\s*dr|too long|in short:)", re.IGNORECASE)
 
 _UNPRINTABLE = re.compile(
-    r"""https?: | www\. | \b[\w-]+\.(?:com|org|net|io|edu|gov|co|uk|me|info|biz|ly|gg|tv|app|xyz|ru|de)\b(?!\.\w)
-      | [<>{}\[\]|\\^_*=`\#@] | ~(?!\s?\d) | &\#?\w+; | \S{31,} | (?:\+?\d[\s().-]?){9,} | ([^\W\d_])\1{3,} | [!?]{3,}
-      | \.{5,} | \banother\ user\b | \b[ur]/\w | javascript: | \bdata:\w+/""",
-    re.VERBOSE | re.IGNORECASE,
+    r"""[<>{}\[\]|\\^_*=`\#@] | ~(?!\s?\d) | &\#?\w+; | (?<!\S)\S{31,} | (?<![\d.,])(?:\d[\s().-]?){9,} | [!?]{3,}
+      | \.{5,} | ([^\W\d_])\1{3,}
+      | (?<=\w)\.(?:com|org|net|io|edu|gov|co|uk|me|info|biz|ly|gg|tv|app|xyz|ru|de)\b(?!\.\w)
+      | \b(?:another\ user\b | [ur]/\w | https?: | www\. | javascript: | data:\w+/)""",
+    re.VERBOSE,
 )
 _INSTRUCTION = re.compile(
-    r"""\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:instruction|prompt|guideline|directive)s?\b
-      | \b(?:previous|prior|above|system|developer|hidden|new)\s+(?:instruction|prompt)s?\b
-      | ^\W*(?:system|assistant|user|human|ai|developer|instructions?)\s*: | \bas\ an?\ (?:ai|language\ model)\b
-      | \b(?:language\ model|chatgpt|llm|jailbreak|prompt\ injection)\b
-      | \b(?:you\ are\ now|act\ as|pretend\ to\ be)\b.{0,20}\b(?:ai|assistant|model|bot|dan)\b
-      | (?:^|[.!?:]\s)\W*(?:respond|reply|answer|output|print|repeat)\ (?:only|with|exactly|the\ (?:word|following))\b
-      | \bend\ of\ (?:thread|input|data|prompt)\b
-      | \b(?:rate|score|publish)\ (?:this|the)\ (?:story|draft|article)\b""",
-    re.VERBOSE | re.IGNORECASE | re.MULTILINE,
+    r"""\b(?:
+          (?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:instruction|prompt|guideline|directive)s?\b
+        | (?:previous|prior|above|system|developer|hidden|new)\s+(?:instruction|prompt)s?\b
+        | as\ an?\ (?:ai|language\ model)\b | (?:language\ model|chatgpt|llm|jailbreak|prompt\ injection)\b
+        | (?:you\ are\ now|act\ as|pretend\ to\ be)\b.{0,20}\b(?:ai|assistant|model|bot|dan)\b
+        | end\ of\ (?:thread|input|data|prompt)\b
+        | (?:rate|score|publish)\ (?:this|the)\ (?:story|draft|article)\b
+      )
+      | ^\W{0,9}(?:system|assistant|user|human|ai|developer|instructions?)\s*:
+      | (?:^|[.!?:]\s)\W{0,9}(?:respond|reply|answer|output|print|repeat)
+          \ (?:only|with|exactly|the\ (?:word|following))\b""",
+    re.VERBOSE | re.MULTILINE,
 )
 _BOILERPLATE = re.compile(
-    r"""\bthrow-?away\b | \balt\ account\b | \bon\ mobile\b | \blurker\b | \bobligatory\b
-      | \bfirst[\s-](?:time\ )?(?:ever\ )?post(?:er|ing)?\b | \benglish\ (?:isn.?t|is\ not)\b | \bnative\ speaker\b
-      | \b(?:sorry|excuse|forgive|apolog\w+)\b.{0,40}\b(?:format|grammar|spelling|typo|english|length
-          |long\ (?:post|read)|wall\ of|rambl)
-      | \bfake\ names?\b | \bnames?\b.{0,20}\bchanged\b | \b(?:cross|x|re)-?post(?:ed|ing)?\b
-      | \b(?:this|the|another|wrong)\ sub\b | \bsubreddits?\b | \b(?:up|down)vot\w+ | \bkarma\b
-      | \bthank\w*\b.{0,20}\bstranger\b
-      | \bfor\ the\ (?:gold|silver|awards?|upvotes)\b | \brip\ my\ inbox\b | \bdidn.?t\ expect\ this\b
-      | \bbl(?:ew|own)\ up\b.{0,20}\b(?:post|thread|overnight|wow|this)\b | \bfront\ page\b | \bxkcd\b
-      | \bthank(?:s|\ you)\b.{0,30}\b(?:comments?|repl(?:y|ies)|responses?|award|reading|advice|input)\b
-      | \b(?:username|flair)\b | \bi(?:.?m|\ am)\ a\ bot\b | \bperformed\ automatically\b | \bmod(?:erator)?s\b
-      | \b(?:this|the)\ comment\b | \bop\b.{0,20}\b(?:fake|troll|bot)\b | \b(?:fake|made-?up)\ (?:post|story)\b
-      | \btitle\ (?:says|is|pretty)\b | ^\W*(?:edit|eta)\b""",
-    re.VERBOSE | re.IGNORECASE,
+    r"""\b(?:
+          throw-?away\b | alt\ account\b | on\ mobile\b | lurker\b | obligatory\b
+        | first[\s-](?:time\ )?(?:ever\ )?post(?:er|ing)?\b | english\ (?:isn.?t|is\ not)\b | native\ speaker\b
+        | (?:sorry|excuse|forgive|apolog\w+)\b.{0,40}
+          \b(?:format|grammar|spelling|typo|english|length|long\ (?:post|read)|wall\ of|rambl)
+        | fake\ names?\b | names?\b.{0,20}\bchanged\b | (?:cross|x|re)-?post(?:ed|ing)?\b
+        | (?:this|the|another|wrong)\ sub\b | subreddits?\b | (?:up|down)vot\w+ | karma\b
+        | thank\w*\b.{0,20}\bstranger\b | for\ the\ (?:gold|silver|awards?|upvotes)\b | rip\ my\ inbox\b
+        | didn.?t\ expect\ this\b | bl(?:ew|own)\ up\b.{0,20}\b(?:post|thread|overnight|wow|this)\b
+        | front\ page\b | xkcd\b
+        | thank(?:s|\ you)\b.{0,30}\b(?:comments?|repl(?:y|ies)|responses?|award|reading|advice|input)\b
+        | (?:username|flair)\b | i(?:.?m|\ am)\ a\ bot\b | performed\ automatically\b | mod(?:erator)?s\b
+        | (?:this|the)\ comment\b | op\b.{0,20}\b(?:fake|troll|bot)\b | (?:fake|made-?up)\ (?:post|story)\b
+        | title\ (?:says|is|pretty)\b
+      )
+      | ^\W{0,9}(?:edit|eta)\b""",
+    re.VERBOSE,
 )
 _PROFANE = re.compile(
-    r"\b(?:\w*fuck\w*|\w*shit\w*|cunt\w*|bitch\w*|ass-?holes?|bastards?|dick(?:head)?s?|cocks?(?:ucker)?|pussy|whore\w*|"
+    r"fuck|shit(?!ak)|\b(?:cunt\w*|bitch\w*|ass-?holes?|bastards?|dick(?:head)?s?|cocks?(?:ucker)?|pussy|whore\w*|"
     r"slut\w*|wank\w*|twat\w*|bollocks|retard\w*|fag\w*|nigg\w*|spic|kike|tranny|rape\w*|raping|porn\w*|kys)\b",
-    re.IGNORECASE,
 )
+_REFUSED = (_UNPRINTABLE, _PROFANE, _INSTRUCTION, _BOILERPLATE)
+"""Searched in lower-case text, which is twice as fast as ignoring case."""
+
 _COMMONEST = """
 the a an and or but so to of in on at for with from by about as is are was were be been am have has had do does did not
 no i you he she it we they me him her us them my your his its our their this that these those there what who when where
@@ -111,10 +123,10 @@ def account(body: str) -> Account:
 
 
 def passage(body: str) -> tuple[Sentence, ...]:
-    """The printable sentences of a comment, up to its first edit."""
+    """The printable sentences of a comment, up to its first edit or summary."""
     kept: list[str] = []
     for block in _blocks(body):
-        if _EDIT.match(block) or _SUMMARY.match(block):
+        if _EDIT.match(block) or _SUMMARY.match(block) or sum(map(len, kept)) > _LONG_COMMENT:
             break
         kept.append(block)
     return _printable(kept)
@@ -139,18 +151,13 @@ def is_english(text: str) -> bool:
 
 def is_printable(text: str) -> bool:
     """Whether one sentence may be printed: plain, decent, no link, no instruction, no talk about posting."""
-    return not (
-        _UNPRINTABLE.search(text)
-        or _PROFANE.search(text)
-        or _INSTRUCTION.search(text)
-        or _BOILERPLATE.search(text)
-        or _is_noise(text)
-    )
+    small = text.lower()
+    return not (any(pattern.search(small) for pattern in _REFUSED) or _is_noise(text))
 
 
 def is_hostile(text: str) -> bool:
     """Whether a text as a whole tries to give orders to a machine; none of it is then quoted."""
-    return bool(_INSTRUCTION.search(text))
+    return bool(_INSTRUCTION.search(text.lower()))
 
 
 def without_emphasis(text: str) -> str:
@@ -159,11 +166,11 @@ def without_emphasis(text: str) -> str:
 
 
 def _is_noise(text: str) -> bool:
-    visible = [char for char in text if not char.isspace()]
-    letters = [char for char in visible if char.isalpha()]
-    alnum = sum(char.isalnum() for char in visible)
-    shouted = len(letters) > 11 and sum(char.isupper() for char in letters) > 0.5 * len(letters)
-    return shouted or len(letters) < 0.5 * len(visible) or alnum < 0.7 * len(visible) or not balanced(text)
+    """Whether a text is shouted, mostly signs and figures, or opens a quotation that it does not close."""
+    visible, letters = len(text) - text.count(" "), sum(map(str.isalpha, text))
+    signs = visible - sum(map(str.isalnum, text))
+    shouted = letters > 11 and sum(map(str.isupper, text)) > 0.5 * letters
+    return shouted or letters < 0.5 * visible or signs > 0.3 * visible or not balanced(text)
 
 
 def balanced(text: str) -> bool:

@@ -177,7 +177,7 @@ def _noise(text: str, found: list[str]) -> Iterator[Fault]:
 def _structure(reading: prose.Reading) -> Iterator[Fault]:
     parts = reading.paragraphs
     repeated, run = prose.repetition(reading.all_words)
-    if repeated > 0.004:
+    if repeated > 0.008:
         points = min(8.0, 0.6 + 65 * repeated)
         yield Fault(points, f"{repeated:.0%} of the text repeats itself, such as “{run}”; say it once.")
     again = Counter(told for told, found in zip(reading.sentences, reading.words, strict=True) if len(found) > 5)
@@ -225,7 +225,7 @@ def _coherence(reading: prose.Reading, source: str) -> Iterator[Fault]:
 
 def _odd_paragraphs(reading: prose.Reading, source: str) -> Iterator[Fault]:
     """Paragraphs that share next to nothing with the rest of the story or with its thread."""
-    ends = [*reading.starts[1:], len(reading.subjects)]
+    ends = [*reading.starts, len(reading.subjects)][1:]
     told = [set().union(*reading.subjects[i:j]) for i, j in zip(reading.starts, ends, strict=True)]
     shares = prose.ties(told, prose.subjects(words(source)))
     long = [i for i, subjects in enumerate(told) if len(subjects) >= 12]
@@ -255,18 +255,21 @@ def _specificity(reading: prose.Reading, title: str, source: str) -> Iterator[Fa
     if specifics < 7:
         points = min(6.0, (7 - specifics) * 0.9)
         yield Fault(points, f"Only {specifics:.0f} names, figures or events to a hundred words; be concrete.")
-    yield from _unused_thread(set().union(prose.subjects(words(title)), *reading.subjects), source)
+    yield from _unused_thread([*words(title), *found], source)
 
 
-def _unused_thread(ours: set[str], source: str) -> Iterator[Fault]:
-    """A story of a thread uses its words; one that shares hardly any could have been written of anything."""
+def _unused_thread(found: list[str], source: str) -> Iterator[Fault]:
+    """A story of a thread speaks of what the thread speaks of; measured on the subjects it names more than once."""
     theirs = prose.subjects(words(source))
-    if len(theirs) < 15 or len(ours) < 15:
+    told = Counter(subject for word in found if (subject := prose.subject(word)))
+    main = {subject: often for subject, often in told.items() if often > 1}
+    if len(theirs) < 15 or len(main) < 5:
         return
-    used = len(ours & theirs) / min(len(ours), len(theirs))
-    if used < 0.2:
-        points = min(7.0, 35 * (0.2 - used))
-        yield Fault(points, f"It shares {used:.0%} of its subject words with the thread; tell what the thread tells.")
+    used = sum(often for subject, often in main.items() if subject in theirs) / sum(main.values())
+    least = 0.32 * min(1.0, len(theirs) / 80) + 0.13 * min(1.0, max(0.0, (len(theirs) - 250) / 350))
+    if used < least:
+        points = min(7.0, 9 * (1 - used / least))
+        yield Fault(points, f"{used:.0%} of its main subjects are the thread's; tell what the thread tells.")
 
 
 def _hook(reading: prose.Reading, title: str) -> Iterator[Fault]:

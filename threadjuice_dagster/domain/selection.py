@@ -32,17 +32,21 @@ _POINTING_BACK = """
 and but so then that this it he she they these those which because or also however anyway him her his their them such
 instead otherwise still too yet nor there meanwhile after later therefore afterwards both either
 """
+_AT_THE_LAST = frozenset(["that", "this", "these", "those", "which", "and", "but", "or", "nor", "yet", "also"])
 _DANGLING = frozenset(_POINTING_BACK.split())
 _DISSENT = re.compile(
-    r"""\bdisagree(?!able) | \bdevil.?s\ advocate | \bunpopular\b | \b(?:not\ be|won.?t\ be)\ popular\b
-      | \bnot\ (?:so\ |entirely\ |quite\ )?sure\ (?:i\ agree|that|about)
-      | \bagainst\ the\ grain | \bon\ the\ other\ hand\b
-      | \b(?:don.?t|do\ not|can.?t|cannot)\ (?:agree|buy\ (?:it|this|that)) | ^(?:to\ be\ fair|in\ fairness)\b
-      | \bi(?:.?m|\ am)\ (?:with|on\ the\ side\ of)\ (?:your|the|her|him|them)\b | \bother\ side\ of\ (?:this|the|it)\b
-      | \byou(?:.re|\ are|\ were)\ (?:\w+\ )?(?:wrong|overreacting|at\ fault|the\ problem|in\ the\ wrong|to\ blame)\b
-      | \bthe\ (?:unkind|harsh)\ (?:thing|truth)
-      | \b(?:people|everyone|everybody|you\ all)\ (?:here\ )?(?:is|are)\ being\b
-      | \bthe\ (?:miserable|odd|grumpy|lone)\ one\ here\b | \bam\ i\ the\ only\ one\ who\ thinks""",
+    r"""\b(?:
+          disagree(?!able) | devil.?s\ advocate | unpopular\b | (?:not\ be|won.?t\ be)\ popular\b
+        | not\ (?:so\ |entirely\ |quite\ )?sure\ (?:i\ agree|that|about) | against\ the\ grain
+        | on\ the\ other\ hand\b | (?:don.?t|do\ not|can.?t|cannot)\ (?:agree|buy\ (?:it|this|that))
+        | i(?:.?m|\ am)\ (?:with|on\ the\ side\ of)\ (?:your|the|her|him|them)\b
+        | other\ side\ of\ (?:this|the|it)\b
+        | you(?:.re|\ are|\ were)\ (?:\w+\ )?(?:wrong|overreacting|at\ fault|the\ problem|in\ the\ wrong|to\ blame)\b
+        | the\ (?:unkind|harsh)\ (?:thing|truth)
+        | (?:people|everyone|everybody|you\ all)\ (?:here\ )?(?:is|are)\ being\b
+        | the\ (?:miserable|odd|grumpy|lone)\ one\ here\b | am\ i\ the\ only\ one\ who\ thinks
+      )
+      | ^(?:to\ be\ fair|in\ fairness)\b""",
     re.VERBOSE | re.IGNORECASE,
 )
 _ADVICE = re.compile(
@@ -62,6 +66,7 @@ _OWN = re.compile(
 )
 _ONLY_I = re.compile(r"\b(?:I|my|we|our|me|us)\b")
 _VERDICT = re.compile(r"\W*(?:soft |gentle |definitely |hard |clear )?(YTA|NTA|ESH|NAH)\b", re.IGNORECASE)
+_VERDICTS = re.compile(r"\b(?:YTA|NTA|ESH|NAH)\b")
 _LIMITS: dict[GroupKind, int] = {"own": 2, "dissent": 2, "practical": 2, "brief": 2, "more": 3, "poster": 2}
 
 
@@ -93,8 +98,9 @@ def excerpts(told: Sequence[Sentence], subject: Collection[str], budget: int) ->
     uses it, three more if the headline does, divided by the root of the sentence's subject words.
     No stretch but the first starts with a word that points back, such as "and" or "she".
     """
+    told = _connected(told)
     if sum(sentence.size for sentence in told) <= budget:
-        return [list(told)] if told else []
+        return [told] if told else []
     head = _head(told, budget * 2 // 5)
     tail = _tail(told[len(head) :], budget // 3)
     between = told[len(head) : len(told) - len(tail)]
@@ -111,25 +117,37 @@ def gather(thread: Thread, post: Collection[str]) -> list[Group]:
     """
     pool = sorted(_voices(thread, post), key=lambda voice: -voice.worth)
     chosen = _leaders(pool)
-    for limit in (1, 2, 3):
+    # A reply that starts by pointing at what it answers means nothing without it.
+    apart = [voice for voice in pool if voice.comment.depth == 0 or not dangling(voice.text)]
+    for limit in (1, 2, 3, 4):
         for kind, most in _LIMITS.items():
-            if sum(voice.kind == kind for voice in chosen) < min(limit, most):
-                _add(chosen, (voice for voice in pool if voice.kind == kind))
-    order: tuple[GroupKind, ...] = ("favourite", "answer", "own", "more", "practical", "dissent", "brief", "poster")
+            # Where there is no post to tell, the comments are the story.
+            if sum(voice.kind == kind for voice in chosen) < (min(limit, most) if thread.body else limit):
+                _add(chosen, (voice for voice in apart if voice.kind == kind))
+    order: tuple[GroupKind, ...] = ("favourite", "answer", "own", "more", "brief", "practical", "dissent", "poster")
     groups = (Group(kind, tuple(voice for voice in chosen if voice.kind == kind)) for kind in order)
     return [_in_time(group) if group.kind == "poster" else group for group in groups if group.voices]
 
 
 def verdicts(thread: Thread) -> Counter[str]:
     """How many comments open with each verdict of a judging forum: YTA, NTA, ESH or NAH."""
-    found = (_VERDICT.match(comment.body) for comment in thread.comments if not comment.by_poster)
-    return Counter(match[1].upper() for match in found if match)
+    return Counter(filter(None, (_verdict(comment.body) for comment in thread.comments if not comment.by_poster)))
 
 
 def alike(one: Collection[str], other: Collection[str]) -> bool:
     """Whether two texts, given by their subject words, say much the same."""
     shared = len(set(one) & set(other))
     return shared >= _ALIKE * max(1, min(len(one), len(other)))
+
+
+def _connected(told: Sequence[Sentence]) -> list[Sentence]:
+    """The sentences without those that point at one which was left out just before them."""
+    kept: list[Sentence] = []
+    for sentence in told:
+        follows = sentence.place == (kept[-1].place + 1 if kept else 1)
+        if follows or words(sentence.text)[0].lower() not in _AT_THE_LAST:
+            kept.append(sentence)
+    return kept
 
 
 def _head(told: Sequence[Sentence], budget: int) -> list[Sentence]:
@@ -213,16 +231,14 @@ def _voice(
     size = sum(sentence.size for sentence in span)
     keys = frozenset(key for sentence in span for key in sentence.keys)
     worth = math.log2(2 + max(comment.score, 0)) + 2 * len(keys & known) / (len(keys) + 2) + (12 <= size <= 50)
-    # A reply quoted away from what it answers loses its point, the more so when it starts by pointing there.
-    worth -= (comment.depth > 0) * (1 + 2 * dangling(text))
+    worth -= comment.depth > 0
     return Voice(comment, text, size, keys, rank, whole, _kind(comment, text, size, whole, against), worth)
 
 
 def _kind(comment: Comment, text: str, size: int, whole: bool, against: set[str]) -> GroupKind:
-    verdict = _VERDICT.match(comment.body)
     if comment.by_poster:
         return "poster"
-    if comment.score < -3 or _DISSENT.search(text) or (verdict and verdict[1].upper() in against):
+    if comment.score < -3 or _DISSENT.search(text) or _verdict(comment.body) in against:
         return "dissent"
     if size <= 22 and whole and not text.endswith("?"):
         return "brief"
@@ -231,6 +247,12 @@ def _kind(comment: Comment, text: str, size: int, whole: bool, against: set[str]
     if 2 * len(_ADVICE.findall(text)) + min(2, len(_FIGURE.findall(text))) >= 4:
         return "practical"
     return "more"
+
+
+def _verdict(body: str) -> str:
+    """The verdict a comment opens with; none where it takes it back by giving another."""
+    match = _VERDICT.match(body)
+    return match[1].upper() if match and len(set(_VERDICTS.findall(body))) == 1 else ""
 
 
 def _minority(counted: Counter[str]) -> set[str]:
@@ -243,30 +265,36 @@ def _minority(counted: Counter[str]) -> set[str]:
 
 def _best_span(found: Sequence[Sentence], known: set[str]) -> list[Sentence] | None:
     """The contiguous sentences of a comment, ``MIN_QUOTE`` to ``MAX_QUOTE`` words, that speak best for it."""
-    best: tuple[float, list[Sentence]] | None = None
+    scored = ((_span_score(span, ends, known), span) for span, ends in _spans(found))
+    score, span = max(scored, key=lambda pair: pair[0], default=(0.0, []))
+    return span if score > 0 else None
+
+
+def _spans(found: Sequence[Sentence]) -> Iterator[tuple[list[Sentence], bool]]:
+    """Every stretch of a comment of quotable length, and whether it goes on to where the text breaks off."""
     for run in runs(found[:40]):
         for start in range(len(run)):
             if run[start].place > 1 and dangling(run[start].text):
                 continue
-            for end in range(start + 1, len(run) + 1):
-                span = run[start:end]
-                size = sum(sentence.size for sentence in span)
+            size = 0
+            for end in range(start, len(run)):
+                size += run[end].size
                 if size > MAX_QUOTE:
                     break
-                score = _span_score(span, size, known) if size >= MIN_QUOTE else 0.0
-                if score > (best[0] if best else 0.0):
-                    best = score, span
-    return best[1] if best else None
+                if size >= MIN_QUOTE:
+                    yield run[start : end + 1], end == len(run) - 1
 
 
-def _span_score(span: Sequence[Sentence], size: int, known: set[str]) -> float:
-    """Worth of a span: subject words (the thread's count double), length up to 45 words, an early start."""
+def _span_score(span: Sequence[Sentence], ends: bool, known: set[str]) -> float:
+    """Worth of a span: subject words (the thread's count double), length up to 45 words, start and end of the text."""
     keys = {key for sentence in span for key in sentence.keys}
-    if len(keys) < 3 or any(s.text[-1].isalnum() for s in span[:-1]):
+    size = sum(sentence.size for sentence in span)
+    if len(keys) < 3 or any(sentence.text[-1].isalnum() for sentence in span[:-1]):
         return 0.0
     subject = (len(keys) + len(keys & known)) / math.sqrt(size)
     crossing = span[0].paragraph != span[-1].paragraph
-    return subject + min(size, 45) / 45 + (span[0].place == 1) - 0.5 * crossing - 0.03 * max(0, size - 45)
+    edges = (span[0].place == 1) + ends / 2
+    return subject + min(size, 45) / 45 + edges - 0.5 * crossing - 0.03 * max(0, size - 45)
 
 
 def _leaders(pool: Iterable[Voice]) -> list[Voice]:

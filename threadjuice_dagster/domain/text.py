@@ -82,7 +82,9 @@ def paragraphs(text: str) -> list[str]:
 def clean(text: str) -> str:
     """NFC text without control, zero-width or direction-changing characters; line breaks stay."""
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")))
-    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char)[0] != "C").strip()
+    if not text.replace("\n", "").replace("\t", "").isprintable():
+        text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char)[0] != "C")
+    return text.strip()
 
 
 def fold(text: str) -> str:

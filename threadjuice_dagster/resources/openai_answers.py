@@ -14,18 +14,18 @@ from pydantic import BaseModel, ValidationError
 
 from threadjuice_dagster.domain.moderation import Verdict
 from threadjuice_dagster.domain.text import clean, cut
-from threadjuice_dagster.failures import PermanentFailure, TransientFailure
+from threadjuice_dagster.failures import PermanentFailure, TransientFailure, Unsuitable
 
 _MAX_ANSWER = 200_000
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
-class Refused(PermanentFailure):
+class Refused(Unsuitable):
     """The model declined to answer; the message carries its reason."""
 
 
-class BadAnswer(PermanentFailure):
+class BadAnswer(Unsuitable):
     """The model answered, and asked again still did not answer in the agreed shape."""
 
 

@@ -201,7 +201,7 @@ class S3Storage(Storage):
 
     def list(self, prefix: str = "") -> list[str]:
         """The keys that start with ``prefix``, sorted, without the storage's own prefix."""
-        start = self._full("")
+        start = self._start
         with self._failures(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start + prefix)
             return sorted(item["Key"].removeprefix(start) for page in pages for item in page.get("Contents", ()))
@@ -220,9 +220,12 @@ class S3Storage(Storage):
             self._client = _s3_client()
         return self._client
 
+    @property
+    def _start(self) -> str:
+        return f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else ""
+
     def _full(self, key: str) -> str:
-        prefix = f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else ""
-        return prefix + (checked_key(key) if key else "")
+        return self._start + checked_key(key)
 
     def _size(self, key: str) -> int | None:
         from botocore.exceptions import ClientError

@@ -1,13 +1,17 @@
 """From assignments to runs: one run per story, and further threads for stories that were rejected."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from threadjuice_dagster.assets.steps import ORDER_TAG
-from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.assignments import Assignment, Order
 from threadjuice_dagster.jobs import STORY_STEPS, story_job
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
 
 
 def story_assignments_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -35,7 +39,7 @@ def story_assignments_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinit
     return story_assignment_sensor
 
 
-def story_run(store: Store, assignment: Assignment) -> dg.RunRequest:
+def story_run(store: "Store", assignment: Assignment) -> dg.RunRequest:
     """The run that writes a story, from the first step that is not done; asked for once per order."""
     return dg.RunRequest(
         run_key=f"{assignment.order_id}:{assignment.story_id}",
@@ -45,13 +49,13 @@ def story_run(store: Store, assignment: Assignment) -> dg.RunRequest:
     )
 
 
-def remaining_steps(store: Store, story_id: str) -> list[dg.AssetKey]:
+def remaining_steps(store: "Store", story_id: str) -> list[dg.AssetKey]:
     """Keys of a story's assets that still have to be made."""
     done = store.finished_steps(story_id)
     return [asset.key for asset in STORY_STEPS if asset.key.path[-1] not in done]
 
 
-def _advance(store: Store, order: Order) -> list[Assignment]:
+def _advance(store: "Store", order: Order) -> list[Assignment]:
     """Assign what an order lacks and return what waits for a run; close the order when nothing is left to do."""
     if store.is_driven(order.id):
         return []

@@ -34,10 +34,14 @@ IMMUTABLE = ("img", "assets")
 
 
 class PreviewServer(ThreadingHTTPServer):
-    """Serves ``<target>/current``, read anew with each request, so that a build shows at once."""
+    """Serves ``<target>/current``, read anew with each request, so that a build shows at once.
 
-    def __init__(self, target: Path, address: tuple[str, int]) -> None:
+    Pictures no page shows yet are served from the storage folder ``pictures``.
+    """
+
+    def __init__(self, target: Path, address: tuple[str, int], pictures: Path | None = None) -> None:
         self.current = target / "current"
+        self.pictures = pictures
         super().__init__(address, _Handler)
 
     @property
@@ -46,12 +50,12 @@ class PreviewServer(ThreadingHTTPServer):
         return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
 
-def serve(target: Path, port: int, host: str = "127.0.0.1") -> PreviewServer:
+def serve(target: Path, port: int, host: str = "127.0.0.1", pictures: Path | None = None) -> PreviewServer:
     """A server bound to ``host`` and ``port`` (0 picks a free one); call its ``serve_forever``.
 
     Raises ``OSError`` where the port is taken.
     """
-    return PreviewServer(target, (host, port))
+    return PreviewServer(target, (host, port), pictures)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -73,13 +77,14 @@ class _Handler(BaseHTTPRequestHandler):
         LOG.debug(format, *args)
 
     def _answer(self, send_body: bool) -> None:
-        root = self.server.current.resolve()
+        root, parts = self.server.current.resolve(), self._parts()
+        if self.server.pictures and parts and parts[0] == "img" and not root.joinpath(*parts).is_file():
+            root = self.server.pictures.resolve()
         if not root.is_dir():
             self._send_text(
                 HTTPStatus.SERVICE_UNAVAILABLE, b"The site has not been built yet.\n", "text/plain", send_body
             )
             return
-        parts = self._parts()
         path = root.joinpath(*parts).resolve() if parts is not None else root / "404.html"
         if parts is None or not path.is_relative_to(root):
             self._miss(root, send_body)

@@ -51,5 +51,5 @@ def _broken_links(page: str, text: str, files: Iterable[str]) -> Iterator[str]:
             continue
         reached = normpath(join(dirname(page), unquote(parts.path))) if parts.path else page
         lost_id = bool(parts.fragment) and reached == page and parts.fragment not in links.ids
-        if parts.scheme or parts.netloc or link.startswith("/") or reached not in files or lost_id:
+        if not link or parts.scheme or parts.netloc or link.startswith("/") or reached not in files or lost_id:
             yield link or "an empty address"

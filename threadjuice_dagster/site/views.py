@@ -59,8 +59,9 @@ class StoryView:
 
     @property
     def category(self) -> Category:
-        """The desk the story belongs to."""
-        return self.story.category
+        """The desk the story belongs to, its texts cleaned."""
+        desk = self.story.category
+        return desk.model_copy(update={"name": clean(desk.name), "description": clean(desk.description)})
 
     @property
     def byline(self) -> str:
@@ -108,6 +109,12 @@ class StoryView:
     def alt(self) -> str:
         """What the picture shows, for a reader who cannot see it."""
         return clean(self.picture.image.alt_text) or self.story.draft.alt_text if self.picture else ""
+
+    @property
+    def author(self) -> str:
+        """The model that wrote the story and the writer that asked it, as far as they are known."""
+        model, writer = clean(self.story.model), clean(self.story.writer)
+        return f"{model} ({writer})" if model and writer else model or writer
 
     @property
     def is_extractive(self) -> bool:
