@@ -35,7 +35,7 @@ class PermanentFailure(ThreadJuiceError):
 
 
 class Unsuitable(PermanentFailure):
-    """This thread or this answer cannot become a story: an editorial outcome, made up for with another thread."""
+    """The thread or the answer cannot become a story: an editorial outcome, made up for with another thread."""
 
     kind = "unsuitable"
 

@@ -90,10 +90,15 @@ class Newsroom:
         could be assigned.
         """
         self.end_dead_runs()
-        if config.thread:
-            thread = open_thread(config.thread, self._threads)
-            if public := self._public_story(thread):
-                return [public]
+        if not config.thread:
+            return self._fulfil(config)
+        thread = open_thread(config.thread, self._threads)
+        with self._alone_with(thread):
+            public = self._public_story(thread)
+            return [public] if public else self._fulfil(config)
+
+    def _fulfil(self, config: AssignmentConfig) -> list[StoryRecord]:
+        """Open an order and work through it, holding its lock so that no sensor does the same."""
         order = order_for(config, self.store, self._policy)
         with held(self.store.engine, order_lock(order.id)):
             self._discover(config, order)
@@ -162,6 +167,17 @@ class Newsroom:
                 self.instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
                 dead += 1
         return dead
+
+    @contextlib.contextmanager
+    def _alone_with(self, thread: "Thread") -> Iterator[None]:
+        """Wait until no other command works on this thread, and keep others waiting."""
+        while True:
+            with held(self.store.engine, f"thread:{thread.id}") as alone:
+                if alone:
+                    yield
+                    return
+            self._progress(f"Waiting for another command to finish with thread {thread.id}")
+            time.sleep(1)
 
     def _public_story(self, thread: "Thread") -> StoryRecord | None:
         """The story a thread has already, waited for if it is being written right now."""

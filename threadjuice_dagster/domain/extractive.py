@@ -26,8 +26,8 @@ EXCERPTED = 340
 UPDATED = 120
 """Words taken from what the post calls its update."""
 
-MIN_POST, MIN_VOICES, MIN_WORDS = 60, 3, 110
-"""A story needs a post of 60 printable words or three quotable comments, and 110 words of both together."""
+MIN_POST, MIN_VOICES, MIN_WORDS = 60, 3, 80
+"""A story needs a post of 60 printable words or three quotable comments, and 80 words of both together."""
 
 _SPLIT = 170
 """A stretch of the post longer than this is read more easily in two parts."""

@@ -155,15 +155,16 @@ def shortened(text: str, limit: int) -> str:
 def nouns(texts: Iterable[str], count: int) -> list[str]:
     """The concrete things most of the texts name, most named first: what follows an article, possessive or number.
 
-    What the first text names, the headline, counts for three more.
+    What the first text names, the headline, counts for three more. What stands right behind its article is the surest.
     """
     found: Counter[str] = Counter()
     told = [fold(text) for text in texts]
     for text in told:
-        for word in dict.fromkeys(match[2] for match in _NOUN.finditer(text) if _is_noun(match[1], match[2])):
-            found[_singular(word, found)] += 1
+        named = {match[2]: 1 if match[1] else 2 for match in _NOUN.finditer(text) if _is_noun(match[1], match[2])}
+        for word, sureness in named.items():
+            found[_singular(word, found)] += sureness
     for word in found.keys() & set(words(told[0] if told else "")):
-        found[word] += 3 if found[word] > 1 else 0
+        found[word] += 6 if found[word] > 2 else 0
     return [word for word, _ in sorted(found.items(), key=lambda item: -item[1])[:count]]
 
 
@@ -254,7 +255,7 @@ def _is_shouted(text: str) -> bool:
 
 def _is_noun(between: str, word: str) -> bool:
     """Whether the last word of a ``_NOUN`` match names a thing, and no verb or pronoun stands before it."""
-    if word in COMMON or word in _ABSTRACT or word.endswith(_NO_NOUN):
+    if word in COMMON or word in _ABSTRACT or word.removesuffix("s") in _ABSTRACT or word.endswith(_NO_NOUN):
         return False
     return all(part in _ABSTRACT or part not in COMMON for part in between.split())
 

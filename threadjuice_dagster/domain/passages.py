@@ -47,7 +47,7 @@ _INSTRUCTION = re.compile(
         | end\ of\ (?:thread|input|data|prompt)\b
         | (?:rate|score|publish)\ (?:this|the)\ (?:story|draft|article)\b
       )
-      | ^\W{0,9}(?:system|assistant|user|human|ai|developer|instructions?)\s*:
+      | (?:^|[.!?]\s)\W{0,9}(?:system|assistant|user|human|ai|developer|instructions?)\s*:
       | (?:^|[.!?:]\s)\W{0,9}(?:respond|reply|answer|output|print|repeat)
           \ (?:only|with|exactly|the\ (?:word|following))\b""",
     re.VERBOSE | re.MULTILINE,
@@ -109,14 +109,16 @@ class Account(NamedTuple):
 def account(body: str) -> Account:
     """The printable sentences of a post; edits, summaries and everything after a late edit are left out."""
     blocks, told, update = list(_blocks(body)), list[str](), list[str]()
-    target, dropping = told, False
-    for position, block in enumerate(blocks):
+    target, dropping, passed, total = told, False, 0, sum(map(len, blocks))
+    for block in blocks:
+        passed += len(block)
         label = _UPDATE.match(block)
         if label:
             rest = block[label.end() :]
             target, dropping, block = update, False, block if rest[:1].islower() else rest
         elif _EDIT.match(block) or _SUMMARY.match(block):
-            dropping = position * 2 >= len(blocks)
+            # At the top of a post an edit is a remark, and the story follows; at the foot, only remarks follow.
+            dropping = 2 * passed >= total
             block = ""
         target.append("" if dropping else block)
     return Account(_printable(told), _printable(update))
@@ -125,10 +127,12 @@ def account(body: str) -> Account:
 def passage(body: str) -> tuple[Sentence, ...]:
     """The printable sentences of a comment, up to its first edit or summary."""
     kept: list[str] = []
+    room = _LONG_COMMENT
     for block in _blocks(body):
-        if _EDIT.match(block) or _SUMMARY.match(block) or sum(map(len, kept)) > _LONG_COMMENT:
+        if _EDIT.match(block) or _SUMMARY.match(block) or room < 0:
             break
         kept.append(block)
+        room -= len(block)
     return _printable(kept)
 
 
@@ -166,11 +170,12 @@ def without_emphasis(text: str) -> str:
 
 
 def _is_noise(text: str) -> bool:
-    """Whether a text is shouted, mostly signs and figures, or opens a quotation that it does not close."""
+    """Whether a text is shouted, mostly signs, figures or foreign letters, or leaves a quotation open."""
     visible, letters = len(text) - text.count(" "), sum(map(str.isalpha, text))
     signs = visible - sum(map(str.isalnum, text))
+    foreign = not text.isascii() and 2 * sum(char.isascii() and char.isalpha() for char in text) < letters
     shouted = letters > 11 and sum(map(str.isupper, text)) > 0.5 * letters
-    return shouted or letters < 0.5 * visible or signs > 0.3 * visible or not balanced(text)
+    return foreign or shouted or letters < 0.5 * visible or signs > 0.3 * visible or not balanced(text)
 
 
 def balanced(text: str) -> bool:
@@ -199,7 +204,7 @@ def _blocks(body: str) -> Iterator[str]:
 
 
 def _printable(blocks: Iterable[str]) -> tuple[Sentence, ...]:
-    found: list[Sentence] = []
+    found: dict[str, Sentence] = {}
     place = 0
     for paragraph, block in enumerate(blocks):
         place += not block
@@ -207,8 +212,10 @@ def _printable(blocks: Iterable[str]) -> tuple[Sentence, ...]:
             place += 1
             size = len(words(text))
             if 0 < size <= MAX_SENTENCE and _is_sentence(text, size) and is_printable(text):
-                found.append(Sentence(text, place, paragraph, size, frozenset(subjects(words(text)))))
-    return tuple(found)
+                sentence = Sentence(text, place, paragraph, size, frozenset(subjects(words(text))))
+                # A short one may well come back ("Nothing."); a long one that does was pasted.
+                found.setdefault(text if size > 4 else f"{place}", sentence)
+    return tuple(found.values())
 
 
 def _is_sentence(text: str, size: int) -> bool:

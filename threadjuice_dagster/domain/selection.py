@@ -62,9 +62,10 @@ _ADVICE = re.compile(
 _FIGURE = re.compile(r"[$£€]\s?\d|\b\d+(?:[.,]\d+)?\b|\b(?:percent|per cent|degrees|metres|hours|weeks|months)\b")
 _OWN = re.compile(
     r"\b(?:I|we|(?:my|our)\s\w+)\s+(?:\w+ly\s|once\s|also\s|then\s|had\s|have\s|never\s)?(?:was|were|had|did|used|went|took|got|"
-    r"came|told|said|found|made|left|lost|gave|kept|bought|saw|knew|spent|taught|thought|felt|ran|sold|wrote|[a-z]{2,}ed)\b"
+    r"came|told|said|found|made|left|lost|gave|kept|bought|saw|knew|spent|taught|thought|felt|ran|sold|wrote|[a-z]{2,}ed)\b",
+    re.IGNORECASE,
 )
-_ONLY_I = re.compile(r"\b(?:I|my|we|our|me|us)\b")
+_ONLY_I = re.compile(r"\b(?:I|my|we|our|me|us)\b", re.IGNORECASE)
 _VERDICT = re.compile(r"\W*(?:soft |gentle |definitely |hard |clear )?(YTA|NTA|ESH|NAH)\b", re.IGNORECASE)
 _VERDICTS = re.compile(r"\b(?:YTA|NTA|ESH|NAH)\b")
 _LIMITS: dict[GroupKind, int] = {"own": 2, "dissent": 2, "practical": 2, "brief": 2, "more": 3, "poster": 2}
@@ -125,8 +126,9 @@ def gather(thread: Thread, post: Collection[str]) -> list[Group]:
             if sum(voice.kind == kind for voice in chosen) < (min(limit, most) if thread.body else limit):
                 _add(chosen, (voice for voice in apart if voice.kind == kind))
     order: tuple[GroupKind, ...] = ("favourite", "answer", "own", "more", "brief", "practical", "dissent", "poster")
-    groups = (Group(kind, tuple(voice for voice in chosen if voice.kind == kind)) for kind in order)
-    return [_in_time(group) if group.kind == "poster" else group for group in groups if group.voices]
+    members = {kind: sorted((v for v in chosen if v.kind == kind), key=lambda v: v.comment.depth) for kind in order}
+    members["poster"].sort(key=lambda voice: voice.comment.created_at)
+    return _parents_first([Group(kind, tuple(voices)) for kind, voices in members.items() if voices])
 
 
 def verdicts(thread: Thread) -> Counter[str]:
@@ -240,12 +242,12 @@ def _kind(comment: Comment, text: str, size: int, whole: bool, against: set[str]
         return "poster"
     if comment.score < -3 or _DISSENT.search(text) or _verdict(comment.body) in against:
         return "dissent"
-    if size <= 22 and whole and not text.endswith("?"):
-        return "brief"
-    if len(_OWN.findall(text)) >= 2 and len(_ONLY_I.findall(text)) >= 3:
-        return "own"
     if 2 * len(_ADVICE.findall(text)) + min(2, len(_FIGURE.findall(text))) >= 4:
         return "practical"
+    if size >= 18 and len(_OWN.findall(text)) >= 2 and len(_ONLY_I.findall(text)) >= 3:
+        return "own"
+    if size <= 22 and whole and not text.endswith("?"):
+        return "brief"
     return "more"
 
 
@@ -318,5 +320,17 @@ def _add(chosen: list[Voice], candidates: Iterable[Voice]) -> None:
             return
 
 
-def _in_time(group: Group) -> Group:
-    return group._replace(voices=tuple(sorted(group.voices, key=lambda voice: voice.comment.created_at)))
+def _parents_first(groups: list[Group]) -> list[Group]:
+    """The groups with each one that answers a later one moved right behind that one."""
+    ordered = list(groups)
+    for group in groups:
+        answered = {voice.comment.parent_id for voice in group.voices}
+        position = ordered.index(group)
+        later = [
+            place
+            for place, other in enumerate(ordered[position:], start=position)
+            if other is not group and any(voice.comment.id in answered for voice in other.voices)
+        ]
+        if later:
+            ordered.insert(later[-1], ordered.pop(position))
+    return ordered
