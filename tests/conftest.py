@@ -51,7 +51,7 @@ def database_url(server_url: str) -> Iterator[str]:
 @pytest.fixture
 def newsroom_environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The variables of a newsroom with a database and a home of its own, set for this process too."""
-    variables = {"DATABASE_URL": database_url, "THREADJUICE_HOME": str(tmp_path / "home"), "DATABASE_POOL_SIZE": "5"}
+    variables = {"DATABASE_URL": database_url, "THREADJUICE_HOME": str(tmp_path / "home"), "DATABASE_POOL_SIZE": "2"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     for name in ("DAGSTER_HOME", "DAGSTER_DATABASE_URL"):

@@ -12,7 +12,6 @@ import dagster as dg
 
 from threadjuice_dagster.assets.steps import ORDER_TAG
 from threadjuice_dagster.assets.threads import AssignmentConfig, order_for
-from threadjuice_dagster.database.locks import held
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.store import Store, order_lock
@@ -100,7 +99,7 @@ class Newsroom:
     def _fulfil(self, config: AssignmentConfig) -> list[StoryRecord]:
         """Open an order and work through it, holding its lock so that no sensor does the same."""
         order = order_for(config, self.store, self._policy)
-        with held(self.store.engine, order_lock(order.id)):
+        with self.store.locks.held(order_lock(order.id)):
             self._discover(config, order)
             while waiting := self.store.waiting(order.id) or self._make_up(order):
                 for assignment in waiting:
@@ -172,7 +171,7 @@ class Newsroom:
     def _alone_with(self, thread: "Thread") -> Iterator[None]:
         """Wait until no other command works on this thread, and keep others waiting."""
         while True:
-            with held(self.store.engine, f"thread:{thread.id}") as alone:
+            with self.store.locks.held(f"thread:{thread.id}") as alone:
                 if alone:
                     yield
                     return

@@ -37,7 +37,6 @@ STORY = "story/tale-0/index.html"
 
 
 def picture(storage: Path, number: int) -> StoryImage:
-    import numpy as np
     from PIL import Image
 
     image = Image.linear_gradient("L").resize((1200, 800)).convert("RGB").rotate(40 * number, fillcolor=(190, 90, 40))
@@ -52,7 +51,7 @@ def picture(storage: Path, number: int) -> StoryImage:
             facts = {"width": width, "height": width * 2 // 3, "format": name, "bytes": len(buffer.getvalue())}
             key = file.relative_to(storage).as_posix()
             variants.append(Variant.model_validate({**facts, "key": key, "url": file.as_uri()}))
-    placeholder = base64.b64encode(encode(np.asarray(image.resize((48, 32)).convert("RGBA")))).decode()
+    placeholder = base64.b64encode(encode(image.resize((48, 32)))).decode()
     return StoryImage(
         story_id=f"s{number}",
         provider="title_card",

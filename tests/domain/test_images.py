@@ -304,7 +304,7 @@ def test_a_key_names_the_source_and_how_it_was_encoded() -> None:
 
 def test_the_placeholder_resembles_the_picture() -> None:
     placeholder = encode_variants(photograph(800, 500, "PNG"), **FAST).placeholder
-    preview = thumbhash.decode(base64.b64decode(placeholder)).astype(int)
+    preview = np.asarray(thumbhash.decode(placeholder), int)
     assert preview.shape == (18, 32, 4) or preview.shape == (23, 32, 4)
     left, right = preview[:, :4].mean((0, 1)), preview[:, -4:].mean((0, 1))
     gradient = Image.open(io.BytesIO(photograph(800, 500, "PNG")))
@@ -324,8 +324,8 @@ def test_a_placeholder_becomes_a_small_png() -> None:
 
 @pytest.mark.parametrize("alpha", [255, 128])
 def test_a_plain_colour_is_its_own_average(alpha: int) -> None:
-    pixels = np.full((20, 30, 4), (200, 100, 40, alpha), np.uint8)
-    colour = thumbhash.average_colour(base64.b64encode(thumbhash.encode(pixels)).decode())
+    image = Image.new("RGBA", (30, 20), (200, 100, 40, alpha))
+    colour = thumbhash.average_colour(base64.b64encode(thumbhash.encode(image)).decode())
     levels = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     assert levels == pytest.approx([200, 100, 40], abs=8)
 
@@ -333,7 +333,7 @@ def test_a_plain_colour_is_its_own_average(alpha: int) -> None:
 def test_a_hash_is_the_one_other_encoders_make() -> None:
     y, x = np.mgrid[0:24, 0:40]
     pixels = np.stack([x * 6, y * 10, x * 5 + y * 3, np.full_like(x, 255)], 2).astype(np.uint8)
-    assert thumbhash.encode(pixels).hex() == "9e071224987077777278788787778f8208f787"
+    assert thumbhash.encode(Image.fromarray(pixels)).hex() == "9e071224987077777278788787778f8208f787"
 
 
 @pytest.mark.parametrize("bad", ["", "AAA", "not base64!", "AAAA"])
@@ -342,10 +342,10 @@ def test_a_placeholder_that_is_none_is_refused(bad: str) -> None:
         thumbhash.to_data_url(bad)
 
 
-@pytest.mark.parametrize("shape", [(0, 5, 4), (101, 5, 4), (5, 5, 3)])
-def test_a_picture_too_large_to_hash_is_refused(shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("size", [(0, 5), (101, 5)])
+def test_a_picture_too_large_to_hash_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError):
-        thumbhash.encode(np.zeros(shape, np.uint8))
+        thumbhash.encode(Image.new("RGB", size))
 
 
 def image_of(code: str, credit: str = "Ada Vermeer, CC", delivery: str = "rehost") -> StoryImage:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from makers import make_draft, make_image, make_score, make_thread
 
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.locks import held, is_held
+from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.schema import current_revision, head_revision, migrate, require_schema
 from threadjuice_dagster.database.store import Store, order_lock, run_lock
 from threadjuice_dagster.domain.records import GATES
@@ -99,7 +99,7 @@ class TestAssignments:
         store.save_threads([make_thread("abc123")])
         first = store.assign(store.open_order(1, None, None, 3))
         store.claim(first[0].story_id, "run")
-        with held(store.engine, run_lock("run")):
+        with store.locks.held(run_lock("run")):
             assert store.assign(store.open_order(1, None, None, 3)) == []
 
     def test_orders_at_once_never_share_a_thread(self, store: Store) -> None:
@@ -108,7 +108,7 @@ class TestAssignments:
         found: list[str] = []
 
         def work(order: object) -> None:
-            with held(store.engine, order_lock(order.id)):  # type: ignore[attr-defined]
+            with store.locks.held(order_lock(order.id)):  # type: ignore[attr-defined]
                 found.extend(one.story_id for one in store.assign(order))  # type: ignore[arg-type]
                 barrier.wait(30)
 
@@ -144,7 +144,7 @@ class TestAssignments:
     def test_what_a_live_command_works_on_is_left_to_it(self, store: Store) -> None:
         store.save_threads([make_thread("abc123")])
         order = store.open_order(1, None, None, 3)
-        with held(store.engine, order_lock(order.id)):
+        with store.locks.held(order_lock(order.id)):
             store.assign(order)
             assert store.assign(store.open_order(1, None, None, 3)) == []
 
@@ -168,7 +168,7 @@ class TestAssignments:
 class TestClaims:
     def test_a_second_live_run_is_refused(self, store: Store) -> None:
         story_id = assigned(store)
-        with held(store.engine, run_lock("one")):
+        with store.locks.held(run_lock("one")):
             store.claim(story_id, "one")
             with pytest.raises(PermanentFailure, match="one"):
                 store.claim(story_id, "two")
@@ -181,8 +181,8 @@ class TestClaims:
     def test_the_lock_of_a_killed_process_is_free(self, store: Store, database_url: str) -> None:
         code = (
             "import sys, time, sqlalchemy as sa\n"
-            "from threadjuice_dagster.database.locks import held\n"
-            f"with held(sa.create_engine({database_url!r}), 'run:x'):\n    print('held', flush=True); time.sleep(60)"
+            "from threadjuice_dagster.database.locks import Locks\n"
+            f"with Locks(sa.engine.make_url({database_url!r})).held('run:x'):\n    print('held', flush=True); time.sleep(60)"
         )
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None

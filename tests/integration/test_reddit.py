@@ -189,21 +189,6 @@ def test_reddit_without_credentials_or_subreddits_says_what_to_set(server: Reddi
         reddit(server, subreddits=[]).candidates(1)
 
 
-def test_deletions_are_found_a_hundred_at_a_time(server: RedditServer) -> None:
-    for index in range(120):
-        server.add(post(f"p{index:03}"), [])
-    server.add(post("p007", selftext="[deleted]", author="[deleted]"), [comment("c7", "[removed]")])
-    names = [f"t3_p{index:03}" for index in range(120)] + ["t1_c7", "t1_c1", "t3_never"]
-    assert reddit(server).deleted(names) == {"t3_p007", "t1_c7", "t3_never"}
-    assert len(server.seen("info")) == 2
-
-
-def test_an_empty_answer_withdraws_nothing(server: RedditServer) -> None:
-    server.always("info", Reply(listing([])))
-    with pytest.raises(TransientFailure, match="nothing about"):
-        reddit(server).deleted(["t3_kettle1"])
-
-
 @pytest.mark.parametrize(
     "reference",
     [

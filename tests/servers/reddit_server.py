@@ -1,6 +1,6 @@
-"""A loopback server that speaks Reddit's API: an app's token, a subreddit's top posts, threads, and info.
+"""A loopback server that speaks Reddit's API: an app's token, a subreddit's top posts and threads.
 
-Kinds of request: ``token``, ``listing``, ``thread``, ``info``. Faults beside those of every loopback
+Kinds of request: ``token``, ``listing``, ``thread``. Faults beside those of every loopback
 server: ``not_json``, ``redirect``, ``oauth_error``, ``not_a_thread``.
 """
 
@@ -61,7 +61,7 @@ def listing(children: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class RedditServer(LoopbackServer):
-    """Speaks POST /api/v1/access_token, GET /r/x/top, /comments/id, /api/info and /by_id."""
+    """Speaks POST /api/v1/access_token, GET /r/x/top and /comments/id."""
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(port)
@@ -76,11 +76,11 @@ class RedditServer(LoopbackServer):
         self.comments[data["id"]] = comments
 
     def kind_of(self, method: str, path: str, body: bytes) -> str:
-        kinds = {"access_token": "token", "/top": "listing", "/comments/": "thread", "/info": "info", "/by_id/": "info"}
+        kinds = {"access_token": "token", "/top": "listing", "/comments/": "thread"}
         return next((kind for part, kind in kinds.items() if part in path), "unknown")
 
     def answer(self, request: Request) -> Reply:
-        method = {"token": self._token, "listing": self._listing, "thread": self._thread, "info": self._info}
+        method = {"token": self._token, "listing": self._listing, "thread": self._thread}
         if request.kind not in method:
             return Reply({"message": "Not Found", "error": 404}, 404)
         if request.kind != "token" and request.headers.get("authorization") != "bearer a-token":
@@ -120,12 +120,6 @@ class RedditServer(LoopbackServer):
         things = [{"kind": "t3", "data": self.posts[thread_id]}]
         limit = int(request.query.get("limit", 200))
         return Reply([listing(things), listing(self.comments[thread_id][:limit])], headers=_rate_headers())
-
-    def _info(self, request: Request) -> Reply:
-        names = request.query.get("id") or request.path.rsplit("/", 1)[-1]
-        known = {f"t3_{key}": {"kind": "t3", "data": data} for key, data in self.posts.items()}
-        known |= {f"t1_{item['data']['id']}": item for comments in self.comments.values() for item in comments}
-        return Reply(listing([known[name] for name in names.split(",") if name in known]))
 
 
 def _rate_headers() -> dict[str, str]:

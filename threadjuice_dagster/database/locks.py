@@ -1,12 +1,13 @@
-"""Locks that die with their holder: PostgreSQL advisory locks on a connection of their own.
+"""Locks that die with their holder: PostgreSQL advisory locks on one connection per process.
 
 A run holds the lock of its id while it lives, so "is that run alive?" is "is its lock held?", on any
 machine, with no clock and no process table.
 """
 
 import hashlib
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
 
@@ -16,16 +17,33 @@ def lock_key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-@contextmanager
-def held(engine: sa.Engine, name: str) -> Iterator[bool]:
-    """Hold the lock of ``name`` for the block; yields False, without waiting, if someone else holds it."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        got = bool(connection.execute(sa.select(sa.func.pg_try_advisory_lock(lock_key(name)))).scalar())
+class Locks:
+    """The locks this process holds. They share a connection outside the pool, which a small pool could not spare.
+
+    A lock may be taken again by the process that holds it, and is free once it was released as often.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        self._engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
+        self._turn = threading.Lock()
+        self._connection: sa.Connection | None = None
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[bool]:
+        """Hold the lock of ``name`` for the block; yields False, without waiting, if another process holds it."""
+        got = self._ask(sa.func.pg_try_advisory_lock(lock_key(name)))
         try:
             yield got
         finally:
-            if got and not connection.invalidated:
-                connection.execute(sa.select(sa.func.pg_advisory_unlock(lock_key(name))))
+            if got:
+                with suppress(sa.exc.DBAPIError):  # a lost connection has lost its locks
+                    self._ask(sa.func.pg_advisory_unlock(lock_key(name)))
+
+    def _ask(self, question: "sa.Function[bool]") -> bool:
+        with self._turn:
+            if self._connection is None or self._connection.invalidated or self._connection.closed:
+                self._connection = self._engine.connect()
+            return bool(self._connection.execute(sa.select(question)).scalar())
 
 
 def is_held(connection: sa.Connection, name: str) -> bool:

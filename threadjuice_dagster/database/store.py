@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.ledger import Ledger, add_event
-from threadjuice_dagster.database.locks import is_held, lock_key
+from threadjuice_dagster.database.locks import Locks, is_held, lock_key
 from threadjuice_dagster.domain.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.publication import PublishedStory
@@ -62,6 +62,7 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self.locks = Locks(engine.url)
         self.catalogue = Catalogue(engine)
         self.ledger = Ledger(engine)
 

@@ -1,16 +1,19 @@
 """ThumbHash, the placeholder of a picture in about 25 bytes (https://evanw.github.io/thumbhash/).
 
-The algorithm only, both ways; choosing and encoding pictures belongs in ``domain/images.py``.
+The algorithm only, both ways; choosing and encoding pictures belongs in ``domain/images.py``. Pictures
+this small need no numpy, which would cost a run more to import than all its placeholders.
 """
 
 import base64
 import binascii
 import io
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from operator import mul
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import numpy as np
+    from PIL.Image import Image
 
 MAX_SIDE = 100
 """Pixels; a larger picture is to be shrunk first, as the format's own encoders require."""
@@ -19,85 +22,80 @@ _PREVIEW_SIDE = 32
 _SATURATION = 1.25
 
 
-def encode(rgba: "np.ndarray") -> bytes:
-    """The hash of an ``(height, width, 4)`` array of 8-bit values, each side 1 to ``MAX_SIDE``.
+class _Channel(NamedTuple):
+    """Average level, how far the waves reach, and how many there are across and down."""
 
-    Raises ``ValueError`` for another shape.
-    """
-    import numpy as np
+    steady: float
+    scale: float
+    across: int
+    down: int
 
-    if rgba.ndim != 3 or rgba.shape[2] != 4 or not 1 <= max(rgba.shape[:2]) <= MAX_SIDE or not min(rgba.shape):
-        raise ValueError(f"expected at most {MAX_SIDE}x{MAX_SIDE} RGBA pixels, got the shape {rgba.shape}")
-    height, width = rgba.shape[:2]
-    pixels = rgba.astype(np.float64) / 255
-    alpha = pixels[..., 3]
-    has_alpha = bool(alpha.min() < 1)
-    average = (pixels[..., :3] * alpha[..., None]).sum((0, 1)) / max(alpha.sum(), 1e-9)
-    red, green, blue = np.moveaxis(average * (1 - alpha[..., None]) + pixels[..., :3] * alpha[..., None], 2, 0)
+
+def encode(image: "Image") -> bytes:
+    """The hash of a picture, each side 1 to ``MAX_SIDE`` pixels. Raises ``ValueError`` for another size."""
+    width, height = image.size
+    if not 1 <= min(width, height) <= max(width, height) <= MAX_SIDE:
+        raise ValueError(f"expected at most {MAX_SIDE}x{MAX_SIDE} pixels, got {width}x{height}")
+    *bands, alpha = ([level / 255 for level in band.tobytes()] for band in image.convert("RGBA").split())
+    has_alpha, weight = min(alpha) < 1, max(sum(alpha), 1e-9)
+    averages = [sum(map(mul, band, alpha)) / weight for band in bands]
+    flat = [
+        [average * (1 - a) + level * a for level, a in zip(band, alpha, strict=True)]
+        for band, average in zip(bands, averages, strict=True)
+    ]
+    pixels = list(zip(*flat, strict=True))
     limit = 5 if has_alpha else 7
     across, down = (max(1, _round(limit * side / max(width, height))) for side in (width, height))
-    channels = [((red + green + blue) / 3, max(3, across), max(3, down))]
-    channels += [((red + green) / 2 - blue, 3, 3), (red - green, 3, 3)]
-    channels += [(alpha, 5, 5)] if has_alpha else []
-    waves = [_transform(*channel) for channel in channels]
+    waves = [
+        _transform([(red + green + blue) / 3 for red, green, blue in pixels], width, max(3, across), max(3, down)),
+        _transform([(red + green) / 2 - blue for red, green, blue in pixels], width, 3, 3),
+        _transform([red - green for red, green, _ in pixels], width, 3, 3),
+    ]
+    waves += [_transform(alpha, width, 5, 5)] if has_alpha else []
     return _pack(waves, has_alpha, down if width > height else across, landscape=width > height)
 
 
-def decode(hashed: bytes) -> "np.ndarray":
-    """The preview a hash stands for: RGBA pixels, the longer side 32. Raises ``ValueError``."""
-    import numpy as np
+def decode(placeholder: str) -> "Image":
+    """The preview a base64 hash stands for: RGBA, the longer side 32 pixels. Raises ``ValueError``."""
+    from PIL import Image
 
-    steady, scales, sizes, has_alpha, ratio = _header(hashed)
-    digits = iter([nibble / 7.5 - 1 for byte in hashed[6 if has_alpha else 5 :] for nibble in (byte & 15, byte >> 4)])
+    channels, digits, ratio = _read(placeholder)
     width = _PREVIEW_SIDE if ratio > 1 else max(1, _round(_PREVIEW_SIDE * ratio))
     height = _PREVIEW_SIDE if ratio <= 1 else max(1, _round(_PREVIEW_SIDE / ratio))
-    planes = []
-    for level, scale, (across, down) in zip(steady, scales, sizes, strict=True):
-        plane = np.full((height, width), level)
-        for column, row in _frequencies(across, down):
-            wave = next(digits, 0.0) * scale * 2
-            plane += wave * np.outer(_cosine(row, height), _cosine(column, width))
-        planes.append(plane)
-    light, warm, red_green = planes[:3]
-    blue = light - 2 / 3 * warm
-    red = (3 * light - blue + red_green) / 2
-    alpha = planes[3] if has_alpha else np.ones_like(light)
-    stacked = np.stack([red, red - red_green, blue, alpha], axis=2)
-    return (stacked.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    planes = [_plane(channel, digits, width, height) for channel in channels]
+    planes += [[1.0] * (width * height)] if len(planes) == 3 else []
+    pixels = [
+        (*_rgb(light, warm, red_green), _level(alpha)) for light, warm, red_green, alpha in zip(*planes, strict=True)
+    ]
+    return Image.frombytes("RGBA", (width, height), bytes(level for pixel in pixels for level in pixel))
 
 
 def to_data_url(placeholder: str) -> str:
-    """A PNG data URI of at most 32 pixels a side from a base64 hash, ready for ``background-image``.
-
-    Raises ``ValueError`` where the text is no hash.
-    """
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    pixels = decode(_bytes(placeholder))
-    opaque = bool(pixels[..., 3].min() == 255)
-    Image.fromarray(pixels[..., :3] if opaque else pixels).save(buffer, "PNG", optimize=True)
+    """A PNG data URI of at most 32 pixels a side, ready for ``background-image``. Raises ``ValueError``."""
+    image, buffer = decode(placeholder), io.BytesIO()
+    opaque = image.getchannel("A").getextrema() == (255, 255)
+    (image.convert("RGB") if opaque else image).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def average_colour(placeholder: str) -> str:
     """The picture's average colour as ``#rrggbb``, from a base64 hash. Raises ``ValueError``."""
-    (light, warm, red_green, *_), *_ = _header(_bytes(placeholder))
-    blue = light - 2 / 3 * warm
-    red = (3 * light - blue + red_green) / 2
-    levels = (red, red - red_green, blue)
-    return "#" + "".join(f"{_round(255 * min(max(level, 0.0), 1.0)):02x}" for level in levels)
-
-
-def _bytes(placeholder: str) -> bytes:
-    try:
-        return base64.b64decode(placeholder, validate=True)
-    except binascii.Error as error:
-        raise ValueError("the placeholder is not base64") from error
+    light, warm, red_green = (channel.steady for channel in _read(placeholder)[0][:3])
+    return "#" + bytes(_rgb(light, warm, red_green)).hex()
 
 
 def _round(value: float) -> int:
     return int(value + 0.5)
+
+
+def _level(value: float) -> int:
+    return _round(255 * min(max(value, 0.0), 1.0))
+
+
+def _rgb(light: float, warm: float, red_green: float) -> tuple[int, int, int]:
+    blue = light - 2 / 3 * warm
+    red = (3 * light - blue + red_green) / 2
+    return _level(red), _level(red - red_green), _level(blue)
 
 
 def _frequencies(across: int, down: int) -> Iterator[tuple[int, int]]:
@@ -108,21 +106,29 @@ def _frequencies(across: int, down: int) -> Iterator[tuple[int, int]]:
                 yield column, row
 
 
-def _cosine(frequency: int, length: int) -> "np.ndarray":
-    import numpy as np
-
-    return np.cos(np.pi / length * frequency * (np.arange(length) + 0.5))
+def _cosines(count: int, length: int) -> list[list[float]]:
+    return [[math.cos(math.pi / length * wave * (at + 0.5)) for at in range(length)] for wave in range(count)]
 
 
-def _transform(channel: "np.ndarray", across: int, down: int) -> tuple[float, list[float], float]:
+def _transform(levels: list[float], width: int, across: int, down: int) -> tuple[float, list[float], float]:
     """Steady part, the waves scaled to 0..1, and their scale."""
-    height, width = channel.shape
-    waves = [
-        float(_cosine(row, height) @ channel @ _cosine(column, width)) / channel.size
-        for column, row in _frequencies(across, down)
-    ]
+    lines = [levels[start : start + width] for start in range(0, len(levels), width)]
+    columns = [[sum(map(mul, line, cosine)) for line in lines] for cosine in _cosines(across, width)]
+    rows = _cosines(down, len(lines))
+    waves = [sum(map(mul, columns[column], rows[row])) / len(levels) for column, row in _frequencies(across, down)]
     scale = max(map(abs, waves))
-    return float(channel.mean()), [0.5 + 0.5 / scale * wave if scale else 0.0 for wave in waves], scale
+    return sum(levels) / len(levels), [0.5 + 0.5 / scale * wave if scale else 0.0 for wave in waves], scale
+
+
+def _plane(channel: _Channel, digits: Iterator[float], width: int, height: int) -> list[float]:
+    """One channel's levels, row by row."""
+    columns, rows = _cosines(channel.across, width), _cosines(channel.down, height)
+    levels = [channel.steady] * (width * height)
+    for column, row in _frequencies(channel.across, channel.down):
+        wave = next(digits, 0.0) * channel.scale * 2
+        both = [down * across * wave for down in rows[row] for across in columns[column]]
+        levels = [level + part for level, part in zip(levels, both, strict=True)]
+    return levels
 
 
 def _pack(waves: list[tuple[float, list[float], float]], has_alpha: bool, shorter: int, landscape: bool) -> bytes:
@@ -138,19 +144,22 @@ def _pack(waves: list[tuple[float, list[float], float]], has_alpha: bool, shorte
     return packed + bytes(low | high << 4 for low, high in zip(digits[::2], digits[1::2], strict=True))
 
 
-def _header(
-    hashed: bytes,
-) -> tuple[list[float], list[float], list[tuple[int, int]], bool, float]:
-    """Steady levels, wave scales, frequency counts per channel, whether alpha is held, width / height."""
+def _read(placeholder: str) -> tuple[list[_Channel], Iterator[float], float]:
+    """The channels of a base64 hash, the waves' levels (-1 to 1) still to be dealt out, and width / height."""
+    try:
+        hashed = base64.b64decode(placeholder, validate=True)
+    except binascii.Error as error:
+        raise ValueError("the placeholder is not base64") from error
     if len(hashed) < 5 or (hashed[2] >> 7 and len(hashed) < 6):
         raise ValueError("the placeholder is too short to be a ThumbHash")
     head, tail = int.from_bytes(hashed[:3], "little"), int.from_bytes(hashed[3:5], "little")
-    has_alpha, landscape = bool(head >> 23), bool(tail >> 15)
-    longer, shorter = 5 if has_alpha else 7, max(1, tail & 7)
-    across, down = (longer, shorter) if landscape else (shorter, longer)
-    steady = [(head & 63) / 63, (head >> 6 & 63) / 31.5 - 1, (head >> 12 & 63) / 31.5 - 1]
-    scales = [(head >> 18 & 31) / 31, (tail >> 3 & 63) / 63 * _SATURATION, (tail >> 9 & 63) / 63 * _SATURATION]
-    sizes = [(max(3, across), max(3, down)), (3, 3), (3, 3)]
-    if has_alpha:
-        steady, scales, sizes = [*steady, (hashed[5] & 15) / 15], [*scales, (hashed[5] >> 4) / 15], [*sizes, (5, 5)]
-    return steady, scales, sizes, has_alpha, across / down
+    has_alpha, longer, shorter = head >> 23, 5 if head >> 23 else 7, max(1, tail & 7)
+    across, down = (longer, shorter) if tail >> 15 else (shorter, longer)
+    channels = [
+        _Channel((head & 63) / 63, (head >> 18 & 31) / 31, max(3, across), max(3, down)),
+        _Channel((head >> 6 & 63) / 31.5 - 1, (tail >> 3 & 63) / 63 * _SATURATION, 3, 3),
+        _Channel((head >> 12 & 63) / 31.5 - 1, (tail >> 9 & 63) / 63 * _SATURATION, 3, 3),
+    ]
+    channels += [_Channel((hashed[5] & 15) / 15, (hashed[5] >> 4) / 15, 5, 5)] if has_alpha else []
+    digits = (nibble / 7.5 - 1 for byte in hashed[6 if has_alpha else 5 :] for nibble in (byte & 15, byte >> 4))
+    return channels, digits, across / down

@@ -1,20 +1,18 @@
 """The title card: a picture drawn from a story's headline, for when no photograph may be used.
 
-It needs no network and no licence. Everything in it follows from its arguments, so equal stories have
-equal cards. Encoding it in other sizes belongs in ``domain/images.py``.
+It needs no network and no licence, and equal stories have equal cards. The ground is drawn small and
+enlarged: it is soft, so that costs no detail, little time and few bytes. Encoding belongs in ``domain/images.py``.
 """
 
-import dataclasses
 import functools
 import hashlib
-import io
 import math
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from threadjuice_dagster.domain.text import clean, cut
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
@@ -30,53 +28,135 @@ _TEXT_WIDTH = 1300
 _TEXT_TOP, _TEXT_BOTTOM = 286, 890
 _MAX_LINES = 5
 _LEADING = 1.1
-_LARGEST, _SMALLEST, _STEP = 172, 60, 4
-_DEFAULT_COLOUR = "#c2410c"
+_SIZES = range(172, 59, -8)
+_SCALE = 4
+_CELL = 15
+_STRAND = 16
 _PAPER = (250, 246, 240)
+
+_Colour = tuple[int, int, int]
 _Face = Literal["serif", "sans", "light"]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Palette:
-    """sRGB colours, 0 to 255, of one hue: two grounds, two threads that catch the light, one accent."""
+class _Palette(NamedTuple):
+    """sRGB colours of one hue: two grounds, two threads that catch the light, one accent."""
 
-    deep: tuple[int, int, int]
-    ground: tuple[int, int, int]
-    thread: tuple[int, int, int]
-    glow: tuple[int, int, int]
-    accent: tuple[int, int, int]
+    deep: _Colour
+    ground: _Colour
+    thread: _Colour
+    glow: _Colour
+    accent: _Colour
 
 
-def draw_title_card(title: str, category_name: str, colour: str, kicker: str = "") -> bytes:
-    """A PNG of 1920 x 1080 pixels: the headline over threads in the category's colour (``#rrggbb``).
+def draw_title_card(title: str, category_name: str, colour: str) -> "Image":
+    """1920 x 1080 RGB pixels: the headline over flowing threads in the category's colour (``#rrggbb``).
 
     Characters the typeface lacks are left out; a headline without any other is replaced by the
-    category's name. Equal arguments give equal bytes.
+    category's name. Equal arguments give equal pixels.
     """
     from PIL import Image, ImageDraw
 
-    seed = hashlib.sha256(f"{title}\0{category_name}\0{colour}".encode("utf-8", "replace")).digest()
+    seed = hashlib.sha512(f"{title}\0{category_name}\0{colour}".encode("utf-8", "replace")).digest()
     palette = _palette(colour)
     category = _legible(category_name, "sans") or "Stories"
-    headline = cut(_legible(title, "serif") or category, MAX_TITLE)
-    card = Image.fromarray(_threads(seed, palette))
-    _set_headline(card, headline, palette)
+    size, lines = _fit(cut(_legible(title, "serif") or category, MAX_TITLE))
+    leading = round(size * _LEADING)
+    top = (_TEXT_TOP + _TEXT_BOTTOM - leading * len(lines)) // 2
+    small = Image.composite(
+        _threads(seed, palette),
+        Image.new("RGB", (WIDTH // _SCALE, HEIGHT // _SCALE), palette.deep),
+        _light([(top + leading * index, round(_length(line, size))) for index, line in enumerate(lines)], leading),
+    )
+    card = small.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(card)
-    _label(draw, category, _legible(kicker, "sans"), palette)
-    _wordmark(draw, palette)
-    buffer = io.BytesIO()
-    card.save(buffer, "PNG", compress_level=2)
-    return buffer.getvalue()
+    for index, line in enumerate(lines):
+        draw.text((_MARGIN, top + leading * index), line, _PAPER, _font("serif", size))
+    _labels(draw, category, palette.accent)
+    return card
 
 
-def _numbers(seed: bytes, count: int, low: float = 0.0, high: float = 1.0, salt: str = "") -> list[float]:
-    """Evenly spread numbers that depend on nothing but their arguments."""
-    stream = b"".join(hashlib.sha256(seed + f"{salt}{block}".encode()).digest() for block in range(count // 16 + 1))
-    return [low + (high - low) * int.from_bytes(stream[2 * i : 2 * i + 2]) / 65535 for i in range(count)]
+def _threads(seed: bytes, palette: _Palette) -> "Image":
+    """The ground at a quarter of the card's size: round strands side by side, bent along a flowing field."""
+    from PIL import Image
+
+    width, height = WIDTH // _SCALE, HEIGHT // _SCALE
+    field = _field(seed)
+    nodes = {
+        (x, y): field(x / height, y / height) for x in range(0, width + 1, _CELL) for y in range(0, height + 1, _CELL)
+    }
+    lowest = math.floor(min(nodes.values())) - 1
+    strands = _strands(seed, palette, math.ceil(max(nodes.values())) - lowest + 1)
+    mesh = []
+    for left in range(0, width, _CELL):
+        for top in range(0, height, _CELL):
+            right, bottom = left + _CELL, top + _CELL
+            corners = ((left, top), (left, bottom), (right, bottom), (right, top))
+            quad = [value for corner in corners for value in (2.0, (nodes[corner] - lowest) * _STRAND)]
+            mesh.append(((left, top, right, bottom), tuple(quad)))
+    return strands.transform((width, height), Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
+
+
+def _field(seed: bytes) -> Callable[[float, float], float]:
+    """Height at a point of the card, whose height is 1; one whole number is one strand's width."""
+    angle, density, bend, *phase = (value / 255 for value in seed[:6])
+    angle, density = math.radians(-55 + 80 * angle), 9 + 7 * density
+    phase = [math.tau * value for value in phase]
+
+    def height(x: float, y: float) -> float:
+        along, across = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
+        warp = 0.16 * math.sin(3.1 * along + phase[0]) + 0.10 * math.sin(4.3 * across + 2.2 * along + phase[1])
+        return (across + warp + (0.05 + 0.06 * bend) * math.sin(6.7 * along - 3.0 * across + phase[2])) * density
+
+    return height
+
+
+def _strands(seed: bytes, palette: _Palette, count: int) -> "Image":
+    """A column of straight strands, each lit along its middle; a few catch the accent."""
+    from PIL import Image
+
+    pixels = []
+    for index in range(count):
+        tone = seed[6 + index % (len(seed) - 6)] / 255
+        yarn = palette.accent if tone > 0.94 else _mixed(palette.thread, palette.glow, tone**3)
+        for step in range(_STRAND):
+            light = math.sin(math.pi * (step + 0.5) / _STRAND) * (0.18 + 0.82 * tone)
+            pixels.append(_mixed(palette.ground, yarn, light))
+    column = Image.new("RGB", (1, len(pixels)))
+    column.putdata(pixels)
+    return column.resize((4, len(pixels)))
+
+
+def _light(lines: list[tuple[int, int]], leading: int) -> "Image":
+    """How much of the threads is seen: none at the left edge, all at the right, little behind the lines of text."""
+    from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+    size = (WIDTH // _SCALE, HEIGHT // _SCALE)
+    rising = Image.linear_gradient("L").rotate(90).resize(size).point(lambda value: round(255 * _smooth(value / 255)))
+    shade = Image.new("L", size, 255)
+    for top, width in lines:
+        box = (_MARGIN, top, _MARGIN + width, top + leading)
+        ImageDraw.Draw(shade).rectangle([edge // _SCALE for edge in box], 70)
+    return ImageChops.multiply(rising, shade.filter(ImageFilter.GaussianBlur(16)))
+
+
+def _smooth(share: float) -> float:
+    step = min(max((share - 0.12) / 0.75, 0.0), 1.0)
+    return step * step * (3 - 2 * step)
+
+
+def _mixed(first: _Colour, second: _Colour, share: float) -> _Colour:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
 
 
 def _palette(colour: str) -> _Palette:
-    _, chroma, hue = _to_oklch(_rgb(colour))
+    from PIL import ImageColor
+
+    try:
+        rgb = ImageColor.getrgb(colour.strip())
+    except ValueError:
+        rgb = (194, 65, 12)
+    chroma, hue = _chroma_and_hue(rgb)
     chroma = min(max(chroma, 0.02), 0.16)
     return _Palette(
         deep=_from_oklch(0.16, chroma * 0.42, hue),
@@ -87,92 +167,36 @@ def _palette(colour: str) -> _Palette:
     )
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    from PIL import ImageColor
-
-    try:
-        red, green, blue, *_ = ImageColor.getrgb(colour.strip())
-    except ValueError:
-        red, green, blue, *_ = ImageColor.getrgb(_DEFAULT_COLOUR)
-    return red, green, blue
-
-
 # Oklab, in which lightness means the same for every hue (https://bottosson.github.io/posts/oklab/).
-_TO_LMS = (
-    (0.4122214708, 0.5363325363, 0.0514459929),
-    (0.2119034982, 0.6806995451, 0.1073969566),
-    (0.0883024619, 0.2817188376, 0.6299787005),
-)
-_TO_LAB = (
-    (0.2104542553, 0.7936177850, -0.0040720468),
-    (1.9779984951, -2.4285922050, 0.4505937099),
-    (0.0259040371, 0.7827717662, -0.8086757660),
-)
 
 
-def _to_oklch(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
-    """Lightness 0 to 1, chroma, hue in radians."""
-    import numpy as np
-
-    srgb = np.array(rgb) / 255
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    lightness, a, b = np.array(_TO_LAB) @ np.cbrt(np.array(_TO_LMS) @ linear)
-    return float(lightness), math.hypot(a, b), math.atan2(b, a)
-
-
-def _from_oklch(lightness: float, chroma: float, hue: float) -> tuple[int, int, int]:
-    import numpy as np
-
-    lab = np.array([lightness, chroma * math.cos(hue), chroma * math.sin(hue)])
-    linear = np.linalg.inv(_TO_LMS) @ (np.linalg.inv(_TO_LAB) @ lab) ** 3
-    linear = linear.clip(0, 1)
-    srgb = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    red, green, blue = (round(float(level) * 255) for level in srgb)
-    return red, green, blue
+def _chroma_and_hue(rgb: tuple[int, ...]) -> tuple[float, float]:
+    red, green, blue = (c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb[:3])
+    long = math.cbrt(0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue)
+    medium = math.cbrt(0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue)
+    short = math.cbrt(0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue)
+    a = 1.9779984951 * long - 2.4285922050 * medium + 0.4505937099 * short
+    b = 0.0259040371 * long + 0.7827717662 * medium - 0.8086757660 * short
+    return math.hypot(a, b), math.atan2(b, a)
 
 
-def _threads(seed: bytes, palette: _Palette) -> "np.ndarray":
-    """The ground: strands that run down a flowing field, dark where the headline stands."""
-    import numpy as np
-
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32) / HEIGHT
-    field = _field(seed, x, y)
-    strand, across = np.floor(field), field % 1
-    slope = np.hypot(*np.gradient(field))
-    tones = np.array(_numbers(seed, 256, salt="tone"), np.float32)[strand.astype(int) % 256]
-    # A strand is round: light falls off towards both edges, which are softened over about a pixel.
-    body = np.sqrt(np.clip(1 - (2 * across - 1) ** 2, 0, 1))
-    edge = np.clip(np.minimum(across, 1 - across) / np.maximum(slope, 1e-4) / 1.5, 0, 1)
-    light = np.clip(body * edge * (0.25 + 0.75 * tones), 0, 1)
-    reach = _smooth(x + 0.18 * (field / 30 - 0.5), 0.45, 1.65)
-    colours = [np.array(colour, np.float32) for colour in dataclasses.astuple(palette)]
-    deep, ground, thread, glow, accent = colours
-    base = deep + (ground - deep) * _smooth(x - 0.5 * y, -0.2, 1.5)[..., None]
-    hot = np.where(tones > 0.93, 1.0, 0.0)[..., None]
-    yarn = thread + (glow - thread) * (tones**3)[..., None]
-    yarn = yarn + (accent - yarn) * hot
-    mixed = base + (yarn - base) * (light * reach * 0.92)[..., None]
-    grain = np.random.Generator(np.random.PCG64(int.from_bytes(seed[:8]))).random((HEIGHT, WIDTH, 1), np.float32)
-    return (mixed + grain).clip(0, 255).astype(np.uint8)
+def _from_oklch(lightness: float, chroma: float, hue: float) -> _Colour:
+    a, b = chroma * math.cos(hue), chroma * math.sin(hue)
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    red, green, blue = (
+        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+    )
+    return _level(red), _level(green), _level(blue)
 
 
-def _field(seed: bytes, x: "np.ndarray", y: "np.ndarray") -> "np.ndarray":
-    """Height over the card; one whole number is one strand's width."""
-    import numpy as np
-
-    phase = _numbers(seed, 8, 0, 2 * math.pi, "phase")
-    angle, density, bend = _numbers(seed, 3, salt="shape")
-    angle = math.radians(-55 + 80 * angle)
-    along, across = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
-    warp = 0.16 * np.sin(3.1 * along + phase[0]) + 0.10 * np.sin(4.3 * across + 2.2 * along + phase[1])
-    warp += (0.05 + 0.06 * bend) * np.sin(6.7 * along - 3.0 * across + phase[2])
-    return (across + warp) * (22 + 18 * density) + 64
-
-
-def _smooth(value: "np.ndarray", low: float, high: float) -> "np.ndarray":
-    """0 below ``low``, 1 above ``high``, an S between."""
-    step = ((value - low) / (high - low)).clip(0, 1)
-    return step * step * (3 - 2 * step)
+def _level(linear: float) -> int:
+    """The 8-bit sRGB level of a linear one, clipped."""
+    linear = min(max(linear, 0.0), 1.0)
+    return round(255 * (linear * 12.92 if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 @functools.cache
@@ -186,7 +210,7 @@ def _font(face: _Face, size: int) -> "FreeTypeFont":
         "sans": sans.font_files_ttf["SourceSansProSemibold"],
         "light": sans.font_files_ttf["SourceSansPro"],
     }
-    # The basic layout is in every build of Pillow; a better one where present would change the bytes.
+    # The basic layout is in every build of Pillow; a better one where present would change the pixels.
     return ImageFont.truetype(files[face], size, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -203,38 +227,19 @@ def _legible(text: str, face: _Face) -> str:
     return kept if any(char.isalnum() for char in kept) else ""
 
 
-def _set_headline(card: "Image", headline: str, palette: _Palette) -> None:
-    """Set the headline in the middle of its box, the strands behind it dimmed so that it reads well."""
-    from PIL import Image, ImageDraw, ImageFilter
-
-    size, lines = _fit(headline)
-    line_height = round(size * _LEADING)
-    top = (_TEXT_TOP + _TEXT_BOTTOM - line_height * len(lines)) // 2
-    shade = Image.new("L", (WIDTH // 8, HEIGHT // 8))
-    for index, line in enumerate(lines):
-        y = top + index * line_height
-        box = (_MARGIN, y, _MARGIN + _length(line, size), y + line_height)
-        ImageDraw.Draw(shade).rectangle([edge / 8 for edge in box], 190)
-    shade = shade.filter(ImageFilter.GaussianBlur(8)).resize(card.size, Image.Resampling.BICUBIC)
-    card.paste(palette.deep, mask=shade)
-    for index, line in enumerate(lines):
-        ImageDraw.Draw(card).text((_MARGIN, top + index * line_height), line, _PAPER, _font("serif", size))
-
-
 def _fit(headline: str) -> tuple[int, list[str]]:
-    """The largest type size at which the headline stands in the box, and its lines there."""
-    for size in range(_LARGEST, _SMALLEST - 1, -_STEP):
-        lines = _balanced(headline, size)
-        fits = len(lines) <= _MAX_LINES and len(lines) * size * _LEADING <= _TEXT_BOTTOM - _TEXT_TOP
-        if lines and fits and max(_length(line, size) for line in lines) <= _TEXT_WIDTH:
-            return size, lines
-    return _SMALLEST, _wrapped(_broken(headline, _SMALLEST), _SMALLEST, _TEXT_WIDTH)[:_MAX_LINES]
-
-
-def _balanced(headline: str, size: int) -> list[str]:
-    """As few lines as the width allows, each about as long as the others."""
+    """The largest type size at which the headline stands in its box, and its lines there."""
     words = headline.split()
-    count = len(_wrapped(words, size, _TEXT_WIDTH))
+    for size in _SIZES:
+        lines = _wrapped(words, size, _TEXT_WIDTH)
+        fits = len(lines) <= _MAX_LINES and len(lines) * size * _LEADING <= _TEXT_BOTTOM - _TEXT_TOP
+        if fits and max(_length(line, size) for line in lines) <= _TEXT_WIDTH:
+            return size, _balanced(words, size, len(lines))
+    return _SIZES[-1], _wrapped(_broken(words, _SIZES[-1]), _SIZES[-1], _TEXT_WIDTH)[:_MAX_LINES]
+
+
+def _balanced(words: list[str], size: int, count: int) -> list[str]:
+    """``count`` lines, each about as long as the others."""
     narrow, wide = 0, _TEXT_WIDTH
     while wide - narrow > 8:
         middle = (narrow + wide) // 2
@@ -255,10 +260,10 @@ def _wrapped(words: list[str], size: int, width: int) -> list[str]:
     return lines
 
 
-def _broken(headline: str, size: int) -> list[str]:
+def _broken(words: list[str], size: int) -> list[str]:
     """The words, those wider than a line cut into pieces that are not."""
     pieces: list[str] = []
-    for word in headline.split():
+    for word in words:
         while _length(word, size) > _TEXT_WIDTH:
             end = next(n for n in range(len(word), 0, -1) if n == 1 or _length(word[:n], size) <= _TEXT_WIDTH)
             pieces, word = [*pieces, word[:end]], word[end:]
@@ -270,27 +275,20 @@ def _length(text: str, size: int) -> float:
     return _font("serif", size).getlength(text)
 
 
-def _label(draw: "ImageDraw", category: str, kicker: str, palette: _Palette) -> None:
-    """The category in spaced capitals under a short rule, the kicker after it."""
-    draw.rectangle((_MARGIN, 132, _MARGIN + 96, 139), palette.accent)
-    end = _spaced(draw, (_MARGIN, 164), cut(category, 40).upper(), "sans", 40, palette.accent)
-    if kicker:
-        _spaced(draw, (end + 26, 164), cut(kicker, 48), "light", 40, _PAPER, 1)
-
-
-def _wordmark(draw: "ImageDraw", palette: _Palette) -> None:
-    y = HEIGHT - 132
-    end = _spaced(draw, (_MARGIN, y), "Thread", "sans", 38, _PAPER, 1)
-    _spaced(draw, (end, y), "Juice", "light", 38, palette.accent, 1)
+def _labels(draw: "ImageDraw", category: str, accent: _Colour) -> None:
+    """The category in spaced capitals under a short rule, the wordmark at the foot."""
+    draw.rectangle((_MARGIN, 132, _MARGIN + 96, 139), accent)
+    _spaced(draw, (_MARGIN, 164), cut(category, 40).upper(), _font("sans", 40), accent, 5)
+    end = _spaced(draw, (_MARGIN, HEIGHT - 132), "Thread", _font("sans", 38), _PAPER, 1)
+    _spaced(draw, (end, HEIGHT - 132), "Juice", _font("light", 38), accent, 1)
 
 
 def _spaced(
-    draw: "ImageDraw", at: tuple[int, int], text: str, face: _Face, size: int, fill: tuple[int, int, int], gap: int = 5
-) -> int:
+    draw: "ImageDraw", at: tuple[float, float], text: str, font: "FreeTypeFont", fill: _Colour, gap: int
+) -> float:
     """Draw letters ``gap`` pixels further apart than set; where the text ends."""
-    x: float = at[0]
-    font = _font(face, size)
+    x, y = at
     for char in text:
-        draw.text((x, at[1]), char, fill, font)
+        draw.text((x, y), char, fill, font)
         x += font.getlength(char) + gap
-    return round(x)
+    return x

@@ -14,11 +14,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict
 
 from threadjuice_dagster.domain.images import (
+    FAST,
     FORMATS,
     MAX_PIXELS,
     MIN_WIDTH,
     Licence,
+    Picture,
     Variant,
+    drawn_picture,
     format_quality,
     variant_widths,
 )
@@ -59,10 +62,10 @@ _UTM = {"utm_source": "threadjuice", "utm_medium": "referral"}
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What a provider's terms ask for. ``agreement`` says unattended choice needs the provider's consent."""
+    """What a provider's terms ask for, and the lowest ``speed`` its pictures deserve (as in ``encode_variants``)."""
 
     delivery: Literal["hotlink", "rehost"]
-    agreement: bool = False
+    speed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +109,8 @@ class PictureProvider(ABC):
         """Pictures that fit and may be used, best first; empty if there are none."""
 
     @abstractmethod
-    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
-        """The picture's bytes; of a hotlinked one a small rendition."""
+    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes | Picture:
+        """The picture, its bytes unread; of a hotlinked one a small rendition."""
 
     def chosen(self, candidate: Candidate) -> None:  # noqa: B027
         """Tell the provider that its picture was chosen, where its terms ask for that."""
@@ -151,7 +154,7 @@ class Unsplash(PictureProvider):
     """
 
     name: ClassVar[str] = "unsplash"
-    policy: ClassVar[Policy] = Policy("hotlink", agreement=True)
+    policy: ClassVar[Policy] = Policy("hotlink")
 
     api_url: str
     access_key: str = dataclasses.field(repr=False)
@@ -217,16 +220,16 @@ class TitleCard(PictureProvider):
     """Cards drawn from the headline: always there, without network or licence."""
 
     name: ClassVar[str] = "title_card"
-    policy: ClassVar[Policy] = Policy("rehost")
+    policy: ClassVar[Policy] = Policy("rehost", speed=FAST)
 
     def find(self, wanted: Wanted) -> list[Candidate]:
         """The one card of this headline."""
         alt_text = f"Title card: {wanted.title.strip() or wanted.category.name}"
         return [Candidate(licence=Licence(code="own"), credit="Illustration: ThreadJuice", alt_text=alt_text)]
 
-    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
+    def fetch(self, candidate: Candidate, wanted: Wanted) -> Picture:
         """The card, drawn."""
-        return draw_title_card(wanted.title, wanted.category.name, wanted.category.colour)
+        return drawn_picture(draw_title_card(wanted.title, wanted.category.name, wanted.category.colour))
 
 
 def _openverse_candidate(result: Any) -> Candidate | None:

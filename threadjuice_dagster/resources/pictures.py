@@ -78,7 +78,9 @@ class PictureDesk(dg.ConfigurableResource):
                 notes.append(f"{provider.name}: {failure}")
                 log.warning("story %s: %s passed over: %s", story_id, provider.name, failure)
                 continue
-            variants = provider.hotlinks(candidate, encoded.height, self.quality) or self._store(encoded, storage)
+            variants = provider.hotlinks(candidate, encoded.height, self.quality) or self._store(
+                provider, encoded, storage
+            )
             return _story_image(story_id, provider, candidate, wanted, encoded, variants, " ".join(notes))
         next_step = "Put title_card last in IMAGE_PROVIDERS: it always has one."
         raise PermanentFailure(f"No provider has a picture for this story. {' '.join(notes)}", next_step)
@@ -113,16 +115,19 @@ class PictureDesk(dg.ConfigurableResource):
 
     def _read(self, provider: PictureProvider, candidate: Candidate, wanted: Wanted) -> EncodedPicture:
         """The picture encoded, or where it is hotlinked only measured by its rendition."""
-        data = provider.fetch(candidate, wanted)
+        source = provider.fetch(candidate, wanted)
         if provider.policy.delivery == "rehost":
-            return encode_variants(data, self.quality, self.speed)
-        rendition = read_picture(data)
+            return encode_variants(source, self.quality, self._speed(provider))
+        rendition = read_picture(source) if isinstance(source, bytes) else source
         small = upright(rendition, min(rendition.width, 320))
         height = round(candidate.width * rendition.height / rendition.width)
         return EncodedPicture(candidate.width, height, rendition.sha256, placeholder(small), ())
 
-    def _store(self, encoded: EncodedPicture, storage: Storage) -> tuple[Variant, ...]:
-        content = content_key(encoded.sha256, self.quality, self.speed)
+    def _speed(self, provider: PictureProvider) -> int:
+        return max(self.speed, provider.policy.speed)
+
+    def _store(self, provider: PictureProvider, encoded: EncodedPicture, storage: Storage) -> tuple[Variant, ...]:
+        content = content_key(encoded.sha256, self.quality, self._speed(provider))
         keys = [variant_key(content, variant.width, variant.format) for variant in encoded.variants]
         storage.put_many(
             Upload(key, variant.data, CONTENT_TYPES[variant.format], IMMUTABLE)

@@ -48,10 +48,9 @@ class Database(dg.ConfigurableResource):
         if context.run_id is None:
             yield self
             return
-        from threadjuice_dagster.database.locks import held
         from threadjuice_dagster.database.store import run_lock
 
-        with held(self.store.engine, run_lock(context.run_id)):
+        with self.store.locks.held(run_lock(context.run_id)):
             yield self
 
 

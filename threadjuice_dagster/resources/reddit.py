@@ -8,13 +8,12 @@ import abc
 import contextlib
 import json
 import logging
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import Field
@@ -27,6 +26,7 @@ from threadjuice_dagster.failures import (
     TransientFailure,
     UsageError,
 )
+from threadjuice_dagster.resources.http import retry_after
 
 if TYPE_CHECKING:
     import praw
@@ -36,25 +36,23 @@ log = logging.getLogger(__name__)
 MAX_FILE = 50 * 1024 * 1024
 """Bytes of a saved thread; Reddit's own answers stay far below."""
 
-TimeFilter = Literal["hour", "day", "week", "month", "year", "all"]
-
 SAVE_IT = (
     "Open the thread's address with .json at its end, save it and pass that file, "
     "or set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET."
 )
 
-_INFO_BATCH = 100
-_NO_COMMENTS: Mapping[str, Any] = {"kind": "Listing", "data": {"children": []}}
-_GONE = ("[deleted]", "[removed]", "[deleted by user]", "[removed by reddit]")
-
+_GONE = frozenset(["[deleted]", "[removed]", "[deleted by user]", "[removed by reddit]"])
 _TOKEN_FIELDS = ("access_token", "expires_in", "scope")
 
-_THREAD_ID = re.compile(r"(?:t3_)?([a-z0-9]{4,13})", re.IGNORECASE)
-_THREAD_PATH = re.compile(
-    r"/(?:(?:r|u|user)/[\w.-]+/)?(?:comments|gallery|tb)/(?:t3_)?([a-z0-9]{2,13})(?:\.json)?(?:/.*)?", re.IGNORECASE
+_BARE_ID = re.compile(r"(?:t3_)?([a-z0-9]{4,13})", re.IGNORECASE)
+_SITE = r"(?:(?:https?://)?(?:[\w-]+\.)*reddit\.com)?"
+_END = r"(?:\.json)?(?:[/?#].*)?"
+_ADDRESS = re.compile(
+    rf"(?:{_SITE}/(?:(?:r|u|user)/[\w.-]+/)?(?:comments|gallery|tb)|(?:https?://)?(?:www\.)?redd\.it)"
+    rf"/(?:t3_)?([a-z0-9]{{2,13}}){_END}",
+    re.IGNORECASE,
 )
-_SHORT_PATH = re.compile(r"/([a-z0-9]{2,13})(?:\.json)?/?", re.IGNORECASE)
-_SHARE_PATH = re.compile(r"/(?:r|u|user)/[\w.-]+/s/\w+/?", re.IGNORECASE)
+_SHARE_LINK = re.compile(rf"{_SITE}/(?:r|u|user)/[\w.-]+/s/\w+{_END}", re.IGNORECASE)
 
 
 class ThreadSource(dg.ConfigurableResource, abc.ABC):
@@ -67,10 +65,6 @@ class ThreadSource(dg.ConfigurableResource, abc.ABC):
     @abc.abstractmethod
     def thread(self, reference: str) -> Thread:
         """One thread by its permalink or id. Raises ``UsageError`` for what is neither."""
-
-    @abc.abstractmethod
-    def deleted(self, fullnames: Sequence[str]) -> frozenset[str]:
-        """Those of ``fullnames`` (``t3_…`` posts, ``t1_…`` comments) that their author or Reddit took down."""
 
 
 class SampleThreads(ThreadSource):
@@ -88,10 +82,6 @@ class SampleThreads(ThreadSource):
                 return thread
         raise ConfigurationError(f"Thread {wanted} cannot be fetched: no Reddit credentials are set.", SAVE_IT)
 
-    def deleted(self, fullnames: Sequence[str]) -> frozenset[str]:
-        """None: nobody can delete a sample, and without a key nothing else can be asked after."""
-        return frozenset()
-
 
 class RedditThreads(ThreadSource):
     """Reddit, read-only, as an app of its own. ``limit`` counts posts per subreddit, ``comment_limit`` comments."""
@@ -102,7 +92,7 @@ class RedditThreads(ThreadSource):
     subreddits: list[str] = Field(default_factory=list)
     reddit_url: str = ""
     oauth_url: str = ""
-    time_filter: TimeFilter = "day"
+    time_filter: Literal["hour", "day", "week", "month", "year", "all"] = "day"
     limit: int = 25
     comment_limit: int = 200
     timeout_seconds: int = 30
@@ -117,77 +107,35 @@ class RedditThreads(ThreadSource):
                 "No subreddits are set to read.", "Name some, as in REDDIT_SUBREDDITS=cooking,travel."
             )
         reddit = self._reddit()
-        promising = _ranked(self._listed_anywhere(reddit))[: max(limit, 0) * 2]
-        fetched = (self._fetched_if_there(reddit, thread.id) for thread in promising)
-        return _ranked(thread for thread in fetched if thread)[:limit]
+        listed = _readable(self.subreddits, lambda name: self._listed(reddit, name))
+        promising = [thread.id for thread in _ranked(listed)[: max(limit, 0) * 2]]
+        return _ranked(_readable(promising, lambda thread_id: [self._fetched(reddit, thread_id)]))[:limit]
 
     def thread(self, reference: str) -> Thread:
         """The thread at this permalink or with this id. Raises ``PermanentFailure`` if it was taken down."""
-        thread_id = thread_id_of(reference)
-        thread = self._fetched(self._reddit(), thread_id)
-        if thread is None:
-            raise PermanentFailure(f"Thread {thread_id} was removed or deleted on Reddit.", "Choose another thread.")
-        return thread
+        return self._fetched(self._reddit(), thread_id_of(reference))
 
-    def deleted(self, fullnames: Sequence[str]) -> frozenset[str]:
-        """Those taken down, asked 100 at a time. An answer that knows none of a batch withdraws nothing."""
-        reddit, gone = self._reddit(), set[str]()
-        for at in range(0, len(fullnames), _INFO_BATCH):
-            batch = fullnames[at : at + _INFO_BATCH]
-            answer = self._get(reddit, "api/info", f"{len(batch)} posts", id=",".join(batch))
-            known = {f"{child.get('kind')}_{data.get('id')}": data for child, data in _children(answer)}
-            if not known:
-                raise TransientFailure(f"Reddit told nothing about {len(batch)} posts.", "Try again later.")
-            gone |= {name for name in batch if name not in known or _taken_down(known[name])}
-        return frozenset(gone)
-
-    def _listed_anywhere(self, reddit: "praw.Reddit") -> list[Thread]:
-        """The posts of every subreddit that can be read; raises only when none can."""
-        listed: dict[str, Thread] = {}
-        unread: PermanentFailure | None = None
-        for name in self.subreddits:
-            try:
-                listed |= {thread.id: thread for thread in self._listed(reddit, name)}
-            except PermanentFailure as failure:
-                log.warning("%s It is passed over.", failure.message)
-                unread = failure
-        if unread and not listed:
-            raise unread
-        return list(listed.values())
-
-    def _listed(self, reddit: "praw.Reddit", subreddit: str) -> Iterator[Thread]:
+    def _listed(self, reddit: "praw.Reddit", subreddit: str) -> list[Thread]:
         name = subreddit.strip().removeprefix("/").removeprefix("r/").strip("/")
-        answer = self._get(reddit, f"r/{name}/top", f"r/{name}", t=self.time_filter, limit=min(max(self.limit, 1), 100))
-        for child, data in _children(answer):
-            if data.get("over_18") or data.get("stickied") or data.get("promoted") or _taken_down(data):
-                continue
-            with contextlib.suppress(ThreadFormatError):
-                yield parse_thread([{"data": {"children": [child]}}, _NO_COMMENTS], "reddit")
+        answer = _get(reddit, f"r/{name}/top", f"r/{name}", t=self.time_filter, limit=min(self.limit, 100))
+        found = []
+        for post in _posts(answer):
+            if not (post.get("over_18") or post.get("stickied") or post.get("promoted") or _taken_down(post)):
+                with contextlib.suppress(ThreadFormatError):
+                    found.append(parse_thread([_listing({"kind": "t3", "data": post}), _listing()], "reddit"))
+        return found
 
-    def _fetched_if_there(self, reddit: "praw.Reddit", thread_id: str) -> Thread | None:
-        """As ``_fetched``; a thread that went away since it was listed does not end the discovery of others."""
-        try:
-            return self._fetched(reddit, thread_id)
-        except ConfigurationError:
-            raise
-        except PermanentFailure as failure:
-            log.warning("%s It is passed over.", failure.message)
-            return None
-
-    def _fetched(self, reddit: "praw.Reddit", thread_id: str) -> Thread | None:
-        """The thread with its best comments, or None if it was taken down."""
-        comments = min(max(self.comment_limit, 1), 500)
-        document = self._get(reddit, f"comments/{thread_id}/", f"thread {thread_id}", limit=comments, sort="top")
+    def _fetched(self, reddit: "praw.Reddit", thread_id: str) -> Thread:
+        """The thread with its best comments."""
+        subject = f"thread {thread_id}"
+        document = _get(reddit, f"comments/{thread_id}/", subject, limit=min(self.comment_limit, 500), sort="top")
         try:
             thread = parse_thread(document, "reddit")
         except ThreadFormatError as error:
-            raise TransientFailure(f"Reddit's answer for thread {thread_id} is no thread: {error}.") from None
-        post = next((data for child, data in _children(document[0]) if child.get("kind") == "t3"), {})
-        return None if _taken_down(post) else thread
-
-    def _get(self, reddit: "praw.Reddit", path: str, subject: str, **params: str | int) -> Any:
-        with _failures(subject):
-            return reddit.request(method="GET", path=path, params=params)
+            raise TransientFailure(f"Reddit's answer for {subject} is no thread: {error}.") from None
+        if any(_taken_down(post) for post in _posts(document[0])):
+            raise PermanentFailure(f"Thread {thread_id} was removed or deleted on Reddit.", "Choose another thread.")
+        return thread
 
     def _reddit(self) -> "praw.Reddit":
         import praw
@@ -218,19 +166,17 @@ class RedditThreads(ThreadSource):
 def open_thread(reference: str, source: ThreadSource) -> Thread:
     """The thread an operator named: a saved ``.json`` file, or a permalink or id for ``source``."""
     is_address = "://" in reference or re.match(r"(?:[\w-]+\.)?(?:reddit\.com|redd\.it)/|/r/", reference)
-    if Path(reference).is_file() or not (is_address or _THREAD_ID.fullmatch(reference)):
+    if Path(reference).is_file() or not (is_address or _BARE_ID.fullmatch(reference)):
         return thread_from_file(Path(reference))
     return source.thread(reference)
 
 
-def thread_from_file(path: Path | str) -> Thread:
+def thread_from_file(path: Path) -> Thread:
     """A thread saved in Reddit's ``.json`` thread format. Raises ``UsageError`` with one clear line."""
-    path = Path(path)
     try:
         if path.stat().st_size > MAX_FILE:
             raise UsageError(f"{path.name} is larger than {MAX_FILE // 1024 // 1024} MB.", "Pass a single thread.")
-        text = path.read_bytes().decode("utf-8-sig")
-        return parse_thread(json.loads(text), "file")
+        return parse_thread(json.loads(path.read_bytes().decode("utf-8-sig")), "file")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Pass a thread's .json file.") from None
     except ThreadFormatError as error:
@@ -242,49 +188,59 @@ def thread_from_file(path: Path | str) -> Thread:
 def thread_id_of(reference: str) -> str:
     """The id of the thread a permalink in any of Reddit's forms, a ``t3_`` name or a bare id points to."""
     reference = reference.strip()
-    if bare := _THREAD_ID.fullmatch(reference):
-        return bare[1].lower()
-    if not reference.startswith("/"):
-        reference = reference if "://" in reference else f"https://{reference}"
-    try:
-        address = urlsplit(reference)
-        host, path = (address.hostname or "").lower(), address.path
-    except ValueError:
-        host, path = "", ""
-    if host in ("", "reddit.com") or host.endswith(".reddit.com"):
-        if _SHARE_PATH.fullmatch(path):
-            raise UsageError("A share link does not name its thread.", "Open it and pass the address it leads to.")
-        match = _THREAD_PATH.fullmatch(path)
-    else:
-        match = _SHORT_PATH.fullmatch(path) if host in ("redd.it", "www.redd.it") else None
-    if match is None:
-        raise UsageError("This is not the address of a Reddit thread.", "Pass one like https://redd.it/1abcde.")
-    return match[1].lower()
+    if match := _BARE_ID.fullmatch(reference) or _ADDRESS.fullmatch(reference):
+        return match[1].lower()
+    if _SHARE_LINK.fullmatch(reference):
+        raise UsageError("A share link does not name its thread.", "Open it and pass the address it leads to.")
+    raise UsageError("This is not the address of a Reddit thread.", "Pass one like https://redd.it/1abcde.")
 
 
 def _samples() -> list[Thread]:
     folder = resources.files("threadjuice_dagster") / "editorial" / "threads"
-    names = sorted((item for item in folder.iterdir() if item.name.endswith(".json")), key=lambda item: item.name)
-    return [parse_thread(json.loads(item.read_text(encoding="utf-8")), "sample") for item in names]
+    files = [item for item in folder.iterdir() if item.name.endswith(".json")]
+    return [parse_thread(json.loads(item.read_text(encoding="utf-8")), "sample") for item in files]
 
 
 def _ranked(threads: Iterable[Thread]) -> list[Thread]:
-    return sorted(threads, key=lambda thread: (-thread.engagement, thread.id))
+    distinct = {thread.id: thread for thread in threads}
+    return sorted(distinct.values(), key=lambda thread: (-thread.engagement, thread.id))
 
 
-def _children(listing: Any) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """The things of a listing with their data; whatever is not one is left out."""
-    data = listing.get("data") if isinstance(listing, Mapping) else None
-    children = data.get("children") if isinstance(data, Mapping) else None
-    found = [child for child in children or [] if isinstance(child, Mapping)] if isinstance(children, list) else []
-    return [(child, child["data"]) for child in found if isinstance(child.get("data"), Mapping)]
+def _readable(names: Iterable[str], read: Callable[[str], list[Thread]]) -> list[Thread]:
+    """What ``read`` finds under every name; one that cannot be read is passed over, unless none can."""
+    found: list[Thread] = []
+    unread: PermanentFailure | None = None
+    for name in names:
+        try:
+            found += read(name)
+        except PermanentFailure as failure:
+            log.warning("%s It is passed over.", failure.message)
+            unread = failure
+    if unread and not found:
+        raise unread
+    return found
 
 
-def _taken_down(data: Mapping[str, Any]) -> bool:
-    """Whether a post or comment was deleted or removed; a deleted author counts, as its traces have to go."""
-    texts = (data.get("selftext"), data.get("body"), data.get("title"), data.get("author"))
-    told = any(str(text or "").strip().lower() in _GONE for text in texts)
-    return told or bool(data.get("removed_by_category")) or ("author" in data and data["author"] is None)
+def _listing(*things: Mapping[str, Any]) -> dict[str, Any]:
+    return {"data": {"children": list(things)}}
+
+
+def _posts(listing: Any) -> list[Mapping[str, Any]]:
+    try:
+        return [thing["data"] for thing in listing["data"]["children"] if thing["kind"] == "t3"]
+    except (KeyError, TypeError):
+        raise TransientFailure("Reddit sent an answer that is no listing.", "Try again later.") from None
+
+
+def _taken_down(post: Mapping[str, Any]) -> bool:
+    """Whether a post was deleted or removed; a deleted author counts, as its traces have to go."""
+    texts = {str(post.get(field, "")).strip().lower() for field in ("selftext", "title", "author")}
+    return bool(texts & _GONE or post.get("removed_by_category")) or post.get("author", "") is None
+
+
+def _get(reddit: "praw.Reddit", path: str, subject: str, **params: str | int) -> Any:
+    with _failures(subject):
+        return reddit.request(method="GET", path=path, params=params)
 
 
 @contextlib.contextmanager
@@ -292,51 +248,31 @@ def _failures(subject: str) -> Iterator[None]:
     """PRAW's errors as ours, raised outside the handler so that no credential travels in a chained error."""
     import prawcore
 
-    failure: ThreadJuiceError | None = None
     try:
         yield
-    except prawcore.exceptions.Redirect:
-        failure = PermanentFailure(f"Reddit knows no {subject}.", "Correct or remove it.")
-    except prawcore.PrawcoreException as error:
+        return
+    except (prawcore.PrawcoreException, LookupError, ValueError, TypeError) as error:
         failure = _failure(error, subject)
-    except KeyError as error:
-        # prawcore trips so over a 401 whose WWW-Authenticate header is missing or new to it.
-        failure = _unreadable() if error.args[0] in _TOKEN_FIELDS else _refusal(subject, 401)
-    except (ValueError, IndexError, TypeError):
-        failure = _unreadable()
-    if failure:
-        raise failure
+    raise failure
 
 
 def _failure(error: Exception, subject: str) -> ThreadJuiceError:
     response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
+    status = getattr(response, "status_code", 0)
+    # prawcore trips with a KeyError over a 401 whose WWW-Authenticate header is missing or new to it.
+    if isinstance(error, KeyError) and error.args[0] not in _TOKEN_FIELDS:
+        status = 401
     if status in (401, 403) or type(error).__name__ == "OAuthException":
-        return _refusal(subject, status)
-    if status == 429:
-        return TransientFailure("Reddit limits requests (429).", "Try again later.", retry_after=_wait(response))
-    if isinstance(status, int) and 400 <= status < 500 and status != 408:
+        return ConfigurationError(
+            f"Reddit refused access to {subject} ({status}).",
+            "Check REDDIT_CLIENT_ID, REDDIT_CLIENT_SECRET and the app's approval, and that it is not private.",
+        )
+    if response is not None and status == 429:
+        told = response.headers.get("retry-after") or response.headers.get("x-ratelimit-reset") or ""
+        wait = retry_after(told, datetime.now(UTC))
+        return TransientFailure("Reddit limits requests (429).", "Try again later.", retry_after=wait)
+    # An unknown subreddit redirects to a search.
+    if 300 <= status < 500 and status != 408:
         return PermanentFailure(f"Reddit has no {subject} ({status}).", "Correct or remove it.")
-    told = f"fails ({status})" if status and status != 200 else "cannot be reached or sent no usable answer"
+    told = f"fails ({status})" if status >= 500 else "cannot be reached or sent no usable answer"
     return TransientFailure(f"Reddit {told}.", "Try again later.")
-
-
-def _refusal(subject: str, status: int | None) -> ConfigurationError:
-    told = f" ({status})" if status and status != 200 else ""
-    return ConfigurationError(
-        f"Reddit refused access to {subject}{told}.",
-        "Check REDDIT_CLIENT_ID, REDDIT_CLIENT_SECRET and the app's approval, and that it is not private.",
-    )
-
-
-def _unreadable() -> TransientFailure:
-    return TransientFailure("Reddit sent an answer that cannot be read.", "Try again later.")
-
-
-def _wait(response: Any) -> float | None:
-    for name in ("retry-after", "x-ratelimit-reset"):
-        with contextlib.suppress(TypeError, ValueError):
-            seconds = float(response.headers.get(name))
-            if math.isfinite(seconds) and seconds >= 0:
-                return seconds
-    return None
