@@ -23,7 +23,7 @@ def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) ->
         say(f"{need:<10} {part}")
     say(f"Site       http://127.0.0.1:{preview}")
     say(f"Dagster    http://{host}:{port}")
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "threadjuice_dagster.definitions"]
+    command = [sys.executable, "-m", "dagster", "dev", "-w", f"{environment['DAGSTER_HOME']}/workspace.yaml"]
     command += ["-h", host, "-p", str(port)]
     process = subprocess.Popen(command, env=environment)  # noqa: S603 -- our own interpreter, no shell
     for name in (signal.SIGINT, signal.SIGTERM):

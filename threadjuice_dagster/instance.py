@@ -36,6 +36,13 @@ telemetry: {enabled: false}
 nux: {enabled: false}
 """
 
+WORKSPACE_YAML = """\
+load_from:
+  - python_module:
+      module_name: threadjuice_dagster.definitions
+      location_name: threadjuice
+"""
+
 
 def prepare_home(settings: Settings) -> dict[str, str]:
     """Write the instance's files and return the environment Dagster's own processes need.
@@ -47,6 +54,7 @@ def prepare_home(settings: Settings) -> dict[str, str]:
     home = settings.home / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     _write_if_changed(home / "dagster.yaml", DAGSTER_YAML)
+    _write_if_changed(home / "workspace.yaml", WORKSPACE_YAML)
     return {
         "THREADJUICE_HOME": str(settings.home),
         "DAGSTER_HOME": str(home),
@@ -61,6 +69,9 @@ def open_instance(settings: Settings) -> "Iterator[dg.DagsterInstance]":
     import dagster as dg
 
     with dg.DagsterInstance.get() as instance:
+        # A command runs many short queries in one process: this pools the storage's connections, which are
+        # otherwise opened anew for every query.
+        instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=600, max_overflow=4)
         yield instance
 
 

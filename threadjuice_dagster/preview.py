@@ -1,8 +1,9 @@
 """What an operator sees of a story in the Dagster UI: Markdown with the story's own text escaped."""
 
 import re
+from collections.abc import Callable
 
-from threadjuice_dagster.domain.images import StoryImage
+from threadjuice_dagster.domain.images import StoryImage, Variant
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.text import cut
 from threadjuice_dagster.domain.verdicts import QualityScore
@@ -48,13 +49,12 @@ def score_table(score: QualityScore) -> str:
     return "\n".join(["| dimension | score | evidence |", "|---|---|---|", *rows])
 
 
-def image_markdown(image: StoryImage, preview_url: str) -> str:
-    """The picture itself, from the site preview where it lies in a folder, with its credit."""
+def image_markdown(image: StoryImage, address: Callable[[Variant], str]) -> str:
+    """The picture itself with its credit; ``address`` says where a browser gets a variant."""
     shown = min((v for v in image.variants if v.format == "jpeg"), key=lambda v: v.width, default=None)
     if shown is None:
         return escape(image.credit)
-    url = shown.url if shown.url.startswith("http") else f"{preview_url}/{shown.key}"
-    return f"![{escape(cut(image.alt_text, 120))}]({url})\n\n{escape(image.credit)}"
+    return f"![{escape(cut(image.alt_text, 120))}]({address(shown)})\n\n{escape(image.credit)}"
 
 
 def cut_markdown(parts: list[str]) -> str:

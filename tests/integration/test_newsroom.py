@@ -223,7 +223,7 @@ class TestWithAModel:
         code, document, _ = threadjuice("content", "generate", "--thread", sample())
         assert code == 1
         assert document["stories"][0]["status"] == "failed"
-        written_by_model.always("moderate", "")
+        written_by_model.heal()
         code, document, _ = threadjuice("content", "generate", "--thread", sample())
         assert document["stories"][0]["status"] == "published"
         assert len(written_by_model.seen("write")) == 1
@@ -244,7 +244,7 @@ class TestWithAModel:
         assert code == 1
         assert document["stories"][0]["error"]["kind"] == "transient"
         assert len(written_by_model.seen("write")) == 4
-        written_by_model.always("write", "")
+        written_by_model.heal()
         code, document, _ = threadjuice("content", "generate", "--count", "1")
         assert [story["status"] for story in document["stories"]] == ["published"]
         assert len(threadjuice("content", "list")[1]["stories"]) == 1

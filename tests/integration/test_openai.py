@@ -13,6 +13,8 @@ import pytest
 from servers.loopback import Reply
 from servers.openai_server import KEY_ECHO, OpenAIServer
 
+from threadjuice_dagster.domain.judging import JudgeVerdict
+from threadjuice_dagster.domain.moderation import Verdict
 from threadjuice_dagster.domain.stories import Category, Draft, Persona, Section, Usage
 from threadjuice_dagster.domain.threads import Comment, Thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
@@ -53,7 +55,18 @@ def model(server: OpenAIServer, **fields: Any) -> OpenAIResource:
 
 
 def write(server: OpenAIServer, meter: Meter | None = None, **fields: Any) -> tuple[Draft, Usage, str]:
-    return model(server, **fields).write(THREAD, CATEGORY, PERSONA, meter)
+    meter = meter or Meter()
+    draft, name = model(server, **fields).write(THREAD, CATEGORY, PERSONA, meter)
+    return draft, meter.usage, name
+
+
+def judge(server: OpenAIServer, **fields: Any) -> tuple[JudgeVerdict, Usage]:
+    meter = Meter()
+    return model(server, **fields).judge(DRAFT, THREAD, meter), meter.usage
+
+
+def moderate(server: OpenAIServer, text: str) -> Verdict | None:
+    return model(server).moderate(text, Meter())
 
 
 def test_a_story_comes_back_with_its_model_its_tokens_and_its_cost(server: OpenAIServer) -> None:
@@ -73,9 +86,10 @@ def test_a_request_asks_by_strict_schema_and_sends_no_temperature(server: OpenAI
 
 
 def test_a_revision_sends_the_draft_and_the_findings(server: OpenAIServer) -> None:
-    draft, usage, _ = model(server).revise(THREAD, CATEGORY, PERSONA, DRAFT, ["Quote somebody."])
+    meter = Meter()
+    draft, _ = model(server).revise(THREAD, CATEGORY, PERSONA, DRAFT, ["Quote somebody."], meter)
     assert draft.quotes
-    assert usage.requests == 1
+    assert meter.usage.requests == 1
     assert "Quote somebody." in server.requests[0].json["messages"][3]["content"]
 
 
@@ -104,7 +118,7 @@ def test_a_server_that_is_not_there_is_a_transient_failure() -> None:
             api_key=KEY, base_url=f"http://127.0.0.1:{taken.getsockname()[1]}/v1", backoff_seconds=0.01
         )
         with pytest.raises(TransientFailure, match="cannot be reached"):
-            resource.write(THREAD, CATEGORY, PERSONA)
+            resource.write(THREAD, CATEGORY, PERSONA, Meter())
 
 
 def test_a_silent_server_is_given_up_on_after_the_time_out(server: OpenAIServer) -> None:
@@ -240,8 +254,8 @@ def test_hostile_and_invented_text_arrives_as_plain_text_for_the_gates_to_judge(
 def test_a_server_without_schemas_is_asked_in_words_and_remembered(server: OpenAIServer) -> None:
     server.always("write", "no_schema")
     resource = model(server)
-    resource.write(THREAD, CATEGORY, PERSONA)
-    resource.write(THREAD, CATEGORY, PERSONA)
+    resource.write(THREAD, CATEGORY, PERSONA, Meter())
+    resource.write(THREAD, CATEGORY, PERSONA, Meter())
     forms = [request.json["response_format"]["type"] for request in server.requests]
     assert forms == ["json_schema", "json_object", "json_object"]
     assert '"picture_query"' in server.requests[1].json["messages"][0]["content"]
@@ -264,7 +278,7 @@ def test_a_model_of_unknown_price_costs_nothing_and_is_warned_of_once(
 ) -> None:
     for _ in range(2):
         assert write(server, model="house-model-7b")[1].cost_usd == 0
-    assert caplog.text.count("No price is known for house-model-7b") == 1
+    assert caplog.text.count("No price for house-model-7b") == 1
 
 
 def test_given_prices_go_before_listed_ones() -> None:
@@ -276,7 +290,7 @@ def test_given_prices_go_before_listed_ones() -> None:
 
 
 def test_three_samples_come_from_one_request(server: OpenAIServer) -> None:
-    verdict, usage = model(server, judge_model="gpt-4o-mini").judge(DRAFT, THREAD)
+    verdict, usage = judge(server, judge_model="gpt-4o-mini")
     assert (verdict.samples, usage.requests, verdict.model) == (3, 1, "gpt-4o-mini")
     assert verdict.overall == pytest.approx(8.67)
     assert server.requests[0].json["n"] == 3
@@ -285,28 +299,28 @@ def test_three_samples_come_from_one_request(server: OpenAIServer) -> None:
 @pytest.mark.parametrize(("fault", "requests"), [("one_choice", 3), ("no_n", 4)])
 def test_a_server_that_gives_one_answer_at_a_time_is_topped_up(server: OpenAIServer, fault: str, requests: int) -> None:
     server.always("judge", fault)
-    verdict, usage = model(server).judge(DRAFT, THREAD)
+    verdict, usage = judge(server)
     assert (verdict.samples, usage.requests) == (3, requests)
 
 
 def test_unusable_samples_are_replaced_and_a_judge_that_gives_none_fails_the_gate(server: OpenAIServer) -> None:
     server.script("judge", "truncated", "ok", "violating", "ok", "ok")
-    verdict, usage = model(server).judge(DRAFT, THREAD)
+    verdict, usage = judge(server)
     assert (verdict.samples, usage.requests) == (3, 5)
     server.always("judge", "violating")
     with pytest.raises(BadAnswer):
-        model(server).judge(DRAFT, THREAD)
+        judge(server)
 
 
 def test_a_judge_that_refuses_gives_no_verdict(server: OpenAIServer) -> None:
     server.always("judge", "refusal")
     with pytest.raises(Refused):
-        model(server).judge(DRAFT, THREAD)
+        judge(server)
 
 
 def test_moderation_tells_clean_from_flagged(server: OpenAIServer) -> None:
     server.script("moderate", "ok", "flagged")
-    clean, flagged = model(server).moderate("Soup."), model(server).moderate("Soup!")
+    clean, flagged = moderate(server, "Soup."), moderate(server, "Soup!")
     assert clean is not None
     assert (clean.flagged, clean.source) == (False, "openai")
     assert flagged is not None
@@ -317,21 +331,21 @@ def test_moderation_tells_clean_from_flagged(server: OpenAIServer) -> None:
 
 def test_a_long_text_is_moderated_to_its_last_character(server: OpenAIServer) -> None:
     text = "a" * 45_000 + "z"
-    verdict = model(server).moderate(text)
+    verdict = moderate(server, text)
     assert verdict is not None
     assert "".join(server.requests[0].json["input"]) == text
 
 
 def test_a_server_without_moderation_gives_no_verdict(server: OpenAIServer) -> None:
     server.always("moderate", "404")
-    assert model(server).moderate("Soup.") is None
+    assert moderate(server, "Soup.") is None
 
 
 @pytest.mark.parametrize("fault", ["500", "reset", "html", "empty"])
 def test_a_moderation_outage_never_counts_as_clean(server: OpenAIServer, fault: str) -> None:
     server.always("moderate", fault)
     with pytest.raises(TransientFailure):
-        model(server).moderate("Soup.")
+        moderate(server, "Soup.")
 
 
 class Counting:
@@ -347,9 +361,9 @@ def test_every_attempt_passes_the_limiter(server: OpenAIServer) -> None:
     server.script("write", "503", "truncated")
     server.script("moderate", "429")
     resource = model(server, limiter=limiter)
-    resource.write(THREAD, CATEGORY, PERSONA)
-    resource.judge(DRAFT, THREAD)
-    resource.moderate("Soup.")
+    resource.write(THREAD, CATEGORY, PERSONA, Meter())
+    resource.judge(DRAFT, THREAD, Meter())
+    resource.moderate("Soup.", Meter())
     assert limiter.services == ["openai"] * len(server.requests) == ["openai"] * 6
 
 
@@ -358,17 +372,17 @@ def test_the_resource_serves_a_dagster_asset_with_its_limiter(server: OpenAIServ
 
     @dg.asset
     def story(openai: OpenAIResource) -> str:
-        return openai.write(THREAD, CATEGORY, PERSONA)[0].title
+        return openai.write(THREAD, CATEGORY, PERSONA, Meter())[0].title
 
     result = dg.materialize([story], resources={"openai": model(server, limiter=limiter)})
     assert result.output_for_node("story").startswith("My soup")
     assert limiter.services == ["openai"]
 
 
-def test_a_meter_adds_up_over_calls_and_the_returned_usage_does_not(server: OpenAIServer) -> None:
+def test_a_meter_adds_up_over_calls(server: OpenAIServer) -> None:
     meter = Meter()
-    resource = model(server)
-    first = resource.write(THREAD, CATEGORY, PERSONA, meter)[1]
-    second = resource.judge(DRAFT, THREAD, meter)[1]
-    assert second.requests == 1
-    assert meter.usage == first + second
+    model(server).write(THREAD, CATEGORY, PERSONA, meter)
+    first = meter.usage
+    model(server).judge(DRAFT, THREAD, meter)
+    assert (first.requests, meter.usage.requests) == (1, 2)
+    assert meter.usage == first + judge(server)[1]

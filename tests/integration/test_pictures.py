@@ -18,7 +18,7 @@ from threadjuice_dagster.domain.images import PictureRefused, StoryImage, licenc
 from threadjuice_dagster.domain.stories import Category
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.resources import http
-from threadjuice_dagster.resources.http import download_picture, fetch_json, retry_after, send
+from threadjuice_dagster.resources.http import download_picture, fetch_json, retry_after
 from threadjuice_dagster.resources.pictures import PictureDesk
 from threadjuice_dagster.resources.sockets import is_public
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
@@ -564,12 +564,6 @@ def test_a_refused_request_is_permanent_and_not_repeated(server: PictureServer, 
         fetch_json(f"{server.url}/api")
     assert "body" not in str(caught.value)
     assert len(server.requests) == 1
-
-
-def test_an_accepted_status_is_returned(server: PictureServer) -> None:
-    server.script["/api"] = Answer(404, b"none")
-    response = send("GET", f"{server.url}/api", accept=(404,))
-    assert (response.status_code, response.content) == (404, b"none")
 
 
 def test_silence_and_a_closed_port_are_transient(server: PictureServer) -> None:

@@ -74,6 +74,12 @@ class LoopbackServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}{self.prefix}"
 
+    def heal(self) -> None:
+        """Forget every fault."""
+        with self._lock:
+            self._queues.clear()
+            self._standing.clear()
+
     def script(self, kind: str, *behaviours: Reply | str) -> None:
         with self._lock:
             self._queues[kind].extend(behaviours)

@@ -51,13 +51,13 @@ def story_image(
             value=image,
             data_version=dg.DataVersion(image.sha256[:16]),
             metadata={
-                "picture": dg.MetadataValue.md(image_markdown(image, publisher.preview_url)),
+                "picture": dg.MetadataValue.md(image_markdown(image, publisher.picture)),
                 "provider": image.provider,
                 "licence": f"{image.licence.code} {image.licence.version}".strip(),
                 "credit": image.credit,
                 "variants": len(image.variants),
                 "bytes": sum(variant.bytes for variant in image.variants),
-                "largest": dg.MetadataValue.url(image.variants[0].url),
+                "largest": dg.MetadataValue.url(publisher.picture(image.variants[0])),
                 **({"passed over": image.note} if image.note else {}),
             },
         )

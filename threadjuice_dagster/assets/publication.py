@@ -48,7 +48,7 @@ def published_story(
             metadata={
                 "story": dg.MetadataValue.md(story_summary(story_draft)),
                 "page": dg.MetadataValue.url(publisher.preview_page(story.slug)),
-                "source": dg.MetadataValue.url(story.source_url),
+                "source": story.source_url or "a sample thread bundled with ThreadJuice",
                 "score": story.score,
                 "overruled": dg.MetadataValue.md(_overrides(database.store, story_id) or "nothing"),
             },
@@ -79,7 +79,7 @@ def _public(store: "Store", story: StoryDraft, score: QualityScore, image: Story
         category=next(c for c in store.catalogue.categories() if c.slug == assignment.category),
         persona=next(p for p in store.catalogue.personas() if p.slug == assignment.persona),
         image=image,
-        source_url=thread.permalink,
+        source_url="" if thread.source == "sample" else thread.permalink,
         subreddit=thread.subreddit,
         writer=story.writer,
         model=story.model,

@@ -61,7 +61,7 @@ def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Des
             metadata={
                 "story": dg.MetadataValue.md(story_summary(story)),
                 "full text": dg.MetadataValue.md(story_markdown(story)),
-                "thread": dg.MetadataValue.url(material.thread.permalink),
+                "thread": f"{material.thread.source}: {material.thread.permalink}",
                 "category": material.category.name,
                 "persona": material.persona.name,
                 "writer": f"{story.writer} ({story.model})",

@@ -33,7 +33,7 @@ def text_gates(context: dg.AssetCheckExecutionContext, database: Database) -> It
         found = gate_verdicts(database.store.score(story_id))
         verdicts = [database.store.judge(story_id, gate, *verdict) for gate, verdict in found.items()]
     for verdict in verdicts:
-        yield _result(verdict, quality_score)
+        yield _result(story_id, verdict, quality_score)
 
 
 @dg.multi_asset_check(specs=[PICTURE_GATE], retry_policy=RETRIES)
@@ -43,16 +43,16 @@ def picture_gate(context: dg.AssetCheckExecutionContext, database: Database) -> 
         problem = licence_problem(database.store.image(story_id))
         message = problem or "Licensed for this use, with credit."
         verdict = database.store.judge(story_id, PICTURE_GATE.name, problem is None, message)
-    yield _result(verdict, story_image)
+    yield _result(story_id, verdict, story_image)
 
 
-def _result(verdict: GateVerdict, asset: dg.AssetsDefinition) -> dg.AssetCheckResult:
-    overruled = {"overruled by": verdict.overridden_by, "because": verdict.override_reason or ""}
+def _result(story_id: str, verdict: GateVerdict, asset: dg.AssetsDefinition) -> dg.AssetCheckResult:
+    notes = {"story": story_id, "overruled by": verdict.overridden_by, "because": verdict.override_reason}
     return dg.AssetCheckResult(
         passed=verdict.lets_through,
         check_name=verdict.gate,
         asset_key=asset.key,
         severity=dg.AssetCheckSeverity.ERROR,
         description=verdict.message,
-        metadata={key: value for key, value in overruled.items() if verdict.overridden_by and value},
+        metadata={key: value for key, value in notes.items() if value},
     )

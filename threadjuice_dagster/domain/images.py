@@ -322,16 +322,21 @@ def _to_srgb(image: "Image") -> "Image":
 
 def _encode(image: "Image", picture_format: Format, quality: int, speed: int) -> EncodedVariant:
     """One variant. ``save`` keeps state on the image, so each thread works on its own copy."""
+    from PIL import Image
+
     image = image.copy()
     if picture_format == "jpeg" and image.mode == "RGBA":
-        image = _on_white(image)
+        flat = Image.new("RGB", image.size, "white")
+        flat.paste(image, mask=image.getchannel("A"))
+        image = flat
     fast = speed >= FAST
     options: dict[str, Any] = {"quality": format_quality(quality, picture_format)}
     if picture_format == "avif":
         options |= {"speed": speed, "subsampling": "4:2:0", "max_threads": 1}
-        options |= {"advanced": {"deltaq-mode": "0"}} if fast else {}
+        # Of two ways to save time at this speed, this one keeps a drawing as near to its JPEG at fewer bytes.
+        options |= {"advanced": {"tune": "psnr"}, "quality": max(1, options["quality"] - 6)} if fast else {}
     elif picture_format == "webp":
-        options |= {"method": 1 if fast else 4}
+        options["method"] = 1 if fast else 4
     else:
         options |= {"progressive": True, "optimize": True}
     # Saved to a real file, a JPEG leaves Python's lock to the other thread; to memory it does not.
@@ -339,11 +344,3 @@ def _encode(image: "Image", picture_format: Format, quality: int, speed: int) ->
         image.save(file, picture_format.upper(), **options)
         file.seek(0)
         return EncodedVariant(*image.size, picture_format, file.read())
-
-
-def _on_white(image: "Image") -> "Image":
-    from PIL import Image
-
-    flat = Image.new("RGB", image.size, "white")
-    flat.paste(image, mask=image.getchannel("A"))
-    return flat

@@ -97,7 +97,7 @@ class ModelDesk(Desk):
     def write(self, material: Material, meter: Meter) -> Writing:
         """The model's story, or the extractive writer's, labelled as such, while the API is down."""
         try:
-            draft, _, model = self.openai.write(material.thread, material.category, material.persona, meter)
+            draft, model = self.openai.write(material.thread, material.category, material.persona, meter)
         except TransientFailure as failure:
             if self.fallback != EXTRACTIVE:
                 raise
@@ -111,12 +111,12 @@ class ModelDesk(Desk):
         if first.writer == EXTRACTIVE:
             return _extract(material, seed=attempt, note=first.note)
         thread, category, persona = material.thread, material.category, material.persona
-        draft, _, model = self.openai.revise(thread, category, persona, first.draft, findings, meter)
+        draft, model = self.openai.revise(thread, category, persona, first.draft, findings, meter)
         return Writing(draft, "openai", model, PROMPT_VERSION)
 
     def judge(self, draft: Draft, thread: Thread, writer: str, meter: Meter) -> JudgeVerdict | None:
         """The judge model's verdict on what a model wrote."""
-        return None if writer == EXTRACTIVE else self.openai.judge(draft, thread, meter)[0]
+        return None if writer == EXTRACTIVE else self.openai.judge(draft, thread, meter)
 
     def moderate(self, text: str, writer: str, meter: Meter) -> Verdict:
         """The stricter of the endpoint's and the local verdict; the local one where there is no endpoint.

@@ -4,7 +4,6 @@ What is asked and what an answer means belongs to the resource that asks. Retrie
 nowhere else; a picture is never retried, because there is always another one.
 """
 
-import contextlib
 import functools
 import json
 import random
@@ -41,18 +40,14 @@ _PORTS = {"http": 80, "https": 443}
 _CHOOSE_ANOTHER = "Choose another picture."
 
 
-def send(
-    method: str,
+def fetch(
     url: str,
-    *,
     params: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-    content: bytes | None = None,
     timeout: float = 20.0,
     attempts: int = ATTEMPTS,
-    accept: Collection[int] = (),
-) -> "httpx2.Response":
-    """Send a request to a configured service and return its whole answer, of a 2xx or ``accept``-ed status.
+) -> bytes:
+    """The body a configured service answers with.
 
     429, 5xx and silence are tried again, ``attempts`` times in all, each within ``timeout`` seconds.
     Redirects are not followed. Raises ``TransientFailure`` or ``PermanentFailure``; neither message
@@ -60,20 +55,20 @@ def send(
     """
     import httpx2
 
-    asked = _named(method, url)
+    asked = _named(url)
     failure = TransientFailure(f"{asked} was not tried.")
     for attempt in range(attempts):
         if attempt:
             time.sleep(_wait(attempt, failure.retry_after))
         try:
-            response = _exchange(method, url, params, headers, content, timeout)
+            response, body = _exchange(url, params, headers, timeout)
         except httpx2.TransportError as error:
             failure = TransientFailure(f"{asked} got no answer ({type(error).__name__}).")
             continue
         except (httpx2.InvalidURL, ValueError) as error:
             raise PermanentFailure(f"{asked} is no address to ask.", "Correct the configured address.") from error
-        if response.is_success or response.status_code in accept:
-            return response
+        if response.is_success:
+            return body
         if response.status_code != 429 and response.status_code < 500:
             raise _refused(asked, response.status_code)
         told = retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
@@ -89,19 +84,18 @@ def fetch_json(
     timeout: float = 20.0,
     attempts: int = ATTEMPTS,
 ) -> Any:
-    """The JSON document a configured service answers with. Raises as ``send`` does."""
-    response = send("GET", url, params=params, headers=headers, timeout=timeout, attempts=attempts)
+    """The JSON document a configured service answers with. Raises as ``fetch`` does."""
     try:
-        return json.loads(response.content)
+        return json.loads(fetch(url, params, headers, timeout, attempts))
     except (ValueError, RecursionError) as error:
-        message = f"{_named('GET', url)} did not answer with JSON."
+        message = f"{_named(url)} did not answer with JSON."
         raise TransientFailure(message, "Check that the configured address is the API's.", exhausted=True) from error
 
 
 def retry_after(value: str, now: datetime) -> float | None:
     """The seconds a ``Retry-After`` header asks to wait (RFC 9110: seconds or a date), None if it says nothing."""
-    if value.strip().isdecimal():
-        return float(value[:12])
+    if re.fullmatch(r"\s*\d{1,12}(?:\.\d*)?\s*", value):
+        return float(value)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
@@ -125,23 +119,28 @@ def download_picture(
     Raises ``PictureRefused`` for what must not be fetched, ``TransientFailure`` for an outage.
     """
     import httpcore2
+    import httpx2
 
-    hosts, origins = frozenset(allowed_hosts), frozenset(map(_normal_origin, extra_origins))
+    hosts, origins = frozenset(allowed_hosts), {_origin(httpx2.URL(origin)) for origin in extra_origins}
     deadline = time.monotonic() + timeout
     for _ in range(MAX_REDIRECTS + 1):
         target, private_ok = checked_address(url, hosts, origins)
         try:
             location, data = _fetch(target, private_ok, max_bytes, deadline)
-        except (httpcore2.TimeoutException, httpcore2.NetworkError) as error:
+        except httpcore2.TimeoutException as error:
             message = f"The picture at {target.host} did not arrive within {timeout:g} seconds."
-            if isinstance(error, httpcore2.NetworkError):
-                message = f"The picture at {target.host} cannot be reached ({type(error).__name__})."
+            raise TransientFailure(message, "Try again later.", exhausted=True) from error
+        except httpcore2.NetworkError as error:
+            message = f"The picture at {target.host} cannot be reached ({type(error).__name__})."
             raise TransientFailure(message, "Try again later.", exhausted=True) from error
         except (httpcore2.ProtocolError, ValueError) as error:
             raise PictureRefused(f"{target.host} does not speak HTTP as it should.", _CHOOSE_ANOTHER) from error
         if location is None:
             return data
-        url = _joined(target, location)
+        try:
+            url = str(target.join(location))
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise PictureRefused(f"{target.host} redirects to no address.", _CHOOSE_ANOTHER) from error
     raise PictureRefused(f"The picture is behind more than {MAX_REDIRECTS} redirects.", _CHOOSE_ANOTHER)
 
 
@@ -181,29 +180,21 @@ def _tls() -> ssl.SSLContext:
 
 
 def _exchange(
-    method: str,
-    url: str,
-    params: Mapping[str, Any] | None,
-    headers: Mapping[str, str] | None,
-    content: bytes | None,
-    timeout: float,
-) -> "httpx2.Response":
+    url: str, params: Mapping[str, Any] | None, headers: Mapping[str, str] | None, timeout: float
+) -> tuple["httpx2.Response", bytes]:
     """One request and its bounded answer."""
     import httpx2
 
-    deadline = time.monotonic() + timeout
+    deadline, body = time.monotonic() + timeout, bytearray()
     query = None if params is None else dict(params)
-    request = _client().build_request(method, url, params=query, headers=headers, content=content, timeout=timeout)
-    with contextlib.closing(_client().send(request, stream=True)) as response:
-        body = bytearray()
+    with _client().stream("GET", url, params=query, headers=headers, timeout=timeout) as response:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_JSON:
-                raise PermanentFailure(f"{_named(method, url)} answered more than {MAX_JSON} bytes.")
+                raise PermanentFailure(f"{_named(url)} answered more than {MAX_JSON} bytes.")
             if time.monotonic() > deadline:
-                raise httpx2.ReadTimeout("the answer took too long", request=request)
-        kept = [(name, value) for name, value in response.headers.multi_items() if name != "content-encoding"]
-        return httpx2.Response(response.status_code, headers=kept, content=bytes(body), request=request)
+                raise httpx2.ReadTimeout("the answer took too long")
+        return response, bytes(body)
 
 
 def _wait(attempt: int, told: float | None) -> float:
@@ -213,9 +204,9 @@ def _wait(attempt: int, told: float | None) -> float:
     return min(_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.5), MAX_WAIT)  # noqa: S311
 
 
-def _named(method: str, url: str) -> str:
+def _named(url: str) -> str:
     """The request as a message may show it: without the query, which can hold a key."""
-    return method + " " + re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])[:200]
+    return "GET " + re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])[:200]
 
 
 def _refused(asked: str, status: int) -> PermanentFailure:
@@ -266,23 +257,8 @@ def _too_large(host: str, max_bytes: int) -> PictureRefused:
     return PictureRefused(f"The picture at {host} is larger than {max_bytes / 1e6:g} MB.", _CHOOSE_ANOTHER)
 
 
-def _joined(target: "httpx2.URL", location: str) -> str:
-    import httpx2
-
-    try:
-        return str(target.join(location))
-    except (httpx2.InvalidURL, ValueError) as error:
-        raise PictureRefused(f"{target.host} redirects to no address.", _CHOOSE_ANOTHER) from error
-
-
 def _origin(url: "httpx2.URL") -> str:
     scheme, host = url.scheme, url.host.rstrip(".").lower()
     if scheme not in _PORTS or not host:
         raise ValueError("not an http address")
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{url.port or _PORTS[scheme]}"
-
-
-def _normal_origin(origin: str) -> str:
-    import httpx2
-
-    return _origin(httpx2.URL(origin))

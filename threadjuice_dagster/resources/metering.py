@@ -1,7 +1,4 @@
-"""What calls to a model cost: the price list, the tokens a server reports, and the meter that adds them up.
-
-Where the figures go belongs to whoever holds the meter.
-"""
+"""What calls to a model cost: the price list, the tokens a server reports, and the meter that adds them up."""
 
 import functools
 import logging
@@ -24,29 +21,20 @@ PRICES: dict[str, tuple[float, float]] = {
     "gpt-5-mini": (0.25, 2.00),
     "gpt-5-nano": (0.05, 0.40),
     "o3": (2.00, 8.00),
-    "o3-mini": (1.10, 4.40),
     "o4-mini": (1.10, 4.40),
 }
 """US dollars per million input and output tokens (OpenAI's list prices; cached input is cheaper)."""
 
-_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
-
 
 class Meter:
-    """Counts what calls took as they happen, so that the figures survive a call that raises.
+    """Counts what calls took as they happen, so that the figures survive a call that raises."""
 
-    ``total``, if given, is another meter that counts along.
-    """
-
-    def __init__(self, total: "Meter | None" = None) -> None:
+    def __init__(self) -> None:
         self.usage = Usage()
-        self._total = total
 
     def add(self, usage: Usage) -> None:
-        """Count ``usage`` here and in the total."""
+        """Count ``usage``."""
         self.usage += usage
-        if self._total:
-            self._total.add(usage)
 
 
 def spent(document: Mapping[str, Any], model: str, price_input: float | None, price_output: float | None) -> Usage:
@@ -57,7 +45,7 @@ def spent(document: Mapping[str, Any], model: str, price_input: float | None, pr
     told = document.get("usage")
     told = told if isinstance(told, Mapping) else {}
     tokens_in, tokens_out = _tokens(told.get("prompt_tokens")), _tokens(told.get("completion_tokens"))
-    listed = PRICES.get(_SNAPSHOT.sub("", model))
+    listed = PRICES.get(re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model))
     if listed is None and price_input is None and price_output is None:
         _warn_unpriced(model)
     list_in, list_out = listed or (0.0, 0.0)
@@ -74,6 +62,4 @@ def _tokens(value: Any) -> int:
 
 @functools.cache
 def _warn_unpriced(model: str) -> None:
-    log.warning(
-        "No price is known for %s: its cost counts as 0. Set OPENAI_PRICE_INPUT and OPENAI_PRICE_OUTPUT.", model
-    )
+    log.warning("No price for %s: it counts as free. Set OPENAI_PRICE_INPUT and OPENAI_PRICE_OUTPUT.", model)

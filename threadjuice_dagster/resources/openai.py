@@ -18,29 +18,22 @@ from urllib.parse import urlsplit
 import dagster as dg
 from pydantic import BaseModel, PrivateAttr
 
+from threadjuice_dagster.domain import prompts
 from threadjuice_dagster.domain.judging import SAMPLES, JudgeAnswer, JudgeVerdict, combine
 from threadjuice_dagster.domain.moderation import Verdict
-from threadjuice_dagster.domain.prompts import (
-    judge_messages,
-    revise_messages,
-    strict_schema,
-    with_schema,
-    write_messages,
-)
 from threadjuice_dagster.domain.stories import Category, Draft, Persona, Usage
 from threadjuice_dagster.domain.text import clean, cut
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.resources.http import MAX_WAIT
 from threadjuice_dagster.resources.metering import Meter, spent
 from threadjuice_dagster.resources.openai_answers import (
     Answer,
     BadAnswer,
     Refused,
-    choices_of,
-    model_of,
-    read_answer,
+    read_answers,
     read_verdict,
-    retry_after_of,
+    wait_told,
 )
 
 if TYPE_CHECKING:
@@ -48,16 +41,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-
 ATTEMPTS = 4
 """Times one request is sent while the server is limiting, failing or silent."""
 
 SPARE_ASKS = 2
 """Further requests for answers that came back unusable, per story or verdict."""
 
-MAX_WAIT = 60.0
-"""Seconds waited at most before an attempt, whatever ``Retry-After`` says."""
+Messages = list[dict[str, str]]
 
 _MODERATED_CHARACTERS = 20_000
 
@@ -100,25 +90,23 @@ class _Dialect:
     schema: bool = True
     several: bool = True
 
-    def request(
-        self, model: str, messages: list[dict[str, str]], shape: type[BaseModel], wanted: int
-    ) -> dict[str, Any]:
+    def request(self, model: str, messages: Messages, shape: type[BaseModel], wanted: int) -> dict[str, Any]:
         """The request in this dialect."""
-        schema = strict_schema(shape)
-        named = {"name": shape.__name__, "strict": True, "schema": schema}
-        request: dict[str, Any] = {"model": model}
+        schema = prompts.strict_schema(shape)
+        form: dict[str, Any] = {"type": "json_object"}
         if self.schema:
-            request |= {"messages": messages, "response_format": {"type": "json_schema", "json_schema": named}}
+            named = {"name": shape.__name__, "strict": True, "schema": schema}
+            form = {"type": "json_schema", "json_schema": named}
         else:
-            request |= {"messages": with_schema(messages, schema), "response_format": {"type": "json_object"}}
-        return {**request, "n": wanted} if wanted > 1 and self.several else request
+            messages = prompts.with_schema(messages, schema)
+        several = {"n": wanted} if wanted > 1 and self.several else {}
+        return {"model": model, "messages": messages, "response_format": form, **several}
 
     def weaker(self, rejected: _RejectedError, wanted: int) -> "_Dialect | None":
         """The next dialect to try after a rejection, or None when this is not about the dialect."""
         if "context_length" in rejected.hint or "string_above_max" in rejected.hint:
             return None
-        several = self.several and wanted > 1
-        if several and "response_format" not in rejected.hint:
+        if self.several and wanted > 1 and "response_format" not in rejected.hint:
             return dataclasses.replace(self, several=False)
         return dataclasses.replace(self, schema=False) if self.schema else None
 
@@ -138,35 +126,25 @@ class OpenAIResource(dg.ConfigurableResource):
 
     _dialect: _Dialect = PrivateAttr(default=_Dialect())
 
-    def write(
-        self, thread: Thread, category: Category, persona: Persona, meter: Meter | None = None
-    ) -> tuple[Draft, Usage, str]:
-        """A draft of the thread's story, what it took, and the model that wrote it.
+    def write(self, thread: Thread, category: Category, persona: Persona, meter: Meter) -> tuple[Draft, str]:
+        """A draft of the thread's story and the model that wrote it.
 
         Raises ``Refused``, ``BadAnswer``, ``ConfigurationError`` or, after its own retries, ``TransientFailure``.
         """
-        return self._draft(write_messages(thread, category, persona), meter)
+        return self._draft(prompts.write_messages(thread, category, persona), meter)
 
     def revise(
-        self,
-        thread: Thread,
-        category: Category,
-        persona: Persona,
-        draft: Draft,
-        feedback: str | Sequence[str],
-        meter: Meter | None = None,
-    ) -> tuple[Draft, Usage, str]:
-        """``draft`` written again with every finding of ``feedback`` put right; otherwise as ``write``."""
-        return self._draft(revise_messages(thread, category, persona, draft, feedback), meter)
+        self, thread: Thread, category: Category, persona: Persona, draft: Draft, findings: Sequence[str], meter: Meter
+    ) -> tuple[Draft, str]:
+        """``draft`` written again with every finding put right; otherwise as ``write``."""
+        return self._draft(prompts.revise_messages(thread, category, persona, draft, findings), meter)
 
-    def judge(self, draft: Draft, thread: Thread, meter: Meter | None = None) -> tuple[JudgeVerdict, Usage]:
+    def judge(self, draft: Draft, thread: Thread, meter: Meter) -> JudgeVerdict:
         """The verdict of ``SAMPLES`` answers of the judge model (the writer's, if none is named)."""
-        counted = Meter(meter)
-        asked = self.judge_model or self.model
-        samples, model = self._answers(judge_messages(draft, thread), JudgeAnswer, asked, SAMPLES, counted)
-        return combine(samples, model), counted.usage
+        model = self.judge_model or self.model
+        return combine(*self._answers(prompts.judge_messages(draft, thread), JudgeAnswer, model, SAMPLES, meter))
 
-    def moderate(self, text: str, meter: Meter | None = None) -> Verdict | None:
+    def moderate(self, text: str, meter: Meter) -> Verdict | None:
         """The moderation endpoint's verdict on ``text``, or None where the server has no such endpoint.
 
         Raises ``TransientFailure`` when no verdict can be had: nothing counts as clean unread.
@@ -175,32 +153,31 @@ class OpenAIResource(dg.ConfigurableResource):
         with self._client() as client:
             create = client.moderations.with_raw_response.create
             try:
-                document = self._send(lambda: create(input=slices[0] if len(slices) == 1 else slices), Meter(meter))
+                document = self._send(lambda: create(input=slices[0] if len(slices) == 1 else slices), meter)
             except _UnknownThingError:
                 return None
         return read_verdict(document, len(slices))
 
-    def _draft(self, messages: list[dict[str, str]], meter: Meter | None) -> tuple[Draft, Usage, str]:
-        counted = Meter(meter)
-        drafts, model = self._answers(messages, Draft, self.model, 1, counted)
-        return drafts[0], counted.usage, model
+    def _draft(self, messages: Messages, meter: Meter) -> tuple[Draft, str]:
+        (draft,), model = self._answers(messages, Draft, self.model, 1, meter)
+        return draft, model
 
     def _answers(
-        self, messages: list[dict[str, str]], shape: type[Answer], model: str, wanted: int, meter: Meter
+        self, messages: Messages, shape: type[Answer], model: str, wanted: int, meter: Meter
     ) -> tuple[list[Answer], str]:
+        """So many usable answers and the model that gave them; unusable ones are asked for again, one at a time."""
         found: list[Answer] = []
         problem: PermanentFailure = BadAnswer(f"{model} gave no answer.")
         with self._client() as client:
             for ask in range(wanted + SPARE_ASKS):
                 document = self._complete(client, messages, shape, model, 1 if ask else wanted, meter)
-                for choice in choices_of(document):
-                    outcome = read_answer(choice, shape)
+                for outcome in read_answers(document, shape):
                     if isinstance(outcome, PermanentFailure):
                         problem = outcome
                     else:
                         found.append(outcome)
                 if len(found) >= wanted:
-                    return found[:wanted], model_of(document, model)
+                    return found[:wanted], cut(clean(str(document.get("model") or model)), 100)
                 if isinstance(problem, Refused) and not found:
                     break
         raise problem
@@ -208,7 +185,7 @@ class OpenAIResource(dg.ConfigurableResource):
     def _complete(
         self,
         client: "openai.OpenAI",
-        messages: list[dict[str, str]],
+        messages: Messages,
         shape: type[BaseModel],
         model: str,
         wanted: int,
@@ -231,22 +208,21 @@ class OpenAIResource(dg.ConfigurableResource):
                 return document
 
     def _send(self, send: Callable[[], Any], meter: Meter) -> dict[str, Any]:
-        attempt = 0
-        while True:
-            attempt += 1
-            self._acquire()
+        for attempt in range(1, ATTEMPTS + 1):
+            self.limiter.acquire("openai")
             meter.add(Usage(requests=1))
             outcome = self._attempt(send)
             if isinstance(outcome, dict):
                 return outcome
             if not isinstance(outcome, TransientFailure):
                 raise outcome
-            if attempt == ATTEMPTS:
-                outcome.exhausted = True
-                raise outcome
-            pause = self._pause(attempt, outcome.retry_after)
-            log.warning("%s Trying again in %.1f s (attempt %d of %d).", outcome.message, pause, attempt, ATTEMPTS)
-            time.sleep(pause)
+            failure = outcome
+            if attempt < ATTEMPTS:
+                pause = self._pause(attempt, failure.retry_after)
+                log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, ATTEMPTS)
+                time.sleep(pause)
+        failure.exhausted = True
+        raise failure
 
     def _attempt(self, send: Callable[[], Any]) -> dict[str, Any] | ThreadJuiceError:
         """One request. Failures are returned: raised in here they would carry the SDK's words along."""
@@ -283,18 +259,12 @@ class OpenAIResource(dg.ConfigurableResource):
             return PermanentFailure(f"The quota of {host} is used up.", "Add credit or raise the account's limit.")
         if status in (408, 409, 429) or status >= 500:
             message = f"{host} limits requests (429)." if status == 429 else f"{host} fails ({status})."
-            return TransientFailure(message, "Try again later.", retry_after=retry_after_of(error.response.headers))
+            return TransientFailure(message, "Try again later.", retry_after=wait_told(error.response.headers))
         if any(name in code for name in _POLICY):
             return Refused(f"{host} refused the request by its content policy.")
-        said = self._scrubbed(error.message)
+        said = cut(_KEY_LIKE.sub("[key]", clean(error.message).replace(self.api_key, "[key]")), 200)
         hint = f"{code} {error.param or ''} {said}".lower()
         return _RejectedError(f"{host} rejected the request ({status}): {said}", "Check OPENAI_MODEL.", hint)
-
-    def _scrubbed(self, text: str) -> str:
-        return cut(_KEY_LIKE.sub("[key]", clean(text).replace(self.api_key, "[key]")), 200)
-
-    def _acquire(self) -> None:
-        self.limiter.acquire("openai")
 
     def _pause(self, attempt: int, retry_after: float | None) -> float:
         spread = random.uniform(1.0, 1.25)  # noqa: S311 -- keeps processes apart, hides nothing
@@ -315,5 +285,6 @@ class OpenAIResource(dg.ConfigurableResource):
             raise ConfigurationError(
                 "OPENAI_BASE_URL is not an address.", "Set it, as in OPENAI_BASE_URL=https://api.openai.com/v1."
             )
-        base_url = self.base_url or DEFAULT_BASE_URL
+        # An address always given: with none, the SDK would take one from the environment.
+        base_url = self.base_url or "https://api.openai.com/v1"
         return openai.OpenAI(api_key=key, base_url=base_url, timeout=self.timeout_seconds, max_retries=0)

@@ -3,11 +3,10 @@
 Nothing here sends anything or trusts anything: each part may be missing, cut off or of the wrong kind.
 """
 
-import email.utils
 import json
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from threadjuice_dagster.domain.moderation import Verdict
 from threadjuice_dagster.domain.text import clean, cut
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure, Unsuitable
+from threadjuice_dagster.resources.http import retry_after
 
 _MAX_ANSWER = 200_000
 
@@ -29,24 +29,24 @@ class BadAnswer(Unsuitable):
     """The model answered, and asked again still did not answer in the agreed shape."""
 
 
-def choices_of(document: Mapping[str, Any]) -> list[Any]:
-    """The choices of a completion; none where the server sent something else."""
-    return _list(document.get("choices"))
+def read_answers(document: Mapping[str, Any], shape: type[Answer]) -> Iterator[Answer | PermanentFailure]:
+    """Every choice of a completion in its agreed shape, or why it has none."""
+    choices = document.get("choices")
+    for choice in choices if isinstance(choices, list) else []:
+        message = choice.get("message") if isinstance(choice, Mapping) else None
+        if not isinstance(message, Mapping):
+            yield BadAnswer("The model's answer holds no message.")
+        elif message.get("refusal"):
+            yield Refused(f"The model declined: {cut(clean(str(message['refusal'])), 200)}")
+        elif choice.get("finish_reason") in ("length", "content_filter"):
+            yield BadAnswer(f"The model's answer was cut off ({choice['finish_reason']}).")
+        else:
+            yield _parsed(str(message.get("content")), shape)
 
 
-def read_answer(choice: Any, shape: type[Answer]) -> Answer | PermanentFailure:
-    """One choice of a completion in its agreed shape, or why it has none."""
-    message = choice.get("message") if isinstance(choice, Mapping) else None
-    if not isinstance(message, Mapping):
-        return BadAnswer("The model's answer holds no message.")
-    if message.get("refusal"):
-        return Refused(f"The model declined: {cut(clean(str(message['refusal'])), 200)}")
-    finish = choice.get("finish_reason")
-    if finish in ("length", "content_filter"):
-        return BadAnswer(f"The model's answer was cut off ({finish}).")
-    text = _content(message.get("content"))
+def _parsed(text: str, shape: type[Answer]) -> Answer | BadAnswer:
     # From the first brace to the last: a fence or a word around the object does no harm.
-    text = text[max(text.find("{"), 0) : text.rfind("}") + 1 or len(text)][:_MAX_ANSWER]
+    text = text[max(text.find("{"), 0) : text.rfind("}") + 1][:_MAX_ANSWER]
     try:
         return shape.model_validate(json.loads(text, object_hook=_without_nulls))
     except ValidationError as error:
@@ -57,58 +57,36 @@ def read_answer(choice: Any, shape: type[Answer]) -> Answer | PermanentFailure:
         return BadAnswer("The model's answer is not complete JSON.")
 
 
-def _content(content: Any) -> str:
-    """A message's text; some servers send it in parts."""
-    if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
-    return content if isinstance(content, str) else ""
-
-
 def _without_nulls(pairs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in pairs.items() if value is not None}
 
 
 def read_verdict(document: Mapping[str, Any], slices: int) -> Verdict:
     """The strictest reading of all results; an answer in any other shape counts as an outage."""
-    results = [item for item in _list(document.get("results")) if isinstance(item, Mapping)]
-    if len(results) < slices or not all(isinstance(item.get("flagged"), bool) for item in results):
+    results = document.get("results")
+    if not isinstance(results, list) or len(results) < slices or not all(map(_is_result, results)):
         raise TransientFailure("The moderation endpoint answered without a verdict.", "Try again later.")
     scores: dict[str, float] = {}
     reasons: set[str] = set()
-    for item in results:
-        reasons |= {str(name)[:60] for name, hit in _mapping(item.get("categories")).items() if hit is True}
-        for name, score in _mapping(item.get("category_scores")).items():
+    for result in results:
+        reasons |= {name[:60] for name, hit in (result.get("categories") or {}).items() if hit is True}
+        for name, score in (result.get("category_scores") or {}).items():
             if isinstance(score, int | float) and math.isfinite(score):
-                scores[str(name)[:60]] = max(scores.get(str(name)[:60], 0.0), min(float(score), 1.0))
-    flagged = any(item["flagged"] for item in results) or bool(reasons)
+                scores[name[:60]] = max(scores.get(name[:60], 0.0), min(float(score), 1.0))
+    flagged = any(result["flagged"] for result in results) or bool(reasons)
     top = max(scores.values(), default=1.0 if flagged else 0.0)
     return Verdict(flagged=flagged, score=top, categories=scores, reasons=tuple(sorted(reasons)), source="openai")
 
 
-def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as ``retry-after-ms`` or ``Retry-After`` (RFC 9110, seconds or a date) tell; None if untold."""
-    for name, divisor in (("retry-after-ms", 1000), ("retry-after", 1)):
-        try:
-            seconds = float(headers.get(name, "")) / divisor
-        except ValueError:
-            continue
-        if math.isfinite(seconds):
-            return max(seconds, 0.0)
-    try:
-        return max(email.utils.parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return None
+def _is_result(result: Any) -> bool:
+    if not isinstance(result, Mapping) or not isinstance(result.get("flagged"), bool):
+        return False
+    return all(isinstance(result.get(part) or {}, Mapping) for part in ("categories", "category_scores"))
 
 
-def model_of(document: Mapping[str, Any], asked: str) -> str:
-    """The model the server says it used, or the one asked for."""
-    told = document.get("model")
-    return cut(clean(told), 100) if isinstance(told, str) and told.strip() else asked
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def wait_told(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait as ``retry-after-ms`` or ``Retry-After`` tell; None if untold."""
+    milliseconds = headers.get("retry-after-ms", "")
+    if milliseconds.isdecimal():
+        return float(milliseconds[:12]) / 1000
+    return retry_after(headers.get("retry-after", ""), datetime.now(UTC))

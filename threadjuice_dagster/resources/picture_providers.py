@@ -7,7 +7,7 @@ answers is hostile until read: text is cleaned and bounded, links are http(s), l
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -29,25 +29,12 @@ from threadjuice_dagster.domain.stories import Category
 from threadjuice_dagster.domain.text import clean, cut
 from threadjuice_dagster.domain.title_card import draw_title_card
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.resources.http import MAX_PICTURE, download_picture, fetch_json, send
+from threadjuice_dagster.resources.http import MAX_PICTURE, download_picture, fetch, fetch_json
 
-OPENVERSE_HOSTS = (
-    ".staticflickr.com",
-    "upload.wikimedia.org",
-    "api.openverse.org",
-    ".wordpress.org",
-    ".rawpixel.com",
-    ".stocksnap.io",
-    ".si.edu",
-    ".metmuseum.org",
-    ".clevelandart.org",
-    ".nasa.gov",
-    ".rijksmuseum.nl",
-    ".europeana.eu",
-    ".nypl.org",
-    ".sciencemuseum.org.uk",
-    ".inaturalist.org",
-    "inaturalist-open-data.s3.amazonaws.com",
+OPENVERSE_HOSTS = tuple(
+    "upload.wikimedia.org api.openverse.org inaturalist-open-data.s3.amazonaws.com .staticflickr.com .wordpress.org "
+    ".rawpixel.com .stocksnap.io .si.edu .metmuseum.org .clevelandart.org .nasa.gov .rijksmuseum.nl .europeana.eu "
+    ".nypl.org .sciencemuseum.org.uk .inaturalist.org".split()
 )
 """Hosts of the collections Openverse indexes; a picture elsewhere is passed over."""
 
@@ -79,7 +66,7 @@ class Wanted:
 
 
 class Candidate(BaseModel):
-    """A picture a provider offers. ``width`` and ``height`` in pixels as told, 0 where not told."""
+    """A picture a provider offers. ``width`` in pixels as told, 0 where not told."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,7 +80,6 @@ class Candidate(BaseModel):
     alt_text: str = ""
     picture_url: str = ""
     width: int = 0
-    height: int = 0
     chosen_url: str = ""
     """What the provider wants to be called when its picture is chosen."""
 
@@ -136,9 +122,7 @@ class Openverse(PictureProvider):
         answer = fetch_json(
             f"{self.api_url.rstrip('/')}/v1/images/", params={**query, "page_size": _PAGE, "mature": "false"}
         )
-        results = answer.get("results") if isinstance(answer, Mapping) else None
-        candidates = map(_openverse_candidate, results if isinstance(results, list) else [])
-        return [candidate for candidate in candidates if candidate]
+        return _usable(_openverse_candidate, answer)
 
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
         """The original from the collection that holds it."""
@@ -170,9 +154,7 @@ class Unsplash(PictureProvider):
             raise PermanentFailure("It has no access key.", "Set UNSPLASH_ACCESS_KEY.")
         query = {"query": cut(wanted.query, 120), "per_page": _PAGE, "content_filter": "high"}
         answer = fetch_json(f"{self.api_url.rstrip('/')}/search/photos", params=query, headers=self._headers)
-        results = answer.get("results") if isinstance(answer, Mapping) else None
-        candidates = map(_unsplash_candidate, results if isinstance(results, list) else [])
-        return [candidate for candidate in candidates if candidate]
+        return _usable(_unsplash_candidate, answer)
 
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
         """A small rendition, to know the picture by; it is not kept."""
@@ -184,31 +166,18 @@ class Unsplash(PictureProvider):
         url, api = urlsplit(candidate.chosen_url), urlsplit(self.api_url)
         if url.netloc not in (api.netloc, "api.unsplash.com"):
             raise PermanentFailure("The photograph's download address is not Unsplash's.", "Choose another picture.")
-        place = url._replace(scheme=api.scheme, netloc=api.netloc)
-        send("GET", place.geturl(), headers=self._headers)
+        fetch(url._replace(scheme=api.scheme, netloc=api.netloc).geturl(), headers=self._headers)
 
     def hotlinks(self, candidate: Candidate, height: int, quality: int) -> tuple[Variant, ...]:
         """Every width and format by the parameters of the address; sizes in bytes are not known (0)."""
-        return tuple(
-            Variant(
-                width=width,
-                height=max(1, round(height * width / candidate.width)),
-                format=picture_format,
-                key="",
-                url=_with_params(
-                    candidate.picture_url,
-                    {
-                        "w": width,
-                        "fm": "jpg" if picture_format == "jpeg" else picture_format,
-                        "q": format_quality(quality, picture_format),
-                        "fit": "max",
-                    },
-                ),
-                bytes=0,
-            )
-            for picture_format in FORMATS
-            for width in reversed(variant_widths(candidate.width))
-        )
+        variants = []
+        for kind in FORMATS:
+            name, number = "jpg" if kind == "jpeg" else kind, format_quality(quality, kind)
+            for width in reversed(variant_widths(candidate.width)):
+                url = _with_params(candidate.picture_url, {"w": width, "fm": name, "q": number, "fit": "max"})
+                tall = max(1, round(height * width / candidate.width))
+                variants.append(Variant(width=width, height=tall, format=kind, key="", url=url, bytes=0))
+        return tuple(variants)
 
     @property
     def _headers(self) -> dict[str, str]:
@@ -230,6 +199,11 @@ class TitleCard(PictureProvider):
     def fetch(self, candidate: Candidate, wanted: Wanted) -> Picture:
         """The card, drawn."""
         return drawn_picture(draw_title_card(wanted.title, wanted.category.name, wanted.category.colour))
+
+
+def _usable(read: Callable[[Any], Candidate | None], answer: Any) -> list[Candidate]:
+    results = _at(answer, "results")
+    return [candidate for candidate in map(read, results if isinstance(results, list) else []) if candidate]
 
 
 def _openverse_candidate(result: Any) -> Candidate | None:
@@ -258,7 +232,6 @@ def _openverse_candidate(result: Any) -> Candidate | None:
         credit=credit,
         picture_url=picture_url,
         width=width,
-        height=height,
     )
 
 
@@ -281,7 +254,6 @@ def _unsplash_candidate(result: Any) -> Candidate | None:
         alt_text=_text(result, "alt_description"),
         picture_url=raw,
         width=width,
-        height=_pixels(result, "height"),
         chosen_url=chosen,
     )
 

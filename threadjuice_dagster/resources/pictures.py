@@ -37,6 +37,7 @@ from threadjuice_dagster.resources.storage import IMMUTABLE, Storage, Upload
 log = logging.getLogger(__name__)
 
 PROVIDERS = ("openverse", "unsplash", "title_card")
+_SHOWN = {"source_id", "source_url", "title", "creator", "creator_url", "licence", "credit"}
 MAX_TRIED = 5
 """Pictures of one provider that are fetched before the next provider is asked."""
 
@@ -128,22 +129,14 @@ class PictureDesk(dg.ConfigurableResource):
 
     def _store(self, provider: PictureProvider, encoded: EncodedPicture, storage: Storage) -> tuple[Variant, ...]:
         content = content_key(encoded.sha256, self.quality, self._speed(provider))
-        keys = [variant_key(content, variant.width, variant.format) for variant in encoded.variants]
-        storage.put_many(
-            Upload(key, variant.data, CONTENT_TYPES[variant.format], IMMUTABLE)
-            for key, variant in zip(keys, encoded.variants, strict=True)
-        )
-        return tuple(
-            Variant(
-                width=variant.width,
-                height=variant.height,
-                format=variant.format,
-                key=key,
-                url=storage.url(key),
-                bytes=len(variant.data),
-            )
-            for key, variant in zip(keys, encoded.variants, strict=True)
-        )
+        variants, uploads = [], []
+        for width, height, kind, data in encoded.variants:
+            key = variant_key(content, width, kind)
+            uploads.append(Upload(key, data, CONTENT_TYPES[kind], IMMUTABLE))
+            url = storage.url(key)
+            variants.append(Variant(width=width, height=height, format=kind, key=key, url=url, bytes=len(data)))
+        storage.put_many(uploads)
+        return tuple(variants)
 
 
 def _story_image(
@@ -158,13 +151,7 @@ def _story_image(
     return StoryImage(
         story_id=story_id,
         provider=provider.name,
-        source_id=candidate.source_id,
-        source_url=candidate.source_url,
-        title=candidate.title,
-        creator=candidate.creator,
-        creator_url=candidate.creator_url,
-        licence=candidate.licence,
-        credit=candidate.credit,
+        **candidate.model_dump(include=_SHOWN),
         alt_text=candidate.alt_text or wanted.alt_text or wanted.title,
         delivery=provider.policy.delivery,
         sha256=encoded.sha256,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from threadjuice_dagster.domain.images import Variant
+
 
 class Publisher(dg.ConfigurableResource):
     """The site's folder and addresses. ``site_url`` is the public address, empty where there is none."""
@@ -23,6 +25,10 @@ class Publisher(dg.ConfigurableResource):
         if self.site_url:
             return f"{self.site_url.rstrip('/')}/story/{slug}/"
         return str(self.current / "story" / slug / "index.html")
+
+    def picture(self, variant: Variant) -> str:
+        """A picture's public address, or its place on the preview."""
+        return variant.url if variant.url.startswith("http") else f"{self.preview_url}/{variant.key}"
 
     def preview_page(self, slug: str) -> str:
         """The page's address on the public site, or on the preview that ``threadjuice dev`` serves."""

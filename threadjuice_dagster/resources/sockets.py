@@ -44,7 +44,7 @@ def public_addresses(host: str, port: int) -> list[str]:
     return addresses
 
 
-class Deadline:
+class _Deadline:
     """A moment of ``time.monotonic()`` after which nothing more may be waited for."""
 
     def __init__(self, moment: float) -> None:
@@ -58,34 +58,29 @@ class Deadline:
         return remaining if timeout is None else min(timeout, remaining)
 
 
-class TimedStream(httpcore2.NetworkStream):
+class _TimedStream(httpcore2.NetworkStream):
     """A connection whose every read and write ends at the deadline, however slowly the other side drips."""
 
-    def __init__(self, inner: httpcore2.NetworkStream, deadline: Deadline) -> None:
+    def __init__(self, inner: httpcore2.NetworkStream, deadline: _Deadline) -> None:
         self.inner = inner
         self.deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """What has arrived, at most ``max_bytes``."""
         return self.inner.read(max_bytes, self.deadline.left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of ``buffer``."""
         self.inner.write(buffer, self.deadline.left(timeout))
 
     def close(self) -> None:
-        """Hang up."""
         self.inner.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        """The same connection, encrypted and held to the same deadline."""
         inner = self.inner.start_tls(ssl_context, server_hostname, self.deadline.left(timeout))
-        return TimedStream(inner, self.deadline)
+        return _TimedStream(inner, self.deadline)
 
     def get_extra_info(self, info: str) -> Any:
-        """Whatever the connection below tells."""
         return self.inner.get_extra_info(info)
 
 
@@ -98,7 +93,7 @@ class CheckedBackend(httpcore2.SyncBackend):
 
     def __init__(self, private_ok: bool, deadline: float) -> None:
         self.private_ok = private_ok
-        self.deadline = Deadline(deadline)
+        self.deadline = _Deadline(deadline)
 
     def connect_tcp(
         self,
@@ -114,7 +109,7 @@ class CheckedBackend(httpcore2.SyncBackend):
             wait = self.deadline.left(timeout)
             try:
                 stream = super().connect_tcp(address, port, wait, local_address, socket_options)
-                return TimedStream(stream, self.deadline)
+                return _TimedStream(stream, self.deadline)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
         raise failure

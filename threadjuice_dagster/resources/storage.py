@@ -7,7 +7,6 @@ digits and ``._=+@-``, parted by ``/``.
 import contextlib
 import os
 import re
-import shutil
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -24,6 +23,7 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 """``Cache-Control`` of a file whose key names its content: a year, as long as caches keep anything."""
 
 _KEY = re.compile(r"(?:[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*/)*[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*")
+_BINARY = "application/octet-stream"
 _INCOMING = ".incoming"
 _PARALLEL = 8
 _GONE = {"404", "NoSuchKey", "NotFound"}
@@ -31,11 +31,11 @@ _PASSING = {"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "
 
 
 class Upload(NamedTuple):
-    """One file to store. ``data`` is bytes, or the path of a file too large to hold."""
+    """One file to store."""
 
     key: str
-    data: bytes | Path
-    content_type: str = "application/octet-stream"
+    data: bytes
+    content_type: str = _BINARY
     cache_control: str = ""
 
 
@@ -43,22 +43,12 @@ class Storage(dg.ConfigurableResource, ABC):
     """A place for files. Every method raises ``TransientFailure`` or ``PermanentFailure``."""
 
     @abstractmethod
-    def put(
-        self,
-        key: str,
-        data: bytes | Path,
-        content_type: str = "application/octet-stream",
-        cache_control: str = "",
-    ) -> None:
-        """Store a file whole or not at all; one already there is replaced. ``data`` may be a path."""
+    def put(self, key: str, data: bytes, content_type: str = _BINARY, cache_control: str = "") -> None:
+        """Store a file whole or not at all; one already there is replaced."""
 
     @abstractmethod
     def get(self, key: str) -> bytes:
         """The file's bytes."""
-
-    @abstractmethod
-    def download(self, key: str, path: Path) -> None:
-        """Write the file to ``path`` without holding it in memory."""
 
     @abstractmethod
     def exists(self, key: str) -> bool:
@@ -88,13 +78,7 @@ class FolderStorage(Storage):
     root: str
     public_url: str = ""
 
-    def put(
-        self,
-        key: str,
-        data: bytes | Path,
-        content_type: str = "application/octet-stream",
-        cache_control: str = "",
-    ) -> None:
+    def put(self, key: str, data: bytes, content_type: str = _BINARY, cache_control: str = "") -> None:
         """Written beside, then moved into place; type and caching are for the server of the folder to say."""
         target = self._path(key)
         incoming = Path(self.root).absolute() / _INCOMING / uuid.uuid4().hex
@@ -102,7 +86,10 @@ class FolderStorage(Storage):
             target.parent.mkdir(parents=True, exist_ok=True)
             incoming.parent.mkdir(exist_ok=True)
             try:
-                _write_through(incoming, data)
+                with incoming.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
                 incoming.replace(target)
             finally:
                 incoming.unlink(missing_ok=True)
@@ -111,11 +98,6 @@ class FolderStorage(Storage):
         """The file's bytes."""
         with _disk_failures(key):
             return self._path(key).read_bytes()
-
-    def download(self, key: str, path: Path) -> None:
-        """A copy of the file at ``path``."""
-        with _disk_failures(key):
-            shutil.copyfile(self._path(key), path)
 
     def exists(self, key: str) -> bool:
         """Whether there is a file of this key."""
@@ -153,25 +135,13 @@ class S3Storage(Storage):
     public_url: str = ""
     _client: Any = PrivateAttr(None)
 
-    def put(
-        self,
-        key: str,
-        data: bytes | Path,
-        content_type: str = "application/octet-stream",
-        cache_control: str = "",
-    ) -> None:
-        """Upload, in parts where large. An immutable key already there in this size is not sent again."""
-        place = {"Bucket": self.bucket, "Key": self._full(key)}
-        size = data.stat().st_size if isinstance(data, Path) else len(data)
-        if cache_control == IMMUTABLE and self._size(key) == size:
+    def put(self, key: str, data: bytes, content_type: str = _BINARY, cache_control: str = "") -> None:
+        """Upload. An immutable key already there in this size is not sent again."""
+        if cache_control == IMMUTABLE and self._size(key) == len(data):
             return
         headers = {"ContentType": content_type, **({"CacheControl": cache_control} if cache_control else {})}
         with self._failures(key):
-            if isinstance(data, Path):
-                with data.open("rb") as file:
-                    self.client.upload_fileobj(file, *place.values(), ExtraArgs=headers)
-            else:
-                self.client.put_object(**place, Body=data, **headers)
+            self.client.put_object(Bucket=self.bucket, Key=self._full(key), Body=data, **headers)
 
     def put_many(self, uploads: Iterable[Upload]) -> None:
         """Several uploads at a time."""
@@ -184,11 +154,6 @@ class S3Storage(Storage):
         """The object's bytes."""
         with self._failures(key):
             return bytes(self.client.get_object(Bucket=self.bucket, Key=self._full(key))["Body"].read())
-
-    def download(self, key: str, path: Path) -> None:
-        """The object, written to ``path`` in parts."""
-        with self._failures(key):
-            self.client.download_file(self.bucket, self._full(key), str(path))
 
     def exists(self, key: str) -> bool:
         """Whether there is an object of this key."""
@@ -241,7 +206,6 @@ class S3Storage(Storage):
     @contextlib.contextmanager
     def _failures(self, key: str) -> Iterator[None]:
         """Name bucket, key and next step for whatever boto3 raises."""
-        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
         place = f"{key or 'the listing'} in bucket {self.bucket}"
@@ -254,8 +218,10 @@ class S3Storage(Storage):
             raise ConfigurationError(f"There are no credentials for {place}.", next_step) from error
         except ParamValidationError as error:
             raise ConfigurationError(f"{self.bucket!r} is no bucket's name.", "Correct the bucket's name.") from error
-        except (BotoCoreError, Boto3Error) as error:
-            raise _unreached(error, place) from error
+        except BotoCoreError as error:
+            message = f"Storage did not answer for {place} ({type(error).__name__})."
+            next_step = "Check AWS_ENDPOINT_URL_S3 and the network, then try again."
+            raise TransientFailure(message, next_step, exhausted=True) from error
 
 
 def checked_key(key: str) -> str:
@@ -264,17 +230,6 @@ def checked_key(key: str) -> str:
         next_step = "Use a relative path of letters, digits and ._=+@- with no part that starts with a dot."
         raise PermanentFailure(f"{key[:80]!r} cannot be a key in storage.", next_step)
     return key
-
-
-def _write_through(path: Path, data: bytes | Path) -> None:
-    with path.open("wb") as file:
-        if isinstance(data, Path):
-            with data.open("rb") as source:
-                shutil.copyfileobj(source, file, 1 << 20)
-        else:
-            file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -324,8 +279,3 @@ def _answer(error: Any, place: str, bucket: str) -> Exception:
         return TransientFailure(f"Storage answered {code} for {place}.", "Try again later.", exhausted=True)
     next_step = "Check the AWS_* credentials and what they may do in this bucket."
     return PermanentFailure(f"Storage refused {place}: {code}.", next_step)
-
-
-def _unreached(error: Exception, place: str) -> TransientFailure:
-    message = f"Storage did not answer for {place} ({type(error).__name__})."
-    return TransientFailure(message, "Check AWS_ENDPOINT_URL_S3 and the network, then try again.", exhausted=True)
