@@ -30,6 +30,13 @@ run_retries:
   enabled: true
   max_retries: 2
   retry_on_asset_or_op_failure: false
+# Steps print nothing: what they have to say goes to the event log. Capturing costs two processes per run.
+compute_logs:
+  module: dagster.core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+python_logs:
+  managed_python_loggers: [threadjuice_dagster]
+  python_log_level: INFO
 sensors: {use_threads: true, num_workers: 4}
 schedules: {use_threads: true, num_workers: 2}
 telemetry: {enabled: false}

@@ -12,9 +12,10 @@ import dagster as dg
 
 from threadjuice_dagster.assets.steps import ORDER_TAG
 from threadjuice_dagster.assets.threads import AssignmentConfig, order_for
+from threadjuice_dagster.database.assignments import order_lock
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import current_revision
-from threadjuice_dagster.database.store import Store, order_lock
+from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.domain.assignments import Assignment, Order
 from threadjuice_dagster.domain.records import StoryRecord

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from makers import make_draft, make_image, make_score, make_thread
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.assignments import order_lock, run_lock
 from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.schema import current_revision, head_revision, migrate, require_schema
-from threadjuice_dagster.database.store import Store, order_lock, run_lock
+from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.records import GATES
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
 

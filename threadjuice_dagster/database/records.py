@@ -6,8 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.assignments import run_lock
 from threadjuice_dagster.database.locks import is_held
-from threadjuice_dagster.database.store import Store, run_lock
+from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.records import GATES, GateVerdict, Reason, StoryRecord
 from threadjuice_dagster.failures import PermanentFailure
 

@@ -7,11 +7,10 @@ Looking neighbours up belongs in ``database/``; whether quotes are exact in ``do
 import hashlib
 import re
 import struct
-from collections import defaultdict
 
 from threadjuice_dagster.domain.grounding import quoted_spans
 from threadjuice_dagster.domain.stories import Draft
-from threadjuice_dagster.domain.text import WORD, cut, words
+from threadjuice_dagster.domain.text import WORD, cut, folded_words, runs
 from threadjuice_dagster.domain.threads import Thread
 
 PERMUTATIONS = 128
@@ -23,23 +22,20 @@ BANDS = 32
 MAX_SIMILARITY = 0.5
 MAX_COPIED_WORDS = 40
 
-_SEED_WORDS = 5
-_MAX_PLACES = 64
-"""Places kept per five-word seed: a hostile thread that repeats itself must not cost quadratic time."""
-
+_LEAST_RUN = 5
 _BREAK = "\0"
+_TOKENS = re.compile(f"{_BREAK}|{WORD.pattern}")
 
 
 def signature(text: str) -> bytes:
     """The MinHash of a text: 128 unsigned 32-bit integers, little-endian; empty for a text without words."""
     from rensa import RMinHash
 
-    found = [word.casefold().replace("’", "'") for word in words(text)]
+    found = folded_words(text)
     if not found:
         return b""
-    shingles = {" ".join(found[i : i + SHINGLE]) for i in range(max(1, len(found) - SHINGLE + 1))}
     minhash = RMinHash(num_perm=PERMUTATIONS, seed=SEED)
-    minhash.update(sorted(shingles))
+    minhash.update(sorted({" ".join(run) for run in runs(found, min(SHINGLE, len(found)))}))
     return struct.pack(f"<{PERMUTATIONS}I", *minhash.digest())
 
 
@@ -54,9 +50,7 @@ def similarity(a: bytes, b: bytes) -> float:
 def bands(signed: bytes) -> tuple[int, ...]:
     """The signature's 32 band hashes, signed 64-bit: stories sharing one are worth comparing."""
     size = len(signed) // BANDS
-    if not size:
-        return ()
-    return tuple(_band(signed[i * size : (i + 1) * size], i) for i in range(BANDS))
+    return tuple(_band(signed[i * size : (i + 1) * size], i) for i in range(BANDS)) if size else ()
 
 
 def longest_copied_run(draft: Draft, thread: Thread) -> tuple[int, str]:
@@ -65,14 +59,19 @@ def longest_copied_run(draft: Draft, thread: Thread) -> tuple[int, str]:
     Quotes, excerpts and quoted spans do not count. Runs of fewer than five words are reported as none.
     """
     text = own_text(draft)
-    spots = [(match.group().casefold().replace("’", "'"), match.span()) for match in _TOKENS.finditer(text)]
-    own = [word for word, _ in spots]
+    spots = list(_TOKENS.finditer(text))
+    own = [spot.group().casefold().replace("’", "'") for spot in spots]
+    sources = [folded_words(re.sub(r"[*_~]", "", source)) for source in thread.texts]
+    seeds = {run for source in sources for run in runs(source, _LEAST_RUN)}
+    told = "\n".join(f" {' '.join(source)} " for source in sources)
     best, at = 0, 0
-    for source in (thread.title, thread.body, *(comment.body for comment in thread.comments)):
-        length, start = _longest_run(own, _source_words(source))
-        if length > best:
-            best, at = length, start
-    return (best, text[spots[at][1][0] : spots[at + best - 1][1][1]]) if best else (0, "")
+    for i in range(len(own) - _LEAST_RUN + 1):
+        if tuple(own[i : i + _LEAST_RUN]) not in seeds:
+            continue
+        size = max(best + 1, _LEAST_RUN)
+        while i + size <= len(own) and f" {' '.join(own[i : i + size])} " in told:
+            best, at, size = size, i, size + 1
+    return (best, text[spots[at].start() : spots[at + best - 1].end()]) if best else (0, "")
 
 
 def own_text(draft: Draft) -> str:
@@ -101,38 +100,6 @@ def originality_problem(
     return None
 
 
-_TOKENS = re.compile(f"{_BREAK}|{WORD.pattern}")
-
-
 def _band(rows: bytes, index: int) -> int:
     digest = hashlib.blake2b(rows, digest_size=8, salt=index.to_bytes(2, "little")).digest()
     return int.from_bytes(digest, "little", signed=True)
-
-
-def _source_words(text: str) -> list[str]:
-    return [word.casefold().replace("’", "'") for word in words(re.sub(r"[*_~]", "", text))]
-
-
-def _longest_run(own: list[str], source: list[str]) -> tuple[int, int]:
-    """Length and start in ``own`` of the longest run of words that both share; (0, 0) under the seed length."""
-    places: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for j in range(len(source) - _SEED_WORDS + 1):
-        spots = places[tuple(source[j : j + _SEED_WORDS])]
-        if len(spots) < _MAX_PLACES:
-            spots.append(j)
-    best, at = 0, 0
-    for i in range(len(own) - _SEED_WORDS + 1):
-        for j in places.get(tuple(own[i : i + _SEED_WORDS]), ()):
-            if i and j and own[i - 1] == source[j - 1]:
-                continue
-            length = _run_length(own, source, i, j)
-            if length > best:
-                best, at = length, i
-    return best, at
-
-
-def _run_length(own: list[str], source: list[str], i: int, j: int) -> int:
-    length = _SEED_WORDS
-    while i + length < len(own) and j + length < len(source) and own[i + length] == source[j + length]:
-        length += 1
-    return length

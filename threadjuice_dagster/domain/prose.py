@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple
 
-from threadjuice_dagster.domain.text import paragraphs, sentences, words
+from threadjuice_dagster.domain.text import WORD, paragraphs, sentences, words
 
 _COMMON = """
 a about above across after afterwards again against ago all almost alone along already also although always am among
@@ -66,7 +66,7 @@ _LEAST_PLAUSIBLE = 4.0
 """Mean pair score under which a word is not English: 0.5 % of real words, 87 % of random letters."""
 
 _PLAIN_WORD = re.compile(r"(?<![\w'’.@#/-])[a-z]{4,}(?![\w'’@/-])")
-_MIDDLE_NAME = re.compile(r"(?<=[a-z0-9,;:’'–—-] )[A-Z][^\W\d_]+(?:[-’'][^\W\d_]+)*")
+_MIDDLE_WORD = re.compile(rf"(?<=[\w,;:’'”\"–—-] )(?![a-z\d]){WORD.pattern}")
 _ARTICLE = re.compile(r"\b(an?|the)\s+([a-z]{4,})\b(?! of)")
 _FULL_NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]{2,}\b")
 _LEANING = re.compile(
@@ -166,9 +166,9 @@ def repetition(found: Sequence[str], size: int = 8) -> tuple[float, str]:
     return (repeated / len(runs), first) if runs else (0.0, "")
 
 
-def names(text: str) -> Counter[str]:
-    """Capitalised words that do not start a sentence, counted; the pronoun I is not one."""
-    return Counter(name for name in _MIDDLE_NAME.findall(text) if name.split("'")[0].split("’")[0] != "I")
+def names(text: str) -> list[str]:
+    """The capitalised words that do not start a sentence, in order; the pronoun I is not one."""
+    return [word for word in _MIDDLE_WORD.findall(text) if word[0].isupper() and word[:2].rstrip("'’") != "I"]
 
 
 def read(text: str) -> Reading:

@@ -251,7 +251,7 @@ def _specificity(reading: prose.Reading, title: str, source: str) -> Iterator[Fa
     if len(generic) > 1:
         points = min(6.0, max(0.0, len(generic) * per_hundred - 0.4) * 2.5)
         yield Fault(points, f"Phrases that fit any story: {_some(generic)}; say what happened here.")
-    specifics = (prose.specifics(found) + prose.names(reading.text).total()) * per_hundred
+    specifics = (prose.specifics(found) + len(prose.names(reading.text))) * per_hundred
     if specifics < 7:
         points = min(6.0, (7 - specifics) * 0.9)
         yield Fault(points, f"Only {specifics:.0f} names, figures or events to a hundred words; be concrete.")

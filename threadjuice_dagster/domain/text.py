@@ -5,6 +5,7 @@ Nothing here knows what a story or a thread is.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,]*", re.UNICODE)
 
@@ -34,7 +35,7 @@ _ABBREVIATIONS = frozenset(
 )
 _BEFORE_A_NUMBER = frozenset(["no", "est", "fig", "vol"])
 _BOUNDARY = re.compile(r"""(?<=[.!?…])["'”’)\]]*\s+(?=["'“‘«„¿¡(\[]?([^\W_]))|(?<=[。！？])(?=[^\s。！？」』”’)])()""")
-_QUOTE_MARKS = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‘": "'", "’": "'", "`": "'"})
+_QUOTE_MARKS = str.maketrans({**dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‘’‚‛`´′", "'")})
 _DASHES = str.maketrans({"–": "-", "—": "-", "‑": "-", "−": "-"})
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad\U000e0000-\U000e007f]")
 
@@ -42,6 +43,16 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u
 def words(text: str) -> list[str]:
     """The words and numbers of a text, in order, as written."""
     return WORD.findall(text)
+
+
+def folded_words(text: str) -> list[str]:
+    """The words of a text as they are compared: in order, case and apostrophes unified."""
+    return words(text.casefold().replace("’", "'"))
+
+
+def runs(found: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """Every run of ``size`` neighbouring words, in order."""
+    return list(zip(*(found[i:] for i in range(size)), strict=False))
 
 
 def sentences(text: str) -> list[str]:

@@ -82,6 +82,11 @@ class Thread(BaseModel):
             3,
         )
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything people wrote in it: title, post, then comments."""
+        return (self.title, self.body, *(comment.body for comment in self.comments))
+
     def comment(self, comment_id: str) -> Comment | None:
         """The comment with this id (a ``t1_`` prefix is accepted), or None."""
         wanted = comment_id.removeprefix("t1_")

@@ -39,11 +39,10 @@ def encode(image: "Image") -> bytes:
     *bands, alpha = ([level / 255 for level in band.tobytes()] for band in image.convert("RGBA").split())
     has_alpha, weight = min(alpha) < 1, max(sum(alpha), 1e-9)
     averages = [sum(map(mul, band, alpha)) / weight for band in bands]
-    flat = [
-        [average * (1 - a) + level * a for level, a in zip(band, alpha, strict=True)]
-        for band, average in zip(bands, averages, strict=True)
+    pixels = [
+        [average * (1 - a) + level * a for average, level in zip(averages, levels, strict=True)]
+        for *levels, a in zip(*bands, alpha, strict=True)
     ]
-    pixels = list(zip(*flat, strict=True))
     limit = 5 if has_alpha else 7
     across, down = (max(1, _round(limit * side / max(width, height))) for side in (width, height))
     waves = [

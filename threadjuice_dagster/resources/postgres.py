@@ -48,7 +48,7 @@ class Database(dg.ConfigurableResource):
         if context.run_id is None:
             yield self
             return
-        from threadjuice_dagster.database.store import run_lock
+        from threadjuice_dagster.database.assignments import run_lock
 
         with self.store.locks.held(run_lock(context.run_id)):
             yield self

@@ -1,0 +1,185 @@
+"""The code location: it loads, its graph is the one described, nothing is empty, and no secret shows."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from makers import make_thread
+
+from threadjuice_dagster.definitions import build_definitions
+from threadjuice_dagster.domain.records import GATES
+from threadjuice_dagster.resources.postgres import Postgres
+from threadjuice_dagster.sensors.assignments import story_assignments_sensor
+from threadjuice_dagster.sensors.site import publications_sensor
+from threadjuice_dagster.settings import load_settings
+
+EDGES = {
+    "database_schema": set(),
+    "editorial_catalogue": {"database_schema"},
+    "reddit_threads": set(),
+    "story_assignments": {"reddit_threads"},
+    "story_draft": {"story_assignments"},
+    "quality_score": {"story_draft"},
+    "story_image": {"story_draft", "quality_score"},
+    "published_story": {"story_draft", "quality_score", "story_image"},
+    "site": {"published_story"},
+}
+SECRETS = {
+    "OPENAI_API_KEY": "sk-hunter2-openai",
+    "REDDIT_CLIENT_ID": "hunter2-reddit-id",
+    "REDDIT_CLIENT_SECRET": "hunter2-reddit",
+    "UNSPLASH_ACCESS_KEY": "hunter2-unsplash",
+    "MONITORING_WEBHOOK": "https://hooks.example/hunter2",
+    "VERCEL_TOKEN": "hunter2-vercel",
+}
+
+
+@pytest.fixture
+def definitions() -> dg.Definitions:
+    return build_definitions(load_settings({}))
+
+
+def test_the_graph_is_the_one_described(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    found = {
+        key.path[-1]: {parent.path[-1] for parent in graph.get(key).parent_keys} for key in graph.get_all_asset_keys()
+    }
+    assert found == EDGES
+
+
+def test_every_gate_is_a_blocking_check(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
+    assert blocking == set(GATES)
+
+
+def test_every_asset_has_a_description_owners_kinds_and_a_group(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        assert spec.description, spec.key
+        assert spec.owners, spec.key
+        assert spec.kinds, spec.key
+        assert spec.group_name != "default", spec.key
+
+
+def test_no_job_is_empty_and_each_says_what_it_does(definitions: dg.Definitions) -> None:
+    for job in definitions.jobs or []:
+        resolved = definitions.resolve_job_def(job.name)
+        assert resolved.asset_layer.executable_asset_keys, job.name
+        assert job.description, job.name
+
+
+def test_the_daily_stories_are_due_at_nine_in_the_chosen_time_zone() -> None:
+    settings = load_settings({"THREADJUICE_TIMEZONE": "Europe/Berlin", "THREADJUICE_ENV": "production"})
+    schedule = build_definitions(settings).resolve_schedule_def("daily_stories_0900")
+    assert schedule.cron_schedule == "0 9 * * *"
+    assert schedule.execution_timezone == "Europe/Berlin"
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+def test_on_a_laptop_no_schedule_runs_by_itself_but_sensors_do(definitions: dg.Definitions) -> None:
+    schedule = definitions.resolve_schedule_def("daily_stories_0900")
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    for sensor in definitions.sensors or []:
+        assert sensor.default_status == dg.DefaultSensorStatus.RUNNING  # type: ignore[union-attr]
+
+
+def tick(sensor: dg.SensorDefinition, database: Postgres) -> Any:
+    with dg.build_sensor_context(resources={"database": database}) as context:
+        return sensor(context)
+
+
+class TestSensors:
+    @pytest.fixture
+    def database(self, database_url: str) -> Postgres:
+        return Postgres(url=database_url, pool_size=3, migrates_itself=True)
+
+    def test_without_an_order_there_is_nothing_to_do(self, database: Postgres) -> None:
+        sensor = story_assignments_sensor(dg.DefaultSensorStatus.RUNNING)
+        result = tick(sensor, database)
+        assert isinstance(result, dg.SkipReason)
+
+    def test_each_assignment_gets_one_run_and_its_partition(self, database: Postgres) -> None:
+        database.store.save_threads([make_thread("abc1"), make_thread("abc2"), make_thread("abc3")])
+        database.store.open_order(2, None, None, 6)
+        sensor = story_assignments_sensor(dg.DefaultSensorStatus.RUNNING)
+        result = tick(sensor, database)
+        assert isinstance(result, dg.SensorResult)
+        requests = result.run_requests or []
+        assert len({request.partition_key for request in requests}) == len(requests) == 2
+        again = tick(sensor, database)
+        assert {one.run_key for one in again.run_requests} == {one.run_key for one in requests}
+
+    def test_a_rejected_story_is_made_up_for_with_another_thread(self, database: Postgres) -> None:
+        database.store.save_threads([make_thread("abc1"), make_thread("abc2")])
+        order = database.store.open_order(1, None, None, 3)
+        sensor = story_assignments_sensor(dg.DefaultSensorStatus.RUNNING)
+        first = tick(sensor, database).run_requests[0].partition_key
+        database.store.claim(first, "run")
+        database.store.judge(first, GATES[0], False, "too low")
+        second = tick(sensor, database).run_requests[0].partition_key
+        assert second != first
+        database.store.claim(second, "run")
+        database.store.judge(second, GATES[0], False, "too low")
+        result = tick(sensor, database)
+        assert isinstance(result, dg.SkipReason)
+        assert order.id not in {one.id for one in database.store.open_orders()}
+
+    def test_the_site_is_left_alone_until_something_is_published(self, database: Postgres) -> None:
+        sensor = publications_sensor(dg.DefaultSensorStatus.RUNNING)
+        result = tick(sensor, database)
+        assert isinstance(result, dg.SkipReason)
+
+
+def test_no_secret_shows_in_graphql(newsroom_environment: dict[str, str], tmp_path: Path) -> None:
+    from threadjuice_dagster.instance import prepare_home
+
+    settings = load_settings({**newsroom_environment, **SECRETS, "IMAGE_PROVIDERS": "unsplash,title_card"})
+    environment = {**os.environ, **SECRETS, "IMAGE_PROVIDERS": "unsplash,title_card", **prepare_home(settings)}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    workspace = f"{environment['DAGSTER_HOME']}/workspace.yaml"
+    command = [sys.executable, "-m", "dagster_webserver", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        answer = ask(port, RESOURCES)
+        assert {"desk", "threads", "pictures"} <= {
+            found["name"] for found in answer["data"]["allTopLevelResourceDetailsOrError"]["results"]
+        }
+        assert "hunter2" not in json.dumps(answer) + json.dumps(ask(port, JOBS)) + (tmp_path / "log").read_text()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+SELECTOR = '{repositoryName: "__repository__", repositoryLocationName: "threadjuice"}'
+RESOURCES = f"""{{ allTopLevelResourceDetailsOrError(repositorySelector: {SELECTOR}) {{ __typename
+    ... on ResourceDetailsList {{ results {{ name configuredValues {{ key value type }} nestedResources {{ name
+    resource {{ name configuredValues {{ key value }} }} }} }} }} }} }}"""
+JOBS = f"""{{ repositoryOrError(repositorySelector: {SELECTOR}) {{ ... on Repository {{ jobs {{ name
+    modes {{ resources {{ name description configField {{ configType {{ key }} defaultValueAsJson }} }} }} }} }} }} }}"""
+
+
+def ask(port: int, query: str) -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql", data=body, headers={"Content-Type": "application/json"}
+    )
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return json.loads(response.read())
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
