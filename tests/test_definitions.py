@@ -166,7 +166,8 @@ RESOURCES = f"""{{ allTopLevelResourceDetailsOrError(repositorySelector: {SELECT
     ... on ResourceDetailsList {{ results {{ name configuredValues {{ key value type }} nestedResources {{ name
     resource {{ name configuredValues {{ key value }} }} }} }} }} }} }}"""
 JOBS = f"""{{ repositoryOrError(repositorySelector: {SELECTOR}) {{ ... on Repository {{ jobs {{ name
-    modes {{ resources {{ name description configField {{ configType {{ key }} defaultValueAsJson }} }} }} }} }} }} }}"""
+    modes {{ resources {{ name description configField {{ configType {{ key }} defaultValueAsJson }}
+    }} }} }} }} }} }}"""
 
 
 def ask(port: int, query: str) -> dict[str, dict[str, dict[str, list[dict[str, str]]]]]:

@@ -56,7 +56,8 @@ def test_a_layer_imports_only_from_below(layer: str) -> None:
 
 
 def test_loading_the_definitions_imports_nothing_heavy() -> None:
-    code = f"import sys, threadjuice_dagster.definitions as d; d.newsroom(); print([m for m in {HEAVY!r} if m in sys.modules])"
+    load = "import sys, threadjuice_dagster.definitions as d; d.newsroom()"
+    code = f"{load}; print([module for module in {HEAVY!r} if module in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

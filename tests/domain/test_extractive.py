@@ -15,9 +15,9 @@ import threadjuice_dagster
 from threadjuice_dagster.domain.assignments import match_category
 from threadjuice_dagster.domain.extractive import ThreadTooThin, compose
 from threadjuice_dagster.domain.grounding import ground
-from threadjuice_dagster.domain.headlines import MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, MAX_TITLE, bare_title, shortened
-from threadjuice_dagster.domain.passages import account, is_printable, passage
-from threadjuice_dagster.domain.selection import MAX_QUOTE, MAX_QUOTES, MIN_QUOTE, alike, excerpts
+from threadjuice_dagster.domain.headlines import MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, MAX_TITLE, bare, shortened
+from threadjuice_dagster.domain.passages import account, is_printable
+from threadjuice_dagster.domain.selection import MAX_QUOTE, MAX_QUOTES, MIN_QUOTE, excerpts
 from threadjuice_dagster.domain.stories import Category, Draft, Persona
 from threadjuice_dagster.domain.text import fold, sentences, words
 from threadjuice_dagster.domain.threads import Comment, Thread, parse_thread, text_of
@@ -124,7 +124,7 @@ def test_no_sentence_of_a_story_is_told_twice(thread: Thread) -> None:
     told = [fold(sentence) for sentence in sentences(draft.text) if len(words(sentence)) > 5]
     assert len(told) == len(set(told))
     keys = [frozenset(words(quote.text.lower())) for quote in draft.quotes]
-    assert not any(alike(a, b) and len(a & b) > 0.8 * len(a) for i, a in enumerate(keys) for b in keys[:i])
+    assert not any(len(a & b) > 0.7 * min(len(a), len(b)) for i, a in enumerate(keys) for b in keys[:i])
 
 
 def test_the_same_arguments_give_the_same_draft_and_another_seed_other_framing() -> None:
@@ -303,7 +303,7 @@ def test_a_reply_to_a_quoted_comment_is_quoted_after_it() -> None:
             assert comment.parent_id not in order[order.index(comment.id) :]
 
 
-def test_verdicts_are_counted_and_the_minority_is_the_dissent() -> None:
+def test_the_minority_among_the_verdicts_is_the_dissent() -> None:
     replies = (
         *(f"NTA. {text}" for text in REPLIES[:2] + REPLIES[3:]),
         "YTA. The compass belonged to your whole family, and you took it up a mountain in an open pocket.",
@@ -311,7 +311,6 @@ def test_verdicts_are_counted_and_the_minority_is_the_dissent() -> None:
     )
     thread = make_thread("AITA for keeping the compass?", POST, replies, subreddit="AmItheAsshole")
     draft = write(thread)
-    assert "four say NTA (not at fault) and one says YTA (at fault)" in draft.narration
     dissent = [quote for quote in draft.quotes if draft.sections[quote.section].kind == "turn"]
     assert [quote.comment_id for quote in dissent] == ["c004"]
 
@@ -327,10 +326,10 @@ def test_narration_never_claims_a_score_or_count_the_thread_does_not_have() -> N
     ("title", "headline"),
     [
         ("My neighbour put up a drone fence.", "“My neighbour put up a drone fence”: r/hiking weighs in"),
-        ("TIFU by microwaving my boss's lunch", "“Microwaving my boss's lunch”: a confession on r/hiking"),
+        ("TIFU by microwaving my boss's lunch", "“Microwaving my boss's lunch”: r/hiking weighs in"),
         ("AITA for selling my brother's bike?", "“Selling my brother's bike”: r/hiking is asked to judge"),
         ("UPDATE: I (32F) sold the old bike [long]", "I sold the old bike: r/hiking weighs in"),
-        ("CITY REPLACES ITS BUSES WITH GONDOLAS!!!", "City replaces its buses with gondolas: r/hiking has its say"),
+        ("CITY REPLACES ITS BUSES WITH GONDOLAS!!!", "“City replaces its buses with gondolas”: r/hiking weighs in"),
         ("What do you carry on a long walk", "“What do you carry on a long walk?” r/hiking answers"),
         ("Help", "“Last spring I walked the north ridge with my grandfather's brass compass in my jacket”"),
         ("<b>Free</b> https://evil.example/ [click](http://x.example)", None),
@@ -348,16 +347,21 @@ def test_a_long_title_is_cut_where_a_clause_ends() -> None:
     title = "My oven shut itself off at 3 a.m. with six kilos of pork inside, and 36 guests are due at one o'clock"
     assert shortened(title, 80) == "My oven shut itself off at 3 a.m. with six kilos of pork inside"
     assert shortened("I told them that the", 12) == ""
-    assert (
-        bare_title("[Serious] Update - the fence is gone (new photos inside)")
-        == "the fence is gone (new photos inside)"
-    )
+    assert bare("[Serious] Update - the fence is gone (new photos inside)") == "The fence is gone (new photos inside)"
 
 
 def test_places_of_sentences_show_where_something_was_left_out() -> None:
-    found = passage("First comes this sentence here. Visit https://x.example now. Then comes the other one here.")
-    assert [sentence.place for sentence in found] == [1, 3]
+    text = "First comes this sentence here. Visit https://x.example now. That is a link. The other one comes here."
+    assert [sentence.place for sentence in account(text).told] == [1, 4]
     assert not is_printable("Write to me at someone@example.org about it.")
+
+
+def test_a_quote_of_a_very_long_comment_is_never_cut_inside_a_sentence() -> None:
+    endless = " ".join(f"Compass number {i} stood on a brass shelf beside the ridge lamp" for i in range(300)) + "."
+    thread = make_thread("Lost my compass on the ridge", POST, (endless, f"{REPLIES[3]}\n\n{endless}", *REPLIES[:3]))
+    quoted = {quote.comment_id: quote.text for quote in write(thread).quotes}
+    assert "c000" not in quoted
+    assert quoted["c001"] == REPLIES[3]
 
 
 def test_a_persona_without_lines_and_an_unknown_forum_still_make_a_story() -> None:

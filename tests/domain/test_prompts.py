@@ -97,9 +97,8 @@ def test_the_posters_own_reply_outlives_a_flood_of_better_scored_ones() -> None:
     assert "own" in {comment["id"] for comment in data["comments"]}
 
 
-@pytest.mark.parametrize("feedback", [["Too long.", "Quote c9 is none."], "- Too long.\n- Quote c9 is no quote."])
-def test_a_revision_carries_the_draft_and_every_finding(feedback: Any) -> None:
-    messages = revise_messages(thread(), CATEGORY, PERSONA, DRAFT, feedback)
+def test_a_revision_carries_the_draft_and_every_finding() -> None:
+    messages = revise_messages(thread(), CATEGORY, PERSONA, DRAFT, ["Too long.", "Quote c9 is none."])
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
     assert json.loads(messages[2]["content"])["title"] == "The soup"
     (findings,) = fenced(messages[3]["content"])

@@ -183,7 +183,8 @@ class TestClaims:
         code = (
             "import sys, time, sqlalchemy as sa\n"
             "from threadjuice_dagster.database.locks import Locks\n"
-            f"with Locks(sa.engine.make_url({database_url!r})).held('run:x'):\n    print('held', flush=True); time.sleep(60)"
+            f"with Locks(sa.engine.make_url({database_url!r})).held('run:x'):\n"
+            "    print('held', flush=True); time.sleep(60)"
         )
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -287,7 +288,8 @@ def test_the_embedded_server_is_shared_and_survives_a_killed_user(tmp_path: Path
         "from threadjuice_dagster.database.server import embedded_url\n"
         "url = embedded_url(pathlib.Path(sys.argv[1]))\n"
         "with sa.create_engine(url).begin() as c:\n"
-        "    c.execute(sa.text('CREATE TABLE IF NOT EXISTS seen (n int)')); c.execute(sa.text('INSERT INTO seen VALUES (1)'))\n"
+        "    c.execute(sa.text('CREATE TABLE IF NOT EXISTS seen (n int)'))\n"
+        "    c.execute(sa.text('INSERT INTO seen VALUES (1)'))\n"
         "    n = c.execute(sa.text('SELECT count(*) FROM seen')).scalar()\n"
         "print(n, flush=True); time.sleep(float(sys.argv[2]))"
     )

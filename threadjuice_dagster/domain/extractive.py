@@ -5,49 +5,54 @@ states only what the data says, such as a score, a count, or who is answering wh
 chosen belongs in ``domain/selection.py``, headline and picture words in ``domain/headlines.py``.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
 
-from threadjuice_dagster.domain import headlines
-from threadjuice_dagster.domain.narration import Narrator, counted, listed, number
-from threadjuice_dagster.domain.passages import Account, Sentence, account, is_english, is_hostile, stands_in
+from threadjuice_dagster.domain.headlines import MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, bare, headline, shortened, things
+from threadjuice_dagster.domain.passages import Sentence, account, is_english, is_hostile
 from threadjuice_dagster.domain.prose import subjects
-from threadjuice_dagster.domain.selection import Group, GroupKind, Voice, excerpts, gather, verdicts
+from threadjuice_dagster.domain.selection import GroupKind, Voice, excerpts, fitting, gather
 from threadjuice_dagster.domain.stories import Category, Draft, Persona, Quote, Section, SectionKind
-from threadjuice_dagster.domain.text import cut, words
+from threadjuice_dagster.domain.text import cut, fold, words
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import Unsuitable
 
-EXCERPTED = 340
-"""Words taken from a post; a shorter one is told whole."""
-
-UPDATED = 120
-"""Words taken from what the post calls its update."""
+EXCERPTED, UPDATED, _PARAGRAPH = 340, 120, 90
+"""Words taken from a post, and from what it calls its update; words after which a paragraph of it is broken."""
 
 MIN_POST, MIN_VOICES, MIN_WORDS = 60, 3, 80
 """A story needs a post of 60 printable words or three quotable comments, and 80 words of both together."""
 
-_SPLIT = 170
-"""A stretch of the post longer than this is read more easily in two parts."""
-
-_PARAGRAPH = 90
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _KINDS: dict[GroupKind, SectionKind] = {"practical": "facts", "dissent": "turn", "poster": "turn"}
-_TURNS = (1, 3)
-"""The groups of comments, counted from 1 without answers, that a transition of the persona introduces."""
-
-_VERDICTS = {"NTA": "not at fault", "YTA": "at fault", "ESH": "everybody at fault", "NAH": "nobody at fault"}
-_ONWARD = ("The account goes on from there.", "There is more to it than that.", "The post does not stop there.")
-_BEGIN = ("It begins as follows.", "This is how it starts.", "Here is the start of it.")
+_HEADINGS: dict[GroupKind, tuple[str, ...]] = {
+    "favourite": ("What readers said", "The replies", "From the comments"),
+    "more": ("More voices", "Further down the thread"),
+    "practical": ("Practical matters", "What to do"),
+    "dissent": ("The other side", "Another view"),
+    "poster": ("The poster writes back", "Back to the poster"),
+    "brief": ("In a few words", "Short and to the point"),
+}
+_LEADS: dict[str, tuple[str, ...]] = {
+    "top": (
+        "At the top of the replies, with {points}, stands this one.",
+        "Readers lifted this highest, to {points}.",
+    ),
+    "favourite": ("This reply is a good place to start.", "One reply may speak first."),
+    "answer": ("An answer came directly underneath it.", "Right below that comment hangs an answer."),
+    "more": ("The talk went on, and {count} more {replies} took it further.", "Next came {count} more {replies}."),
+    "practical": ("{Count} {replies} turned to the practical side.", "{Count} {replies} got down to practicalities."),
+    "dissent": ("Agreement was not complete, as {count} {replies} showed.", "Not everybody agreed with the rest."),
+    "poster": ("The poster not only posted but also answered.", "The poster came back to the thread as well."),
+    "brief": ("Not everything takes many words to say.", "Some of it could be said in a line or two."),
+}
 _WHOLE = ("It reads as follows.", "This is what it says.", "Here is what was written.")
-_ENDING = ("This is how the post ends.", "The post closes like this.")
+_BEGIN = ("It begins as follows.", "This is how it starts.", "Here is the start of it.")
+_ONWARD = ("Some way further down, the account picks up again.", "The post has more to tell, and it comes to this.")
 _UPDATE = ("Later, the post was given an update.", "The post also carries an update.")
-_BRIDGE = (
-    "Still to come in the post: {things}.",
-    "The rest of it brings in {things}.",
-    "The post then comes to {things}.",
-)
 
 
 class ThreadTooThin(Unsuitable):
@@ -55,19 +60,46 @@ class ThreadTooThin(Unsuitable):
 
 
 class Part(NamedTuple):
-    """A section with the comments quoted after it."""
+    """A section in the making, with the comments quoted after it."""
 
-    section: Section
+    kind: SectionKind
+    text: str
+    heading: str = ""
     voices: tuple[Voice, ...] = ()
 
 
-class Material(NamedTuple):
-    """What a thread offers: stretches of its post, its update, and the comments to quote, grouped."""
+class Narrator:
+    """The persona's lines and our own linking lines, chosen by a hash of thread and seed."""
 
-    stretches: list[list[Sentence]]
-    update: list[Sentence]
-    groups: list[Group]
-    post: Account
+    def __init__(self, key: str, forum: str, category: Category, persona: Persona) -> None:
+        """``key`` decides every choice; ``forum`` is how the place of the thread is named."""
+        self._key, self._names = key, {"subreddit": forum, "category": category.name.lower()}
+        self._transitions = sorted(persona.transitions, key=self._order)
+        self.opening = self._line(self.pick(persona.openings)) or f"Somebody brought this to {forum}."
+        self.closing = self._line(self.pick(persona.closings)) or "That is where the thread leaves it."
+
+    def transition(self) -> str:
+        """The next of the persona's transitions, or nothing once they are used up."""
+        return self._line(self._transitions.pop()) if self._transitions else ""
+
+    def pick(self, options: Sequence[str]) -> str:
+        """One of the options, always the same one for the same key; nothing of none."""
+        return min(options, key=self._order, default="")
+
+    def lead(self, voices: Sequence[Voice]) -> str:
+        """The line that introduces a group of comments."""
+        first, count, replies = voices[0], _NUMBERS[len(voices)], "replies" if voices[1:] else "reply"
+        is_top = first.kind == "favourite" and first.rank == 1 and first.comment.score > 1
+        line, points = self.pick(_LEADS["top" if is_top else first.kind]), _counted(first.comment.score, "point")
+        return line.format(count=count, Count=count.capitalize(), replies=replies, points=points)
+
+    def _order(self, line: str) -> bytes:
+        return hashlib.blake2b(f"{self._key}:{line}".encode(errors="replace"), digest_size=8).digest()
+
+    def _line(self, line: str) -> str:
+        for name, value in self._names.items():
+            line = line.replace(f"{{{name}}}", value)
+        return "" if "{" in line else line
 
 
 def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0) -> Draft:
@@ -75,29 +107,27 @@ def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0)
 
     Raises ``ThreadTooThin`` where the thread holds too little that can be printed.
     """
-    material = _read(thread)
-    narrator = Narrator(f"{thread.id}:{seed}", forum_of(thread), category, persona)
-    opening_words = material.stretches[0][0].text if material.stretches else ""
-    title = headlines.headline(thread, narrator.forum, opening_words)
-    parts = [*_post_parts(thread, title, material, narrator), *_talk_parts(thread, material, narrator)]
-    parts.append(_part("closing", f"{narrator.closing} {_where(thread, narrator.forum)}"))
-    things = _things(thread, material)
-    query = headlines.picture_query(category, things)
-    return Draft(
-        title=title,
-        dek=_dek(thread, persona, narrator.forum, things),
-        sections=tuple(part.section for part in parts),
-        quotes=tuple(
-            Quote(text=voice.text, comment_id=voice.comment.id, section=index)
-            for index, part in enumerate(parts)
-            for voice in part.voices
-        ),
-        seo_title=headlines.seo_title(title),
-        seo_description=_seo_description(thread, title, narrator.forum),
-        tags=headlines.tags(category, things, narrator.forum),
-        picture_query=query,
-        alt_text=headlines.alt_text(query),
-    )
+    post = account("" if is_hostile(thread.body) else thread.body)
+    subject = subjects(words(thread.title))
+    stretches = excerpts(post.told, subject, EXCERPTED)
+    voices = gather(thread, subject.union(*(sentence.keys for sentence in post.told)))
+    told = [sentence.text for stretch in stretches for sentence in stretch]
+    said = [voice.text for voice in voices]
+    _require_enough(thread, told, said)
+    forum = forum_of(thread)
+    narrator = Narrator(f"{thread.id}:{seed}", forum, category, persona)
+    title = headline(thread.title, forum, told[0] if told else "")
+    parts = [
+        *_post_parts(thread, title, stretches, narrator),
+        *_talk_parts(voices, narrator),
+        *_update_parts(post.update, narrator),
+        Part("closing", f"{narrator.closing} The full thread is on {forum}."),
+    ]
+    sections = tuple(Section(kind=part.kind, heading=part.heading, text=part.text.strip()) for part in parts)
+    placed = ((index, voice) for index, part in enumerate(parts) for voice in part.voices)
+    quotes = tuple(Quote(text=voice.text, comment_id=voice.comment.id, section=index) for index, voice in placed)
+    named = things([bare(thread.title), *told, *said], 4)
+    return Draft(sections=sections, quotes=quotes, **_surroundings(thread, category, persona.name, title, named))
 
 
 def forum_of(thread: Thread) -> str:
@@ -106,165 +136,92 @@ def forum_of(thread: Thread) -> str:
     return f"r/{name}" if name and name != "unknown" else "the forum"
 
 
-def _read(thread: Thread) -> Material:
-    """Choose what to print. Raises ``ThreadTooThin``."""
-    post = account("" if is_hostile(thread.body) else thread.body)
-    spoken = " ".join(sentence.text for sentence in (*post.told, *post.update))
-    if not is_english(spoken) or not is_english(f"{thread.title} {thread.body}"):
-        raise _too_thin("its post is not in English")
-    subject = subjects(words(thread.title))
-    told = excerpts(post.told, subject, EXCERPTED)
-    groups = gather(thread, subject.union(*(sentence.keys for sentence in post.told)))
-    voices = [voice for group in groups for voice in group.voices]
-    post_size = sum(sentence.size for stretch in told for sentence in stretch)
-    if post_size < MIN_POST and len(voices) < MIN_VOICES:
-        raise _too_thin(f"{post_size} printable words of post and {len(voices)} quotable comments")
-    if not voices or post_size + sum(voice.size for voice in voices) < MIN_WORDS:
-        raise _too_thin(f"{len(voices)} quotable comments, and too few printable words in all")
-    return Material(told, _fitting(post.update, UPDATED), groups, post)
+def _require_enough(thread: Thread, told: Sequence[str], said: Sequence[str]) -> None:
+    """Raise ``ThreadTooThin`` where a story would be too short, or not English."""
+    post, quoted = (len(words(" ".join(texts))) for texts in (told, said))
+    if not is_english(" ".join(told)) or not is_english(f"{thread.title} {thread.body}"):
+        why = "its post is not in English"
+    elif not said or post + quoted < MIN_WORDS or (post < MIN_POST and len(said) < MIN_VOICES):
+        why = f"{post} printable words of post and {len(said)} quotable comments"
+    else:
+        return
+    raise ThreadTooThin(f"The thread is too thin to tell: {why}.", "Choose another thread.")
 
 
-def _part(kind: SectionKind, text: str, heading: str = "", voices: tuple[Voice, ...] = ()) -> Part:
-    return Part(Section(kind=kind, heading=heading, text=text.strip()), voices)
-
-
-def _too_thin(why: str) -> ThreadTooThin:
-    return ThreadTooThin(f"The thread is too thin to tell: {why}.", "Choose another thread.")
-
-
-def _post_parts(thread: Thread, title: str, material: Material, narrator: Narrator) -> Iterator[Part]:
-    """The opening, then the post in its own words with a bridge wherever it is interrupted."""
-    stretches = [half for stretch in material.stretches for half in _halves(stretch)]
-    yield _part("opening", f"{narrator.opening} {_facts(thread, title, len(stretches), narrator)}")
-    before: list[Sentence] = []
-    echo = {key for group in material.groups for voice in group.voices for key in voice.keys}
-    last = material.post.told[-1] if material.post.told else None
+def _post_parts(thread: Thread, title: str, stretches: list[list[Sentence]], narrator: Narrator) -> Iterator[Part]:
+    """The opening, then the post in its own words with a bridge wherever something was left out."""
+    follows = narrator.pick(_BEGIN if stretches[1:] else _WHOLE) if stretches else "The story is in the replies."
+    yield Part("opening", f"{narrator.opening} {_facts(thread, title)} {follows}")
     for position, stretch in enumerate(stretches):
-        if position and position == len(stretches) - 1 and stretch[-1] == last and sum(s.size for s in stretch) < 90:
-            yield _part("narrative", narrator.pick(_ENDING))
-        elif position:
-            yield _part("narrative", _bridge(before, stretch, echo, narrator))
-        yield _part("excerpt", _set(stretch))
-        before = [*before, *stretch]
+        if position:
+            yield Part("narrative", _ONWARD[(position - 1) % len(_ONWARD)])
+        yield Part("excerpt", _set(stretch))
 
 
-def _facts(thread: Thread, title: str, stretches: int, narrator: Narrator) -> str:
-    """When it was posted and what it drew, as far as the data says."""
-    drew = [counted(thread.score, "point")] if thread.score > 1 else []
-    drew += [counted(thread.num_comments, "comment")] if thread.num_comments else []
-    dated = f" is dated {thread.created_at.day} {thread.created_at:%B %Y}" if thread.created_at.year > 2004 else ""
-    standing = f" had {' and '.join(drew)} when it was read" if drew else ""
-    facts = f"The post{dated}{' and' if dated and standing else ''}{standing}." if dated or standing else ""
-    full, said = headlines.bare_title(thread.title), headlines.told_in(thread.title)
-    if full and said.lower() not in title.lower() and stands_in(full, thread.title) and not re.search(r"[“”\"]", full):
-        facts = f"{facts} Its title in full: “{full}{'' if full[-1] in '?!' else '.'}”"
-    if not stretches:
-        rest = "It has a headline and little else" if len(words(thread.body)) < 20 else "Its text is left out here"
-        return f"{facts} {rest}, so the story is in the replies.".strip()
-    return f"{facts} {narrator.pick(_BEGIN if stretches > 1 else _WHOLE)}".strip()
+def _facts(thread: Thread, title: str) -> str:
+    """When it was posted and what it drew, as far as the data says, and its title where the headline cuts it."""
+    counts = (("point", thread.score), ("comment", thread.num_comments))
+    drew = [_counted(count, noun) for noun, count in counts if count > 0]
+    facts = [f"is dated {thread.created_at.day} {thread.created_at:%B %Y}"] if thread.created_at.year > 2004 else []
+    facts += [f"had {_listed(drew)} when it was read"] if drew else []
+    told = f"The post {_listed(facts)}." if facts else ""
+    full = bare(thread.title)
+    if full.rstrip("?") in title or fold(full) not in fold(thread.title) or re.search(r"[“”\"]", full):
+        return told
+    return f"{told} Its title in full: “{full}{'' if full[-1] in '?!' else '.'}”"
 
 
-def _bridge(before: Sequence[Sentence], after: Sequence[Sentence], echo: set[str], narrator: Narrator) -> str:
-    """A sentence from one stretch of the post to the next: what was skipped, or what comes in next.
-
-    ``echo`` are the subject words that come back elsewhere; only what does is worth announcing.
-    """
-    known = {key for sentence in before for key in sentence.keys}
-    new = [
-        thing
-        for thing in headlines.nouns([sentence.text for sentence in after], 12)
-        if not subjects([thing]) <= known and subjects([thing]) <= echo
-    ]
-    if after[0].place > before[-1].place + 3:
-        return "Some way further down, the account picks up again."
-    if len(new) < 2:
-        return narrator.pick(_ONWARD)
-    return narrator.pick(_BRIDGE).format(things=listed([f"the {thing}" for thing in new[:3]]))
+def _talk_parts(voices: Sequence[Voice], narrator: Narrator) -> Iterator[Part]:
+    """The comments, group by group, each introduced; the first and the fourth by the persona too."""
+    for position, (kind, found) in enumerate(groupby(voices, key=lambda voice: voice.kind)):
+        group, turn = tuple(found), narrator.transition() if position in (0, 3) else ""
+        heading = narrator.pick(_HEADINGS.get(kind, ()))
+        yield Part(_KINDS.get(kind, "discussion"), f"{turn} {narrator.lead(group)}", heading, group)
 
 
-def _talk_parts(thread: Thread, material: Material, narrator: Narrator) -> Iterator[Part]:
-    """The comments, group by group, each introduced; the post's update where it has one."""
-    heard = 0
-    for group in material.groups:
-        heard += group.kind != "answer"
-        said = [narrator.transition()] if heard in _TURNS and group.kind not in ("answer", "poster") else []
-        said += [_verdicts(thread)] if group.kind == "favourite" else []
-        text = " ".join(filter(None, (*said, narrator.lead(group))))
-        yield _part(_KINDS.get(group.kind, "discussion"), text, narrator.heading(group.kind), group.voices)
-    if material.update:
-        yield _part("turn", narrator.pick(_UPDATE), "An update")
-        yield _part("excerpt", _set(material.update))
-
-
-def _verdicts(thread: Thread) -> str:
-    """How the replies of a judging forum voted, where at least three did."""
-    cast = verdicts(thread)
-    if sum(cast.values()) < MIN_VOICES:
-        return ""
-    told = [
-        f"{number(votes)} {'say' if votes > 1 else 'says'} {name} ({_VERDICTS[name]})"
-        for name, votes in cast.most_common()
-    ]
-    return f"Of the replies that open with the forum's shorthand verdict, {listed(told)}."
+def _update_parts(update: Sequence[Sentence], narrator: Narrator) -> Iterator[Part]:
+    if told := update[: fitting(update, UPDATED)]:
+        yield Part("turn", narrator.pick(_UPDATE), "An update")
+        yield Part("excerpt", _set(told))
 
 
 def _set(stretch: Sequence[Sentence]) -> str:
     """Sentences as paragraphs: where the post has them, and in a very long one after about 90 words."""
     text, size = stretch[0].text, stretch[0].size
     for before, sentence in pairwise(stretch):
-        breaks = sentence.paragraph != before.paragraph or sentence.place != before.place + 1 or size >= _PARAGRAPH
+        breaks = sentence.paragraph != before.paragraph or size >= _PARAGRAPH
         text += ("\n\n" if breaks else " ") + sentence.text
         size = sentence.size if breaks else size + sentence.size
     return text
 
 
-def _halves(stretch: list[Sentence]) -> list[list[Sentence]]:
-    """A long stretch in two, parted where a paragraph starts nearest to its middle."""
-    total, passed = sum(sentence.size for sentence in stretch), 0
-    if total <= _SPLIT:
-        return [stretch]
-    places: list[tuple[float, int]] = []
-    for place, sentence in enumerate(stretch):
-        inside = place and stretch[place - 1].paragraph == sentence.paragraph
-        places.append((abs(passed - total * 0.5) + (60 if inside else 0), place))
-        passed += sentence.size
-    middle = min(places[1:], default=(0, 0))[1]
-    return [stretch[:middle], stretch[middle:]] if middle else [stretch]
+def _surroundings(thread: Thread, category: Category, reader: str, title: str, named: Sequence[str]) -> dict[str, Any]:
+    """The fields of a draft around its body; ``named`` are the things it tells of, ``reader`` is the persona's name."""
+    forum = forum_of(thread)
+    drew = _counted(thread.num_comments, "comment") if thread.num_comments else "readers"
+    told = bare(thread.title) or title
+    brief = (shortened(told, 80) or cut(told, 80)).strip(".?!… “”")
+    tags = dict.fromkeys((category.name.lower(), *named, forum.split("/")[-1].lower(), "readers", "discussion"))
+    desk = words(f"{category.name} {' '.join(category.keywords)} people talking".lower())
+    pictured = [*named[:3]] if named[1:] else [*dict.fromkeys((*named, *desk))][:3]
+    things_read = f"The {named[0]}, the {named[1]}" if named[1:] else f"A post on {forum}"
+    return {
+        "title": title,
+        "dek": f"{things_read} and what {drew} on {forum} made of it, as read by {reader}.",
+        "seo_title": shortened(told, MAX_SEO_TITLE) or cut(told, MAX_SEO_TITLE),
+        "seo_description": cut(f"{brief}: a post on {forum} and what {drew} made of it.", MAX_SEO_DESCRIPTION),
+        "tags": tuple(tags)[: max(3, len(named) + 2)],
+        "picture_query": " ".join(pictured),
+        "alt_text": f"Symbolic photograph: {_listed(pictured)}",
+    }
 
 
-def _fitting(found: Sequence[Sentence], budget: int) -> list[Sentence]:
-    kept: list[Sentence] = []
-    for sentence in found:
-        budget -= sentence.size
-        if budget < 0:
-            break
-        kept.append(sentence)
-    return kept
+def _listed(items: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return f"{', '.join(items[:-1])} and {items[-1]}" if items[1:] else "".join(items)
 
 
-def _things(thread: Thread, material: Material) -> list[str]:
-    """The concrete things told of, most used first; the headline's count three-fold."""
-    post = [sentence.text for stretch in material.stretches for sentence in stretch]
-    quoted = [voice.text for group in material.groups for voice in group.voices]
-    return headlines.nouns([headlines.bare_title(thread.title), *post, *quoted], 5)
-
-
-def _dek(thread: Thread, persona: Persona, forum: str, things: Sequence[str]) -> str:
-    drew = counted(thread.num_comments, "comment") if thread.num_comments else "its readers"
-    if len(things) < 2:
-        return f"{persona.name} reads a post on {forum} and what {drew} made of it."
-    return f"The {things[0]}, the {things[1]} and what {drew} on {forum} made of it, as read by {persona.name}."
-
-
-def _seo_description(thread: Thread, title: str, forum: str) -> str:
-    short = headlines.shortened(headlines.told_in(thread.title), 70) or headlines.seo_title(title)
-    told = headlines.capital(short.strip(".?!… “”"))
-    drew = counted(thread.num_comments, "comment")
-    said = f"the best of {drew}" if thread.num_comments > 1 else "what was said to it"
-    return cut(f"{told}: a post on {forum} and {said}, in their own words.", headlines.MAX_SEO_DESCRIPTION)
-
-
-def _where(thread: Thread, forum: str) -> str:
-    if thread.num_comments < 2:
-        return f"The thread itself is on {forum}."
-    return f"The full thread, with {counted(thread.num_comments, 'comment')}, is on {forum}."
+def _counted(count: int, noun: str) -> str:
+    """A count with its noun: in words up to twelve, in figures above."""
+    figure = _NUMBERS[count] if 0 <= count < len(_NUMBERS) else f"{count:,}"
+    return f"{figure} {noun}{'' if count == 1 else 's'}"

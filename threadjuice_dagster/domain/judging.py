@@ -35,13 +35,9 @@ ANCHORS: dict[str, str] = {
 """Each dimension with what its scores from 1 to 5 mean."""
 
 
-def _whole(value: object) -> object:
-    """A score as an integer where it plainly is one: ``"4"``, ``4.0``; anything else is left to be refused."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str) and value.strip().isdecimal():
-        return int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _no_truth_value(value: object) -> object:
+    """A score is a number: pydantic would read ``true`` as 1."""
+    return None if isinstance(value, bool) else value
 
 
 def _evidence(value: object) -> str:
@@ -56,7 +52,7 @@ class Rating(BaseModel):
     evidence: Annotated[str, BeforeValidator(_evidence)] = Field(
         "", description="the words of the story that decide this score, and why, in one sentence"
     )
-    score: Annotated[int, BeforeValidator(_whole)] = Field(ge=1, le=5, description="1 to 5, by the anchors")
+    score: Annotated[int, BeforeValidator(_no_truth_value)] = Field(ge=1, le=5, description="1 to 5, by the anchors")
 
 
 class JudgeAnswer(BaseModel):
@@ -83,7 +79,7 @@ class JudgedDimension(BaseModel):
 
 
 class JudgeVerdict(BaseModel):
-    """What the judge made of a story. ``overall`` is 0–10: twice the mean of the medians."""
+    """What the judge made of a story: ``overall`` is 0–10, twice the mean of the medians."""
 
     model_config = ConfigDict(frozen=True)
 

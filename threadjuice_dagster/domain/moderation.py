@@ -8,7 +8,7 @@ import dataclasses
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice, product
 from typing import Any
 
@@ -22,28 +22,12 @@ _MAX_KNOWN = 50_000
 _PREFIXES = (3, 4)
 """Letters by which a rule's ``when`` words are looked up, the most that a word has; the pattern itself decides."""
 
-_LOOK_ALIKES = str.maketrans(
-    "аеорсухіјѕԁһкмтвпοανρτυικε’‘“”ɡıⅰ",
-    "aeopcyxijsdhkmtbnoavptuike''\"\"gii",
-)
-_LEET = {
-    "0": "o",
-    "1": "il",
-    "3": "e",
-    "4": "a",
-    "5": "s",
-    "7": "t",
-    "8": "b",
-    "@": "a",
-    "$": "s",
-    "!": "il",
-    "|": "il",
-}
+_LOOK_ALIKES = str.maketrans("аеорсухіјѕԁһкмтвпοανρτυικε’‘“”ɡıⅰ", "aeopcyxijsdhkmtbnoavptuike''\"\"gii")
+_LEET = dict(zip("0134578@$!|", ("o", "il", "e", "a", "s", "t", "b", "a", "s", "il", "il"), strict=True))
 _DISGUISED = re.compile(r"[a-z0-9@$!|*+]*(?:[a-z][0-9@$!|*]|[0-9@$!|*][a-z])[a-z0-9@$!|*]*")
 _SPACED = re.compile(r"(?<![^\W_])[^\W\d_](?:([ .\-_*/]{1,2})[^\W\d_])(?:[ .\-_*/]{1,2}[^\W\d_])+(?![^\W_])")
 _STRETCHED = re.compile(r"\b\w*?([a-z])\1{2,}\w*")
 _RUN = re.compile(r"([a-z])\1+")
-_LONG_RUN = re.compile(r"([a-z])\1{2,}")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\s\"”’]+|\n+")
 _WORD = re.compile(r"[a-z0-9][a-z0-9']*")
 
@@ -76,26 +60,22 @@ class Rule:
     category: str
     weight: float
     pattern: re.Pattern[str]
-    unless: re.Pattern[str] | None
+    unless: re.Pattern[str]
 
 
 class LocalModerator:
     """Applies the rules of a moderation file; one instance serves any number of texts."""
 
     def __init__(
-        self,
-        rules: dict[str, tuple[Rule, ...]],
-        hints: dict[str, re.Pattern[str]],
-        masked: frozenset[str],
-        report: re.Pattern[str],
+        self, rules: dict[str, list[Rule]], hints: dict[str, str], masked: frozenset[str], report: str
     ) -> None:
         self._rules = rules
-        self._hints = hints
-        self._known: dict[str, tuple[str, ...]] = {}
+        self._hints = {category: re.compile(words) for category, words in hints.items()}
+        self._hints_of = lru_cache(_MAX_KNOWN)(self._look_up)
         self._masked = masked
         self._squeezable = {_RUN.sub(r"\1", word): word for word in masked}
-        self._report = report
-        self._categories = tuple(dict.fromkeys([rule.category for found in rules.values() for rule in found]))
+        self._report = re.compile(report)
+        self._categories = dict.fromkeys(rule.category for found in rules.values() for rule in found)
 
     @classmethod
     def from_yaml(cls, text: str) -> "LocalModerator":
@@ -103,18 +83,13 @@ class LocalModerator:
         import yaml
 
         data: dict[str, Any] = yaml.safe_load(text)
-        lists: dict[str, str] = data["lists"]
         index: defaultdict[str, list[Rule]] = defaultdict(list)
         for entry in data["rules"]:
-            unless = re.compile(_filled(entry["unless"], lists)) if entry.get("unless") else None
-            pattern = re.compile(_filled(entry["pattern"], lists))
+            pattern, unless = (_compiled(entry.get(key), data["lists"]) for key in ("pattern", "unless"))
             rule = Rule(entry["category"], float(entry["weight"]), pattern, unless)
-            for start in dict.fromkeys(word[: _PREFIXES[-1]] for word in entry["when"].split()):
+            for start in {word[: _PREFIXES[-1]] for word in entry["when"].split()}:
                 index[start].append(rule)
-        masked = frozenset(data["masked"])
-        rules = {start: tuple(found) for start, found in index.items()}
-        hints = {category: re.compile(words) for category, words in data["hints"].items()}
-        return cls(rules, hints, masked, re.compile(data["report"]))
+        return cls(dict(index), data["hints"], frozenset(data["masked"]), data["report"])
 
     def moderate(self, text: str) -> Verdict:
         """Judge a text. Every category of the rules is scored; 0.5 or more in one flags the text."""
@@ -129,10 +104,10 @@ class LocalModerator:
                 if hits[rule] <= 2:
                     certainty = rule.weight / hits[rule] * (0.5 if self._report.search(sentence) else 1.0)
                     passes[rule.category] *= 1 - certainty
-                    reasons.setdefault(rule.category, f"{rule.category}: “{cut(found, 60)}”")
+                    reasons.setdefault(rule.category, f"“{cut(found, 60)}”")
         for weight, what in _personal_data(cleaned):
             passes["personal-data"] *= 1 - weight
-            reasons["personal-data"] = f"personal-data: {what}"
+            reasons["personal-data"] = what
         floors = self._hinted(plain)
         return _verdict({one: round(max(1 - left, floors.get(one, 0.0)), 3) for one, left in passes.items()}, reasons)
 
@@ -153,12 +128,8 @@ class LocalModerator:
         counts = Counter(category for word in set(found) for category in self._hints_of(word))
         return {category: min(_MAX_HINT, per_word * count) for category, count in counts.items()}
 
-    def _hints_of(self, word: str) -> tuple[str, ...]:
-        if word not in self._known:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            self._known[word] = tuple(one for one, hint in self._hints.items() if hint.fullmatch(word))
-        return self._known[word]
+    def _look_up(self, word: str) -> tuple[str, ...]:
+        return tuple(category for category, hint in self._hints.items() if hint.fullmatch(word))
 
     def _hits(self, sentence: str) -> list[tuple[Rule, str]]:
         """The rules a sentence breaks, each with the words that break it."""
@@ -168,7 +139,7 @@ class LocalModerator:
         found: list[tuple[Rule, str]] = []
         for rule in candidates:
             matches = [match.group().strip() for match in islice(rule.pattern.finditer(sentence), 3)]
-            if matches and not (rule.unless and rule.unless.search(sentence)):
+            if matches and not rule.unless.search(sentence):
                 found.extend((rule, match) for match in matches)
         return found
 
@@ -179,19 +150,18 @@ class LocalModerator:
 
     def _revealed(self, token: str) -> str:
         """A token with digits or signs for letters, if that makes it a masked word; else as it was."""
-        if "*" in token.strip("*"):
-            shape = re.compile("".join(r"[a-z]{0,1}" if char == "*" else re.escape(char) for char in token.strip("*")))
-            fits = [word for word in self._masked if shape.fullmatch(word) and len(word) >= len(token.strip("*"))]
-            return min(fits) if fits else token
+        starred = token.strip("*")
+        if "*" in starred:
+            shape = re.compile(re.escape(starred).replace(r"\*", "[a-z]"))
+            return min((word for word in self._masked if shape.fullmatch(word)), default=token)
         readings = ["".join(letters) for letters in product(*(_LEET.get(char, char) for char in token[:16]))]
         known = (one for one in readings if one in self._masked or one.removesuffix("s") in self._masked)
         return next(known, token)
 
     def _squeezed(self, token: str) -> str:
         once = _RUN.sub(r"\1", token)
-        return (
-            self._squeezable.get(once) or self._squeezable.get(once.removesuffix("s")) or _LONG_RUN.sub(r"\1\1", token)
-        )
+        known = self._squeezable.get(once) or self._squeezable.get(once.removesuffix("s"))
+        return known or re.sub(r"([a-z])\1{2,}", r"\1\1", token)
 
 
 @cache
@@ -199,47 +169,45 @@ def load_moderator() -> LocalModerator:
     """The moderator of the package's own ``editorial/moderation.yaml``, read once."""
     from importlib.resources import files
 
-    source = files("threadjuice_dagster").joinpath("editorial/moderation.yaml")
+    source = files("threadjuice_dagster") / "editorial" / "moderation.yaml"
     return LocalModerator.from_yaml(source.read_text(encoding="utf-8"))
 
 
-def _filled(pattern: str, lists: dict[str, str]) -> str:
+def _compiled(pattern: str | None, lists: dict[str, str]) -> re.Pattern[str]:
+    """A rule's pattern with its lists put in; one that is not given never matches."""
     for name, words in lists.items():
-        pattern = pattern.replace("{" + name + "}", f"(?:{words})")
-    return pattern
+        pattern = pattern and pattern.replace("{" + name + "}", f"(?:{words})")
+    return re.compile(pattern or r"(?!)")
 
 
 def _verdict(scores: dict[str, float], reasons: dict[str, str]) -> Verdict:
-    score = max(scores.values(), default=0.0)
-    ranked = sorted(reasons, key=lambda category: -scores[category])
-    named = tuple(reasons[category] for category in ranked if scores[category] >= FLAGGED_AT)
+    score = max(scores.values())
+    found = sorted((one for one in reasons if scores[one] >= FLAGGED_AT), key=lambda one: -scores[one])
+    named = tuple(f"{category}: {reasons[category]}" for category in found)
     return Verdict(flagged=score >= FLAGGED_AT, score=score, categories=scores, reasons=named)
 
 
 def _personal_data(text: str) -> list[tuple[float, str]]:
     """Certainty and name of each kind of personal data in a text; the data itself is never repeated."""
-    found = []
-    if "@" in text and _EMAIL.search(text):
-        found.append((0.7, "an e-mail address"))
-    cards = [match for match in _CARD.finditer(text) if _is_card(re.sub(r"\D", "", match.group()))]
-    if cards:
-        found.append((0.95, "a payment card number"))
-    elif _PHONE.search(text):
-        found.append((0.65, "a telephone number"))
-    if any(_is_iban(match.group().replace(" ", "")) for match in _IBAN.finditer(text)):
-        found.append((0.95, "a bank account number (IBAN)"))
-    if _SOCIAL_SECURITY.search(text):
-        found.append((0.7, "a social security number"))
-    return found
+    matches = {
+        "a telephone number": (0.65, _PHONE.search(text)),
+        "an e-mail address": (0.7, "@" in text and _EMAIL.search(text)),
+        "a social security number": (0.7, _SOCIAL_SECURITY.search(text)),
+        "a bank account number (IBAN)": (0.95, any(map(_is_iban, _IBAN.findall(text)))),
+        "a payment card number": (0.95, any(map(_is_card, _CARD.findall(text)))),
+    }
+    return [(weight, what) for what, (weight, found) in matches.items() if found]
 
 
-def _is_card(digits: str) -> bool:
+def _is_card(number: str) -> bool:
     """Luhn's check (ISO/IEC 7812-1) on a number that begins like a card's."""
+    digits = re.sub(r"\D", "", number)
     doubled = [int(digit) * (2 if index % 2 else 1) for index, digit in enumerate(reversed(digits))]
     return digits[0] in "3456" and len(set(digits)) > 1 and sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
 
 
 def _is_iban(account: str) -> bool:
     """ISO 13616's check: the account, moved and spelled in digits, leaves 1 modulo 97."""
+    account = account.replace(" ", "")
     spelled = "".join(str(int(char, 36)) for char in account[4:] + account[:4])
     return 15 <= len(account) <= 34 and int(spelled) % 97 == 1

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple
 
-from threadjuice_dagster.domain.text import WORD, paragraphs, sentences, words
+from threadjuice_dagster.domain.text import WORD, paragraphs, runs, sentences, words
 
 _COMMON = """
 a about above across after afterwards again against ago all almost alone along already also although always am among
@@ -68,7 +68,6 @@ _LEAST_PLAUSIBLE = 4.0
 _PLAIN_WORD = re.compile(r"(?<![\w'’.@#/-])[a-z]{4,}(?![\w'’@/-])")
 _MIDDLE_WORD = re.compile(rf"(?<=[\w,;:’'”\"–—-] )(?![a-z\d]){WORD.pattern}")
 _ARTICLE = re.compile(r"\b(an?|the)\s+([a-z]{4,})\b(?! of)")
-_FULL_NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]{2,}\b")
 _LEANING = re.compile(
     r"(?:He|She|They|But|And|Or|Then|However|Also|Instead|Afterwards|These|Those|Both|Neither|Later|Soon)\b"
 )
@@ -79,17 +78,13 @@ _MAX_SENTENCES = 80
 
 
 class Reading(NamedTuple):
-    """A text taken apart once: its paragraphs, its sentences, and per sentence its words and subject stems.
-
-    ``starts`` holds, per paragraph, the index of its first sentence.
-    """
+    """A text taken apart once: its paragraphs, its sentences, and per sentence its words and subject stems."""
 
     text: str
     paragraphs: list[str]
     sentences: list[str]
     words: list[list[str]]
     subjects: list[set[str]]
-    starts: list[int]
 
     @property
     def all_words(self) -> list[str]:
@@ -97,32 +92,17 @@ class Reading(NamedTuple):
         return [word for found in self.words for word in found]
 
 
-class Flow(NamedTuple):
-    """How sentences hang together, in the order told.
-
-    ``neighbours``: likeness of neighbouring sentences over that of any two, 1.0 for a random order.
-    ``broken_quotes``: quotation marks that open or close out of turn. ``late_introductions``: things met as
-    "the dog" before "a dog" and people met by one name before their full one, less those met in order.
-    ``dangling``: the first sentence leans on something said before, or a last word comes in the first fifth.
-    """
-
-    neighbours: float
-    broken_quotes: int
-    late_introductions: int
-    dangling: int
-
-
 def stem(word: str) -> str:
-    """A word's crude stem, lower-case: its first five letters, the possessive and plural s left out."""
-    word = word.casefold().replace("’", "'").removesuffix("'s")
+    """A folded word's crude stem: its first five letters, the possessive and plural s left out."""
+    word = word.removesuffix("'s")
     return word[:5] if len(word) > 5 else word.removesuffix("s") if len(word) > 3 else word
 
 
 @lru_cache(maxsize=50_000)
 def subject(word: str) -> str:
     """The stem of a word that tells of the subject, or an empty string for a common or short one."""
-    plain = word.casefold().replace("’", "'")
-    return "" if plain in COMMON or len(plain) < 3 else stem(plain)
+    folded = word.casefold().replace("’", "'")
+    return "" if folded in COMMON or len(folded) < 3 else stem(folded)
 
 
 def subjects(found: Iterable[str]) -> set[str]:
@@ -150,20 +130,15 @@ def gibberish(text: str) -> tuple[float, list[str]]:
     """The share (0 to 1) and list of distinct lower-case words that are not built like English ones."""
     distinct = dict.fromkeys(_PLAIN_WORD.findall(text))
     odd = [word for word in distinct if not plausible(word)]
-    return (len(odd) / len(distinct), odd) if distinct else (0.0, [])
+    return len(odd) / max(1, len(distinct)), odd
 
 
 def repetition(found: Sequence[str], size: int = 8) -> tuple[float, str]:
-    """The share (0 to 1) of word runs of ``size`` already used before, and the first such run."""
-    lowered = [word.casefold() for word in found]
-    runs = list(zip(*(lowered[i:] for i in range(size)), strict=False))
-    seen: set[tuple[str, ...]] = set()
-    first, repeated = "", 0
-    for run in runs:
-        if run in seen:
-            repeated, first = repeated + 1, first or " ".join(run)
-        seen.add(run)
-    return (repeated / len(runs), first) if runs else (0.0, "")
+    """The share (0 to 1) of word runs of ``size`` already used before, and the run used most."""
+    counts = Counter(runs([word.casefold() for word in found], size))
+    if not counts:
+        return 0.0, ""
+    return 1 - len(counts) / counts.total(), " ".join(counts.most_common(1)[0][0])
 
 
 def names(text: str) -> list[str]:
@@ -173,21 +148,9 @@ def names(text: str) -> list[str]:
 
 def read(text: str) -> Reading:
     """Take a text apart."""
-    parts = paragraphs(text)
-    told: list[str] = []
-    starts: list[int] = []
-    for part in parts:
-        starts.append(len(told))
-        told.extend(sentences(part))
+    told = sentences(text)
     found = [words(sentence) for sentence in told]
-    return Reading(text, parts, told, found, [subjects(one) for one in found], starts)
-
-
-def flow(reading: Reading) -> Flow:
-    """Measure how the sentences of a text hang together in the order they stand."""
-    late = _late_things(reading.text) + _late_people(reading.text)
-    broken = sum(_out_of_turn(paragraph) for paragraph in reading.paragraphs)
-    return Flow(_neighbours(reading.subjects), broken, late, _dangling(reading.sentences))
+    return Reading(text, paragraphs(text), told, found, [subjects(one) for one in found])
 
 
 def order(reading: Reading, source: str) -> tuple[float, int]:
@@ -212,18 +175,22 @@ def ties(parts: Sequence[set[str]], known: Set[str] = frozenset()) -> list[float
     return [sum(spread[found] > 1 or found in known for found in part) / len(part) if part else 1.0 for part in parts]
 
 
-def _out_of_turn(paragraph: str) -> int:
+def broken_quotes(paragraph: str) -> int:
+    """Quotation marks that open or close out of turn."""
     inside, wrong = False, 0
     for match in _MARK.finditer(paragraph):
-        before = paragraph[match.start() - 1] if match.start() else " "
+        before = paragraph[: match.start()][-1:] or " "
         opens = match.group() == "“" or (match.group() == '"' and (before.isspace() or before in "([—–-'‘"))
         wrong += opens == inside
         inside = opens
     return wrong
 
 
-def _neighbours(told: Sequence[set[str]]) -> float:
-    """Mean likeness of neighbours (next and next but one) over the mean of all pairs, rare words weighing more."""
+def neighbours(told: Sequence[set[str]]) -> float:
+    """Likeness of neighbouring sentences (next, next but one) over that of any two, by subject stems.
+
+    Rare words weigh more; 1.0 is what a random order has.
+    """
     count = len(told)
     spread = Counter(found for part in told for found in part)
     weight = {found: math.log(count / often) for found, often in spread.items() if often > 1}
@@ -234,8 +201,8 @@ def _neighbours(told: Sequence[set[str]]) -> float:
     return (near / (2 * count - 3)) / (everywhere / (count * (count - 1) / 2))
 
 
-def _late_things(text: str) -> int:
-    """Nouns met with a definite article before the indefinite one, less those met the other way round."""
+def late_introductions(text: str) -> int:
+    """Things met as "the dog" before "a dog", less those met in order."""
     seen: dict[str, list[bool]] = {}
     for article, noun in _ARTICLE.findall(text):
         if noun not in COMMON:
@@ -243,17 +210,7 @@ def _late_things(text: str) -> int:
     return sum(-1 if uses[0] else 1 for uses in seen.values() if any(uses) and not all(uses))
 
 
-def _late_people(text: str) -> int:
-    """Full names met after one of their parts, less those met before it."""
-    late = 0
-    for full in dict.fromkeys(_FULL_NAME.findall(text)):
-        alone = [text.find(f" {part} ") for part in full.split()]
-        places = [place for place in alone if place >= 0 and not text.startswith(full, place + 1)]
-        if places:
-            late += 1 if min(places) < text.find(full) else -1
-    return late
-
-
-def _dangling(told: Sequence[str]) -> int:
+def dangling(told: Sequence[str]) -> int:
+    """Whether the first sentence leans on something said before, plus last words that come in the first fifth."""
     leans = bool(told and _LEANING.match(told[0]))
     return leans + sum(bool(_CLOSING.match(sentence)) for sentence in told[: len(told) // 5])

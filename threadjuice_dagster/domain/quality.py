@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from threadjuice_dagster.domain import prose
 from threadjuice_dagster.domain.originality import longest_copied_run, own_text
 from threadjuice_dagster.domain.stories import Draft
-from threadjuice_dagster.domain.text import cut, words
+from threadjuice_dagster.domain.text import cut, folded_words, runs, words
 from threadjuice_dagster.domain.threads import Thread
 
 VERSION = "rubric-1"
@@ -111,7 +111,7 @@ def rate(draft: Draft, thread: Thread | None = None, nearest: float = 0.0, excer
     dimensions = (
         _dimension("readability", 1.0, 9.6, _readability(reading)),
         _dimension("structure", 1.2, 9.5, _structure(reading)),
-        _dimension("coherence", 1.0, 8.8, _coherence(own, source)),
+        _dimension("coherence", 1.0, 9.1, _coherence(own, source)),
         _dimension("specificity", 1.2, 9.6, _specificity(reading, draft.title, source)),
         _dimension("hook", 0.8, 9.4, _hook(reading, draft.title)),
         _dimension("originality", 1.0, 9.8, _originality(draft, thread, nearest, excerpting)),
@@ -140,23 +140,25 @@ def draft_from_text(title: str, text: str) -> Draft:
 
 
 def _dimension(name: str, weight: float, base: float, faults: Iterable[Fault]) -> Dimension:
-    found = list(faults)
+    found = [fault for fault in faults if fault.points]
     score = min(10.0, max(0.0, base - sum(fault.points for fault in found)))
     evidence = tuple(fault.evidence for fault in found if fault.evidence)
     return Dimension(name=name, score=round(score, 2), weight=weight, evidence=evidence)
 
 
+def _over(value: float, limit: float, slope: float, most: float, step: float = 0.0) -> float:
+    """Points off for a value above its limit: ``step`` and ``slope`` for each unit beyond it, at most ``most``."""
+    return min(most, step + slope * (value - limit)) if value > limit else 0.0
+
+
 def _readability(reading: prose.Reading) -> Iterator[Fault]:
     found = reading.all_words
     mean = len(found) / max(1, len(reading.sentences))
-    if mean > 28:
-        yield Fault(min(5.0, (mean - 28) / 4), f"Sentences hold {mean:.0f} words on average; split the long ones.")
     letters = sum(map(len, found)) / max(1, len(found))
-    if letters > 6:
-        yield Fault(min(3.0, (letters - 6) * 2), f"Words have {letters:.1f} letters on average; use plainer ones.")
     odd, examples = prose.gibberish(reading.text)
-    if odd > 0.03:
-        yield Fault(min(9.0, 2.4 + 100 * (odd - 0.03)), f"{odd:.0%} of the words are no words: {_some(examples)}.")
+    yield Fault(_over(mean, 28, 0.25, 5.0), f"Sentences hold {mean:.0f} words on average; split the long ones.")
+    yield Fault(_over(letters, 6, 2, 3.0), f"Words have {letters:.1f} letters on average; use plainer ones.")
+    yield Fault(_over(odd, 0.03, 100, 9.0, step=2.4), f"{odd:.0%} of the words are no words: {_some(examples)}.")
     yield from _noise(reading.text, found)
 
 
@@ -164,33 +166,27 @@ def _noise(text: str, found: list[str]) -> Iterator[Fault]:
     per_hundred = 100 / max(20, len(found))
     shouted = [word for word in found if len(word) > 1 and word.isupper()]
     loud = len(shouted) * per_hundred
-    if loud > 6:
-        yield Fault(min(7.0, (loud - 6) * 0.4), f"{loud:.0f} words in a hundred are shouted: {_some(shouted)}.")
     emoji = len(_EMOJI.findall(text)) * per_hundred
-    if emoji > 1:
-        yield Fault(min(6.0, (emoji - 1) * 1.5), f"{emoji:.1f} emoji to a hundred words; take them out.")
     marks = (text.count("!") + len(re.findall(r"[!?]{2,}", text))) * per_hundred
-    if marks > 4:
-        yield Fault(min(6.0, (marks - 4) * 0.6), f"{marks:.0f} exclamation marks to a hundred words; use fewer.")
+    yield Fault(_over(loud, 6, 0.4, 7.0), f"{loud:.0f} words in a hundred are shouted: {_some(shouted)}.")
+    yield Fault(_over(emoji, 1, 1.5, 6.0), f"{emoji:.1f} emoji to a hundred words; take them out.")
+    yield Fault(_over(marks, 4, 0.6, 6.0), f"{marks:.0f} exclamation marks to a hundred words; use fewer.")
 
 
 def _structure(reading: prose.Reading) -> Iterator[Fault]:
     parts = reading.paragraphs
     repeated, run = prose.repetition(reading.all_words)
-    if repeated > 0.008:
-        points = min(8.0, 0.6 + 65 * repeated)
-        yield Fault(points, f"{repeated:.0%} of the text repeats itself, such as “{run}”; say it once.")
+    points = _over(repeated, 0.008, 65, 8.0, step=1.1)
+    yield Fault(points, f"{repeated:.0%} of the text repeats itself, such as “{run}”; say it once.")
     again = Counter(told for told, found in zip(reading.sentences, reading.words, strict=True) if len(found) > 5)
     refrain, times = max(again.items(), key=lambda item: item[1], default=("", 0))
-    if times > 2:
-        yield Fault(min(6.0, 1.5 * (times - 1)), f"“{cut(refrain, 80)}” stands {times} times; say it once.")
+    yield Fault(_over(times, 2, 1.5, 6.0, step=1.5), f"“{cut(refrain, 80)}” stands {times} times; say it once.")
     yield from _ending(parts)
     ragged = [part for part in parts[:-1] if _is_ragged(part)]
     if len(ragged) > 1:
         yield Fault(min(3.0, len(ragged) / len(parts) * 4), f"Paragraphs break off: “{cut(ragged[0][-60:], 60)}”.")
     longest = max((len(words(part)) for part in parts), default=0)
-    if longest > 220:
-        yield Fault(min(1.5, (longest - 220) / 250), f"A paragraph runs to {longest} words; break it up.")
+    yield Fault(_over(longest, 220, 0.004, 1.5), f"A paragraph runs to {longest} words; break it up.")
 
 
 def _ending(parts: list[str]) -> Iterator[Fault]:
@@ -209,14 +205,12 @@ def _is_ragged(part: str) -> bool:
 
 
 def _coherence(reading: prose.Reading, source: str) -> Iterator[Fault]:
-    flow = prose.flow(reading)
-    broken = flow.broken_quotes
-    if broken:
-        points = min(6.0, 1.8 * broken - 0.8)
-        yield Fault(points, f"{broken} quotation marks open or close out of turn; check the order of sentences.")
-    yield Fault(0.45 * max(-2, min(3, flow.late_introductions)))
-    yield Fault(0.7 * flow.dangling)
-    yield Fault(-0.4 * max(-1.0, min(1.0, flow.neighbours - 1)))
+    broken = sum(map(prose.broken_quotes, reading.paragraphs))
+    points = _over(broken, 0, 1.8, 6.0, step=-0.8)
+    yield Fault(points, f"{broken} quotation marks open or close out of turn; check the order of sentences.")
+    yield Fault(0.45 * max(-2, min(3, prose.late_introductions(reading.text))))
+    yield Fault(0.7 * prose.dangling(reading.sentences))
+    yield Fault(-0.4 * max(-1.0, min(1.0, prose.neighbours(reading.subjects) - 1)))
     if source:
         follows, rests_on = prose.order(reading, source)
         yield Fault(-0.8 * follows if rests_on >= 6 else 0.0)
@@ -225,36 +219,29 @@ def _coherence(reading: prose.Reading, source: str) -> Iterator[Fault]:
 
 def _odd_paragraphs(reading: prose.Reading, source: str) -> Iterator[Fault]:
     """Paragraphs that share next to nothing with the rest of the story or with its thread."""
-    ends = [*reading.starts, len(reading.subjects)][1:]
-    told = [set().union(*reading.subjects[i:j]) for i, j in zip(reading.starts, ends, strict=True)]
+    told = [prose.subjects(words(part)) for part in reading.paragraphs]
     shares = prose.ties(told, prose.subjects(words(source)))
     long = [i for i, subjects in enumerate(told) if len(subjects) >= 12]
     if len(told) < 4 or len(long) < 2:
         return
     limit = min(0.12, 0.27 * median(shares[i] for i in long))
-    for i in long:
-        if shares[i] < limit:
-            people = bool(_PEOPLE.search(reading.paragraphs[i]))
-            points = 1 + 2.2 * (1 - shares[i] / limit) + 1.3 * (not people)
-            yield Fault(
-                points, f"“{cut(reading.paragraphs[i], 80)}” has little to do with the rest; tie it in or cut it."
-            )
+    for i in (i for i in long if shares[i] < limit):
+        part = reading.paragraphs[i]
+        points = 1 + 2.2 * (1 - shares[i] / limit) + 1.3 * (not _PEOPLE.search(part))
+        yield Fault(points, f"“{cut(part, 80)}” has little to do with the rest; tie it in or cut it.")
 
 
 def _specificity(reading: prose.Reading, title: str, source: str) -> Iterator[Fault]:
     text, found = reading.text.lower().replace("’", "'"), reading.all_words
     filler = [match.group() for match in _FILLER.finditer(text)]
-    if filler:
-        yield Fault(min(9.0, 2.5 + 1.5 * len(filler)), f"Filler stands in for a story: {_some(filler)}.")
+    yield Fault(_over(len(filler), 0, 1.5, 9.0, step=2.5), f"Filler stands in for a story: {_some(filler)}.")
     generic = [match.group() for match in _GENERIC.finditer(text)]
     per_hundred = 100 / max(50, len(found))
-    if len(generic) > 1:
-        points = min(6.0, max(0.0, len(generic) * per_hundred - 0.4) * 2.5)
-        yield Fault(points, f"Phrases that fit any story: {_some(generic)}; say what happened here.")
+    points = _over(len(generic) * per_hundred, 0.4, 2.5, 6.0) if len(generic) > 1 else 0.0
+    yield Fault(points, f"Phrases that fit any story: {_some(generic)}; say what happened here.")
     specifics = (prose.specifics(found) + len(prose.names(reading.text))) * per_hundred
-    if specifics < 7:
-        points = min(6.0, (7 - specifics) * 0.9)
-        yield Fault(points, f"Only {specifics:.0f} names, figures or events to a hundred words; be concrete.")
+    points = _over(7 - specifics, 0, 0.9, 6.0)
+    yield Fault(points, f"Only {specifics:.0f} names, figures or events to a hundred words; be concrete.")
     yield from _unused_thread([*words(title), *found], source)
 
 
@@ -267,9 +254,8 @@ def _unused_thread(found: list[str], source: str) -> Iterator[Fault]:
         return
     used = sum(often for subject, often in main.items() if subject in theirs) / sum(main.values())
     least = 0.32 * min(1.0, len(theirs) / 80) + 0.13 * min(1.0, max(0.0, (len(theirs) - 250) / 350))
-    if used < least:
-        points = min(7.0, 9 * (1 - used / least))
-        yield Fault(points, f"{used:.0%} of its main subjects are the thread's; tell what the thread tells.")
+    points = _over(1 - used / least, 0, 9, 7.0)
+    yield Fault(points, f"{used:.0%} of its main subjects are the thread's; tell what the thread tells.")
 
 
 def _hook(reading: prose.Reading, title: str) -> Iterator[Fault]:
@@ -288,40 +274,28 @@ def _hook(reading: prose.Reading, title: str) -> Iterator[Fault]:
 
 
 def _originality(draft: Draft, thread: Thread | None, nearest: float, excerpting: bool) -> Iterator[Fault]:
-    if nearest > 0.1:
-        points = min(9.0, (nearest - 0.1) * 12)
-        yield Fault(points, f"{nearest:.0%} of its phrases stand in a published story; tell another one.")
+    points = _over(nearest, 0.1, 12, 9.0)
+    yield Fault(points, f"{nearest:.0%} of its phrases stand in a published story; tell another one.")
     if thread is None or excerpting:
         return
     length, run = longest_copied_run(draft, thread)
-    if length > 15:
-        points = min(6.0, (length - 15) * 0.14)
-        yield Fault(points, f"{length} words in a row are the source's: “{cut(run, 100)}”; retell or quote.")
-    share = _shared(words(own_text(draft)), words(_source(thread)))
-    if share > 0.2:
-        points = min(5.0, (share - 0.2) * 9)
-        yield Fault(points, f"{share:.0%} of its five-word phrases are the source's; use your own words.")
-
-
-def _shared(own: list[str], source: list[str], size: int = 5) -> float:
-    """The share (0 to 1) of word runs of ``size`` that stand in the source too."""
-    lowered = ([word.casefold() for word in found] for found in (own, source))
-    ours, theirs = (set(zip(*(found[i:] for i in range(size)), strict=False)) for found in lowered)
-    return len(ours & theirs) / len(ours) if len(ours) >= 20 else 0.0
+    points = _over(length, 15, 0.14, 6.0)
+    yield Fault(points, f"{length} words in a row are the source's: “{cut(run, 100)}”; retell or quote.")
+    own, theirs = (set(runs(folded_words(text), 5)) for text in (own_text(draft), _source(thread)))
+    share = len(own & theirs) / len(own) if len(own) >= 20 else 0.0
+    yield Fault(
+        _over(share, 0.2, 9, 5.0), f"{share:.0%} of its five-word phrases are the source's; use your own words."
+    )
 
 
 def _length(count: int) -> Iterator[Fault]:
-    if count < MIN_WORDS:
-        points = 10 * (1 - count / MIN_WORDS) ** 0.9
-        yield Fault(points, f"{count} words; a story needs at least {MIN_WORDS}.")
-    elif count > MAX_WORDS:
-        yield Fault(min(6.0, (count - MAX_WORDS) / 300), f"{count} words; cut to at most {MAX_WORDS}.")
+    short = 1 - count / MIN_WORDS
+    yield Fault(10 * max(0.0, short) ** 0.9, f"{count} words; a story needs at least {MIN_WORDS}.")
+    yield Fault(_over(count, MAX_WORDS, 1 / 300, 6.0), f"{count} words; cut to at most {MAX_WORDS}.")
 
 
 def _source(thread: Thread | None) -> str:
-    if thread is None:
-        return ""
-    return "\n\n".join((thread.title, thread.body, *(one.body for one in thread.comments)))[:_THREAD_CHARACTERS]
+    return "\n\n".join(thread.texts)[:_THREAD_CHARACTERS] if thread else ""
 
 
 def _some(found: Iterable[str]) -> str:

@@ -206,10 +206,11 @@ def _font(face: _Face, size: int) -> "FreeTypeFont":
     from PIL import ImageFont
 
     files = {
-        "serif": serif.font_files_ttf["SourceSerifProBold"],
-        "sans": sans.font_files_ttf["SourceSansProSemibold"],
-        "light": sans.font_files_ttf["SourceSansPro"],
+        "serif": serif.font_files_otf["SourceSerifProBold"],
+        "sans": sans.font_files_otf["SourceSansProSemibold"],
+        "light": sans.font_files_otf["SourceSansPro"],
     }
+    # The TrueType files kern quotation marks into their neighbours under the basic layout; the OpenType ones do not.
     # The basic layout is in every build of Pillow; a better one where present would change the pixels.
     return ImageFont.truetype(files[face], size, layout_engine=ImageFont.Layout.BASIC)
 
