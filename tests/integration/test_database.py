@@ -142,6 +142,23 @@ class TestAssignments:
         store.claim(story_id, "dead-run")
         assert [one.story_id for one in store.assign(store.open_order(1, None, None, 3))] == [story_id]
 
+    def test_a_story_whose_run_died_gets_another_run_but_not_for_ever(self, store: Store) -> None:
+        store.save_threads([make_thread("abc123")])
+        order = store.open_order(1, None, None, 3)
+        for number in range(3):
+            waiting = store.assign(order)
+            assert [one.runs for one in waiting] == [number]
+            store.claim(waiting[0].story_id, f"dead-{number}")
+        assert store.assign(order) == []
+        assert store.order_counts(order.id)["failed"] == 1
+
+    def test_a_run_that_was_refused_leaves_the_story_to_the_one_that_lives(self, store: Store) -> None:
+        story_id = assigned(store)
+        with store.locks.held(run_lock("one")):
+            store.claim(story_id, "one")
+            store.settle(story_id, "two")
+            assert store.order_counts(store.assignment(story_id).order_id)["running"] == 1
+
     def test_what_a_live_command_works_on_is_left_to_it(self, store: Store) -> None:
         store.save_threads([make_thread("abc123")])
         order = store.open_order(1, None, None, 3)

@@ -44,8 +44,9 @@ def reported(context: Context, database: Database, story_id: str | None = None) 
 def story_step(context: Context, database: Database) -> Iterator[str]:
     """Claim the partition's story for this run and yield its id; failures are reported as in ``reported``."""
     story_id = context.partition_key
-    with reported(context, database, story_id):
+    with reported(context, database):  # a story that another run works on is not failed by this one
         database.store.claim(story_id, context.run.run_id, context.run.tags.get(ORDER_TAG))
+    with reported(context, database, story_id):
         yield story_id
 
 

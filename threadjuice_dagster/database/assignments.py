@@ -20,6 +20,16 @@ from threadjuice_dagster.domain.assignments import Assignment, Choice, Order, ch
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
 
+INTERRUPTED = {
+    "kind": "interrupted",
+    "message": "The run that worked on this story ended without finishing it.",
+    "next_step": "Run it again: threadjuice content generate, or re-execute the run in the UI.",
+}
+"""What is told of a story whose run was killed."""
+
+MAX_RUNS = 3
+"""Runs that may be started for one story before its crashes are taken for its own fault."""
+
 CANDIDATES = 300
 """Unused threads looked at for one assignment, the most engaging first."""
 
@@ -121,6 +131,7 @@ class Assignments:
         """
         with self.engine.begin() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key("assign"))))
+            self._revive(connection, order)
             missing = self._missing(connection, order)
             missing -= self._adopt(connection, order, missing, only)
             if missing > 0:
@@ -179,8 +190,11 @@ class Assignments:
                 raise PermanentFailure(
                     f"Story {story_id} is being worked on by run {row.run_id}.", "Wait for that run to end."
                 )
-            status = row.status if row.status in ("published", "withdrawn") else "running"
-            self._update(connection, story_id, status=status, run_id=run_id, error=None)
+            public = row.status in ("published", "withdrawn")
+            if order_id and public:
+                raise PermanentFailure(f"Story {story_id} is {row.status} already.", "Nothing needs to be done.")
+            status = row.status if public else "running"
+            self._update(connection, story_id, status=status, run_id=run_id, runs=row.runs + 1, error=None)
 
     def forget(self, story_id: str) -> None:
         """Remove an assignment and all that was written for it, unless it is or was public."""
@@ -197,7 +211,8 @@ class Assignments:
             "message": f"Run {run_id} ended without a result.",
             "next_step": "Open the run in the Dagster UI for its log.",
         }
-        still_open = (columns.story_id == story_id) & columns.status.in_(("assigned", "running"))
+        of_this_run = columns.run_id.is_(None) | (columns.run_id == run_id)
+        still_open = (columns.story_id == story_id) & columns.status.in_(("assigned", "running")) & of_this_run
         with self.engine.begin() as connection:
             connection.execute(t.assignments.update().where(still_open).values(status="failed", error=message))
 
@@ -218,6 +233,17 @@ class Assignments:
         with self.engine.connect() as connection:
             run_id = connection.scalar(sa.select(t.assignments.c.run_id).where(t.assignments.c.story_id == story_id))
             return run_id is not None and is_held(connection, run_lock(run_id))
+
+    def _revive(self, connection: sa.Connection, order: Order) -> None:
+        """Let an order's stories whose run died wait for another one, unless they died too often."""
+        columns = t.assignments.c
+        query = sa.select(t.assignments).where(columns.order_id == order.id, columns.status == "running")
+        for row in connection.execute(query.with_for_update(skip_locked=True)):
+            if not is_held(connection, run_lock(row.run_id or "")):
+                again = row.runs < MAX_RUNS
+                error = None if again else {**INTERRUPTED, "message": f"{row.runs} runs ended without finishing it."}
+                status = "assigned" if again else "failed"
+                self._update(connection, row.story_id, status=status, run_id=None, error=error)
 
     def _missing(self, connection: sa.Connection, order: Order) -> int:
         columns = t.assignments.c
@@ -241,7 +267,7 @@ class Assignments:
             owner_lives = is_held(connection, order_lock(row.order_id))
             run_lives = row.run_id is not None and is_held(connection, run_lock(row.run_id))
             if adopted < missing and not owner_lives and not run_lives:
-                self._update(connection, row.story_id, order_id=order.id, status="assigned", run_id=None)
+                self._update(connection, row.story_id, order_id=order.id, status="assigned", run_id=None, runs=0)
                 adopted += 1
         return adopted
 

@@ -6,17 +6,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.assignments import run_lock
+from threadjuice_dagster.database.assignments import INTERRUPTED, run_lock
 from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.records import GATES, GateVerdict, Reason, StoryRecord
 from threadjuice_dagster.failures import PermanentFailure
-
-INTERRUPTED = {
-    "kind": "interrupted",
-    "message": "The run that worked on this story ended without finishing it.",
-    "next_step": "Run it again: threadjuice content generate, or re-execute the run in the UI.",
-}
 
 
 def story_records(

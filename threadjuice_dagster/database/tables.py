@@ -80,6 +80,7 @@ assignments = sa.Table(
     sa.Column("order_id", sa.ForeignKey("orders.id"), index=True),
     sa.Column("status", sa.Text, nullable=False, server_default="assigned", index=True),
     sa.Column("run_id", sa.Text),
+    sa.Column("runs", sa.Integer, nullable=False, server_default="0"),
     sa.Column("error", JSONB),
     _now("created_at"),
     _now("updated_at"),

@@ -24,6 +24,8 @@ class Assignment(BaseModel):
     category: str
     persona: str
     order_id: str
+    runs: int = 0
+    """Runs that were started for it and died."""
 
 
 class Order(BaseModel):

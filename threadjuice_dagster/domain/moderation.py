@@ -135,7 +135,7 @@ class LocalModerator:
         """The rules a sentence breaks, each with the words that break it."""
         words = _WORD.findall(sentence)
         starts = {*words, *(word[:size] for word in words for size in _PREFIXES)}
-        candidates = dict.fromkeys(rule for start in starts & self._rules.keys() for rule in self._rules[start])
+        candidates = dict.fromkeys(rule for start in sorted(starts & self._rules.keys()) for rule in self._rules[start])
         found: list[tuple[Rule, str]] = []
         for rule in candidates:
             matches = [match.group().strip() for match in islice(rule.pattern.finditer(sentence), 3)]

@@ -138,8 +138,7 @@ def strict_schema(model: type[BaseModel]) -> dict[str, Any]:
     strict mode rejects, are left to our own validation. (OpenAI, "Structured model outputs".)
     """
     schema = model.model_json_schema()
-    strict: dict[str, Any] = _strict(schema, schema.get("$defs", {}))
-    return strict
+    return dict(_strict(schema, schema.get("$defs", {})))
 
 
 def _voice(category: Category, persona: Persona) -> str:

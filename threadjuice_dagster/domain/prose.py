@@ -8,6 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from functools import lru_cache
+from itertools import combinations, pairwise
+from statistics import fmean
+from string import ascii_lowercase
 from typing import NamedTuple
 
 from threadjuice_dagster.domain.text import WORD, paragraphs, runs, sentences, words
@@ -56,23 +59,18 @@ _PAIRS = (
 Rows: start of word, a to z. Columns: a to z, end of word. Counted over 11,000 distinct words of running text.
 """
 
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-_PAIR_SCORE = {
-    first + second: int(_PAIRS[row * 27 + column])
-    for row, first in enumerate("^" + _ALPHABET)
-    for column, second in enumerate(_ALPHABET + "$")
-}
+_PAIR_NAMES = (first + second for first in "^" + ascii_lowercase for second in ascii_lowercase + "$")
+_PAIR_SCORE = dict(zip(_PAIR_NAMES, map(int, _PAIRS), strict=True))
 _LEAST_PLAUSIBLE = 4.0
 """Mean pair score under which a word is not English: 0.5 % of real words, 87 % of random letters."""
 
+_PAST = re.compile(r".{3,}ed")
 _PLAIN_WORD = re.compile(r"(?<![\w'’.@#/-])[a-z]{4,}(?![\w'’@/-])")
 _MIDDLE_WORD = re.compile(rf"(?<=[\w,;:’'”\"–—-] )(?![a-z\d]){WORD.pattern}")
 _ARTICLE = re.compile(r"\b(an?|the)\s+([a-z]{4,})\b(?! of)")
-_LEANING = re.compile(
-    r"(?:He|She|They|But|And|Or|Then|However|Also|Instead|Afterwards|These|Those|Both|Neither|Later|Soon)\b"
-)
+_LEANING = re.compile(r"(?:He|She|They|But|And|Or|Then|However|Also|Instead|These|Those|Both|Neither|Later|Soon)\b")
 _CLOSING = re.compile(r"(?:Finally|In the end|Eventually|At last|Since then|Ever since|Afterwards|These days|As for)\b")
-_MARK = re.compile(r"[“”]|(?<![\d])\"")
+_MARK = re.compile(r"(?P<opens>“|(?<![^\s(\[—–'‘-])\")|”|(?<!\d)\"")
 _MAX_SENTENCES = 80
 """Sentences held against a source's: enough for any story, and a bound on quadratic cost."""
 
@@ -114,16 +112,13 @@ def subjects(found: Iterable[str]) -> set[str]:
 def plausible(word: str) -> bool:
     """Whether a lower-case ASCII word is built like an English one."""
     edged = f"^{word}$"
-    total = sum(_PAIR_SCORE[edged[i : i + 2]] for i in range(len(edged) - 1))
-    return total / (len(edged) - 1) >= _LEAST_PLAUSIBLE
+    return fmean(_PAIR_SCORE[first + second] for first, second in pairwise(edged)) >= _LEAST_PLAUSIBLE
 
 
 def specifics(found: Iterable[str]) -> int:
     """How many words tell of somebody or something that happened: persons, past tense, figures."""
-    return sum(
-        word in _SPECIFIC or word[0].isdigit() or (len(word) > 4 and word.endswith("ed"))
-        for word in map(str.casefold, found)
-    )
+    lowered = map(str.casefold, found)
+    return sum(word in _SPECIFIC or word[0].isdigit() or bool(_PAST.fullmatch(word)) for word in lowered)
 
 
 def gibberish(text: str) -> tuple[float, list[str]]:
@@ -164,9 +159,8 @@ def order(reading: Reading, source: str) -> tuple[float, int]:
         best = max(likes, default=0.0)
         if best >= 1.0:
             places.append(likes.index(best))
-    pairs = [(i, j) for i in range(len(places)) for j in range(i + 1, len(places)) if places[i] != places[j]]
-    ahead = sum(1 if places[i] < places[j] else -1 for i, j in pairs)
-    return (ahead / len(pairs) if pairs else 0.0), len(places)
+    steps = [1 if first < second else -1 for first, second in combinations(places, 2) if first != second]
+    return fmean(steps or [0]), len(places)
 
 
 def ties(parts: Sequence[set[str]], known: Set[str] = frozenset()) -> list[float]:
@@ -177,13 +171,8 @@ def ties(parts: Sequence[set[str]], known: Set[str] = frozenset()) -> list[float
 
 def broken_quotes(paragraph: str) -> int:
     """Quotation marks that open or close out of turn."""
-    inside, wrong = False, 0
-    for match in _MARK.finditer(paragraph):
-        before = paragraph[: match.start()][-1:] or " "
-        opens = match.group() == "“" or (match.group() == '"' and (before.isspace() or before in "([—–-'‘"))
-        wrong += opens == inside
-        inside = opens
-    return wrong
+    opens = [bool(match["opens"]) for match in _MARK.finditer(paragraph)]
+    return sum(before == after for before, after in pairwise([False, *opens]))
 
 
 def neighbours(told: Sequence[set[str]]) -> float:

@@ -93,7 +93,7 @@ class Rubric(BaseModel):
 
 
 class Fault(NamedTuple):
-    """Points off a dimension and the evidence; a negative figure is points on."""
+    """Points off a dimension (points on, where negative) and the evidence."""
 
     points: float
     evidence: str = ""
@@ -181,21 +181,14 @@ def _structure(reading: prose.Reading) -> Iterator[Fault]:
     again = Counter(told for told, found in zip(reading.sentences, reading.words, strict=True) if len(found) > 5)
     refrain, times = max(again.items(), key=lambda item: item[1], default=("", 0))
     yield Fault(_over(times, 2, 1.5, 6.0, step=1.5), f"“{cut(refrain, 80)}” stands {times} times; say it once.")
-    yield from _ending(parts)
+    last = parts[-1] if parts else ""
+    unfinished = 6.0 if _UNFINISHED.search(last) else 4.5 * _is_ragged(last)
+    yield Fault(unfinished, f"The story breaks off: “…{cut(last[-80:], 80)}”; finish it.")
     ragged = [part for part in parts[:-1] if _is_ragged(part)]
     if len(ragged) > 1:
-        yield Fault(min(3.0, len(ragged) / len(parts) * 4), f"Paragraphs break off: “{cut(ragged[0][-60:], 60)}”.")
+        yield Fault(min(3.0, 4 * len(ragged) / len(parts)), f"Paragraphs break off: “{cut(ragged[0][-60:], 60)}”.")
     longest = max((len(words(part)) for part in parts), default=0)
     yield Fault(_over(longest, 220, 0.004, 1.5), f"A paragraph runs to {longest} words; break it up.")
-
-
-def _ending(parts: list[str]) -> Iterator[Fault]:
-    last = parts[-1] if parts else ""
-    tail = cut(last[-80:], 80)
-    if _UNFINISHED.search(last):
-        yield Fault(6.0, f"The story breaks off mid-sentence: “…{tail}”; finish it.")
-    elif _is_ragged(last):
-        yield Fault(4.5, f"The story stops without an end to its last sentence: “…{tail}”; finish it.")
 
 
 def _is_ragged(part: str) -> bool:

@@ -27,14 +27,7 @@ from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.resources.http import MAX_WAIT
 from threadjuice_dagster.resources.metering import Meter, spent
-from threadjuice_dagster.resources.openai_answers import (
-    Answer,
-    BadAnswer,
-    Refused,
-    read_answers,
-    read_verdict,
-    wait_told,
-)
+from threadjuice_dagster.resources.openai_answers import Answer, BadAnswer, Refused, read_answers, read_verdict, waiting
 
 if TYPE_CHECKING:
     import openai
@@ -91,7 +84,6 @@ class _Dialect:
     several: bool = True
 
     def request(self, model: str, messages: Messages, shape: type[BaseModel], wanted: int) -> dict[str, Any]:
-        """The request in this dialect."""
         schema = prompts.strict_schema(shape)
         form: dict[str, Any] = {"type": "json_object"}
         if self.schema:
@@ -103,7 +95,7 @@ class _Dialect:
         return {"model": model, "messages": messages, "response_format": form, **several}
 
     def weaker(self, rejected: _RejectedError, wanted: int) -> "_Dialect | None":
-        """The next dialect to try after a rejection, or None when this is not about the dialect."""
+        # None: the rejection is not about the dialect.
         if "context_length" in rejected.hint or "string_above_max" in rejected.hint:
             return None
         if self.several and wanted > 1 and "response_format" not in rejected.hint:
@@ -169,8 +161,9 @@ class OpenAIResource(dg.ConfigurableResource):
         found: list[Answer] = []
         problem: PermanentFailure = BadAnswer(f"{model} gave no answer.")
         with self._client() as client:
+            create = client.chat.completions.with_raw_response.create
             for ask in range(wanted + SPARE_ASKS):
-                document = self._complete(client, messages, shape, model, 1 if ask else wanted, meter)
+                document = self._complete(create, messages, shape, model, 1 if ask else wanted, meter)
                 for outcome in read_answers(document, shape):
                     if isinstance(outcome, PermanentFailure):
                         problem = outcome
@@ -184,28 +177,25 @@ class OpenAIResource(dg.ConfigurableResource):
 
     def _complete(
         self,
-        client: "openai.OpenAI",
+        create: Callable[..., Any],
         messages: Messages,
         shape: type[BaseModel],
         model: str,
         wanted: int,
         meter: Meter,
     ) -> dict[str, Any]:
-        dialect: _Dialect = self._dialect
-        create = client.chat.completions.with_raw_response.create
-        while True:
+        dialect: _Dialect | None = self._dialect
+        while dialect:
             request = dialect.request(model, messages, shape, wanted)
             try:
                 document = self._send(functools.partial(create, **request), meter)
-            except _RejectedError as rejected:
-                weaker = dialect.weaker(rejected, wanted)
-                if weaker is None:
-                    raise
-                dialect = weaker
+            except _RejectedError as failure:
+                rejected, dialect = failure, dialect.weaker(failure, wanted)
             else:
                 self._dialect = dialect
                 meter.add(spent(document, model, self.price_input, self.price_output))
                 return document
+        raise rejected
 
     def _send(self, send: Callable[[], Any], meter: Meter) -> dict[str, Any]:
         for attempt in range(1, ATTEMPTS + 1):
@@ -230,17 +220,18 @@ class OpenAIResource(dg.ConfigurableResource):
 
         try:
             document = json.loads(send().http_response.text)
+            if isinstance(document, dict):
+                return document
+            problem = "answered with something other than a JSON object"
         except openai.APIStatusError as error:
             return self._failure(error)
         except openai.APITimeoutError:
-            return TransientFailure(f"{self._host} did not answer within {self.timeout_seconds:g} s.")
+            problem = f"did not answer within {self.timeout_seconds:g} s"
         except openai.APIConnectionError:
-            return TransientFailure(f"{self._host} cannot be reached or broke the connection off.")
+            problem = "cannot be reached or broke the connection off"
         except (ValueError, RecursionError):
-            document = None
-        if isinstance(document, dict):
-            return document
-        return TransientFailure(f"{self._host} answered with something other than a JSON object.")
+            problem = "answered with something other than JSON"
+        return TransientFailure(f"{self._host} {problem}.", "Try again later.")
 
     def _failure(self, error: "openai.APIStatusError") -> ThreadJuiceError:
         status, host = error.status_code, self._host
@@ -259,7 +250,7 @@ class OpenAIResource(dg.ConfigurableResource):
             return PermanentFailure(f"The quota of {host} is used up.", "Add credit or raise the account's limit.")
         if status in (408, 409, 429) or status >= 500:
             message = f"{host} limits requests (429)." if status == 429 else f"{host} fails ({status})."
-            return TransientFailure(message, "Try again later.", retry_after=wait_told(error.response.headers))
+            return TransientFailure(message, "Try again later.", retry_after=waiting(error.response.headers))
         if any(name in code for name in _POLICY):
             return Refused(f"{host} refused the request by its content policy.")
         said = cut(_KEY_LIKE.sub("[key]", clean(error.message).replace(self.api_key, "[key]")), 200)

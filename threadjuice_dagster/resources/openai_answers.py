@@ -84,7 +84,7 @@ def _is_result(result: Any) -> bool:
     return all(isinstance(result.get(part) or {}, Mapping) for part in ("categories", "category_scores"))
 
 
-def wait_told(headers: Mapping[str, str]) -> float | None:
+def waiting(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait as ``retry-after-ms`` or ``Retry-After`` tell; None if untold."""
     milliseconds = headers.get("retry-after-ms", "")
     if milliseconds.isdecimal():

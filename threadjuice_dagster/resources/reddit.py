@@ -19,13 +19,7 @@ import dagster as dg
 from pydantic import Field
 
 from threadjuice_dagster.domain.threads import Thread, ThreadFormatError, parse_thread
-from threadjuice_dagster.failures import (
-    ConfigurationError,
-    PermanentFailure,
-    ThreadJuiceError,
-    TransientFailure,
-    UsageError,
-)
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
 from threadjuice_dagster.resources.http import retry_after
 
 if TYPE_CHECKING:
@@ -103,9 +97,7 @@ class RedditThreads(ThreadSource):
         Comments are fetched for twice ``limit`` posts, the most promising by what the listings tell.
         """
         if not self.subreddits:
-            raise ConfigurationError(
-                "No subreddits are set to read.", "Name some, as in REDDIT_SUBREDDITS=cooking,travel."
-            )
+            raise ConfigurationError("No subreddits are set.", "Name some, as in REDDIT_SUBREDDITS=cooking,travel.")
         reddit = self._reddit()
         listed = _readable(self.subreddits, lambda name: self._listed(reddit, name))
         promising = [thread.id for thread in _ranked(listed)[: max(limit, 0) * 2]]
@@ -148,9 +140,7 @@ class RedditThreads(ThreadSource):
             client_id=self.client_id.strip(),
             client_secret=self.client_secret.strip(),
             user_agent=self.user_agent,
-            username=None,
-            password=None,
-            refresh_token=None,
+            **dict.fromkeys(("username", "password", "refresh_token")),
             reddit_url=self.reddit_url.rstrip("/") or "https://www.reddit.com",
             oauth_url=self.oauth_url.rstrip("/") or "https://oauth.reddit.com",
             timeout=self.timeout_seconds,
@@ -256,7 +246,7 @@ def _failures(subject: str) -> Iterator[None]:
     raise failure
 
 
-def _failure(error: Exception, subject: str) -> ThreadJuiceError:
+def _failure(error: Exception, subject: str) -> PermanentFailure | TransientFailure:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", 0)
     # prawcore trips with a KeyError over a 401 whose WWW-Authenticate header is missing or new to it.

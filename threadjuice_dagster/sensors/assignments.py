@@ -40,9 +40,9 @@ def story_assignments_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinit
 
 
 def story_run(store: "Store", assignment: Assignment) -> dg.RunRequest:
-    """The run that writes a story, from the first step that is not done; asked for once per order."""
+    """The run that writes a story, from the first step that is not done; asked for once, and once per crash."""
     return dg.RunRequest(
-        run_key=f"{assignment.order_id}:{assignment.story_id}",
+        run_key=f"{assignment.order_id}:{assignment.story_id}:{assignment.runs}",
         partition_key=assignment.story_id,
         asset_selection=remaining_steps(store, assignment.story_id),
         tags={ORDER_TAG: assignment.order_id},

@@ -110,6 +110,7 @@ def upgrade() -> None:
         sa.Column("order_id", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), server_default="assigned", nullable=False),
         sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("runs", sa.Integer(), server_default="0", nullable=False),
         sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
