@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UsageError
+from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UnexpectedFailure, UsageError
 from threadjuice_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -166,6 +166,13 @@ def _newsroom(as_json: bool, *, prepare: bool = False) -> "Iterator[Newsroom]":
     except KeyboardInterrupt:
         _say("Interrupted. Run the command again to go on where it stopped.")
         raise typer.Exit(130) from None
+    except Exception as error:
+        from threadjuice_dagster.assets.steps import classified
+
+        failure = classified(error)
+        if isinstance(failure, UnexpectedFailure):
+            raise
+        _fail(failure, as_json)
 
 
 def _settings() -> Settings:

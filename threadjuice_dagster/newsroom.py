@@ -124,6 +124,8 @@ class Newsroom:
         for _ in range(2 if overruled else 1):
             if overruled:
                 self.store.overrule(story_id, *overruled)
+            elif not all(verdict.lets_through for verdict in self.store.verdicts(story_id)):
+                return story_record(self.store, story_id, self.page)
             self.write(assignment, order_tag=False)
             record = story_record(self.store, story_id, self.page)
             if record.status != "rejected":

@@ -1,9 +1,9 @@
 """Signatures find near copies; copied runs are found outside quotes and excerpts, both ways."""
 
 import random
-from datetime import UTC, datetime
 
 import pytest
+from makers import make_comment, make_thread
 
 from threadjuice_dagster.domain.originality import (
     bands,
@@ -13,9 +13,8 @@ from threadjuice_dagster.domain.originality import (
     similarity,
 )
 from threadjuice_dagster.domain.stories import Draft, Section
-from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.threads import Thread
 
-WHEN = datetime(2024, 3, 1, tzinfo=UTC)
 VOCABULARY = [
     f"{a}{b}{c}" for a in ("bal", "cor", "dim", "fen", "gor") for b in ("a", "e", "o") for c in ("ck", "rn", "lt")
 ]
@@ -67,16 +66,7 @@ def test_near_copies_share_a_band_and_strangers_do_not() -> None:
 
 
 def thread(body: str, comment: str = "Nice.") -> Thread:
-    return Thread(
-        id="abc",
-        source="file",
-        subreddit="stories",
-        title="A title",
-        body=body,
-        permalink="https://www.reddit.com/r/stories/comments/abc/",
-        created_at=WHEN,
-        comments=(Comment(id="c1", body=comment, created_at=WHEN),),
-    )
+    return make_thread(title="A title", body=body, comments=(make_comment(body=comment),))
 
 
 def draft(text: str, kind: str = "narrative") -> Draft:

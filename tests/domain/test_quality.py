@@ -4,15 +4,15 @@ import random
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from makers import make_comment, make_thread
 
 from threadjuice_dagster.domain.quality import Dimension, Rubric, draft_from_text, feedback, rate
 from threadjuice_dagster.domain.stories import Draft, Section
 from threadjuice_dagster.domain.text import paragraphs, sentences
-from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.threads import Thread
 
 BLOCKS = Path(__file__).with_name("sound_stories.txt").read_text(encoding="utf-8").split("=== ")[1:]
 STORIES = {title: text.strip() for title, text in (block.split("\n", 1) for block in BLOCKS)}
@@ -145,17 +145,8 @@ def test_the_worst_dimension_pulls_the_whole_under_the_gate() -> None:
 
 
 def thread(body: str, *comments: str) -> Thread:
-    when = datetime(2024, 5, 1, tzinfo=UTC)
-    return Thread(
-        id="abc",
-        source="file",
-        subreddit="stories",
-        title="What happened here",
-        body=body,
-        permalink="https://www.reddit.com/r/stories/comments/abc/",
-        created_at=when,
-        comments=tuple(Comment(id=f"c{i}", body=text, created_at=when) for i, text in enumerate(comments)),
-    )
+    made = tuple(make_comment(f"c{index}", text) for index, text in enumerate(comments))
+    return make_thread(title="What happened here", body=body, comments=made)
 
 
 def test_a_story_of_another_thread_fails() -> None:

@@ -218,6 +218,21 @@ class TestWithAModel:
         assert story["status"] == "rejected"
         assert [reason["check"] for reason in story["reasons"]] == ["is_appropriate"]
 
+    def test_an_operator_overrules_a_gate_under_a_name_and_a_reason(self, written_by_model: OpenAIServer) -> None:
+        written_by_model.always("moderate", "flagged")
+        story = threadjuice("content", "generate", "--thread", sample())[1]["stories"][0]
+        assert threadjuice("content", "publish", story["id"])[1]["stories"][0]["status"] == "rejected"
+        assert threadjuice("content", "publish", story["id"], "--override")[0] == 2
+        overruled = ("--override", "--reason", "read it twice", "--by", "ada")
+        code, document, said = threadjuice("content", "publish", story["id"], *overruled)
+        published = document["stories"][0]
+        assert code == 0, said
+        assert published["status"] == "published"
+        assert [(one["gate"], one["overridden_by"], one["override_reason"]) for one in published["overrides"]] == [
+            ("is_appropriate", "ada", "read it twice")
+        ]
+        assert len(written_by_model.seen("write")) == 1
+
     def test_without_a_moderation_verdict_nothing_is_published(self, written_by_model: OpenAIServer) -> None:
         written_by_model.always("moderate", "500")
         code, document, _ = threadjuice("content", "generate", "--thread", sample())
@@ -281,6 +296,53 @@ class TestWithAModel:
         for path in Path(newsroom_environment["THREADJUICE_HOME"]).rglob("*"):
             if path.is_file():
                 assert b"hunter2" not in path.read_bytes(), path
+
+
+class TestWithOutsideServices:
+    def test_threads_come_from_reddit_photographs_from_openverse_and_files_go_to_a_bucket(
+        self, newsroom_environment: dict[str, str]
+    ) -> None:
+        import boto3
+        from moto.server import ThreadedMotoServer
+        from servers.pictures import photograph, picture_server
+        from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer
+
+        post, comments = json.loads(Path(sample()).read_text())
+        post = {**post["data"]["children"][0]["data"], "id": "zz1red", "subreddit": "cooking", "stickied": False}
+        storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+        storage.start()
+        with RedditServer() as reddit, picture_server() as pictures:
+            reddit.add(post, comments["data"]["children"])
+            pictures.serve_openverse(pictures.openverse_result("kettle", photograph(1400, 900)))
+            endpoint = f"http://127.0.0.1:{storage.get_host_and_port()[1]}"
+            variables = {
+                "REDDIT_CLIENT_ID": CLIENT_ID,
+                "REDDIT_CLIENT_SECRET": CLIENT_SECRET,
+                "REDDIT_SUBREDDITS": "cooking",
+                "praw_reddit_url": reddit.url,
+                "praw_oauth_url": reddit.url,
+                "IMAGE_PROVIDERS": "openverse,title_card",
+                "OPENVERSE_API_URL": pictures.url,
+                "IMAGE_ALLOWED_ORIGINS": pictures.url,
+                "CDN_BUCKET": "pictures",
+                "AWS_ENDPOINT_URL_S3": endpoint,
+                "AWS_ACCESS_KEY_ID": "hunter2-id",
+                "AWS_SECRET_ACCESS_KEY": "hunter2",
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+            session = boto3.session.Session("hunter2-id", "hunter2", region_name="us-east-1")
+            bucket = session.resource("s3", endpoint_url=endpoint).Bucket("pictures")
+            bucket.create()
+            code, document, said = threadjuice("content", "generate", "--count", "1", **variables)
+            keys = sorted(stored.key for stored in bucket.objects.all())
+        storage.stop()
+        story = document["stories"][0]
+        assert code == 0, said
+        assert (story["status"], story["image"]["provider"]) == ("published", "openverse"), story["image"]["note"]
+        assert sorted(variant["key"] for variant in story["image"]["variants"]) == keys
+        assert f"{endpoint}/pictures/{keys[0].rsplit('/', 1)[0]}" in Path(story["page"]).read_text()
+        assert "hunter2" not in json.dumps(document) + said
+        assert files(newsroom_environment["THREADJUICE_HOME"]) == []
 
 
 class TestKilled:

@@ -12,7 +12,7 @@ from threadjuice_dagster.domain.records import GATES
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.text import slugify
 from threadjuice_dagster.domain.verdicts import QualityScore
-from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.failures import Unsuitable
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.preview import story_summary
 from threadjuice_dagster.resources.postgres import Database
@@ -63,7 +63,7 @@ def _refuse_unless_passed(store: "Store", story_id: str) -> None:
         if gate not in verdicts or not verdicts[gate].lets_through
     ]
     if refused:
-        raise PermanentFailure(
+        raise Unsuitable(
             f"Not published; {len(refused)} of {len(GATES)} gates did not pass. {' '.join(refused)}",
             "Overrule it with: threadjuice content publish STORY --override --reason TEXT",
         )

@@ -115,6 +115,6 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
 
 def _reasons(verdicts: Sequence[GateVerdict], status: str, error: dict[str, Any] | None) -> tuple[Reason, ...]:
     reasons = [Reason(check=one.gate, message=one.message) for one in verdicts if not one.lets_through]
-    if status == "rejected" and error:
-        reasons.insert(0, Reason(check="can_be_written", message=error["message"]))
+    if status == "rejected" and error and not reasons:
+        reasons.append(Reason(check="can_be_written", message=error["message"]))
     return tuple(reasons)
