@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.stories import Category, Persona
 from threadjuice_dagster.domain.text import slugify, words
 from threadjuice_dagster.domain.threads import Thread
@@ -14,10 +13,8 @@ from threadjuice_dagster.failures import UsageError
 T = TypeVar("T", Category, Persona)
 
 
-class Assignment(BaseModel):
+class Assignment(Model):
     """One thread given to one persona on one desk. ``story_id`` is the partition key."""
-
-    model_config = ConfigDict(frozen=True)
 
     story_id: str
     thread_id: str
@@ -28,10 +25,8 @@ class Assignment(BaseModel):
     """Runs that were started for it and died."""
 
 
-class Order(BaseModel):
+class Order(Model):
     """A wish for ``count`` published stories, and how many threads may be tried to fulfil it."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     count: int
@@ -40,10 +35,8 @@ class Order(BaseModel):
     max_attempts: int
 
 
-class Choice(BaseModel):
+class Choice(Model):
     """A thread with the desk and persona it suits."""
-
-    model_config = ConfigDict(frozen=True)
 
     thread: Thread
     category: str

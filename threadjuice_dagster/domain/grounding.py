@@ -9,8 +9,7 @@ import html
 import re
 from collections.abc import Iterable, Iterator
 
-from pydantic import BaseModel, ConfigDict
-
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.prose import names
 from threadjuice_dagster.domain.stories import Draft, Quote
 from threadjuice_dagster.domain.text import cut, fold, folded_words, sentences, words
@@ -56,10 +55,8 @@ _NUMBER_WORDS = (
 )
 
 
-class QuoteFinding(BaseModel):
+class QuoteFinding(Model):
     """What became of one quote; ``message`` says what is wrong with one that was not found."""
-
-    model_config = ConfigDict(frozen=True)
 
     text: str
     comment_id: str
@@ -67,10 +64,8 @@ class QuoteFinding(BaseModel):
     message: str = ""
 
 
-class Grounding(BaseModel):
+class Grounding(Model):
     """A draft held against its thread. ``unsupported`` informs and never refuses; ``problems`` refuse."""
-
-    model_config = ConfigDict(frozen=True)
 
     quotes: tuple[QuoteFinding, ...] = ()
     problems: tuple[str, ...] = ()

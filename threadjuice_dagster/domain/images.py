@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from threadjuice_dagster.domain import thumbhash
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.failures import PermanentFailure
 
 if TYPE_CHECKING:
@@ -53,10 +52,8 @@ _SOURCE_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 _PLACEHOLDER_SIDE = 64
 
 
-class Variant(BaseModel):
+class Variant(Model):
     """One encoded size of a picture. ``key`` is its place in storage, ``url`` where a reader gets it."""
-
-    model_config = ConfigDict(frozen=True)
 
     width: int
     height: int
@@ -66,20 +63,16 @@ class Variant(BaseModel):
     bytes: int
 
 
-class Licence(BaseModel):
+class Licence(Model):
     """What a picture may be used for. ``code`` as in ``by-sa``, ``cc0``, ``unsplash``, ``own``."""
-
-    model_config = ConfigDict(frozen=True)
 
     code: str
     version: str = ""
     url: str = ""
 
 
-class StoryImage(BaseModel):
+class StoryImage(Model):
     """The picture chosen for one story. ``hotlink`` pictures have variants at the provider's own URLs."""
-
-    model_config = ConfigDict(frozen=True)
 
     story_id: str
     provider: str

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.text import clean, cut
 
 JUDGE_VERSION = "judge-1"
@@ -44,10 +45,8 @@ def _evidence(value: object) -> str:
     return cut(clean(value), 400) if isinstance(value, str) else ""
 
 
-class Rating(BaseModel):
+class Rating(Model):
     """One dimension in one answer. The evidence comes first so that the score follows from it."""
-
-    model_config = ConfigDict(frozen=True)
 
     evidence: Annotated[str, BeforeValidator(_evidence)] = Field(
         "", description="the words of the story that decide this score, and why, in one sentence"
@@ -55,10 +54,8 @@ class Rating(BaseModel):
     score: Annotated[int, BeforeValidator(_no_truth_value)] = Field(ge=1, le=5, description="1 to 5, by the anchors")
 
 
-class JudgeAnswer(BaseModel):
+class JudgeAnswer(Model):
     """One answer of the judge: a rating for every dimension of ``ANCHORS``."""
-
-    model_config = ConfigDict(frozen=True)
 
     hook: Rating = Field(description=ANCHORS["hook"])
     clarity: Rating = Field(description=ANCHORS["clarity"])
@@ -68,20 +65,16 @@ class JudgeAnswer(BaseModel):
     faithfulness: Rating = Field(description=ANCHORS["faithfulness"])
 
 
-class JudgedDimension(BaseModel):
+class JudgedDimension(Model):
     """One dimension over all samples: ``median`` 1–5, ``spread`` highest minus lowest, evidence of the median."""
-
-    model_config = ConfigDict(frozen=True)
 
     median: float
     spread: int
     evidence: str
 
 
-class JudgeVerdict(BaseModel):
+class JudgeVerdict(Model):
     """What the judge made of a story: ``overall`` is 0–10, twice the mean of the medians."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: str
     model: str

@@ -12,8 +12,7 @@ from functools import cache, lru_cache
 from itertools import islice, product
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.text import clean, cut
 
 FLAGGED_AT = 0.5
@@ -41,10 +40,8 @@ _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b")
 _SOCIAL_SECURITY = re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 
 
-class Verdict(BaseModel):
+class Verdict(Model):
     """A moderator's verdict. ``score`` 0 to 1 is the highest category's; ``reasons`` name what was found."""
-
-    model_config = ConfigDict(frozen=True)
 
     flagged: bool
     score: float

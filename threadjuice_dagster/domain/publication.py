@@ -2,16 +2,13 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
 from threadjuice_dagster.domain.images import StoryImage
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.stories import Category, Draft, Persona
 
 
-class PublishedStory(BaseModel):
+class PublishedStory(Model):
     """A published story as the site reads it. ``slug`` is unique and never changes."""
-
-    model_config = ConfigDict(frozen=True)
 
     story_id: str
     slug: str

@@ -12,9 +12,8 @@ from itertools import islice
 from statistics import median
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from threadjuice_dagster.domain import prose
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.originality import longest_copied_run, own_text
 from threadjuice_dagster.domain.stories import Draft
 from threadjuice_dagster.domain.text import cut, folded_words, runs, words
@@ -71,10 +70,8 @@ _UNFINISHED = re.compile(
 _PEOPLE = re.compile(r"\b(?:he|she|they|him|her|his|them|their|i|we|me|my|us|our)\b", re.IGNORECASE)
 
 
-class Dimension(BaseModel):
+class Dimension(Model):
     """One side of the rubric: 0 to 10, its weight in the mean, and what it rests on in an operator's words."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     score: float
@@ -82,10 +79,8 @@ class Dimension(BaseModel):
     evidence: tuple[str, ...] = ()
 
 
-class Rubric(BaseModel):
+class Rubric(Model):
     """The whole judgement: ``overall`` 0 to 10 and its dimensions. ``version`` says by which rules."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: str
     overall: float

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from threadjuice_dagster.domain.images import StoryImage
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.stories import Quote, Section
 
 GATES: tuple[str, ...] = (
@@ -20,10 +19,8 @@ QUALITY_THRESHOLD = 8.0
 """The lowest overall score, of 10, that is published."""
 
 
-class GateVerdict(BaseModel):
+class GateVerdict(Model):
     """What one gate said of one story. An override lets it through, with the name and reason given."""
-
-    model_config = ConfigDict(frozen=True)
 
     gate: str
     passed: bool
@@ -37,19 +34,15 @@ class GateVerdict(BaseModel):
         return self.passed or self.overridden_by is not None
 
 
-class Reason(BaseModel):
+class Reason(Model):
     """Why a story was not published."""
-
-    model_config = ConfigDict(frozen=True)
 
     check: str
     message: str
 
 
-class StoryRecord(BaseModel):
+class StoryRecord(Model):
     """One story with its verdicts, picture and cost."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     status: str

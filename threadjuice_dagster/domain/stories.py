@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.text import clean, words
 
 SectionKind = Literal["opening", "narrative", "excerpt", "discussion", "facts", "turn", "closing"]
@@ -23,10 +24,8 @@ def _known_kind(value: object) -> object:
 CleanText = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(value, str) else value)]
 
 
-class Section(BaseModel):
+class Section(Model):
     """One part of a story. An ``excerpt`` is the source's own words and is checked to be so."""
-
-    model_config = ConfigDict(frozen=True)
 
     kind: Annotated[SectionKind, BeforeValidator(_known_kind)] = Field(
         description="opening, narrative, discussion, facts, turn or closing; excerpt only for the post's exact words"
@@ -35,20 +34,16 @@ class Section(BaseModel):
     text: CleanText = Field(description="paragraphs separated by a blank line; plain text, no markup")
 
 
-class Quote(BaseModel):
+class Quote(Model):
     """A commenter's exact words. ``comment_id`` names the comment they stand in."""
-
-    model_config = ConfigDict(frozen=True)
 
     text: CleanText = Field(description="exact, unchanged words of that comment")
     comment_id: CleanText = Field(description="the id of the comment quoted")
     section: int = Field(-1, description="index of the section this quote follows, from 0")
 
 
-class Draft(BaseModel):
+class Draft(Model):
     """What a writer hands in: the text and everything a page needs around it."""
-
-    model_config = ConfigDict(frozen=True)
 
     title: CleanText = Field(min_length=1, max_length=300, description="headline, at most 90 characters")
     dek: CleanText = Field("", description="one sentence under the headline")
@@ -89,10 +84,8 @@ class Draft(BaseModel):
             yield section, tuple(placed[index])
 
 
-class Usage(BaseModel):
+class Usage(Model):
     """What calls to a model took: requests, tokens and US dollars, failed attempts included."""
-
-    model_config = ConfigDict(frozen=True)
 
     requests: int = 0
     input_tokens: int = 0
@@ -109,10 +102,8 @@ class Usage(BaseModel):
         )
 
 
-class StoryDraft(BaseModel):
+class StoryDraft(Model):
     """A draft with where it came from. ``story_id`` is the partition key."""
-
-    model_config = ConfigDict(frozen=True)
 
     story_id: str
     draft: Draft
@@ -125,10 +116,8 @@ class StoryDraft(BaseModel):
     written_at: datetime
 
 
-class Category(BaseModel):
+class Category(Model):
     """A desk of the newsroom and the subreddits and words that lead a thread to it."""
-
-    model_config = ConfigDict(frozen=True)
 
     slug: str
     name: str
@@ -138,10 +127,8 @@ class Category(BaseModel):
     keywords: tuple[str, ...] = ()
 
 
-class Persona(BaseModel):
+class Persona(Model):
     """A voice stories are written in. ``framings`` are sentences of that voice, used as they are."""
-
-    model_config = ConfigDict(frozen=True)
 
     slug: str
     name: str

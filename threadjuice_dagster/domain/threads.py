@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.text import clean
 
 MAX_COMMENTS = 500
@@ -30,10 +29,8 @@ class ThreadFormatError(ValueError):
     """The text is not a thread in Reddit's ``.json`` format; the message says what is missing."""
 
 
-class Comment(BaseModel):
+class Comment(Model):
     """One comment. ``id`` has no ``t1_`` prefix; ``parent_id`` is None for a top-level comment."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     body: str
@@ -44,10 +41,8 @@ class Comment(BaseModel):
     created_at: datetime
 
 
-class Thread(BaseModel):
+class Thread(Model):
     """A post with its comments, best first. ``id`` has no ``t3_`` prefix."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     source: Literal["reddit", "file", "sample"]

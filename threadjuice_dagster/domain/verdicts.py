@@ -3,20 +3,17 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
 from threadjuice_dagster.domain.grounding import Grounding
 from threadjuice_dagster.domain.judging import JudgeVerdict
+from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.moderation import Verdict
 from threadjuice_dagster.domain.quality import Rubric
 from threadjuice_dagster.domain.records import QUALITY_THRESHOLD
 from threadjuice_dagster.domain.stories import Usage
 
 
-class QualityScore(BaseModel):
+class QualityScore(Model):
     """What was found of one draft. ``moderation`` None means no verdict could be had, which is no pass."""
-
-    model_config = ConfigDict(frozen=True)
 
     story_id: str
     rubric: Rubric
