@@ -142,12 +142,12 @@ class OpenAIResource(dg.ConfigurableResource):
         Raises ``TransientFailure`` when no verdict can be had: nothing counts as clean unread.
         """
         slices = [text[at : at + _MODERATED_CHARACTERS] for at in range(0, len(text), _MODERATED_CHARACTERS)] or [" "]
-        with self._client() as client:
-            create = client.moderations.with_raw_response.create
-            try:
-                document = self._send(lambda: create(input=slices[0] if len(slices) == 1 else slices), meter)
-            except _UnknownThingError:
-                return None
+        client = self._client()
+        create = client.moderations.with_raw_response.create
+        try:
+            document = self._send(lambda: create(input=slices[0] if len(slices) == 1 else slices), meter)
+        except _UnknownThingError:
+            return None
         return read_verdict(document, len(slices))
 
     def _draft(self, messages: Messages, meter: Meter) -> tuple[Draft, str]:
@@ -160,19 +160,19 @@ class OpenAIResource(dg.ConfigurableResource):
         """So many usable answers and the model that gave them; unusable ones are asked for again, one at a time."""
         found: list[Answer] = []
         problem: PermanentFailure = BadAnswer(f"{model} gave no answer.")
-        with self._client() as client:
-            create = client.chat.completions.with_raw_response.create
-            for ask in range(wanted + SPARE_ASKS):
-                document = self._complete(create, messages, shape, model, 1 if ask else wanted, meter)
-                for outcome in read_answers(document, shape):
-                    if isinstance(outcome, PermanentFailure):
-                        problem = outcome
-                    else:
-                        found.append(outcome)
-                if len(found) >= wanted:
-                    return found[:wanted], cut(clean(str(document.get("model") or model)), 100)
-                if isinstance(problem, Refused) and not found:
-                    break
+        client = self._client()
+        create = client.chat.completions.with_raw_response.create
+        for ask in range(wanted + SPARE_ASKS):
+            document = self._complete(create, messages, shape, model, 1 if ask else wanted, meter)
+            for outcome in read_answers(document, shape):
+                if isinstance(outcome, PermanentFailure):
+                    problem = outcome
+                else:
+                    found.append(outcome)
+            if len(found) >= wanted:
+                return found[:wanted], cut(clean(str(document.get("model") or model)), 100)
+            if isinstance(problem, Refused) and not found:
+                break
         raise problem
 
     def _complete(
@@ -267,8 +267,6 @@ class OpenAIResource(dg.ConfigurableResource):
         return (urlsplit(self.base_url).hostname or "OPENAI_BASE_URL") if self.base_url else "OpenAI"
 
     def _client(self) -> "openai.OpenAI":
-        import openai
-
         key = self.api_key.strip()
         if not key or not key.isascii() or not key.isprintable() or " " in key:
             raise ConfigurationError("OPENAI_API_KEY is empty or not a key.", "Set it, as in OPENAI_API_KEY=sk-....")
@@ -278,4 +276,12 @@ class OpenAIResource(dg.ConfigurableResource):
             )
         # An address always given: with none, the SDK would take one from the environment.
         base_url = self.base_url or "https://api.openai.com/v1"
-        return openai.OpenAI(api_key=key, base_url=base_url, timeout=self.timeout_seconds, max_retries=0)
+        return _client_of(key, base_url, self.timeout_seconds)
+
+
+@functools.lru_cache(maxsize=4)
+def _client_of(key: str, base_url: str, timeout: float) -> "openai.OpenAI":
+    """One client for the process: each reads every certificate anew when it is made."""
+    import openai
+
+    return openai.OpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=0)
