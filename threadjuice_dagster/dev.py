@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.instance import prepare_home
 from threadjuice_dagster.settings import Settings
 
@@ -25,10 +26,17 @@ def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) ->
     say(f"Dagster    http://{host}:{port}")
     command = [sys.executable, "-m", "dagster", "dev", "-w", f"{environment['DAGSTER_HOME']}/workspace.yaml"]
     command += ["-h", host, "-p", str(port)]
-    process = subprocess.Popen(command, env=environment)  # noqa: S603 -- our own interpreter, no shell
+    started: list[subprocess.Popen[bytes]] = []
+
+    def stop(*_: object) -> None:
+        for process in started:
+            process.send_signal(signal.SIGINT)
+
     for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda number, _frame: process.send_signal(number))
-    code = process.wait()
+        # Set before the start: a child would inherit a shell's "ignore" for background jobs, but not a handler.
+        signal.signal(name, stop)
+    started.append(subprocess.Popen(command, env=environment))  # noqa: S603 -- our own interpreter, no shell
+    code = started[0].wait()
     return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else code
 
 
@@ -38,6 +46,12 @@ def _serve_preview(settings: Settings) -> int:
     site, cdn = settings.home / "site", settings.home / "cdn"
     for folder in (site, cdn):
         Path(folder).mkdir(parents=True, exist_ok=True)
-    server = serve(site, settings.deployment.preview_port, pictures=cdn)
+    port = settings.deployment.preview_port
+    try:
+        server = serve(site, port, pictures=cdn)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Port {port} is taken ({error.strerror}).", "Set THREADJUICE_PREVIEW_PORT to a free one; 0 picks one."
+        ) from error
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return int(server.server_address[1])

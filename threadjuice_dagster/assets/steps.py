@@ -50,6 +50,11 @@ def story_step(context: Context, database: Database) -> Iterator[str]:
         yield story_id
 
 
+def mark_rejected(context: Context) -> None:
+    """Tag the run, so that a list of failed runs tells editorial outcomes from outages."""
+    context.instance.add_run_tags(context.run.run_id, {"threadjuice/outcome": "rejected"})
+
+
 def now() -> datetime:
     """The time of this moment, in UTC."""
     return datetime.now(UTC)
@@ -76,5 +81,7 @@ def _record(context: Context, database: Database, story_id: str | None, failure:
         database.store.ledger.add_error(failure, asset, story_id, context.run.run_id)
         if story_id:
             database.store.fail(story_id, failure, rejected=isinstance(failure, Unsuitable))
+            if isinstance(failure, Unsuitable):
+                mark_rejected(context)
     except Exception as error:
         context.log.warning(f"The failure could not be written to the database: {type(error).__name__}")

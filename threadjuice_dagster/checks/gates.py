@@ -6,7 +6,7 @@ import dagster as dg
 
 from threadjuice_dagster.assets.images import story_image
 from threadjuice_dagster.assets.quality import quality_score
-from threadjuice_dagster.assets.steps import RETRIES, story_step
+from threadjuice_dagster.assets.steps import RETRIES, mark_rejected, story_step
 from threadjuice_dagster.domain.images import licence_problem
 from threadjuice_dagster.domain.records import GateVerdict
 from threadjuice_dagster.domain.verdicts import gate_verdicts
@@ -32,6 +32,8 @@ def text_gates(context: dg.AssetCheckExecutionContext, database: Database) -> It
     with story_step(context, database) as story_id:
         found = gate_verdicts(database.store.score(story_id))
         verdicts = [database.store.judge(story_id, gate, *verdict) for gate, verdict in found.items()]
+        if not all(verdict.lets_through for verdict in verdicts):
+            mark_rejected(context)
     for verdict in verdicts:
         yield _result(story_id, verdict, quality_score)
 
@@ -43,6 +45,8 @@ def picture_gate(context: dg.AssetCheckExecutionContext, database: Database) -> 
         problem = licence_problem(database.store.image(story_id))
         message = problem or "Licensed for this use, with credit."
         verdict = database.store.judge(story_id, PICTURE_GATE.name, problem is None, message)
+        if not verdict.lets_through:
+            mark_rejected(context)
     yield _result(story_id, verdict, story_image)
 
 

@@ -1,0 +1,82 @@
+"""``threadjuice dev``: an assignment made in the UI becomes a published page without another click."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LAUNCH = """mutation { launchRun(executionParams: {
+    selector: {repositoryLocationName: "threadjuice", repositoryName: "__repository__", jobName: "__ASSET_JOB",
+               assetSelection: [{path: ["reddit_threads"]}, {path: ["story_assignments"]}]},
+    runConfigData: "{ops: {story_assignments: {config: {count: 1, category: \\"food\\"}}}}"
+}) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+STATES = "{ runsOrError { ... on Runs { results { jobName status } } } }"
+LOADED = """{ repositoryOrError(repositorySelector: {repositoryLocationName: "threadjuice",
+    repositoryName: "__repository__"}) { __typename } }"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if result := found():
+                return result
+        except OSError:
+            pass
+        time.sleep(0.5)
+    return pytest.fail(f"waited {seconds:.0f} s for {what}")
+
+
+@pytest.fixture
+def newsroom(newsroom_environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[int, int]]:
+    port, preview = free_port(), free_port()
+    code = "from threadjuice_dagster.cli import main; main()"
+    environment = {**os.environ, "THREADJUICE_PREVIEW_PORT": str(preview)}
+    with (tmp_path / "log").open("w") as log:
+        command = [sys.executable, "-c", code, "dev", "--port", str(port)]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        yield port, preview
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(60) == 0, (tmp_path / "log").read_text()[-2000:]
+        finally:
+            process.kill()
+
+
+def test_an_assignment_made_in_the_ui_is_published_without_another_click(newsroom: tuple[int, int]) -> None:
+    port, preview = newsroom
+
+    def ask(query: str) -> Any:
+        body = json.dumps({"query": query}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", data=body, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.loads(response.read())["data"]
+
+    def page() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{preview}/", timeout=10) as response:
+            return str(response.read().decode())
+
+    until(lambda: ask(LOADED)["repositoryOrError"]["__typename"] == "Repository", 90, "the code location")
+    launched = ask(LAUNCH)["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    until(lambda: "/story/" in page() or 'href="story/' in page(), 120, "the story on the front page")
+    states = {run["jobName"]: run["status"] for run in ask(STATES)["runsOrError"]["results"]}
+    assert states["story_job"] == states["site_job"] == "SUCCESS"
