@@ -20,7 +20,7 @@ from threadjuice_dagster.assets.steps import ORDER_TAG
 from threadjuice_dagster.definitions import ASSETS
 from threadjuice_dagster.domain.assignments import Assignment
 from threadjuice_dagster.jobs import story_job
-from threadjuice_dagster.newsroom import open_newsroom
+from threadjuice_dagster.newsroom import QUIET, open_newsroom
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.settings import load_settings
 
@@ -76,7 +76,7 @@ def main() -> None:
             def peer(one: Assignment) -> None:
                 tags = {ORDER_TAG: one.order_id, "dagster/partition": one.story_id}
                 job = dg.reconstructable(multiprocess_story_job)
-                assert dg.execute_job(job, instance=newsroom.instance, tags=tags).success
+                assert dg.execute_job(job, instance=newsroom.instance, tags=tags, run_config=QUIET).success
 
             theirs = [cost(peer, one) for one in waiting[WARM + 1 :]]
     print(f"story: in process        {statistics.median(ours):.2f} s CPU (median of {len(ours)}; goal at most 0.80)")
