@@ -30,7 +30,8 @@ WARM, PEER = 6, 2
 
 def multiprocess_story_job() -> dg.JobDefinition:
     """The story job on the default executor, as its step processes find it again by name."""
-    from threadjuice_dagster.checks.gates import picture_gate, text_gates
+    from threadjuice_dagster.checks.images import picture_gate
+    from threadjuice_dagster.checks.quality import text_gates
     from threadjuice_dagster.resources.registry import build_resources
 
     definitions = dg.Definitions(

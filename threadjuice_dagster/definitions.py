@@ -8,7 +8,8 @@ import dagster as dg
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
 from threadjuice_dagster.assets.site import site
 from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
-from threadjuice_dagster.checks.gates import picture_gate, text_gates
+from threadjuice_dagster.checks.images import picture_gate
+from threadjuice_dagster.checks.quality import text_gates
 from threadjuice_dagster.jobs import JOBS, STORY_STEPS
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.schedules.daily_stories import daily_stories

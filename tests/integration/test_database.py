@@ -250,6 +250,17 @@ class TestPublication:
         with pytest.raises(PermanentFailure, match=GATES[0]):
             store.save(make_publication(store, story_id))
 
+    def test_a_new_draft_has_to_pass_every_gate_on_the_text_again(self, store: Store) -> None:
+        from makers import make_publication
+
+        story_id = assigned(store)
+        publish(store, story_id)
+        store.overrule(story_id, "ada", "fine")
+        store.save(make_draft(story_id, title="Another story altogether"))
+        assert [verdict.gate for verdict in store.verdicts(story_id)] == [GATES[4]]
+        with pytest.raises(PermanentFailure, match=GATES[0]):
+            store.save(make_publication(store, story_id))
+
     def test_an_overruled_gate_lets_the_story_through_and_keeps_name_and_reason(self, store: Store) -> None:
         story_id = assigned(store)
         store.judge(story_id, GATES[0], False, "7.9 of 10")

@@ -16,7 +16,7 @@ from threadjuice_dagster.database.assignments import Assignments, upsert
 from threadjuice_dagster.database.ledger import add_event
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.records import GATES, GateVerdict
+from threadjuice_dagster.domain.records import GATES, PICTURE_GATE, TEXT_GATES, GateVerdict
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.verdicts import QualityScore
 from threadjuice_dagster.failures import PermanentFailure
@@ -79,8 +79,8 @@ class Store(Assignments):
 
             steps = {
                 "story_draft": has(t.stories),
-                "quality_score": has(t.quality_scores) and gates.issuperset(GATES[:4]),
-                "story_image": has(t.images) and GATES[4] in gates,
+                "quality_score": has(t.quality_scores) and gates.issuperset(TEXT_GATES),
+                "story_image": has(t.images) and PICTURE_GATE in gates,
             }
         done: list[str] = []
         for step, finished in steps.items():
@@ -193,18 +193,27 @@ class Store(Assignments):
             "bands": list(bands(minhash)),
         }
         connection.execute(upsert(t.stories, row))
+        connection.execute(t.quality_scores.delete().where(t.quality_scores.c.story_id == story.story_id))
+        self._unjudge(connection, story.story_id, TEXT_GATES)
 
     def _save_score(self, connection: sa.Connection, score: QualityScore) -> None:
+        self._unjudge(connection, score.story_id, TEXT_GATES)
         row = score.model_dump(include={"story_id", "overall", "scored_at"})
         connection.execute(upsert(t.quality_scores, {**row, "record": score.model_dump(mode="json")}))
 
     def _save_image(self, connection: sa.Connection, image: StoryImage) -> None:
+        self._unjudge(connection, image.story_id, [PICTURE_GATE])
         row = image.model_dump(include={"story_id", "provider", "source_id", "sha256"})
         connection.execute(upsert(t.images, {**row, "record": image.model_dump(mode="json")}))
         connection.execute(t.image_variants.delete().where(t.image_variants.c.story_id == image.story_id))
         variants = [{"story_id": image.story_id, **variant.model_dump()} for variant in image.variants]
         if variants:
             connection.execute(t.image_variants.insert(), variants)
+
+    def _unjudge(self, connection: sa.Connection, story_id: str, gates: Sequence[str]) -> None:
+        """Forget verdicts, and overrides with them, on what has just been replaced."""
+        columns = t.gate_verdicts.c
+        connection.execute(t.gate_verdicts.delete().where(columns.story_id == story_id, columns.gate.in_(gates)))
 
     def _publish(self, connection: sa.Connection, story: PublishedStory) -> None:
         verdicts = {verdict.gate: verdict for verdict in self._verdicts(connection, story.story_id)}

@@ -70,6 +70,8 @@ def headline(title: str, forum: str, instead: str = "") -> str:
         told, frame = told.rstrip("?") + "?", f" {forum} answers"
     room = MAX_TITLE - 2
     parts = [(told, frame), (told, ""), (shortened(told, room - len(frame)), frame), (shortened(told, room), "")]
+    if not exact:  # what cannot stand in quotation marks should at least be told as the forum's
+        parts.sort(key=lambda part: not part[1])
     framed = [(f"“{part}”" if exact else part) + end for part, end in parts if part and len(part + end) <= room]
     return framed[0] if framed else cut(told, MAX_TITLE)
 

@@ -6,13 +6,9 @@ from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.stories import Quote, Section
 
-GATES: tuple[str, ...] = (
-    "meets_quality_threshold",
-    "is_appropriate",
-    "quotes_are_grounded",
-    "is_original",
-    "image_is_licensed",
-)
+TEXT_GATES: tuple[str, ...] = ("meets_quality_threshold", "is_appropriate", "quotes_are_grounded", "is_original")
+PICTURE_GATE = "image_is_licensed"
+GATES: tuple[str, ...] = (*TEXT_GATES, PICTURE_GATE)
 """Every gate a story has to pass, in the order they are evaluated."""
 
 QUALITY_THRESHOLD = 8.0
