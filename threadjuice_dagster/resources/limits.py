@@ -1,10 +1,13 @@
 """How often an outside service may be asked, over every process that shares the database."""
 
+import logging
 import time
 
 import dagster as dg
 
 from threadjuice_dagster.resources.postgres import Database
+
+log = logging.getLogger(__name__)
 
 WINDOW = 62.0
 """Seconds one request counts: a minute, and the time a granted request may take to arrive."""
@@ -22,7 +25,11 @@ class SharedRateLimit(dg.ConfigurableResource):
 
     def acquire(self, service: str) -> None:
         """Block until a request to ``service`` is allowed."""
+        told = False
         while (wait := self._try(service)) > 0:
+            if not told and wait > 1:
+                log.warning("%d requests a minute are used up: waiting about %.0f s.", self.per_minute, wait)
+                told = True
             time.sleep(min(wait, 5.0))
 
     def _try(self, service: str) -> float:
