@@ -16,6 +16,7 @@ from makers import make_thread
 
 from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.domain.records import GATES
+from threadjuice_dagster.resources.pools import POOLS
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
 from threadjuice_dagster.sensors.site import publications_sensor
@@ -53,6 +54,22 @@ def test_the_graph_is_the_one_described(definitions: dg.Definitions) -> None:
         key.path[-1]: {parent.path[-1] for parent in graph.get(key).parent_keys} for key in graph.get_all_asset_keys()
     }
     assert found == EDGES
+
+
+def test_every_pool_of_a_step_is_declared(definitions: dg.Definitions) -> None:
+    named = {op.pool for asset in definitions.resolve_asset_graph().assets_defs for op in [asset.op] if op.pool}
+    assert named == set(POOLS)
+
+
+def test_processes_that_declare_the_pools_together_all_succeed(newsroom_environment: dict[str, str]) -> None:
+    code = (
+        "from threadjuice_dagster.newsroom import open_newsroom\n"
+        "from threadjuice_dagster.settings import load_settings\n"
+        "with open_newsroom(load_settings()) as newsroom:\n"
+        "    newsroom.prepare_database(); print(len(newsroom.instance.event_log_storage.get_pool_limits()))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.communicate(timeout=120)[0].strip() for process in processes] == [str(len(POOLS))] * 4
 
 
 def test_every_gate_is_a_blocking_check(definitions: dg.Definitions) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from threadjuice_dagster.failures import ConfigurationError
-from threadjuice_dagster.instance import prepare_home
+from threadjuice_dagster.instance import open_instance, prepare_home
 from threadjuice_dagster.settings import Settings
 
 
@@ -19,6 +19,8 @@ def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) ->
     This process holds the embedded server open, so that it outlives the processes Dagster starts and stops.
     """
     environment = {**os.environ, **prepare_home(settings)}
+    with open_instance(settings):  # creates Dagster's tables before several of its processes would
+        pass
     preview = _serve_preview(settings)
     for need, part in settings.stand_ins.items():
         say(f"{need:<10} {part}")

@@ -72,13 +72,33 @@ def prepare_home(settings: Settings) -> dict[str, str]:
 @contextlib.contextmanager
 def open_instance(settings: Settings) -> "Iterator[dg.DagsterInstance]":
     """The instance the UI shows, for this process."""
-    os.environ.update(prepare_home(settings))
-    import dagster as dg
-
-    with dg.DagsterInstance.get() as instance:
+    environment = prepare_home(settings)
+    os.environ.update(environment)
+    with _first_in_turn(environment["DAGSTER_DATABASE_URL"]) as instance:
         # A command runs many short queries in one process: this pools the storage's connections, which are
         # otherwise opened anew for every query.
         instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=600, max_overflow=4)
+        yield instance
+
+
+@contextlib.contextmanager
+def _first_in_turn(address: str) -> "Iterator[dg.DagsterInstance]":
+    """The instance, opened by one process at a time: Dagster creates its tables and pools without a lock."""
+    import dagster as dg
+    from sqlalchemy.engine import make_url
+
+    from threadjuice_dagster.database.locks import Locks
+    from threadjuice_dagster.database.server import app_url
+    from threadjuice_dagster.resources.pools import declare_pools
+
+    locks = Locks(make_url(app_url(address)))
+    try:
+        with locks.waited_for("dagster instance"):
+            instance = dg.DagsterInstance.get()
+            declare_pools(instance)
+    finally:
+        locks.close()
+    with instance:
         yield instance
 
 

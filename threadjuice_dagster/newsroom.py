@@ -93,7 +93,8 @@ class Newsroom:
         if not config.thread:
             return self._fulfil(config)
         thread = open_thread(config.thread, self._threads)
-        with self._alone_with(thread):
+        waiting = f"Waiting for another command to finish with thread {thread.id}"
+        with self.store.locks.waited_for(f"thread:{thread.id}", lambda: self._progress(waiting)):
             public = self._public_story(thread)
             return [public] if public else self._fulfil(config)
 
@@ -169,17 +170,6 @@ class Newsroom:
                 self.instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
                 dead += 1
         return dead
-
-    @contextlib.contextmanager
-    def _alone_with(self, thread: "Thread") -> Iterator[None]:
-        """Wait until no other command works on this thread, and keep others waiting."""
-        while True:
-            with self.store.locks.held(f"thread:{thread.id}") as alone:
-                if alone:
-                    yield
-                    return
-            self._progress(f"Waiting for another command to finish with thread {thread.id}")
-            time.sleep(1)
 
     def _public_story(self, thread: "Thread") -> StoryRecord | None:
         """The story a thread has already, waited for if it is being written right now."""

@@ -6,7 +6,8 @@ machine, with no clock and no process table.
 
 import hashlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
@@ -38,6 +39,25 @@ class Locks:
             if got:
                 with suppress(sa.exc.DBAPIError):  # a lost connection has lost its locks
                     self._ask(sa.func.pg_advisory_unlock(lock_key(name)))
+
+    @contextmanager
+    def waited_for(self, name: str, tell: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the lock of ``name`` for the block, waiting until it is free; ``tell`` is called once if it is not."""
+        told = False
+        while True:
+            with self.held(name) as got:
+                if got:
+                    yield
+                    return
+            if not told:
+                tell()
+                told = True
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        """Release everything."""
+        if self._connection is not None:
+            self._connection.close()
 
     def _ask(self, question: "sa.Function[bool]") -> bool:
         with self._turn:
