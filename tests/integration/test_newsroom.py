@@ -276,6 +276,27 @@ class TestWithAModel:
         assert (story["status"], story["writer"]) == ("published", "extractive")
         assert "503" in story["note"]
 
+    def test_four_commands_at_once_keep_the_rate_limit_and_publish_everything(
+        self, written_by_model: OpenAIServer
+    ) -> None:
+        command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()", "content", "generate"]
+        environment = {**os.environ, "CONTENT_GENERATION_RATE_LIMIT": "8"}
+        processes = [
+            subprocess.Popen(
+                [*command, "--thread", str(path), "--json"],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            for path in sorted(SAMPLES.glob("*.json"))[:4]
+        ]
+        ended = [json.loads(process.communicate(timeout=240)[0])["stories"][0] for process in processes]
+        assert [story["status"] for story in ended] == ["published"] * 4
+        arrived = [request.at for request in written_by_model.requests]
+        assert len(arrived) == 12
+        assert max(sum(first <= other < first + 60 for other in arrived) for first in arrived) == 8
+
     def test_no_secret_is_stored_or_shown_anywhere(
         self, written_by_model: OpenAIServer, newsroom_environment: dict[str, str], database_url: str
     ) -> None:
