@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -404,6 +405,33 @@ class TestKilled:
         assert files(home) == keys
         if step != "write":
             assert len(written_by_model.seen("write")) == 1
+
+
+@pytest.fixture
+def small_disk(newsroom_environment: dict[str, str]) -> Iterator[Path]:
+    """The newsroom's picture folder on a disk of 300 kB."""
+    folder = Path(newsroom_environment["THREADJUICE_HOME"]) / "cdn"
+    folder.mkdir(parents=True)
+    if shutil.which("mount") is None:
+        pytest.skip("there is no mount command here")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_clear_line_and_the_next_command_goes_on(small_disk: Path) -> None:
+    code, document, _ = threadjuice("content", "generate", "--thread", sample())
+    assert code == 1
+    assert "No space left on device" in document["stories"][0]["error"]["message"]
+    subprocess.run(["mount", "-o", "remount,size=50m", str(small_disk)], check=True)
+    code, document, said = threadjuice("content", "generate", "--thread", sample())
+    assert code == 0, said
+    assert document["stories"][0]["status"] == "published"
+    assert len([path for path in small_disk.rglob("*") if path.is_file()]) == 12
 
 
 def _pausing(step: str) -> str:
