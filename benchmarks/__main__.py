@@ -1,7 +1,10 @@
-"""Run every benchmark and print its figures: ``make bench``."""
+"""Run every benchmark and print its figures: ``make bench``, or some of them by name."""
 
-from benchmarks import load, story
+import importlib
+import sys
+
+BENCHMARKS = ("load", "story", "rubric", "moderation", "grounding", "originality")
 
 if __name__ == "__main__":
-    load.main()
-    story.main()
+    for name in sys.argv[1:] or BENCHMARKS:
+        importlib.import_module(f"benchmarks.{name}").main()

@@ -26,6 +26,10 @@ app.add_typer(database, name="database")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; progress goes to stderr.")]
 StoryIds = Annotated[list[str], typer.Argument(metavar="STORY…", help="Story ids, as `content list` shows them.")]
 
+ByWhom = Annotated[str, typer.Option("--by", help="Who decides; your user name if left out.")]
+Reason = Annotated[str, typer.Option(help="Why; stored and shown.")]
+TextFiles = Annotated[list[str], typer.Argument(metavar="FILE…", help="JSONL files; - is standard input.")]
+
 
 @content.command()
 def generate(
@@ -73,43 +77,137 @@ def show(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: AsJson
         _print(record.model_dump(mode="json"), as_json, lambda: _story_text(record))
 
 
+@content.command(name="import")
+def import_stories(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Story files: JSON, or Markdown with a head.")],
+    manual: Annotated[bool, typer.Option("--manual", help="Publish stories that people wrote.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check, illustrate and publish stories that people wrote; one of the same slug is replaced."""
+    with _newsroom(as_json) as newsroom:
+        from threadjuice_dagster.domain.manual import read_manual
+
+        if not manual:
+            raise UsageError("Say what kind of stories these are.", "Add --manual for stories that people wrote.")
+        stories = [story for path in paths for story in read_manual(_text(path), path.name)]
+        document = newsroom.import_manual(stories)
+        records = document.pop("stories")
+        shown = {**document, "stories": [record.model_dump(mode="json") for record in records]}
+        _print(shown, as_json, lambda: "\n".join(map(_story_line, records)))
+        if document["rejected"]:
+            raise typer.Exit(1)
+
+
+@content.command()
+def score(files: TextFiles) -> None:
+    """Score texts by the rubric: JSONL of {id, title, text, thread?} in, of {id, overall, dimensions, flags} out."""
+    from threadjuice_dagster.texts import score_line
+
+    _each_line(files, score_line)
+
+
+@content.command()
+def moderate(files: TextFiles) -> None:
+    """Moderate texts locally: JSONL of {id, title, text} in, of {id, flagged, score, categories} out."""
+    from threadjuice_dagster.texts import moderate_line
+
+    _each_line(files, moderate_line)
+
+
 @content.command()
 def publish(
     stories: StoryIds,
     override: Annotated[bool, typer.Option("--override", help="Overrule the gates that refused.")] = False,
     reason: Annotated[str, typer.Option(help="Why; needed with --override, stored and shown.")] = "",
-    by: Annotated[str, typer.Option(help="Who decides; your user name if left out.")] = "",
+    by: ByWhom = "",
     as_json: AsJson = False,
 ) -> None:
     """Finish and publish stories; with --override also those a gate refused."""
-    if override and not reason.strip():
-        _fail(UsageError("An override needs a reason.", "Add --reason TEXT."), as_json)
+    _publish(stories, _decision(by, reason, as_json) if override else None, as_json)
+
+
+@content.command()
+def approve(stories: StoryIds, reason: Reason, by: ByWhom = "", as_json: AsJson = False) -> None:
+    """Publish stories that were held or rejected, under your name: the same as publish --override."""
+    _publish(stories, _decision(by, reason, as_json), as_json)
+
+
+@content.command()
+def reject(stories: StoryIds, reason: Reason, by: ByWhom = "", as_json: AsJson = False) -> None:
+    """Turn stories down that wait for a decision, under your name."""
+    decision = _decision(by, reason, as_json)
+    _act(stories, lambda newsroom, story: newsroom.store.turn_down(story, *decision), as_json)
+
+
+@content.command()
+def withdraw(
+    stories: StoryIds, reason: Reason = "withdrawn by an operator", by: ByWhom = "", as_json: AsJson = False
+) -> None:
+    """Take published stories off the site; they can be published again."""
+    decision = _decision(by, reason, as_json)
+    _act(stories, lambda newsroom, story: newsroom.store.withdraw(story, *decision), as_json)
+
+
+@content.command()
+def takedown(
+    references: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Story id, t3_THREAD or t1_COMMENT.")],
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what rests on a source for good: from database, storage, site, run history and restored backups."""
     with _newsroom(as_json) as newsroom:
-        records = [
-            newsroom.publish(story, (by or getpass.getuser(), reason.strip()) if override else None)
-            for story in stories
-        ]
+        changed = newsroom.take_down(references, _decision("", reason, as_json)[1])
+        _print({"taken_down": changed}, as_json, lambda: "\n".join(changed) or "No story rested on it.")
+
+
+def _publish(stories: list[str], decision: tuple[str, str] | None, as_json: bool) -> None:
+    with _newsroom(as_json) as newsroom:
+        records = [newsroom.publish(story, decision) for story in stories]
         newsroom.build_site()
         _print_stories(records, as_json)
         if any(record.status != "published" for record in records):
             raise typer.Exit(1)
 
 
-@content.command()
-def withdraw(
-    stories: StoryIds,
-    reason: Annotated[str, typer.Option(help="Why; stored with the story.")] = "withdrawn by an operator",
-    by: Annotated[str, typer.Option(help="Who decides; your user name if left out.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Take published stories off the site."""
+def _act(stories: list[str], act: "Callable[[Newsroom, str], None]", as_json: bool) -> None:
     with _newsroom(as_json) as newsroom:
         from threadjuice_dagster.database.records import story_records
 
         for story in stories:
-            newsroom.store.withdraw(story, by or getpass.getuser(), reason)
+            act(newsroom, story)
         newsroom.build_site()
         _print_stories(story_records(newsroom.store, newsroom.page, ids=stories), as_json)
+
+
+def _decision(by: str, reason: str, as_json: bool) -> tuple[str, str]:
+    """Who decides and why; both are stored and shown."""
+    if not reason.strip():
+        _fail(UsageError("A decision needs a reason.", "Add --reason TEXT."), as_json)
+    return by.strip() or getpass.getuser(), reason.strip()
+
+
+def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]") -> None:
+    """Answer every line of JSONL files (``-`` is standard input) with a line; bad ones are told of, not fatal."""
+    bad = 0
+    for name in files:
+        with sys.stdin if name == "-" else Path(name).open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    print(json.dumps(answer(line), ensure_ascii=False), flush=name == "-")
+                except UsageError as error:
+                    bad += 1
+                    _say(f"{name}, line {number}: {error}")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {type(error).__name__}.", "Pass a UTF-8 text file.") from None
 
 
 @database.command()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,6 +101,29 @@ def _first_in_turn(address: str) -> "Iterator[dg.DagsterInstance]":
         locks.close()
     with instance:
         yield instance
+
+
+def forget_story(instance: "dg.DagsterInstance", story_id: str, *, whole: bool) -> bool:
+    """Remove the runs of a story with all they said, and of a ``whole`` story the partition; False while one goes on.
+
+    Dagster keeps the last event of every asset and check beside the runs: those are removed as well.
+    """
+    import dagster as dg
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
+
+    runs = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": story_id}))
+    ended = [run.run_id for run in runs if run.is_finished]
+    for run_id in ended:
+        instance.delete_run(run_id)
+    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+        checks, last = AssetCheckExecutionsTable, AssetKeyTable
+        connection.execute(checks.delete().where(checks.c.run_id.in_(ended)))
+        connection.execute(last.update().where(last.c.last_run_id.in_(ended)).values(last_materialization=None))
+    if len(ended) < len(runs):
+        return False
+    if whole:
+        instance.delete_dynamic_partition(str(STORIES.name), story_id)
+    return True
 
 
 def _write_if_changed(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from threadjuice_dagster.assets.publication import published_story
 from threadjuice_dagster.assets.quality import quality_score
 from threadjuice_dagster.assets.site import site
 from threadjuice_dagster.assets.stories import story_draft
+from threadjuice_dagster.assets.takedowns import takedowns
 from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
 
 STORY_STEPS = (story_draft, quality_score, story_image, published_story)
@@ -43,4 +44,10 @@ prepare_database_job = dg.define_asset_job(
     description="Migrate the database to this version and seed the editorial catalogue.",
 )
 
-JOBS = [discover_stories_job, assign_stories_job, story_job, site_job, prepare_database_job]
+takedowns_job = dg.define_asset_job(
+    "takedowns_job",
+    selection=dg.AssetSelection.assets(takedowns),
+    description="Re-check the sources of all stories, and take down what was deleted there.",
+)
+
+JOBS = [discover_stories_job, assign_stories_job, story_job, site_job, takedowns_job, prepare_database_job]

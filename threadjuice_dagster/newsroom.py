@@ -5,28 +5,31 @@ What a command prints belongs in ``cli.py``.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from threadjuice_dagster.assets.steps import ORDER_TAG
+from threadjuice_dagster.assets.steps import ORDER_TAG, now
 from threadjuice_dagster.assets.threads import AssignmentConfig, order_for
 from threadjuice_dagster.database.assignments import order_lock
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.definitions import build_definitions
-from threadjuice_dagster.domain.assignments import Assignment, Order
+from threadjuice_dagster.domain.assignments import Assignment, Order, known
+from threadjuice_dagster.domain.manual import MANUAL, ManualStory, persona_for
 from threadjuice_dagster.domain.records import StoryRecord
+from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.policy import EditorialPolicy
-from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.reddit import ThreadSource, open_thread
 from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.resources.takedowns import TakedownDesk
 from threadjuice_dagster.sensors.assignments import remaining_steps
 from threadjuice_dagster.settings import Settings
 
@@ -44,8 +47,8 @@ def open_newsroom(
 ) -> "Iterator[Newsroom]":
     """The newsroom of these settings, on its Dagster instance; ``prepare`` brings its database up to date first."""
     resources = build_resources(settings)
-    with open_instance(settings) as instance, resources["database"].process_config_and_initialize_cm() as database:
-        newsroom = Newsroom(settings, instance, resources, database, progress)
+    with open_instance(settings) as instance, resources["takedown_desk"].process_config_and_initialize_cm() as desk:
+        newsroom = Newsroom(settings, instance, resources, desk, progress)
         if prepare:
             newsroom.prepare_database()
         yield newsroom
@@ -59,14 +62,14 @@ class Newsroom:
         settings: Settings,
         instance: dg.DagsterInstance,
         resources: dict[str, Any],
-        database: Database,
+        takedown_desk: TakedownDesk,
         progress: Progress,
     ) -> None:
         self._settings = settings
         self.instance = instance
         self._progress = progress
         self._definitions = build_definitions(settings, resources)
-        self._database = database
+        self._takedown_desk, self._database = takedown_desk, takedown_desk.database
         self._threads: ThreadSource = resources["threads"].process_config_and_initialize()
         self._policy: EditorialPolicy = resources["policy"]
         self._publisher: Publisher = resources["publisher"]
@@ -119,19 +122,70 @@ class Newsroom:
     def publish(self, story_id: str, overruled: tuple[str, str] | None = None) -> StoryRecord:
         """Finish what a story still lacks and publish it; ``overruled`` is who lets it through refused gates, and why.
 
-        A gate that refuses only after the override (the picture's) is overruled in turn.
+        Gates that refuse only after the override (the thread's, then the text's, then the picture's) are overruled in
+        turn.
         """
         assignment = self.store.assignment(story_id)
-        for _ in range(2 if overruled else 1):
+        for _ in range(3 if overruled else 1):
             if overruled:
                 self.store.overrule(story_id, *overruled)
             elif not all(verdict.lets_through for verdict in self.store.verdicts(story_id)):
                 return story_record(self.store, story_id, self.page)
             self.write(assignment, order_tag=False)
             record = story_record(self.store, story_id, self.page)
-            if record.status != "rejected":
+            if record.status not in ("rejected", "held"):
                 break
         return record
+
+    def import_manual(self, stories: Sequence[ManualStory]) -> dict[str, Any]:
+        """Check, illustrate and publish stories that people wrote: counts of what was done, and the stories."""
+        counts: Counter[str] = Counter()
+        for story in stories:
+            done = self._store_manual(story)
+            counts[done] += 1
+            if done != "unchanged":
+                self.write(self.store.assignment(story.story_id), order_tag=False)
+        ids = [story.story_id for story in stories]
+        records = story_records(self.store, self.page, ids=ids)
+        self.build_site()
+        rejected = sum(record.status != "published" for record in records)
+        return {
+            "read": len(stories),
+            **{name: counts[name] for name in ("imported", "updated", "unchanged")},
+            "rejected": rejected,
+            "rejects_file": None,
+            "stories": records,
+        }
+
+    def _store_manual(self, story: ManualStory) -> str:
+        """Store the draft, unless it is there already; says which of imported, updated and unchanged it is."""
+        catalogue = self.store.catalogue
+        category = known(story.category, catalogue.categories(), "category")
+        persona = known(story.persona, catalogue.personas(), "persona")
+        assert category
+        stored = self.store.find_draft(story.story_id)
+        if stored and stored.draft == story.draft:
+            return "unchanged"
+        voice = persona.slug if persona else persona_for(story, category, catalogue.personas())
+        self.store.assign_manual(story.story_id, category.slug, voice)
+        self.store.save(
+            StoryDraft(
+                story_id=story.story_id,
+                draft=story.draft,
+                writer=MANUAL,
+                model=story.author,
+                prompt_version="",
+                written_at=now(),
+            )
+        )
+        return "updated" if stored else "imported"
+
+    def take_down(self, references: Sequence[str], reason: str) -> list[str]:
+        """Remove stories, threads (``t3_…``) or quoted comments (``t1_…``) for good; returns the stories concerned."""
+        tombstones = [self.store.takedowns.find(one).model_copy(update={"reason": reason}) for one in references]
+        changed = self._takedown_desk.bury(tombstones, self.instance)
+        self._publisher.build(self.store.published(), keep_old=False)
+        return changed
 
     def status(self) -> dict[str, Any]:
         """What this newsroom runs on, its stories by status, unused threads, the site, and the newest errors."""
@@ -197,14 +251,14 @@ class Newsroom:
 
     def write(self, assignment: Assignment, *, order_tag: bool = True) -> None:
         """Run the story job for an assignment, from the first step that is not done."""
-        story_id = assignment.story_id
+        story_id, order = assignment.story_id, assignment.order_id if order_tag else None
         self._progress(f"Writing {story_id} ({assignment.category}, {assignment.persona})")
         self.instance.add_dynamic_partitions(str(STORIES.name), [story_id])
         result = self._definitions.resolve_job_def("story_job").execute_in_process(
             instance=self.instance,
             partition_key=story_id,
             asset_selection=remaining_steps(self.store, story_id),
-            tags={LAUNCHED_BY: "command line"} | ({ORDER_TAG: assignment.order_id} if order_tag else {}),
+            tags={LAUNCHED_BY: "command line"} | ({ORDER_TAG: order} if order else {}),
             run_config=QUIET,
             raise_on_error=False,
         )

@@ -1,9 +1,10 @@
 """What an operator sees of a story in the Dagster UI: Markdown with the story's own text escaped."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from threadjuice_dagster.domain.images import StoryImage, Variant
+from threadjuice_dagster.domain.records import Decision, StoryRecord
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.text import cut
 from threadjuice_dagster.domain.verdicts import QualityScore
@@ -47,6 +48,38 @@ def score_table(score: QualityScore) -> str:
             for name, found in score.judge.dimensions.items()
         ]
     return "\n".join(["| dimension | score | evidence |", "|---|---|---|", *rows])
+
+
+def quote_table(score: QualityScore) -> str:
+    """Every quote with the comment and the characters of it where it stands."""
+    rows = [
+        f"| {escape(cut(one.text, 100))} | {escape(one.comment_id)} "
+        f"| {f'{one.start} to {one.end}' if one.found else escape(one.message)} |"
+        for one in score.grounding.quotes
+    ]
+    return "\n".join(["| quote | comment | characters |", "|---|---|---|", *rows]) if rows else "none"
+
+
+def review_list(stories: Sequence[StoryRecord]) -> str:
+    """Stories that wait for a person: how good, why they wait, and how they begin."""
+    return "\n\n".join(map(_waiting, stories)) or "No story waits for a decision."
+
+
+def decision_list(decisions: Sequence[Decision]) -> str:
+    """The newest lines of the audit."""
+    lines = (
+        f"* {one.at:%Y-%m-%d %H:%M}, {escape(one.actor)}: {one.action} `{one.story_id}`, {escape(cut(one.reason, 200))}"
+        for one in decisions
+    )
+    return "\n".join(lines) or "No decisions yet."
+
+
+def _waiting(story: StoryRecord) -> str:
+    score = "no score" if story.score is None else f"{story.score:.1f} of 10"
+    reasons = [f"* {reason.check}: {escape(cut(reason.message, 300))}" for reason in story.reasons]
+    opening = escape(cut(story.sections[0].text, 240)) if story.sections else ""
+    head = f"**{escape(cut(story.title, 120))}** ({story.status}, {score})\n\n`{story.id}`"
+    return "\n\n".join(filter(None, [head, "\n".join(reasons), f"> {opening}" if opening else ""]))
 
 
 def image_markdown(image: StoryImage, address: Callable[[Variant], str]) -> str:

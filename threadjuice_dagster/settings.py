@@ -146,6 +146,14 @@ class ContentSettings(Section):
     )
     reddit_url: Url = variable("praw_reddit_url", "", "Reddit's web address for PRAW.", "https://www.reddit.com")
     oauth_url: Url = variable("praw_oauth_url", "", "Reddit's API address for PRAW.", "https://oauth.reddit.com")
+    thread_retention_hours: float = variable(
+        "THREAD_RETENTION_HOURS",
+        48.0,
+        "Hours the text of fetched threads is kept; ids, offsets and digests stay.",
+        "48",
+        ge=0,
+        le=8760,
+    )
     image_providers: Annotated[list[ProviderName], BeforeValidator(_split)] = variable(
         "IMAGE_PROVIDERS",
         [],

@@ -10,14 +10,12 @@ from servers.pictures import photograph
 
 from threadjuice_dagster.domain import thumbhash
 from threadjuice_dagster.domain.images import (
-    Licence,
     PictureRefused,
-    StoryImage,
     content_key,
     encode_variants,
     format_quality,
-    licence_problem,
     read_picture,
+    rendition,
     variant_key,
     variant_widths,
 )
@@ -348,51 +346,20 @@ def test_a_picture_too_large_to_hash_is_refused(size: tuple[int, int]) -> None:
         thumbhash.encode(Image.new("RGB", size))
 
 
-def image_of(code: str, credit: str = "Ada Vermeer, CC", delivery: str = "rehost") -> StoryImage:
-    return StoryImage(
-        story_id="s",
-        provider="p",
-        licence=Licence(code=code),
-        credit=credit,
-        alt_text="a",
-        delivery=delivery,
-        sha256="0" * 64,
-        width=1,
-        height=1,
-        placeholder="",
-        variants=(),
-    )
-
-
-@pytest.mark.parametrize("code", ["by", "by-sa", "cc0", "pdm", "own", "BY"])
-def test_a_free_licence_with_credit_is_no_problem(code: str) -> None:
-    assert licence_problem(image_of(code)) is None
-
-
 @pytest.mark.parametrize(
-    ("code", "why"),
-    [
-        ("by-nc", "commercial"),
-        ("by-nc-sa", "commercial"),
-        ("BY-NC-ND", "commercial"),
-        ("CC BY-NC 4.0", "commercial"),
-        ("by-nd", "adaptation"),
-        ("", "no licence"),
-        ("  ", "no licence"),
-        ("sampling+", "not one of"),
-        ("nc-sampling+", "commercial"),
-        ("all-rights-reserved", "not one of"),
-        ("unknown", "not one of"),
-    ],
+    ("size", "small"), [((4000, 3000), (512, 384)), ((900, 1800), (256, 512)), ((400, 300), (400, 300))]
 )
-def test_any_other_licence_is_a_problem(code: str, why: str) -> None:
-    assert why in (licence_problem(image_of(code)) or "")
+def test_a_rendition_is_a_small_jpeg_of_the_whole_picture(size: tuple[int, int], small: tuple[int, int]) -> None:
+    image = Image.open(io.BytesIO(rendition(read_picture(photograph(*size, "PNG")))))
+    assert (image.format, image.mode, image.size) == ("JPEG", "RGB", small)
+    left, right = (image.getpixel((x, small[1] // 2)) for x in (3, small[0] - 3))
+    assert left[2] > 200 > 60 > right[2]
 
 
-def test_a_missing_credit_is_a_problem() -> None:
-    assert "credit" in (licence_problem(image_of("by", credit="  ")) or "")
-
-
-def test_an_unsplash_picture_must_be_hotlinked() -> None:
-    assert licence_problem(image_of("unsplash", delivery="hotlink")) is None
-    assert "Unsplash" in (licence_problem(image_of("unsplash")) or "")
+def test_a_rendition_is_turned_and_what_shows_through_is_white() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = saved(Image.new("RGB", (1000, 500)), "JPEG", exif=exif)
+    assert Image.open(io.BytesIO(rendition(read_picture(turned)))).size == (256, 512)
+    clear = Image.open(io.BytesIO(rendition(read_picture(transparent_palette()))))
+    assert clear.getpixel((20, 100)) == pytest.approx((255, 255, 255), abs=4)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from threadjuice_dagster.domain.judging import ANCHORS, JudgeAnswer, combine
+from threadjuice_dagster.domain.anchors import ANCHORS
+from threadjuice_dagster.domain.judging import JudgeAnswer, combine
 from threadjuice_dagster.domain.prompts import (
     MAX_COMMENTS,
     MAX_THREAD,

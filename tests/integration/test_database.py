@@ -14,7 +14,7 @@ from threadjuice_dagster.database.assignments import order_lock, run_lock
 from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.schema import current_revision, head_revision, migrate, require_schema
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.records import GATES
+from threadjuice_dagster.domain.gates import GATES, Finding
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
 
 
@@ -33,7 +33,7 @@ def assigned(store: Store, thread_id: str = "abc123") -> str:
 
 def pass_all_gates(store: Store, story_id: str) -> None:
     for gate in GATES:
-        store.judge(story_id, gate, True, "fine")
+        store.judge(story_id, {gate: Finding(True, "fine")})
 
 
 class TestSchema:
@@ -128,7 +128,7 @@ class TestAssignments:
         while waiting := store.assign(order):
             tried.append(waiting[0].story_id)
             store.claim(waiting[0].story_id, "run")
-            store.judge(waiting[0].story_id, GATES[0], False, "too low")
+            store.judge(waiting[0].story_id, {GATES[0]: Finding(False, "too low")})
         assert len(set(tried)) == len(tried) == 3
 
     def test_a_published_story_ends_the_order(self, store: Store) -> None:
@@ -236,7 +236,7 @@ class TestPublication:
 
         story_id = assigned(store)
         pass_all_gates(store, story_id)
-        store.judge(story_id, gate, False, "no")
+        store.judge(story_id, {gate: Finding(False, "no")})
         with pytest.raises(PermanentFailure, match=gate):
             store.save(make_publication(store, story_id))
         assert store.published() == []
@@ -246,7 +246,7 @@ class TestPublication:
 
         story_id = assigned(store)
         for gate in GATES[1:]:
-            store.judge(story_id, gate, True, "fine")
+            store.judge(story_id, {gate: Finding(True, "fine")})
         with pytest.raises(PermanentFailure, match=GATES[0]):
             store.save(make_publication(store, story_id))
 
@@ -263,9 +263,9 @@ class TestPublication:
 
     def test_an_overruled_gate_lets_the_story_through_and_keeps_name_and_reason(self, store: Store) -> None:
         story_id = assigned(store)
-        store.judge(story_id, GATES[0], False, "7.9 of 10")
+        store.judge(story_id, {GATES[0]: Finding(False, "7.9 of 10")})
         assert store.overrule(story_id, "ada", "good enough") == [GATES[0]]
-        again = store.judge(story_id, GATES[0], False, "7.9 of 10")
+        again = store.judge(story_id, {GATES[0]: Finding(False, "7.9 of 10")})[0]
         assert again.lets_through
         assert (again.overridden_by, again.override_reason) == ("ada", "good enough")
 
@@ -298,7 +298,7 @@ class TestPublication:
         store.save(make_score(story_id))
         assert store.finished_steps(story_id) == ["story_draft"]
         for gate in GATES[:4]:
-            store.judge(story_id, gate, True, "fine")
+            store.judge(story_id, {gate: Finding(True, "fine")})
         assert store.finished_steps(story_id) == ["story_draft", "quality_score"]
 
     def test_hostile_text_is_stored_as_text(self, store: Store) -> None:

@@ -295,7 +295,7 @@ class TestWithAModel:
         ended = [json.loads(process.communicate(timeout=240)[0])["stories"][0] for process in processes]
         assert [story["status"] for story in ended] == ["published"] * 4
         arrived = [request.at for request in written_by_model.requests]
-        assert len(arrived) == 12
+        assert len(arrived) == 16
         assert max(sum(first <= other < first + 60 for other in arrived) for first in arrived) == 8
 
     def test_no_secret_is_stored_or_shown_anywhere(

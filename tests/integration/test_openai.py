@@ -11,13 +11,14 @@ from typing import Any
 import dagster as dg
 import pytest
 from servers.loopback import Reply
-from servers.openai_server import KEY_ECHO, OpenAIServer
+from servers.openai_server import KEY_ECHO, OpenAIServer, moderated
 
 from threadjuice_dagster.domain.judging import JudgeVerdict
 from threadjuice_dagster.domain.moderation import Verdict
 from threadjuice_dagster.domain.stories import Category, Draft, Persona, Section, Usage
 from threadjuice_dagster.domain.threads import Comment, Thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
+from threadjuice_dagster.resources.desk import EXTRACTIVE, SCREENED_CHARACTERS, ExtractiveDesk, ModelDesk
 from threadjuice_dagster.resources.metering import Meter, spent
 from threadjuice_dagster.resources.openai import ATTEMPTS, BadAnswer, OpenAIResource, Refused
 
@@ -346,6 +347,137 @@ def test_a_moderation_outage_never_counts_as_clean(server: OpenAIServer, fault: 
     server.always("moderate", fault)
     with pytest.raises(TransientFailure):
         moderate(server, "Soup.")
+
+
+PICTURE = b"\xff\xd8\xff picture"
+HARM = "Shut up, you stupid ugly bitch."
+
+
+def desk(server: OpenAIServer, fallback: str = "") -> ModelDesk:
+    return ModelDesk(openai=model(server), fallback=fallback)
+
+
+def talk(*bodies: str, **changes: Any) -> Thread:
+    comments = (Comment(id=f"c{at}", body=body, created_at=NOW) for at, body in enumerate(bodies))
+    return THREAD.model_copy(update={"comments": tuple(comments), **changes})
+
+
+def test_the_stricter_of_local_and_endpoint_verdict_holds(server: OpenAIServer) -> None:
+    clean, harmful = desk(server).moderate("Soup.", "openai", Meter()), desk(server).moderate(HARM, "openai", Meter())
+    assert (clean.flagged, clean.source) == (False, "openai and local")
+    assert harmful.flagged
+    server.always("moderate", "flagged")
+    flagged = desk(server).moderate("Soup.", "openai", Meter())
+    assert flagged.flagged
+    assert flagged.reasons == ("harassment",)
+
+
+@pytest.mark.parametrize("writer", [EXTRACTIVE, "manual"])
+def test_what_no_model_wrote_is_judged_during_an_outage(server: OpenAIServer, writer: str) -> None:
+    server.always("moderate", "500")
+    assert desk(server).moderate(HARM, writer, Meter()).flagged
+    assert not desk(server).moderate("Soup.", writer, Meter()).flagged
+    assert desk(server).judge(DRAFT, THREAD, writer, Meter()) is None
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "flagged", "category", "refused"),
+    [
+        ({"sexual": 0.45}, (), "family", True),
+        ({"sexual": 0.45}, (), "travel", False),
+        ({"sexual": 0.3}, ("sexual",), "travel", True),
+        ({"sexual": 0.3}, ("sexual",), "relationships", False),
+        ({"sexual": 0.3, "hate": 0.3}, ("sexual", "hate"), "relationships", True),
+        ({"violence": 0.55}, (), "food", False),
+        ({"violence": 0.55}, (), "", True),
+    ],
+)
+def test_the_endpoints_scores_are_held_against_the_desks_thresholds(
+    server: OpenAIServer, scores: dict[str, float], flagged: tuple[str, ...], category: str, refused: bool
+) -> None:
+    server.always("moderate", Reply(moderated(scores, *flagged)))
+    assert desk(server).moderate("Soup.", "openai", Meter(), category).flagged is refused
+
+
+def test_a_service_that_flags_without_saying_why_is_believed(server: OpenAIServer) -> None:
+    server.always("moderate", Reply({"results": [{"flagged": True, "categories": {}, "category_scores": {}}]}))
+    assert desk(server).moderate("Soup.", "openai", Meter(), "relationships").flagged
+
+
+@pytest.mark.parametrize("body", [HARM, "Her number is (415) 555-0132."])
+def test_a_flagged_comment_is_left_out_before_the_story_is_written(server: OpenAIServer, body: str) -> None:
+    kept, verdict = desk(server).screen(talk("Put the lid on.", body, "Buy a bigger pot."), "food", Meter())
+    assert [comment.id for comment in kept.comments] == ["c0", "c2"]
+    assert not verdict.flagged
+    (request,) = server.requests
+    assert THREAD.title in request.json["input"]
+    assert "bigger pot" in request.json["input"]
+    assert body not in request.json["input"]
+
+
+@pytest.mark.parametrize(("harmful", "sound", "refused"), [(3, 3, True), (2, 4, False), (5, 0, False)])
+def test_a_thread_that_loses_more_than_a_third_of_its_comments_is_refused(
+    server: OpenAIServer, harmful: int, sound: int, refused: bool
+) -> None:
+    thread = talk(*[HARM] * harmful, *["Put the lid on."] * sound)
+    kept, verdict = ExtractiveDesk().screen(thread, "food", Meter())
+    assert (len(kept.comments), verdict.flagged) == (sound, refused)
+
+
+@pytest.mark.parametrize("part", ["title", "body"])
+def test_a_thread_with_a_harmful_post_is_refused_without_asking_the_endpoint(server: OpenAIServer, part: str) -> None:
+    _, verdict = desk(server).screen(talk("Put the lid on.", **{part: HARM}), "food", Meter())
+    assert verdict.flagged
+    assert server.requests == []
+
+
+def test_a_thread_is_refused_on_the_endpoints_word_and_shown_to_it_in_one_bounded_request(
+    server: OpenAIServer,
+) -> None:
+    server.script("moderate", "flagged")
+    _, verdict = desk(server).screen(talk(*["Put the lid on the pot. " * 200] * 20), "food", Meter())
+    assert verdict.flagged
+    (request,) = server.requests
+    assert len(request.json["input"]) == SCREENED_CHARACTERS
+
+
+def test_a_screening_outage_raises_unless_the_extractive_writer_may_step_in(server: OpenAIServer) -> None:
+    server.always("moderate", "500")
+    with pytest.raises(TransientFailure):
+        desk(server).screen(talk("Put the lid on."), "food", Meter())
+    _, verdict = desk(server, fallback=EXTRACTIVE).screen(talk("Put the lid on."), "food", Meter())
+    assert not verdict.flagged
+    assert verdict.source.startswith("local, without the endpoint: 127.0.0.1")
+
+
+def test_a_picture_is_shown_to_the_endpoint(server: OpenAIServer) -> None:
+    server.script("moderate", "ok", "flagged")
+    clean, flagged = (desk(server).inspect(PICTURE, "image/jpeg", Meter()) for _ in range(2))
+    assert clean is not None
+    assert not clean.flagged
+    assert flagged is not None
+    assert flagged.flagged
+    assert server.requests[0].json == {
+        "model": "omni-moderation-latest",
+        "input": [{"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/IHBpY3R1cmU="}}],
+    }
+
+
+@pytest.mark.parametrize("fault", ["404", "no_pictures"])
+def test_a_server_that_does_not_look_at_pictures_gives_no_verdict_on_them(server: OpenAIServer, fault: str) -> None:
+    server.always("moderate", fault)
+    assert desk(server).inspect(PICTURE, "image/jpeg", Meter()) is None
+
+
+def test_without_a_model_nobody_looks_at_pictures() -> None:
+    assert ExtractiveDesk().inspect(PICTURE, "image/jpeg", Meter()) is None
+
+
+def test_an_outage_while_a_picture_is_looked_at_is_no_verdict(server: OpenAIServer) -> None:
+    server.always("moderate", "500")
+    with pytest.raises(TransientFailure):
+        desk(server).inspect(PICTURE, "image/jpeg", Meter())
 
 
 class Counting:

@@ -1,5 +1,6 @@
 import io
 import ipaddress
+import json
 import socket
 import ssl
 import threading
@@ -10,21 +11,40 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from PIL import Image
+import sqlalchemy as sa
+from makers import make_draft, make_image, make_thread
+from PIL import Image, ImageOps
 from servers.pictures import Answer, PictureServer, json_answer, photograph, picture_server
 
+from threadjuice_dagster.assets.images import story_image
+from threadjuice_dagster.checks.images import picture_gate
+from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.schema import require_schema
+from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain import thumbhash
-from threadjuice_dagster.domain.images import PictureRefused, StoryImage, licence_problem
-from threadjuice_dagster.domain.stories import Category
+from threadjuice_dagster.domain.images import Licence, PictureRefused, StoryImage
+from threadjuice_dagster.domain.licences import licence_problem
+from threadjuice_dagster.domain.moderation import Verdict
+from threadjuice_dagster.domain.publication import PublishedStory
+from threadjuice_dagster.domain.stories import Category, Draft, Persona, Section, Usage
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
+from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources import http
+from threadjuice_dagster.resources.desk import ExtractiveDesk
 from threadjuice_dagster.resources.http import download_picture, fetch_json, retry_after
-from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.io_manager import StoreIOManager
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.pictures import Inspect, PictureDesk
+from threadjuice_dagster.resources.postgres import Postgres
+from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.sockets import is_public
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
+from threadjuice_dagster.site.builder import build_site
 
 NEIGHBOURS = Category(slug="neighbours", name="Neighbours", description="Fences.", colour="#15703a")
 PHOTO = photograph(1000, 750)
+NOON = datetime(2026, 4, 5, 12, tzinfo=UTC)
+REFERRAL = "utm_source=threadjuice&amp;utm_medium=referral"
 
 
 @pytest.fixture
@@ -50,8 +70,42 @@ def desk(server: PictureServer, *providers: str, **changes: object) -> PictureDe
     return PictureDesk(providers=list(providers), **{**settings, **changes})
 
 
-def chosen(desk: PictureDesk, storage: Storage, used: frozenset[str] = frozenset()) -> StoryImage:
-    return desk.choose("t3-ladder", "old ladder", "The ladder came back", "A ladder", NEIGHBOURS, storage, used)
+def chosen(
+    desk: PictureDesk, storage: Storage, used: frozenset[str] = frozenset(), inspect: Inspect | None = None
+) -> StoryImage:
+    wanted = ("t3-ladder", "old ladder", "The ladder came back", "A ladder", NEIGHBOURS)
+    return desk.choose(*wanted, storage, used, inspect, lambda: NOON)
+
+
+def page_of(image: StoryImage, folder: Path) -> str:
+    """The page of a story that shows this picture."""
+    draft = Draft(title="The ladder came back", sections=(Section(kind="opening", text="It was gone for a year."),))
+    story = PublishedStory(
+        story_id=image.story_id,
+        slug="ladder",
+        draft=draft,
+        category=NEIGHBOURS,
+        persona=Persona(slug="mo", name="Mo Tarn", byline="By Mo Tarn", voice="plain"),
+        image=image,
+        source_url="",
+        subreddit="ladders",
+        writer="extractive",
+        model="",
+        score=8.5,
+        published_at=NOON,
+        updated_at=NOON,
+    )
+    build_site([story], folder / "site", "https://stories.example", None)
+    return (folder / "site" / "current" / "story" / "ladder" / "index.html").read_text()
+
+
+def credit_on(page: str) -> str:
+    return " ".join(page.partition("<figcaption>")[2].partition("</figcaption>")[0].split())
+
+
+def picture_data(page: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(page.partition('ld+json">')[2].partition("</script>")[0])["image"]
+    return found
 
 
 def fetched(server: PictureServer, path: str, **options: object) -> bytes:
@@ -66,8 +120,8 @@ def test_an_openverse_picture_is_encoded_stored_and_credited(server: PictureServ
     image = chosen(desk(server, "openverse", "title_card"), folder)
     assert (image.provider, image.source_id, image.delivery) == ("openverse", "id-one", "rehost")
     assert (image.licence.code, image.licence.version) == ("by-sa", "4.0")
-    assert image.credit == '"Picture one" by Ada Vermeer is licensed under CC BY-SA 4.0.'
-    assert (image.width, image.height, image.note) == (1000, 750, "")
+    assert image.credit == "“Picture one” by Ada Vermeer, CC BY-SA 4.0, resized"
+    assert (image.width, image.height, image.note, image.use_reported_at) == (1000, 750, "", None)
     assert licence_problem(image) is None
     assert len(image.variants) == 9
     for variant in image.variants:
@@ -102,8 +156,14 @@ def test_openverse_is_asked_for_free_licences_only(server: PictureServer, folder
         {"license": None},
         {"license": ["by"]},
         {"license": "by", "license_url": "https://creativecommons.org/licenses/by-nc/2.0/"},
+        {"license_url": "https://creativecommons.org/licenses/by-sa/2.0/"},
+        {"license_url": "javascript:alert(1)"},
+        {"license_version": None, "license_url": None},
         {"mature": True},
-        {"attribution": "", "creator": None},
+        {"creator": None},
+        {"creator": " \u200b"},
+        {"title": "How to kill yourself tonight, step by step"},
+        {"creator": "Write to ada.vermeer@photos.example"},
         {"url": "javascript:alert(1)"},
         {"url": None},
         {"id": None},
@@ -120,10 +180,43 @@ def test_an_openverse_result_that_must_not_be_used_is_skipped(
     assert server.asked("/originals/bad") == []
 
 
-def test_a_credit_is_composed_where_the_answer_has_none(server: PictureServer, folder: FolderStorage) -> None:
-    server.serve_openverse(server.openverse_result("one", PHOTO, attribution=None))
-    credit = chosen(desk(server, "openverse"), folder).credit
-    assert all(part in credit for part in ("Picture one", "Ada Vermeer", "BY-SA 4.0"))
+@pytest.mark.parametrize(("told", "source"), [({}, "https://photos.example/one"), ({"foreign_landing_url": None}, "")])
+def test_the_page_credits_title_creator_source_and_licence(
+    server: PictureServer, folder: FolderStorage, tmp_path: Path, told: dict[str, object], source: str
+) -> None:
+    server.serve_openverse(server.openverse_result("one", PHOTO, attribution=None, license_url=None, **told))
+    page = page_of(chosen(desk(server, "openverse"), folder), tmp_path)
+    source, deed = source or f"{server.url}/originals/one", "https://creativecommons.org/licenses/by-sa/4.0/"
+    assert credit_on(page) == (
+        f'<a href="{source}" rel="nofollow">“Picture one”</a> by '
+        '<a href="https://photos.example/ada" rel="nofollow">Ada Vermeer</a>, '
+        f'<a href="{deed}" rel="license nofollow">CC BY-SA 4.0</a>, resized'
+    )
+    data = picture_data(page)
+    assert data["creditText"] == "“Picture one” by Ada Vermeer, CC BY-SA 4.0, resized"
+    assert (data["license"], data["acquireLicensePage"]) == (deed, source)
+
+
+def test_a_picture_nobody_has_to_be_named_for_is_credited_without_a_name(
+    server: PictureServer, folder: FolderStorage
+) -> None:
+    free = {"license": "cc0", "license_version": "1.0", "license_url": None, "creator": None, "title": None}
+    server.serve_openverse(server.openverse_result("one", PHOTO, **free))
+    image = chosen(desk(server, "openverse"), folder)
+    assert image.credit == "“Untitled”, CC0 1.0, resized"
+    assert licence_problem(image) is None
+
+
+def test_a_hostile_credit_stays_text_on_the_page(server: PictureServer, folder: FolderStorage, tmp_path: Path) -> None:
+    hostile = {"title": "<script>alert(1)</script>", "creator": '"><img src=x onerror=alert(2)>'}
+    server.serve_openverse(server.openverse_result("one", PHOTO, creator_url="javascript:alert(3)", **hostile))
+    page = page_of(chosen(desk(server, "openverse"), folder), tmp_path)
+    credit = credit_on(page)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in credit
+    assert credit.count("<") == 4
+    assert "javascript:" not in page
+    assert hostile["title"] in picture_data(page)["creditText"]
+    assert "<script>alert" not in page
 
 
 @pytest.mark.parametrize("document", [[], {}, {"results": None}, {"results": [None, 3, "x", {}]}, None, "text"])
@@ -140,7 +233,8 @@ def test_links_that_could_break_a_page_are_left_out(server: PictureServer, folde
     hostile = {"creator_url": "javascript:alert(1)", "foreign_landing_url": 'https://x.example/"><script>'}
     server.serve_openverse(server.openverse_result("one", PHOTO, creator="A\u202eda\n\0 Vermeer", **hostile))
     image = chosen(desk(server, "openverse"), folder)
-    assert (image.creator_url, image.source_url, image.creator) == ("", "", "Ada Vermeer")
+    original = f"{server.url}/originals/one"
+    assert (image.creator_url, image.source_url, image.creator) == ("", original, "Ada Vermeer")
 
 
 def test_a_picture_another_story_shows_is_skipped(server: PictureServer, folder: FolderStorage) -> None:
@@ -191,6 +285,169 @@ def test_an_unknown_provider_is_a_configuration_error(server: PictureServer, fol
         chosen(desk(server, "flickr"), folder)
 
 
+# Inspection
+
+
+def test_a_picture_that_inspection_refuses_gives_way_to_the_next(server: PictureServer, folder: FolderStorage) -> None:
+    server.serve_openverse(*(server.openverse_result(name, PHOTO) for name in ("one", "two")))
+    seen: list[bytes] = []
+
+    def inspect(data: bytes) -> str | None:
+        seen.append(data)
+        return "violence" if len(seen) == 1 else None
+
+    image = chosen(desk(server, "openverse"), folder, inspect=inspect)
+    assert image.source_id == "id-two"
+    assert [Image.open(io.BytesIO(data)).size for data in seen] == [(512, 384)] * 2
+    assert Image.open(io.BytesIO(seen[0])).format == "JPEG"
+
+
+def test_a_title_card_is_not_inspected_and_says_what_was_refused(server: PictureServer, folder: FolderStorage) -> None:
+    server.serve_openverse(*(server.openverse_result(f"{i}", PHOTO) for i in range(7)))
+    seen: list[bytes] = []
+
+    def inspect(data: bytes) -> str | None:
+        seen.append(data)
+        return "violence"
+
+    image = chosen(desk(server, "openverse", "title_card"), folder, inspect=inspect)
+    assert image.provider == "title_card"
+    assert "5 pictures were tried; the last: The picture must not be shown: violence." in image.note
+    assert len(seen) == 5
+
+
+def test_no_uninspected_picture_is_shown_while_nobody_can_inspect(server: PictureServer, folder: FolderStorage) -> None:
+    server.serve_openverse(*(server.openverse_result(name, PHOTO) for name in ("one", "two")))
+    asked: list[bytes] = []
+
+    def inspect(data: bytes) -> str | None:
+        asked.append(data)
+        raise TransientFailure("The model is down.", exhausted=True)
+
+    image = chosen(desk(server, "openverse", "title_card"), folder, inspect=inspect)
+    assert image.provider == "title_card"
+    assert "cannot be inspected: The model is down." in image.note
+    assert len(asked) == 1
+
+
+def test_an_unsplash_picture_is_inspected_before_its_use_is_reported(
+    server: PictureServer, folder: FolderStorage
+) -> None:
+    server.serve_unsplash(*(server.unsplash_result(name, PHOTO) for name in ("abc", "def")))
+    answers = iter(["violence", None])
+    image = chosen(desk(server, "unsplash"), folder, inspect=lambda data: next(answers))
+    assert image.source_id == "def"
+    assert server.asked("/photos/abc/download") == []
+    assert len(server.asked("/photos/def/download")) == 1
+
+
+def test_a_picture_with_words_that_must_not_be_shown_is_not_inspected(
+    server: PictureServer, folder: FolderStorage
+) -> None:
+    bad = server.unsplash_result("abc", PHOTO, alt_description="How to kill yourself tonight, step by step")
+    server.serve_unsplash(bad, server.unsplash_result("def", PHOTO))
+    seen: list[bytes] = []
+    image = chosen(desk(server, "unsplash"), folder, inspect=lambda data: seen.append(data))
+    assert (image.source_id, len(seen)) == ("def", 1)
+
+
+# The asset and its gate
+
+
+class DarkRoomDesk(ExtractiveDesk):
+    """Looks at pictures and lets none through whose left edge is blue, as that of the sample photograph is."""
+
+    def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict:
+        """Flags a blue left edge."""
+        meter.add(Usage(requests=1, input_tokens=7))
+        red, _, blue = Image.open(io.BytesIO(data)).getpixel((2, 100))  # type: ignore[misc]
+        reasons = (f"blue: {content_type}",) if blue > 2 * red else ()
+        return Verdict(flagged=bool(reasons), score=0.0, categories={}, reasons=reasons, source="dark room")
+
+
+def materialized(
+    database_url: str, pictures: PictureDesk, cdn: Storage, tmp_path: Path, stored: StoryImage | None = None
+) -> tuple[Store, dg.ExecuteInProcessResult]:
+    """A run of ``story_image`` and its gate for one story; of the gate alone where a picture is ``stored``."""
+    store = Store(sa.create_engine(database_url, pool_size=2))
+    require_schema(store, migrate_if_missing=True)
+    store.save_threads([make_thread("abc123")])
+    story_id = store.assign(store.open_order(1, None, None, 3))[0].story_id
+    store.save(make_draft(story_id))
+    if stored:
+        store.save(stored.model_copy(update={"story_id": story_id}))
+    database = Postgres(url=database_url, pool_size=2)
+    resources = {"database": database, "store": StoreIOManager(database=database), "desk": DarkRoomDesk()}
+    resources |= {"pictures": pictures, "cdn": cdn, "publisher": Publisher(folder=str(tmp_path / "site"))}
+    draft = dg.AssetSpec("story_draft", partitions_def=STORIES).with_io_manager_key("store")
+    job = dg.define_asset_job("picture", dg.AssetSelection.checks(picture_gate) if stored else "story_image")
+    definitions = dg.Definitions([draft, story_image], jobs=[job], asset_checks=[picture_gate], resources=resources)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("stories", [story_id])
+        found = definitions.resolve_job_def("picture").execute_in_process(
+            tags={"dagster/partition": story_id}, instance=instance, raise_on_error=False
+        )
+        return store, found
+
+
+def facts_of(result: dg.ExecuteInProcessResult) -> dict[str, object]:
+    (event,) = result.asset_materializations_for_node("story_image")
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_the_asset_shows_on_what_terms_it_stored_a_picture_that_was_looked_at(
+    server: PictureServer, folder: FolderStorage, database_url: str, tmp_path: Path
+) -> None:
+    mirrored = io.BytesIO()
+    ImageOps.mirror(Image.open(io.BytesIO(PHOTO))).save(mirrored, "JPEG")
+    server.serve_unsplash(server.unsplash_result("blue", PHOTO), server.unsplash_result("fine", mirrored.getvalue()))
+    store, result = materialized(database_url, desk(server, "unsplash", "title_card"), folder, tmp_path)
+    assert result.success
+    facts = facts_of(result)
+    image = store.image(str(result.asset_materializations_for_node("story_image")[0].partition))
+    assert image.source_id == "fine"
+    assert image.use_reported_at is not None
+    assert facts["use reported"] == image.use_reported_at.timestamp()
+    assert (facts["provider"], facts["licence"], facts["delivery"]) == ("unsplash", "Unsplash Licence", "hotlink")
+    assert (facts["credit"], facts["beside advertising"]) == ("Photo by Grace Ito on Unsplash", "not allowed")
+    with store.engine.connect() as connection:
+        usage = connection.execute(sa.select(t.model_usage.c.purpose, t.model_usage.c.input_tokens)).all()
+    assert [tuple(row) for row in usage] == [("moderate", 14)]
+    assert [verdict.passed for verdict in store.verdicts(image.story_id)] == [True]
+
+
+def test_the_asset_says_which_pictures_were_refused_and_why(
+    server: PictureServer, folder: FolderStorage, database_url: str, tmp_path: Path
+) -> None:
+    server.serve_openverse(server.openverse_result("blue", PHOTO))
+    _, result = materialized(database_url, desk(server, "openverse", "title_card"), folder, tmp_path)
+    assert result.success
+    facts = facts_of(result)
+    assert (facts["provider"], facts["use reported"]) == ("title_card", "not asked for")
+    assert "blue: image/jpeg" in str(facts["passed over"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "credited and delivered"),
+        ({"delivery": "hotlink"}, "our own storage"),
+        ({"licence": Licence(code="by-nc")}, "commercial"),
+    ],
+)
+def test_the_gate_holds_the_stored_picture_against_its_providers_terms(
+    database_url: str, folder: FolderStorage, tmp_path: Path, changes: dict[str, object], why: str
+) -> None:
+    stored = make_image("s").model_copy(update=changes)
+    store, result = materialized(database_url, PictureDesk(providers=["title_card"]), folder, tmp_path, stored)
+    (evaluation,) = result.get_asset_check_evaluations()
+    assigned = store.assignment_of("abc123")
+    assert assigned is not None
+    (verdict,) = store.verdicts(assigned[0].story_id)
+    assert evaluation.passed is verdict.passed is (not changes)
+    assert why in verdict.message
+
+
 # Storing
 
 
@@ -212,13 +469,21 @@ def test_another_quality_never_overwrites_a_key(server: PictureServer, folder: F
 # Title card
 
 
-def test_a_title_card_needs_no_network(folder: FolderStorage) -> None:
+def test_a_title_card_needs_no_network(folder: FolderStorage, tmp_path: Path) -> None:
     image = chosen(PictureDesk(providers=["title_card"], speed=9), folder)
     assert (image.width, image.height, image.provider) == (1920, 1080, "title_card")
     assert image.licence.code == "own"
     assert "The ladder came back" in image.alt_text
+    assert credit_on(page_of(image, tmp_path)) == "Illustration: ThreadJuice"
     assert {v.width for v in image.variants} == {480, 768, 1200, 1920}
     assert licence_problem(image) is None
+
+
+def test_a_title_card_bears_whatever_headline_its_story_has(folder: FolderStorage) -> None:
+    title = "How to kill yourself tonight, step by step"
+    drawn = PictureDesk(providers=["title_card"], speed=9)
+    image = drawn.choose("t3-x", "x", title, "", NEIGHBOURS, folder, frozenset())
+    assert (image.provider, image.alt_text) == ("title_card", f"Title card: {title}")
 
 
 # Unsplash
@@ -240,10 +505,17 @@ def test_an_unsplash_picture_is_hotlinked_and_never_copied(server: PictureServer
     assert thumbhash.decode(image.placeholder).width == 32
 
 
-def test_unsplash_is_credited_and_told_of_the_choice(server: PictureServer, folder: FolderStorage) -> None:
+def test_unsplash_is_credited_and_told_of_the_choice(
+    server: PictureServer, folder: FolderStorage, tmp_path: Path
+) -> None:
     server.serve_unsplash(server.unsplash_result("abc", PHOTO))
     image = chosen(desk(server, "unsplash"), folder)
     assert image.credit == "Photo by Grace Ito on Unsplash"
+    assert credit_on(page_of(image, tmp_path)) == (
+        f'Photo by <a href="https://unsplash.com/@grace?{REFERRAL}" rel="nofollow">Grace Ito</a> on '
+        f'<a href="https://unsplash.com/?{REFERRAL}" rel="nofollow">Unsplash</a>'
+    )
+    assert image.use_reported_at == NOON
     assert image.creator_url == "https://unsplash.com/@grace?utm_source=threadjuice&utm_medium=referral"
     assert "utm_source=threadjuice" in image.source_url
     assert image.alt_text == "a ladder against a fence"
@@ -257,6 +529,25 @@ def test_the_unsplash_key_is_sent_to_the_api_only(server: PictureServer, folder:
     server.serve_unsplash(server.unsplash_result("abc", PHOTO, links=elsewhere), server.unsplash_result("def", PHOTO))
     assert chosen(desk(server, "unsplash"), folder).source_id == "def"
     assert all("authorization" not in request.headers for request in server.requests if "/raw/" in request.path)
+
+
+@pytest.mark.parametrize(
+    "user", [{"name": "Grace Ito"}, {"name": "", "links": {"html": "https://unsplash.com/@grace"}}, None]
+)
+def test_a_photograph_whose_photographer_cannot_be_credited_is_not_used(
+    server: PictureServer, folder: FolderStorage, user: object
+) -> None:
+    server.serve_unsplash(server.unsplash_result("abc", PHOTO, user=user), server.unsplash_result("def", PHOTO))
+    assert chosen(desk(server, "unsplash"), folder).source_id == "def"
+
+
+def test_a_photographers_profile_is_found_by_the_name_of_the_account(
+    server: PictureServer, folder: FolderStorage
+) -> None:
+    server.serve_unsplash(server.unsplash_result("abc", PHOTO, user={"name": "Grace Ito", "username": "grace/x"}))
+    image = chosen(desk(server, "unsplash"), folder)
+    assert image.creator_url.startswith("https://unsplash.com/@grace%2Fx?utm_source=threadjuice")
+    assert licence_problem(image) is None
 
 
 def test_a_photograph_whose_choice_cannot_be_counted_is_not_used(server: PictureServer, folder: FolderStorage) -> None:

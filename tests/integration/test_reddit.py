@@ -7,12 +7,14 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from prawcore.sessions import Session
 from servers.loopback import Reply
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
 
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
 from threadjuice_dagster.resources import reddit as module
 from threadjuice_dagster.resources.reddit import (
+    Deletions,
     RedditThreads,
     SampleThreads,
     ThreadSource,
@@ -134,7 +136,7 @@ def test_a_limit_is_a_transient_failure_with_the_wait_told(server: RedditServer,
 
 
 @pytest.mark.parametrize("kind", ["token", "thread"])
-@pytest.mark.parametrize("fault", ["503", "500", "429", "reset", "not_json"])
+@pytest.mark.parametrize("fault", ["503", "500", "429", "reset", "not_json", "truncated"])
 def test_an_outage_is_a_transient_failure(server: RedditServer, kind: str, fault: str) -> None:
     server.always(kind, fault)
     with pytest.raises(TransientFailure):
@@ -144,6 +146,12 @@ def test_an_outage_is_a_transient_failure(server: RedditServer, kind: str, fault
 def test_an_answer_that_is_no_thread_is_a_transient_failure(server: RedditServer) -> None:
     server.always("thread", "not_a_thread")
     with pytest.raises(TransientFailure, match="is no thread"):
+        reddit(server).thread("kettle1")
+
+
+def test_a_refusal_reddit_explains_is_no_crash(server: RedditServer) -> None:
+    server.always("thread", Reply({"reason": "BAD_REQUEST", "explanation": "the request was odd"}, 400))
+    with pytest.raises(TransientFailure):
         reddit(server).thread("kettle1")
 
 
@@ -187,6 +195,224 @@ def test_reddit_without_credentials_or_subreddits_says_what_to_set(server: Reddi
         reddit(server, client_id="").thread("kettle1")
     with pytest.raises(ConfigurationError, match="REDDIT_SUBREDDITS"):
         reddit(server, subreddits=[]).candidates(1)
+
+
+GONE_POSTS = [
+    {"selftext": "[removed]"},
+    {"selftext": "[deleted]", "author": "[deleted]"},
+    {"title": "[deleted by user]"},
+    {"title": "[ Removed by Reddit ]"},
+    {"selftext": "[ Removed by Reddit on account of violating the [rules](/help/rules). ]"},
+    {"author": "[deleted]"},
+    {"author": None},
+    {"removed_by_category": "moderator"},
+]
+GONE_COMMENTS = [{"body": "[deleted]"}, {"body": " [Removed] "}, {"author": None}, {"author": "[deleted]"}]
+
+
+def names(server: RedditServer) -> list[list[str]]:
+    """The names each question to /api/info held."""
+    return [request.query["id"].split(",") for request in server.seen("info")]
+
+
+@pytest.fixture
+def lids(server: RedditServer) -> RedditServer:
+    """A server with two threads: one comment in kettle1; two and a reply in lids01."""
+    reply = comment("c22", "It did so twice.")
+    server.add(post("lids01"), [comment("c2", "The lid did it.", [reply]), comment("c3", "A lid is a lid.")])
+    return server
+
+
+def test_sources_that_are_still_there_are_asked_about_in_one_request(lids: RedditServer) -> None:
+    found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c22"]})
+    assert found == Deletions(checked=5, requests=1)
+    assert names(lids) == [["t3_kettle1", "t1_c1", "t3_lids01", "t1_c2", "t1_c22"]]
+    assert lids.seen("info")[0].query["raw_json"] == "1"
+
+
+@pytest.mark.parametrize("fields", GONE_POSTS)
+def test_a_post_that_was_taken_down_or_lost_its_author_is_deleted(lids: RedditServer, fields: dict[str, Any]) -> None:
+    lids.posts["lids01"].update(fields)
+    lids.comments["lids01"][0]["data"]["body"] = "[deleted]"
+    assert reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c3"]}) == Deletions(
+        frozenset(["lids01"]), frozenset(), checked=5, requests=1
+    )
+
+
+@pytest.mark.parametrize("fields", GONE_COMMENTS)
+def test_a_comment_that_was_taken_down_or_lost_its_author_is_deleted(
+    lids: RedditServer, fields: dict[str, Any]
+) -> None:
+    lids.comments["lids01"][0]["data"].update(fields)
+    assert reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c3"]}) == Deletions(
+        frozenset(), frozenset(["c2"]), checked=5, requests=1
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"title": "[Removed] my kettle from the hob [update]", "selftext": ""},
+        {"selftext": "It said [deleted], and nothing else."},
+        {"author": "deleted", "removed_by_category": None},
+    ],
+)
+def test_a_post_that_speaks_of_deletions_is_not_deleted(server: RedditServer, fields: dict[str, Any]) -> None:
+    server.posts["kettle1"].update(fields)
+    assert not reddit(server).deleted({"kettle1": []}).threads
+
+
+def test_a_post_left_out_is_deleted_once_its_own_page_is_gone(lids: RedditServer) -> None:
+    del lids.posts["lids01"], lids.comments["lids01"]
+    assert reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2"]}) == Deletions(
+        frozenset(["lids01"]), frozenset(), checked=4, requests=2
+    )
+
+
+@pytest.mark.parametrize("fault", ["403", "404", "451"])
+def test_a_post_left_out_that_the_public_may_not_read_is_deleted(lids: RedditServer, fault: str) -> None:
+    lids.omitted = {"t3_lids01", "t1_c2"}
+    lids.always("thread", fault)
+    assert reddit(lids).deleted({"kettle1": [], "lids01": ["c2"]}).threads == {"lids01"}
+
+
+def test_a_post_left_out_whose_page_shows_it_taken_down_is_deleted(lids: RedditServer) -> None:
+    lids.omitted = {"t3_lids01"}
+    lids.posts["lids01"]["removed_by_category"] = "deleted"
+    assert reddit(lids).deleted({"kettle1": [], "lids01": []}).threads == {"lids01"}
+
+
+def test_a_post_left_out_whose_page_is_there_is_not_deleted(lids: RedditServer) -> None:
+    lids.omitted = {"t3_lids01"}
+    found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2"]})
+    assert found == Deletions(checked=4, requests=2)
+
+
+def test_a_comment_left_out_is_deleted_when_others_were_answered(lids: RedditServer) -> None:
+    lids.omitted = {"t1_c3"}
+    found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c3"]})
+    assert found == Deletions(frozenset(), frozenset(["c3"]), checked=5, requests=1)
+
+
+def test_an_answer_without_any_comment_has_each_looked_up_on_its_page(lids: RedditServer) -> None:
+    lids.omitted = {"t1_c1", "t1_c22", "t1_c3"}
+    del lids.comments["lids01"][1]
+    found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c22", "c3"]})
+    assert found == Deletions(frozenset(), frozenset(["c3"]), checked=5, requests=4)
+    assert [request.query["comment"] for request in lids.seen("thread")] == ["c1", "c22", "c3"]
+
+
+def test_a_comment_shown_deep_in_its_thread_is_not_deleted(lids: RedditServer) -> None:
+    lids.omitted = {"t1_c22"}
+    things = [{"kind": "t3", "data": lids.posts["lids01"]}]
+    lids.always("thread", Reply([listing(things), listing(lids.comments["lids01"])]))
+    assert reddit(lids).deleted({"lids01": ["c22"]}) == Deletions(checked=2, requests=2)
+
+
+def test_an_empty_answer_removes_nothing_while_a_post_is_there(lids: RedditServer) -> None:
+    del lids.posts["kettle1"]
+    lids.always("info", "empty")
+    with pytest.raises(TransientFailure, match="t3_lids01 is there") as caught:
+        reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2"]})
+    assert "nothing was taken down" in str(caught.value)
+
+
+def test_an_answer_about_something_else_is_as_good_as_empty(server: RedditServer) -> None:
+    other = [{"kind": "t3", "data": post("other1")}, comment("c9", "A lid is a lid.")]
+    server.always("info", Reply(listing(other)))
+    with pytest.raises(TransientFailure, match="left out all 2"):
+        reddit(server).deleted({"kettle1": ["c1"]})
+
+
+def test_an_empty_answer_is_believed_when_every_post_is_confirmed_gone(server: RedditServer) -> None:
+    server.always("info", "empty")
+    server.posts.clear()
+    found = reddit(server).deleted({"kettle1": ["c1"], "lids01": ["c2"]})
+    assert found == Deletions(frozenset(["kettle1", "lids01"]), frozenset(), checked=4, requests=3)
+
+
+@pytest.mark.parametrize("kind", ["info", "thread"])
+@pytest.mark.parametrize("fault", ["429", "503", "500", "reset", "slow:1", "not_json", "truncated", "not_a_thread"])
+def test_an_answer_that_cannot_be_read_removes_nothing(
+    server: RedditServer, monkeypatch: pytest.MonkeyPatch, kind: str, fault: str
+) -> None:
+    monkeypatch.setitem(Session.request.__kwdefaults__, "timeout", 0.3)
+    server.posts["kettle1"]["selftext"] = "[deleted]"
+    server.always(kind, fault)
+    with pytest.raises(TransientFailure):
+        reddit(server).deleted({"kettle1": ["c1"], "nowhere": []})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": {"children": [{"kind": "t3", "data": None}]}},
+        {"data": {"children": [{"kind": "t3"}]}},
+        {"data": {"children": None}},
+        {"data": None},
+        [],
+        None,
+        "",
+    ],
+)
+@pytest.mark.parametrize("kind", ["info", "thread"])
+def test_a_malformed_answer_removes_nothing(server: RedditServer, kind: str, answer: Any) -> None:
+    server.always(kind, Reply(answer))
+    with pytest.raises(TransientFailure):
+        reddit(server).deleted({"kettle1": ["c1"], "nowhere": []})
+
+
+def test_a_page_that_does_not_show_its_thread_removes_nothing(server: RedditServer) -> None:
+    server.always("thread", Reply([listing([]), listing([])]))
+    with pytest.raises(TransientFailure, match="does not show it"):
+        reddit(server).deleted({"kettle1": ["c1"], "nowhere": []})
+
+
+@pytest.mark.parametrize(("kind", "fault"), [("info", "401"), ("info", "403"), ("thread", "401"), ("token", "401")])
+def test_refused_credentials_delete_nothing(server: RedditServer, kind: str, fault: str) -> None:
+    server.always(kind, fault)
+    with pytest.raises(ConfigurationError, match="REDDIT_CLIENT_ID"):
+        reddit(server).deleted({"kettle1": ["c1"], "nowhere": []})
+
+
+def test_the_wait_reddit_tells_travels_with_the_failure(server: RedditServer) -> None:
+    server.always("info", "429:7")
+    with pytest.raises(TransientFailure) as caught:
+        reddit(server).deleted({"kettle1": []})
+    assert caught.value.retry_after == 7
+
+
+def test_no_more_than_a_hundred_names_are_asked_about_at_a_time(server: RedditServer) -> None:
+    sources: dict[str, list[str]] = {}
+    for number in range(1, 121):
+        gone = {"author": "[deleted]"} if number in (1, 60, 120) else {}
+        server.add(post(f"post{number}"), [comment(f"n{number}", "A lid is a lid.", **gone)])
+        sources[f"post{number}"] = [f"n{number}"]
+    found = reddit(server).deleted(sources)
+    assert [len(batch) for batch in names(server)] == [100, 100, 40]
+    assert len({name for batch in names(server) for name in batch}) == 240
+    assert found == Deletions(frozenset(), frozenset(["n1", "n60", "n120"]), checked=240, requests=3)
+
+
+def test_an_outage_halfway_removes_nothing_of_the_first_half(server: RedditServer) -> None:
+    server.posts["kettle1"]["selftext"] = "[deleted]"
+    sources = {"kettle1": [f"k{number}" for number in range(150)]}
+    server.script("info", "ok", "429")
+    with pytest.raises(TransientFailure):
+        reddit(server).deleted(sources)
+
+
+def test_comments_of_a_thread_beyond_the_first_batch_are_looked_up(server: RedditServer) -> None:
+    ids = [f"k{number}" for number in range(100)]
+    server.add(post("long01"), [comment(comment_id, "A lid is a lid.") for comment_id in ids[:-1]])
+    found = reddit(server).deleted({"long01": ids})
+    assert found == Deletions(frozenset(), frozenset(["k99"]), checked=101, requests=3)
+
+
+def test_nothing_is_asked_without_sources_and_samples_are_never_deleted(server: RedditServer) -> None:
+    assert reddit(server).deleted({}) == Deletions()
+    assert server.requests == []
+    assert SampleThreads().deleted({"kettle1": ["c1"]}) == Deletions()
 
 
 @pytest.mark.parametrize(

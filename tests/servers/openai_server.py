@@ -2,7 +2,8 @@
 
 Kinds of request: ``write``, ``judge``, ``moderate``, ``models``. Faults beside those of every loopback
 server: ``quota``, ``wrong_key``, ``no_model``, ``no_schema``, ``no_n``, ``context``, ``truncated``, ``length``,
-``fenced``, ``refusal``, ``violating``, ``invented_quote``, ``injected``, ``bad_usage``, ``flagged``, ``html``.
+``fenced``, ``refusal``, ``violating``, ``invented_quote``, ``injected``, ``bad_usage``, ``flagged``,
+``no_pictures``, ``html``.
 """
 
 import json
@@ -38,7 +39,7 @@ class OpenAIServer(LoopbackServer):
 
     def answer(self, request: Request) -> Reply:
         if request.kind == "moderate":
-            return Reply(_moderation(request, flagged=False))
+            return Reply(moderation(request, flagged=False))
         if request.kind == "models":
             return Reply({"object": "list", "data": [{"id": "gpt-4o", "object": "model"}]})
         if request.kind == "unknown":
@@ -138,7 +139,13 @@ class OpenAIServer(LoopbackServer):
         return self._completion(request, [json.dumps({**story, "dek": None, "tags": None})])
 
     def _flagged(self, request: Request) -> Reply:
-        return Reply(_moderation(request, flagged=True))
+        return Reply(moderation(request, flagged=True))
+
+    def _no_pictures(self, request: Request) -> Reply:
+        pictures = [one for one in request.json["input"] if isinstance(one, dict)]
+        return (
+            _rejected("Invalid type for 'input[0]': expected a string.", "input") if pictures else self.answer(request)
+        )
 
     def _html(self, request: Request) -> Reply:
         return Reply(raw=b"<html>gateway</html>", headers={"Content-Type": "text/html"})
@@ -161,15 +168,19 @@ def _content(request: Request, index: int) -> str:
     return json.dumps({name: {"evidence": evidence, "score": score} for name, score in scores.items()})
 
 
-def _moderation(request: Request, flagged: bool) -> dict[str, Any]:
+def moderation(request: Request, flagged: bool) -> dict[str, Any]:
     texts = request.json["input"]
-    score = 0.97 if flagged else 0.01
+    scores = {"harassment": 0.97 if flagged else 0.01, "violence": 0.002}
+    return moderated(scores, *(["harassment"] if flagged else []), count=len(texts) if isinstance(texts, list) else 1)
+
+
+def moderated(scores: dict[str, float], *flagged: str, count: int = 1) -> dict[str, Any]:
+    """A moderation answer: these scores, and these categories flagged by the service itself."""
     result = {
-        "flagged": flagged,
-        "categories": {"harassment": flagged, "violence": False},
-        "category_scores": {"harassment": score, "violence": 0.002},
+        "flagged": bool(flagged),
+        "categories": {name: name in flagged for name in scores},
+        "category_scores": scores,
     }
-    count = len(texts) if isinstance(texts, list) else 1
     return {"id": "modr-1", "model": "omni-moderation-latest", "results": [result] * count}
 
 

@@ -1,12 +1,14 @@
-"""A loopback server that speaks Reddit's API: an app's token, a subreddit's top posts and threads.
+"""A loopback server that speaks Reddit's API: an app's token, top posts, threads, and things by name.
 
-Kinds of request: ``token``, ``listing``, ``thread``. Faults beside those of every loopback
-server: ``not_json``, ``redirect``, ``oauth_error``, ``not_a_thread``.
+Kinds of request: ``token``, ``listing``, ``thread``, ``info``. Faults beside those of every loopback
+server: ``not_json``, ``truncated``, ``redirect``, ``oauth_error``, ``not_a_thread``, ``empty``.
 """
 
 import base64
+import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,16 @@ def listing(children: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class RedditServer(LoopbackServer):
-    """Speaks POST /api/v1/access_token, GET /r/x/top and /comments/id."""
+    """Speaks POST /api/v1/access_token, GET /r/x/top, /comments/id and /api/info.
+
+    ``omitted`` names what /api/info leaves out although its thread still shows it.
+    """
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(port)
         self.posts: dict[str, dict[str, Any]] = {}
         self.comments: dict[str, list[dict[str, Any]]] = {}
+        self.omitted: set[str] = set()
         self.add(
             post("kettle1"), [comment("c1", "Mine hums in the key of G on cold mornings, and nobody believes me.")]
         )
@@ -76,11 +82,11 @@ class RedditServer(LoopbackServer):
         self.comments[data["id"]] = comments
 
     def kind_of(self, method: str, path: str, body: bytes) -> str:
-        kinds = {"access_token": "token", "/top": "listing", "/comments/": "thread"}
+        kinds = {"access_token": "token", "/top": "listing", "/comments/": "thread", "/api/info": "info"}
         return next((kind for part, kind in kinds.items() if part in path), "unknown")
 
     def answer(self, request: Request) -> Reply:
-        method = {"token": self._token, "listing": self._listing, "thread": self._thread}
+        method = {"token": self._token, "listing": self._listing, "thread": self._thread, "info": self._info}
         if request.kind not in method:
             return Reply({"message": "Not Found", "error": 404}, 404)
         if request.kind != "token" and request.headers.get("authorization") != "bearer a-token":
@@ -93,6 +99,11 @@ class RedditServer(LoopbackServer):
     def fault(self, name: str, request: Request) -> Reply:
         if name == "not_json":
             return Reply(raw=b"<html>gateway</html>", headers={"Content-Type": "text/html"})
+        if name == "truncated":
+            whole = json.dumps(self.answer(request).document).encode()
+            return Reply(raw=whole[: len(whole) // 2])
+        if name == "empty":
+            return Reply(listing([]), headers=_rate_headers())
         if name == "redirect":
             return Reply({}, 302, {"Location": "/subreddits/search?q=nothing"})
         if name == "oauth_error":
@@ -118,8 +129,24 @@ class RedditServer(LoopbackServer):
         if thread_id not in self.posts:
             return Reply(self.problem(404), 404)
         things = [{"kind": "t3", "data": self.posts[thread_id]}]
-        limit = int(request.query.get("limit", 200))
-        return Reply([listing(things), listing(self.comments[thread_id][:limit])], headers=_rate_headers())
+        comments = self.comments[thread_id][: int(request.query.get("limit", 200))]
+        if focus := request.query.get("comment"):
+            comments = [thing for thing in _with_replies(self.comments[thread_id]) if thing["data"]["id"] == focus]
+        return Reply([listing(things), listing(comments)], headers=_rate_headers())
+
+    def _info(self, request: Request) -> Reply:
+        wanted = set(request.query.get("id", "").split(",")[:100]) - self.omitted
+        things = [{"kind": "t3", "data": data} for data in self.posts.values()]
+        for comments in self.comments.values():
+            things += ({"kind": "t1", "data": {**one["data"], "replies": ""}} for one in _with_replies(comments))
+        found = [thing for thing in things if f"{thing['kind']}_{thing['data']['id']}" in wanted]
+        return Reply(listing(found), headers=_rate_headers())
+
+
+def _with_replies(comments: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for thing in comments:
+        yield thing
+        yield from _with_replies((thing["data"].get("replies") or listing([]))["data"]["children"])
 
 
 def _rate_headers() -> dict[str, str]:

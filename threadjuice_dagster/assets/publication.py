@@ -1,14 +1,15 @@
 """Publication: the public record of a story that passed every gate."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from threadjuice_dagster.assets.steps import RETRIES, now, story_step
 from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.domain.gates import GATES
 from threadjuice_dagster.domain.images import StoryImage
+from threadjuice_dagster.domain.provenance import Source, provenance_of
 from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.records import GATES
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.text import slugify
 from threadjuice_dagster.domain.verdicts import QualityScore
@@ -50,6 +51,7 @@ def published_story(
                 "page": dg.MetadataValue.url(publisher.preview_page(story.slug)),
                 "source": story.source_url or "a sample thread bundled with ThreadJuice",
                 "score": story.score,
+                "provenance": dg.MetadataValue.json(_record(story)),
                 "overruled": dg.MetadataValue.md(_overrides(database.store, story_id) or "nothing"),
             },
         )
@@ -71,23 +73,43 @@ def _refuse_unless_passed(store: "Store", story_id: str) -> None:
 
 def _public(store: "Store", story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str) -> PublishedStory:
     assignment, moment = store.assignment(story.story_id), now()
-    thread = store.thread(assignment.thread_id)
+    thread = store.thread(assignment.thread_id, text=False) if assignment.thread_id else None
+    source_url = thread.permalink if thread and thread.source != "sample" else ""
     return PublishedStory(
         story_id=story.story_id,
         slug=store.free_slug(slugify(story.draft.title), story.story_id),
         draft=story.draft,
-        category=next(c for c in store.catalogue.categories() if c.slug == assignment.category),
-        persona=next(p for p in store.catalogue.personas() if p.slug == assignment.persona),
+        category=store.catalogue.category(assignment.category),
+        persona=store.catalogue.persona(assignment.persona),
         image=image,
-        source_url="" if thread.source == "sample" else thread.permalink,
-        subreddit=thread.subreddit,
+        source_url=source_url,
+        subreddit=thread.subreddit if thread else "",
         writer=story.writer,
         model=story.model,
         score=score.overall,
         published_at=store.first_published(story.story_id) or moment,
         updated_at=moment,
         run_id=run_id,
+        provenance=provenance_of(
+            story,
+            score,
+            image,
+            Source(
+                thread=thread.id if thread else "",
+                permalink=source_url,
+                subreddit=thread.subreddit if thread else "",
+                passages=score.grounding.passages,
+            ),
+            store.verdicts(story.story_id),
+            store.ledger.spent(story.story_id),
+            run_id,
+            moment,
+        ),
     )
+
+
+def _record(story: PublishedStory) -> dict[str, Any]:
+    return story.provenance.model_dump(mode="json") if story.provenance else {}
 
 
 def _overrides(store: "Store", story_id: str) -> str:

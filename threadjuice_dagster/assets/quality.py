@@ -7,12 +7,13 @@ import dagster as dg
 from threadjuice_dagster.assets.steps import RETRIES, now, story_step
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.grounding import ground
+from threadjuice_dagster.domain.injection import for_people
 from threadjuice_dagster.domain.originality import bands, originality_problem, signature, similarity
 from threadjuice_dagster.domain.quality import rate
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.verdicts import QualityScore, overall_score
 from threadjuice_dagster.partitions import STORIES
-from threadjuice_dagster.preview import score_table
+from threadjuice_dagster.preview import escape, quote_table, score_table
 from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk
 from threadjuice_dagster.resources.openai import Meter
 from threadjuice_dagster.resources.postgres import Database
@@ -46,13 +47,15 @@ def quality_score(
             metadata={
                 "overall": score.overall,
                 "rubric": score.rubric.overall,
-                **({"judge": score.judge.overall} if score.judge else {}),
+                **({"judge": score.judge.overall, "judge_spread": score.judge.spread} if score.judge else {}),
                 **{dimension.name: round(dimension.score, 2) for dimension in score.rubric.dimensions},
                 "evidence": dg.MetadataValue.md(score_table(score)),
                 "moderation": _moderation_line(score),
                 "nearest story": score.nearest_story or "none",
                 "similarity": round(score.similarity, 3),
-                "unsupported": ", ".join(score.grounding.unsupported) or "none",
+                "quotes": dg.MetadataValue.md(quote_table(score)),
+                "unsupported": dg.MetadataValue.md(escape("; ".join(score.grounding.unsupported)) or "none"),
+                "versions": f"{score.rubric.version}, {score.judge.version if score.judge else 'no judge'}",
                 "cost_usd": meter.usage.cost_usd,
                 "tokens": meter.usage.input_tokens + meter.usage.output_tokens,
             },
@@ -61,16 +64,17 @@ def quality_score(
 
 def _score(story: StoryDraft, store: "Store", desk: Desk, meter: Meter) -> QualityScore:
     draft, excerpting = story.draft, story.writer == EXTRACTIVE
-    thread = store.thread(store.assignment(story.story_id).thread_id)
+    assignment = store.assignment(story.story_id)
+    thread = store.thread(assignment.thread_id) if assignment.thread_id else None
     nearest, closeness = _nearest(store, story)
     rubric = rate(draft, thread, nearest=closeness, excerpting=excerpting)
-    judge = desk.judge(draft, thread, story.writer, meter)
+    judge = desk.judge(draft, for_people(thread), story.writer, meter) if thread else None
     return QualityScore(
         story_id=story.story_id,
         rubric=rubric,
         judge=judge,
-        moderation=desk.moderate(_everything(story), story.writer, meter),
-        grounding=ground(draft, thread),
+        moderation=desk.moderate(_everything(story), story.writer, meter, assignment.category),
+        grounding=ground(draft, thread, store.catalogue.persona(assignment.persona).lines),
         originality_problem=originality_problem(draft, thread, nearest, closeness, excerpting),
         nearest_story=nearest,
         similarity=closeness,

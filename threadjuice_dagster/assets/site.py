@@ -1,7 +1,5 @@
 """Site: the static pages of every public story."""
 
-from pathlib import Path
-
 import dagster as dg
 
 from threadjuice_dagster.assets.publication import published_story
@@ -9,6 +7,7 @@ from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
+from threadjuice_dagster.resources.takedowns import TakedownDesk
 
 
 @dg.asset(
@@ -19,13 +18,14 @@ from threadjuice_dagster.resources.publisher import Publisher
     code_version="1",
     retry_policy=RETRIES,
 )
-def site(context: dg.AssetExecutionContext, database: Database, publisher: Publisher) -> dg.MaterializeResult[None]:
-    """The whole static site, checked link by link and swapped in at once."""
-    from threadjuice_dagster.site.builder import build_site
-
+def site(
+    context: dg.AssetExecutionContext, database: Database, publisher: Publisher, takedown_desk: TakedownDesk
+) -> dg.MaterializeResult[None]:
+    """The whole static site, checked link by link and swapped in at once; nothing on it that was taken down."""
     with reported(context, database):
-        pictures = Path(publisher.pictures_root) if publisher.pictures_root else None
-        built = build_site(database.store.published(), Path(publisher.folder), publisher.site_url, pictures)
+        # A restored database may hold what was taken down since its backup was made.
+        returned = takedown_desk.replay(context.instance)
+        built = publisher.build(database.store.published(), keep_old=not returned)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.version),
             metadata={

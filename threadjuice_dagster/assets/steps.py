@@ -3,12 +3,13 @@
 No asset is defined here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from threadjuice_dagster.domain.gates import GateVerdict
 from threadjuice_dagster.failures import ThreadJuiceError, TransientFailure, UnexpectedFailure, Unsuitable
 from threadjuice_dagster.resources.postgres import Database
 
@@ -50,9 +51,12 @@ def story_step(context: Context, database: Database) -> Iterator[str]:
         yield story_id
 
 
-def mark_rejected(context: Context) -> None:
-    """Tag the run, so that a list of failed runs tells editorial outcomes from outages."""
-    context.instance.add_run_tags(context.run.run_id, {"threadjuice/outcome": "rejected"})
+def mark_outcome(context: Context, verdicts: Sequence[GateVerdict] = ()) -> None:
+    """Tag a run that ends without a publication, so that a list of failed runs tells those from outages."""
+    refused = [verdict for verdict in verdicts if not verdict.lets_through]
+    if refused or not verdicts:
+        outcome = "held" if refused and all(verdict.held for verdict in refused) else "rejected"
+        context.instance.add_run_tags(context.run.run_id, {"threadjuice/outcome": outcome})
 
 
 def now() -> datetime:
@@ -82,6 +86,6 @@ def _record(context: Context, database: Database, story_id: str | None, failure:
         if story_id:
             database.store.fail(story_id, failure, rejected=isinstance(failure, Unsuitable))
             if isinstance(failure, Unsuitable):
-                mark_rejected(context)
+                mark_outcome(context)
     except Exception as error:
         context.log.warning(f"The failure could not be written to the database: {type(error).__name__}")

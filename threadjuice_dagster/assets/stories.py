@@ -6,11 +6,14 @@ import dagster as dg
 
 from threadjuice_dagster.assets.steps import RETRIES, now, story_step
 from threadjuice_dagster.assets.threads import OWNERS, story_assignments
+from threadjuice_dagster.domain.gates import QUALITY_THRESHOLD, Finding
 from threadjuice_dagster.domain.grounding import ground
+from threadjuice_dagster.domain.injection import for_people
 from threadjuice_dagster.domain.prompts import PROMPT_VERSION
 from threadjuice_dagster.domain.quality import feedback, rate
-from threadjuice_dagster.domain.records import QUALITY_THRESHOLD
 from threadjuice_dagster.domain.stories import StoryDraft
+from threadjuice_dagster.domain.verdicts import refusal
+from threadjuice_dagster.failures import PermanentFailure, Unsuitable
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.preview import story_markdown, story_summary
 from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk, Material, Writing
@@ -39,8 +42,8 @@ def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Des
     """The story as written: in a persona's voice, from the thread alone, revised while it scores too low."""
     with story_step(context, database) as story_id:
         meter = Meter()
-        material = _material(database.store, story_id)
         try:
+            material = _material(database.store, story_id, desk, meter)
             writing, revisions = _write(desk, material, meter)
         finally:
             database.store.ledger.add_usage("write", "", meter.usage, story_id, context.run_id)
@@ -76,12 +79,21 @@ def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Des
         )
 
 
-def _material(store: "Store", story_id: str) -> Material:
+def _material(store: "Store", story_id: str, desk: Desk, meter: Meter) -> Material:
+    """The thread without what is inappropriate or talks to machines; one that is flagged itself is not written."""
     assignment = store.assignment(story_id)
+    if assignment.thread_id is None:
+        raise PermanentFailure(f"Story {story_id} was written by a person.", "Import a new version of it instead.")
+    thread, verdict = desk.screen(for_people(store.thread(assignment.thread_id)), assignment.category, meter)
+    overruled = any(one.gate == "is_appropriate" and one.overridden_by for one in store.verdicts(story_id))
+    if verdict.flagged and not overruled:
+        problem = f"The thread, before writing: {refusal(verdict)}"
+        store.judge(story_id, {"is_appropriate": Finding(False, problem)})
+        raise Unsuitable(problem, "Choose another thread, or: threadjuice content approve STORY --reason TEXT")
     return Material(
-        thread=store.thread(assignment.thread_id),
-        category=next(c for c in store.catalogue.categories() if c.slug == assignment.category),
-        persona=next(p for p in store.catalogue.personas() if p.slug == assignment.persona),
+        thread=thread,
+        category=store.catalogue.category(assignment.category),
+        persona=store.catalogue.persona(assignment.persona),
     )
 
 
@@ -101,7 +113,7 @@ def _write(desk: Desk, material: Material, meter: Meter) -> tuple[Writing, int]:
 def _assess(writing: Writing, material: Material) -> tuple[tuple[bool, float], list[str]]:
     """How good a draft is (grounded, then the rubric's score), and what a revision has to put right."""
     rubric = rate(writing.draft, material.thread, excerpting=writing.writer == EXTRACTIVE)
-    grounding = ground(writing.draft, material.thread)
+    grounding = ground(writing.draft, material.thread, material.persona.lines)
     findings = list(grounding.problems)
     if rubric.overall < QUALITY_THRESHOLD:
         findings += feedback(rubric).splitlines()

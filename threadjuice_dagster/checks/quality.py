@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from threadjuice_dagster.assets.quality import quality_score
-from threadjuice_dagster.assets.steps import RETRIES, mark_rejected, story_step
+from threadjuice_dagster.assets.steps import RETRIES, mark_outcome, story_step
 from threadjuice_dagster.checks.verdicts import gate, result
-from threadjuice_dagster.domain.verdicts import gate_verdicts
+from threadjuice_dagster.domain.verdicts import gate_findings
 from threadjuice_dagster.resources.postgres import Database
 
 TEXT_GATES = (
@@ -22,9 +22,7 @@ TEXT_GATES = (
 def text_gates(context: dg.AssetCheckExecutionContext, database: Database) -> Iterator[dg.AssetCheckResult]:
     """Quality, moderation, grounding and originality of the partition's story."""
     with story_step(context, database) as story_id:
-        found = gate_verdicts(database.store.score(story_id))
-        verdicts = [database.store.judge(story_id, gate, *verdict) for gate, verdict in found.items()]
-        if not all(verdict.lets_through for verdict in verdicts):
-            mark_rejected(context)
+        verdicts = database.store.judge(story_id, gate_findings(database.store.score(story_id)))
+        mark_outcome(context, verdicts)
     for verdict in verdicts:
         yield result(story_id, verdict, quality_score)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from threadjuice_dagster.domain.records import GateVerdict
+from threadjuice_dagster.domain.gates import GateVerdict
 
 
 def gate(name: str, asset: dg.AssetsDefinition, description: str) -> dg.AssetCheckSpec:

@@ -16,6 +16,7 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.locks import Locks, is_held, lock_key
+from threadjuice_dagster.database.takedowns import Takedowns, buried
 from threadjuice_dagster.domain.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
@@ -52,26 +53,37 @@ class Assignments:
         self.locks = Locks(engine.url)
         self.catalogue = Catalogue(engine)
         self.ledger = Ledger(engine)
+        self.takedowns = Takedowns(engine)
 
     def save_threads(self, threads: Iterable[Thread]) -> int:
-        """Upsert threads by id; returns how many were new or changed."""
+        """Upsert threads by id; returns how many were new or changed. What was taken down is never stored again."""
         changed = 0
         with self.engine.begin() as connection:
             for thread in threads:
+                if buried(connection, {"thread": [thread.id]}):
+                    continue
                 record = thread.model_dump(mode="json")
                 row = {
                     **thread.model_dump(include={"id", "source", "subreddit", "title", "permalink", "num_comments"}),
                     "engagement": thread.engagement,
                     "digest": hashlib.sha256(thread.model_dump_json().encode()).hexdigest(),
                     "record": record,
+                    "fetched_at": sa.func.now(),
+                    "expired_at": None,
                 }
                 statement = upsert(t.threads, row, where=t.threads.c.record != record)
                 changed += len(connection.execute(statement.returning(t.threads.c.id)).all())
         return changed
 
-    def thread(self, thread_id: str) -> Thread:
-        """A stored thread. Raises ``PermanentFailure`` if there is none of this id."""
-        return self._load(t.threads, t.threads.c.id == thread_id, Thread, f"thread {thread_id}")
+    def thread(self, thread_id: str, *, text: bool = True) -> Thread:
+        """A stored thread. Raises ``PermanentFailure`` if there is none, or if its ``text`` is needed and expired."""
+        thread: Thread = self._load(t.threads, t.threads.c.id == thread_id, Thread, f"thread {thread_id}")
+        if text and thread.expired:
+            raise PermanentFailure(
+                f"The text of thread {thread_id} has expired (THREAD_RETENTION_HOURS).",
+                f"Fetch it again with: threadjuice content generate --thread {thread.permalink}",
+            )
+        return thread
 
     def unused_threads(self) -> int:
         """How many stored threads no story was made of."""
@@ -182,6 +194,8 @@ class Assignments:
                 raise PermanentFailure(
                     f"There is no assignment for story {story_id[:100]!r}.", "Materialize story_assignments first."
                 )
+            if buried(connection, {"thread": [row.thread_id or ""], "story": [story_id]}):
+                raise PermanentFailure(f"The source of story {story_id} was deleted.", "It cannot be brought back.")
             if row.run_id == run_id:
                 return
             if order_id and row.order_id != order_id:
@@ -195,6 +209,12 @@ class Assignments:
                 raise PermanentFailure(f"Story {story_id} is {row.status} already.", "Nothing needs to be done.")
             status = row.status if public else "running"
             self._update(connection, story_id, status=status, run_id=run_id, runs=row.runs + 1, error=None)
+
+    def assign_manual(self, story_id: str, category: str, persona: str) -> None:
+        """Assign a story that a person wrote, which needs no thread and no order; once."""
+        row = {"story_id": story_id, "category": category, "persona": persona}
+        with self.engine.begin() as connection:
+            connection.execute(upsert(t.assignments, row))
 
     def forget(self, story_id: str) -> None:
         """Remove an assignment and all that was written for it, unless it is or was public."""
@@ -273,7 +293,8 @@ class Assignments:
 
     def _unused(self, connection: sa.Connection) -> list[Thread]:
         taken = sa.exists().where(t.assignments.c.thread_id == t.threads.c.id)
-        query = sa.select(t.threads.c.record).where(~taken).order_by(t.threads.c.engagement.desc()).limit(CANDIDATES)
+        usable = ~taken & t.threads.c.expired_at.is_(None)
+        query = sa.select(t.threads.c.record).where(usable).order_by(t.threads.c.engagement.desc()).limit(CANDIDATES)
         return [Thread.model_validate(record) for record in connection.scalars(query)]
 
     def _choose(self, connection: sa.Connection, threads: Sequence[Thread], order: Order, count: int) -> list[Choice]:

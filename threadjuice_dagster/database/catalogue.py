@@ -47,6 +47,14 @@ class Catalogue:
         """All personas in the order of the catalogue."""
         return [Persona.model_validate(record) for record in self._records(tables.personas)]
 
+    def category(self, slug: str) -> Category:
+        """The category of this slug."""
+        return next(one for one in self.categories() if one.slug == slug)
+
+    def persona(self, slug: str) -> Persona:
+        """The persona of this slug."""
+        return next(one for one in self.personas() if one.slug == slug)
+
     def _records(self, table: sa.Table) -> list[Any]:
         with self._engine.connect() as connection:
             return list(connection.scalars(sa.select(table.c.record).order_by(table.c.position)))

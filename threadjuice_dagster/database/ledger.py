@@ -25,6 +25,15 @@ class Ledger:
         with self._engine.begin() as connection:
             connection.execute(tables.model_usage.insert().values(row))
 
+    def spent(self, story_id: str) -> Usage:
+        """What all calls for a story took so far."""
+        columns = tables.model_usage.c
+        names = ("requests", "input_tokens", "output_tokens", "cost_usd")
+        sums = [sa.func.coalesce(sa.func.sum(columns[name]), 0).label(name) for name in names]
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(*sums).where(columns.story_id == story_id)).one()
+        return Usage.model_validate(dict(row._mapping))
+
     def add_error(self, error: ThreadJuiceError, asset: str, story_id: str | None, run_id: str) -> None:
         """Record a failure of a run. Errors of one cause share a fingerprint."""
         cause = re.sub(r"[0-9]+", "#", f"{error.kind}:{asset}:{error.message}")
@@ -47,6 +56,12 @@ class Ledger:
             query = query.where(tables.pipeline_errors.c.run_id == run_id)
         with self._engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def add_decision(connection: sa.Connection, action: str, story_id: str, actor: str, reason: str, **detail: Any) -> None:
+    """Record in the audit what was decided of a story, in the caller's transaction."""
+    row = {"action": action, "story_id": story_id, "actor": actor, "reason": reason, "detail": detail}
+    connection.execute(tables.audit.insert().values(row))
 
 
 def add_event(connection: sa.Connection, kind: str, story_id: str, actor: str = "newsroom", **detail: Any) -> None:

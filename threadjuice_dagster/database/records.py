@@ -9,7 +9,8 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import INTERRUPTED, run_lock
 from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.records import GATES, GateVerdict, Reason, StoryRecord
+from threadjuice_dagster.domain.gates import GATES, GateVerdict
+from threadjuice_dagster.domain.records import Decision, Reason, StoryRecord
 from threadjuice_dagster.failures import PermanentFailure
 
 
@@ -53,6 +54,8 @@ def _query() -> "sa.Select[Any]":
     verdicts = sa.select(sa.func.coalesce(sa.func.jsonb_agg(verdict), sa.text("'[]'::jsonb"))).select_from(
         t.gate_verdicts
     )
+    decision = sa.func.to_jsonb(sa.literal_column("audit"))
+    decisions = sa.select(sa.func.coalesce(sa.func.jsonb_agg(decision), sa.text("'[]'::jsonb"))).select_from(t.audit)
     usage = sa.select(sa.func.coalesce(sa.func.sum(t.model_usage.c.cost_usd), 0.0))
     tokens = sa.select(sa.func.coalesce(sa.func.sum(t.model_usage.c.input_tokens + t.model_usage.c.output_tokens), 0))
     return (
@@ -66,10 +69,12 @@ def _query() -> "sa.Select[Any]":
             t.publications.c.slug,
             t.publications.c.published_at,
             verdicts.where(t.gate_verdicts.c.story_id == story).scalar_subquery().label("verdicts"),
+            decisions.where(t.audit.c.story_id == story).scalar_subquery().label("decisions"),
+            t.publications.c.record["provenance"].label("provenance"),
             usage.where(t.model_usage.c.story_id == story).scalar_subquery().label("cost_usd"),
             tokens.where(t.model_usage.c.story_id == story).scalar_subquery().label("tokens"),
         )
-        .join(t.threads, t.threads.c.id == t.assignments.c.thread_id)
+        .outerjoin(t.threads, t.threads.c.id == t.assignments.c.thread_id)
         .outerjoin(t.stories, t.stories.c.story_id == story)
         .outerjoin(t.quality_scores, t.quality_scores.c.story_id == story)
         .outerjoin(t.images, t.images.c.story_id == story)
@@ -86,7 +91,7 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
     return StoryRecord(
         id=row.story_id,
         status=status,
-        title=draft.get("title") or row.thread_title,
+        title=draft.get("title") or row.thread_title or "(its text is gone)",
         dek=draft.get("dek", ""),
         slug=row.slug or "",
         category=row.category,
@@ -99,11 +104,14 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
         judge_score=(score.get("judge") or {}).get("overall"),
         reasons=_reasons(verdicts, status, error),
         overrides=tuple(one for one in verdicts if one.overridden_by),
+        decisions=tuple(sorted(map(Decision.model_validate, row.decisions), key=lambda one: one.at)),
+        unsupported=tuple((score.get("grounding") or {}).get("unsupported", ())),
+        provenance=row.provenance,
         quotes=tuple(draft.get("quotes", ())),
         sections=tuple(draft.get("sections", ())),
         tags=tuple(draft.get("tags", ())),
         image=row.image,
-        source_url=row.permalink,
+        source_url=row.permalink or "",
         cost_usd=round(row.cost_usd, 6),
         tokens=row.tokens,
         run_id=row.run_id or "",
@@ -115,6 +123,9 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
 
 def _reasons(verdicts: Sequence[GateVerdict], status: str, error: dict[str, Any] | None) -> tuple[Reason, ...]:
     reasons = [Reason(check=one.gate, message=one.message) for one in verdicts if not one.lets_through]
-    if status == "rejected" and error and not reasons:
+    kind = (error or {}).get("kind")
+    if error and kind in ("editor", "takedown"):
+        reasons.append(Reason(check=str(kind), message=error["message"]))
+    elif error and status == "rejected" and not reasons:
         reasons.append(Reason(check="can_be_written", message=error["message"]))
     return tuple(reasons)

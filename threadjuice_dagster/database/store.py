@@ -5,7 +5,7 @@ in and come out; no caller sees SQL. What is to be written at all belongs in ``d
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,13 +13,17 @@ from pydantic import BaseModel
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import Assignments, upsert
-from threadjuice_dagster.database.ledger import add_event
+from threadjuice_dagster.database.ledger import add_decision, add_event
+from threadjuice_dagster.domain.gates import GATES, PICTURE_GATE, TEXT_GATES, Finding, GateVerdict
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.records import GATES, PICTURE_GATE, TEXT_GATES, GateVerdict
+from threadjuice_dagster.domain.records import Decision
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.verdicts import QualityScore
 from threadjuice_dagster.failures import PermanentFailure
+
+DECIDABLE = ("held", "rejected", "failed", "assigned")
+"""Statuses in which a person may still turn a story down."""
 
 
 @functools.cache
@@ -53,6 +57,12 @@ class Store(Assignments):
     def draft(self, story_id: str) -> StoryDraft:
         """The stored draft of a story."""
         return self._load(t.stories, t.stories.c.story_id == story_id, StoryDraft, f"draft of {story_id}")
+
+    def find_draft(self, story_id: str) -> StoryDraft | None:
+        """The stored draft of a story, or None."""
+        with self.engine.connect() as connection:
+            record = connection.scalar(sa.select(t.stories.c.record).where(t.stories.c.story_id == story_id))
+        return StoryDraft.model_validate(record) if record else None
 
     def score(self, story_id: str) -> QualityScore:
         """The stored score of a story."""
@@ -89,17 +99,20 @@ class Store(Assignments):
             done.append(step)
         return done
 
-    def judge(self, story_id: str, gate: str, passed: bool, message: str) -> GateVerdict:
-        """Store a gate's verdict, keeping an operator's override; a refused story becomes rejected."""
-        row = {"story_id": story_id, "gate": gate, "passed": passed, "message": message, "decided_at": sa.func.now()}
+    def judge(self, story_id: str, findings: Mapping[str, Finding]) -> list[GateVerdict]:
+        """Store what gates found, keeping overrides; a story that does not get through is rejected or held."""
         with self.engine.begin() as connection:
-            kept = {"overridden_by", "override_reason"}
-            connection.execute(upsert(t.gate_verdicts, row, keep=kept))
-            verdict = next(v for v in self._verdicts(connection, story_id) if v.gate == gate)
-            if not verdict.lets_through:
-                self._update(connection, story_id, unless=("published", "withdrawn"), status="rejected")
-                add_event(connection, "story_rejected", story_id, gate=gate, message=message)
-            return verdict
+            for gate, finding in findings.items():
+                row = {"story_id": story_id, "gate": gate, **finding._asdict(), "decided_at": sa.func.now()}
+                connection.execute(upsert(t.gate_verdicts, row))
+            verdicts = [one for one in self._verdicts(connection, story_id) if one.gate in findings]
+            refused = [one for one in verdicts if not one.lets_through]
+            if refused:
+                status = "held" if all(one.held for one in refused) else "rejected"
+                self._update(connection, story_id, unless=("published", "withdrawn"), status=status)
+                reasons = {one.gate: one.message for one in refused}
+                add_event(connection, f"story_{status}", story_id, gates=reasons)
+            return verdicts
 
     def verdicts(self, story_id: str) -> list[GateVerdict]:
         """What the gates said of a story so far, in the gates' order."""
@@ -107,7 +120,7 @@ class Store(Assignments):
             return self._verdicts(connection, story_id)
 
     def overrule(self, story_id: str, actor: str, reason: str) -> list[str]:
-        """Let a story through every gate that refused it, under a name and a reason; returns those gates."""
+        """Let a story through every gate that refused or held it, under a name and a reason; returns those gates."""
         with self.engine.begin() as connection:
             refused = [verdict.gate for verdict in self._verdicts(connection, story_id) if not verdict.passed]
             gates = t.gate_verdicts.c
@@ -116,8 +129,36 @@ class Store(Assignments):
                 .where(gates.story_id == story_id, gates.gate.in_(refused))
                 .values(overridden_by=actor, override_reason=reason)
             )
-            add_event(connection, "gates_overruled", story_id, actor, gates=refused, reason=reason)
+            add_decision(connection, "approve", story_id, actor, reason, gates=refused)
         return refused
+
+    def turn_down(self, story_id: str, actor: str, reason: str) -> None:
+        """Reject a story that waits for a decision. Raises ``PermanentFailure`` if it is public or being written."""
+        error = {"kind": "editor", "message": reason, "next_step": f"Turned down by {actor}."}
+        columns = t.assignments.c
+        undecided = (columns.story_id == story_id) & columns.status.in_(DECIDABLE)
+        with self.engine.begin() as connection:
+            values = {"status": "rejected", "error": error, "updated_at": sa.func.now()}
+            if not connection.execute(t.assignments.update().where(undecided).values(values)).rowcount:
+                raise PermanentFailure(
+                    f"Story {story_id[:100]!r} is not waiting for a decision.",
+                    "Take a published one off the site with: threadjuice content withdraw STORY",
+                )
+            add_decision(connection, "reject", story_id, actor, reason)
+
+    def reopen(self, story_id: str) -> None:
+        """Have an approved story finished by an order of its own, which the sensor takes up."""
+        assignment = self.assignment(story_id)
+        order = self.open_order(1, assignment.category, assignment.persona, max_attempts=1)
+        with self.engine.begin() as connection:
+            values = {"status": "assigned", "order_id": order.id, "run_id": None, "error": None}
+            self._update(connection, story_id, unless=("published", "withdrawn", "running"), **values)
+
+    def decisions(self, limit: int = 20) -> list[Decision]:
+        """The newest lines of the audit, newest first."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(t.audit).order_by(t.audit.c.id.desc()).limit(limit))
+            return [Decision.model_validate(dict(row._mapping)) for row in rows]
 
     def stories_alike(self, bands: Sequence[int], excluding: str, limit: int = 50) -> list[tuple[str, bytes]]:
         """Published stories that share a MinHash band, with their signatures; flat cost through an index."""
@@ -179,7 +220,8 @@ class Store(Assignments):
             if not connection.execute(t.publications.update().where(public).values(values)).rowcount:
                 raise PermanentFailure(f"Story {story_id[:100]!r} is not published.", "Nothing needs to be withdrawn.")
             self._update(connection, story_id, status="withdrawn")
-            add_event(connection, "story_withdrawn", story_id, actor, reason=reason)
+            add_decision(connection, "withdraw", story_id, actor, reason)
+            add_event(connection, "story_withdrawn", story_id, actor)
 
     def _save_draft(self, connection: sa.Connection, story: StoryDraft) -> None:
         from threadjuice_dagster.domain.originality import bands, signature

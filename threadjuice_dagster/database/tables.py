@@ -55,6 +55,7 @@ threads = sa.Table(
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("record", JSONB, nullable=False),
     _now("fetched_at"),
+    sa.Column("expired_at", sa.DateTime(timezone=True)),
     sa.Index(None, sa.desc("engagement")),
 )
 
@@ -74,7 +75,7 @@ assignments = sa.Table(
     "assignments",
     metadata,
     sa.Column("story_id", sa.Text, primary_key=True),
-    sa.Column("thread_id", sa.ForeignKey("threads.id"), nullable=False, unique=True),
+    sa.Column("thread_id", sa.ForeignKey("threads.id"), unique=True),
     sa.Column("category", sa.ForeignKey("categories.slug"), nullable=False),
     sa.Column("persona", sa.ForeignKey("personas.slug"), nullable=False),
     sa.Column("order_id", sa.ForeignKey("orders.id"), index=True),
@@ -118,6 +119,7 @@ gate_verdicts = sa.Table(
     sa.Column("gate", sa.Text, primary_key=True),
     sa.Column("passed", sa.Boolean, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
+    sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("overridden_by", sa.Text),
     sa.Column("override_reason", sa.Text),
     _now("decided_at"),
@@ -172,6 +174,31 @@ events = sa.Table(
     _now("at"),
     sa.Index(None, "kind", "at"),
 )
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("story_id", sa.Text, nullable=False, index=True),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", JSONB, nullable=False, server_default="{}"),
+    _now("at"),
+)
+"""Decisions on stories; a trigger refuses every change of a row."""
+
+tombstones = sa.Table(
+    "tombstones",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("remains", JSONB, nullable=False),
+    sa.Column("cleared_at", sa.DateTime(timezone=True)),
+    _now("at"),
+)
+"""What was deleted at its source; ``remains`` is what outside the database has still to go."""
 
 pipeline_errors = sa.Table(
     "pipeline_errors",

@@ -14,13 +14,16 @@ T = TypeVar("T", Category, Persona)
 
 
 class Assignment(Model):
-    """One thread given to one persona on one desk. ``story_id`` is the partition key."""
+    """One thread given to one persona on one desk. ``story_id`` is the partition key.
+
+    A story a person wrote may have no thread, and no order.
+    """
 
     story_id: str
-    thread_id: str
+    thread_id: str | None
     category: str
     persona: str
-    order_id: str
+    order_id: str | None
     runs: int = 0
     """Runs that were started for it and died."""
 

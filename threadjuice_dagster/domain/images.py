@@ -1,18 +1,19 @@
-"""Pictures: the models of a story's picture, and how one is read, refused, licensed and encoded.
+"""Pictures: the models of a story's picture, and how one is read, refused and encoded.
 
-Finding and storing pictures belongs in ``resources/pictures.py``, drawing one in
-``domain/title_card.py``. The encoder's figures (quality map, speeds, order) are measured ones: at
-these settings the three formats look alike and AVIF takes most of the time.
+Finding and storing pictures belongs in ``resources/pictures.py``, whether one may be shown in
+``domain/licences.py``, drawing one in ``domain/title_card.py``. The encoder's figures (quality map,
+speeds, order) are measured ones: at these settings the three formats look alike and AVIF takes most of
+the time.
 """
 
 import base64
 import dataclasses
 import hashlib
 import io
-import re
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from threadjuice_dagster.domain import thumbhash
@@ -45,8 +46,8 @@ ENCODING_VERSION = 2
 FAST = 9
 """The AVIF speed from which time counts more than bytes, in every format; drawings lose little by it."""
 
-FREE_LICENCES = frozenset({"by", "by-sa", "cc0", "pdm", "unsplash", "own"})
-"""Codes of licences that allow commercial use and adaptation."""
+INSPECTED_SIDE = 512
+"""Pixels on the longer side of the rendition a picture is judged by."""
 
 _SOURCE_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
 _PLACEHOLDER_SIDE = 64
@@ -71,18 +72,23 @@ class Licence(Model):
     url: str = ""
 
 
-class StoryImage(Model):
-    """The picture chosen for one story. ``hotlink`` pictures have variants at the provider's own URLs."""
+class Credited(Model):
+    """A picture's origin: all that its credit is made of. Addresses are http(s) or empty."""
 
-    story_id: str
-    provider: str
     source_id: str = ""
     source_url: str = ""
     title: str = ""
     creator: str = ""
     creator_url: str = ""
     licence: Licence
-    credit: str
+    credit: str = ""
+
+
+class StoryImage(Credited):
+    """The picture chosen for one story. ``hotlink`` pictures have variants at the provider's own URLs."""
+
+    story_id: str
+    provider: str
     alt_text: str
     delivery: Literal["rehost", "hotlink"] = "rehost"
     sha256: str
@@ -91,6 +97,8 @@ class StoryImage(Model):
     placeholder: str
     """ThumbHash, base64 (https://evanw.github.io/thumbhash/)."""
     variants: tuple[Variant, ...]
+    use_reported_at: datetime | None = None
+    """When the provider was told of this use, where its terms ask for that."""
     note: str = ""
     """Why a provider before this one was passed over, for the operator."""
 
@@ -129,25 +137,6 @@ class EncodedPicture:
     sha256: str
     placeholder: str
     variants: tuple[EncodedVariant, ...]
-
-
-def licence_problem(image: StoryImage) -> str | None:
-    """Why this picture must not be published, or None. A missing licence or credit is a problem."""
-    code = image.licence.code.strip().lower()
-    parts = set(re.split(r"[^a-z0-9]+", code))
-    if not code:
-        return "the picture has no licence"
-    if "nc" in parts:
-        return f"the licence {code} forbids commercial use"
-    if "nd" in parts:
-        return f"the licence {code} forbids adaptations, such as other sizes"
-    if code not in FREE_LICENCES:
-        return f"the licence {code} is not one of {', '.join(sorted(FREE_LICENCES))}"
-    if not image.credit.strip():
-        return "the picture has no credit line"
-    if code == "unsplash" and image.delivery != "hotlink":
-        return "an Unsplash picture must be shown from Unsplash's own address"
-    return None
 
 
 def content_key(sha256: str, quality: int, speed: int) -> str:
@@ -226,6 +215,12 @@ def placeholder(image: "Image") -> str:
     small = image.convert("RGBA")
     small.thumbnail((_PLACEHOLDER_SIDE, _PLACEHOLDER_SIDE))
     return base64.b64encode(thumbhash.encode(small)).decode()
+
+
+def rendition(picture: Picture, side: int = INSPECTED_SIDE) -> bytes:
+    """A small JPEG of the picture as displayed, at most ``side`` pixels long; never enlarged."""
+    scale = min(1, side / max(picture.width, picture.height))
+    return _encode(upright(picture, max(1, int(picture.width * scale))), "jpeg", 85, FAST).data
 
 
 def upright(picture: Picture, width: int | None = None) -> "Image":

@@ -1,7 +1,7 @@
 """The judge: what it is asked to score, the shape of its answer, and how several answers become one verdict.
 
-Asking belongs in ``resources/openai.py``, the words around the scale in ``domain/prompts.py``; the
-deterministic rubric is ``domain/quality.py``.
+The scale and its anchors are ``domain/anchors.py``, asking belongs in ``resources/openai.py``, the words
+around the scale in ``domain/prompts.py``; the deterministic rubric is ``domain/quality.py``.
 """
 
 from collections.abc import Sequence
@@ -10,30 +10,15 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from threadjuice_dagster.domain.anchors import ANCHORS, JUDGE_VERSION
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.text import clean, cut
-
-JUDGE_VERSION = "judge-1"
-"""Changes whenever the scale, its anchors or the way samples are combined change."""
 
 SAMPLES = 3
 """Answers asked of the judge per story; the median of three shrugs off one outlier."""
 
-ANCHORS: dict[str, str] = {
-    "hook": "headline and first sentences. 1: generic or misleading; 2: names the topic only; 3: says what happened; "
-    "4: a concrete detail makes one read on; 5: precise, surprising, and true to the source",
-    "clarity": "1: cannot be followed; 2: who did what has to be guessed; 3: understood with effort; "
-    "4: understood at first reading; 5: effortless, every sentence earns its place",
-    "structure": "1: a heap of remarks; 2: order without purpose; 3: beginning, middle and end; "
-    "4: each part leads to the next and the discussion has a place; 5: builds to a turn and lands its ending",
-    "specificity": "1: platitudes; 2: mostly general; 3: some details of this thread; "
-    "4: details, figures and voices of this thread throughout; 5: could have been written of no other thread",
-    "voice": "1: no voice, or filler of a machine; 2: flat or uneven; 3: neutral and correct; "
-    "4: a person is recognisably telling this; 5: distinct, consistent, and fair to the people in it",
-    "faithfulness": "1: contradicts or invents the main facts; 2: an invented fact or quote that matters; "
-    "3: minor facts not in the thread; 4: everything is in the thread; 5: also its doubts and disagreements are kept",
-}
-"""Each dimension with what its scores from 1 to 5 mean."""
+MAX_SPREAD = 2.0
+"""Of 10: samples whose overall scores lie further apart do not decide; a person does."""
 
 
 def _no_truth_value(value: object) -> object:
@@ -74,13 +59,22 @@ class JudgedDimension(Model):
 
 
 class JudgeVerdict(Model):
-    """What the judge made of a story: ``overall`` is 0–10, twice the mean of the medians."""
+    """What the judge made of a story: ``overall`` is 0–10, twice the mean of the medians.
+
+    ``spread`` is the highest sample's overall score less the lowest's.
+    """
 
     version: str
     model: str
     overall: float
+    spread: float = 0.0
     dimensions: dict[str, JudgedDimension]
     samples: int
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the samples disagree too much to decide."""
+        return self.spread > MAX_SPREAD
 
 
 def combine(samples: Sequence[JudgeAnswer], model: str = "") -> JudgeVerdict:
@@ -92,8 +86,14 @@ def combine(samples: Sequence[JudgeAnswer], model: str = "") -> JudgeVerdict:
         raise ValueError("a verdict needs at least one answer of the judge")
     dimensions = {name: _dimension([getattr(sample, name) for sample in samples]) for name in ANCHORS}
     overall = 2 * fmean(dimension.median for dimension in dimensions.values())
+    each = [2 * fmean(getattr(sample, name).score for name in ANCHORS) for sample in samples]
     return JudgeVerdict(
-        version=JUDGE_VERSION, model=model, overall=round(overall, 2), dimensions=dimensions, samples=len(samples)
+        version=JUDGE_VERSION,
+        model=model,
+        overall=round(overall, 2),
+        spread=round(max(each) - min(each), 2),
+        dimensions=dimensions,
+        samples=len(samples),
     )
 
 

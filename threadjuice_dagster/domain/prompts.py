@@ -2,7 +2,7 @@
 
 The thread is hostile input and travels as data: JSON, so that no line of it can end the fence, between
 boundaries made of its own digest, so that it cannot contain them. Talking to a model belongs in
-``resources/openai.py``; what a judge's scores mean in ``domain/judging.py``.
+``resources/openai.py``; what a judge's scores mean in ``domain/anchors.py``.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from threadjuice_dagster.domain.judging import ANCHORS
+from threadjuice_dagster.domain.anchors import ANCHORS
 from threadjuice_dagster.domain.stories import SECTION_KINDS, Category, Draft, Persona
 from threadjuice_dagster.domain.text import cut
 from threadjuice_dagster.domain.threads import Comment, Thread

@@ -1,41 +1,21 @@
-"""What can be counted in English prose: specifics, repetition, word forms, and how sentences hang together.
+"""What can be counted in English prose: specifics, repetition, word forms, and the cues a sentence holds.
 
-Figures only. What counts as good or bad, and the words an operator reads, belong in ``domain/quality.py``.
+Figures only. What counts as good or bad, and the words an operator reads, belong in ``domain/quality.py``; how
+sentences follow one another in ``domain/order.py``; whether paragraphs belong together in ``domain/unity.py``.
 """
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import pairwise
 from statistics import fmean
 from string import ascii_lowercase
 from typing import NamedTuple
 
+from threadjuice_dagster.domain.lexicon import BEFORE_A_NOUN, COMMON, CUES, EVERYDAY, NEVER_AFTER_IT, VAGUE
 from threadjuice_dagster.domain.text import WORD, paragraphs, runs, sentences, words
-
-_COMMON = """
-a about above across after afterwards again against ago all almost alone along already also although always am among
-an and another any anybody anyone anything anyway are around as ask asked at away back be became because become been
-before began behind being below best better between big both but by call called came can cannot can't come comes could
-couldn't day days did didn't do does doesn't doing don't done down during each either else end enough even ever every
-everybody everyone everything far felt few find first for found from gave get gets getting give given go goes going
-good got great had hadn't happen happened hard has hasn't have haven't having he he'd he'll he's her here hers herself
-him himself his how however i i'd i'll i'm i've if in instead into is isn't it it'd it'll it's its itself just keep
-kept kind knew know known last later least left less let like little long look looked lot made make makes making many
-may maybe me mean meant might mine more most much must my myself near need never new next no nobody none nor not
-nothing now of off often oh okay old on once one only onto or other others our ours out over own part people perhaps
-put quite rather really right said same saw say says see seem seemed seen several shall she she'd she'll she's should
-shouldn't since so some somebody someone something sometimes soon still such take taken tell than that that's the
-their theirs them themselves then there there's these they they'd they'll they're they've thing things think this
-those though thought three through time times to today together told too took toward towards tried turn turned two
-under until up upon us use used very want wanted was wasn't way ways we we'd we'll we're we've well went were weren't
-what whatever what's when where whether which while who who's whole whose why will with within without won't word
-words work would wouldn't year years yes yet you you'd you'll you're you've your yours yourself
-"""
-COMMON = frozenset(_COMMON.split())
-"""Words that say nothing of a text's subject."""
 
 _PERSONS_AND_EVENTS = """
 he she i him her his my me was were had said told asked went came took got found left gave thought knew saw two three
@@ -64,36 +44,46 @@ _PAIR_SCORE = dict(zip(_PAIR_NAMES, map(int, _PAIRS), strict=True))
 _LEAST_PLAUSIBLE = 4.0
 """Mean pair score under which a word is not English: 0.5 % of real words, 87 % of random letters."""
 
-_PAST = re.compile(r".{3,}ed")
+_ENDING = re.compile(r"(?<=\w{3})(?:ations?|ings?|edly|ies|ied|ers|est|es|ed|er|ly|y|s|e)$")
 _PLAIN_WORD = re.compile(r"(?<![\w'’.@#/-])[a-z]{4,}(?![\w'’@/-])")
 _MIDDLE_WORD = re.compile(rf"(?<=[\w,;:’'”\"–—-] )(?![a-z\d]){WORD.pattern}")
-_ARTICLE = re.compile(r"\b(an?|the)\s+([a-z]{4,})\b(?! of)")
-_LEANING = re.compile(r"(?:He|She|They|But|And|Or|Then|However|Also|Instead|These|Those|Both|Neither|Later|Soon)\b")
-_CLOSING = re.compile(r"(?:Finally|In the end|Eventually|At last|Since then|Ever since|Afterwards|These days|As for)\b")
 _MARK = re.compile(r"(?P<opens>“|(?<![^\s(\[—–'‘-])\")|”|(?<!\d)\"")
-_MAX_SENTENCES = 80
-"""Sentences held against a source's: enough for any story, and a bound on quadratic cost."""
 
 
 class Reading(NamedTuple):
-    """A text taken apart once: its paragraphs, its sentences, and per sentence its words and subject stems."""
+    """A text taken apart once: its paragraphs and sentences, and what is in each sentence.
+
+    ``homes`` are the indexes of the paragraphs; ``lowered`` has small letters and straight apostrophes; ``capitals``
+    are capitalised words; ``subjects`` are stems.
+    """
 
     text: str
     paragraphs: list[str]
     sentences: list[str]
+    homes: list[int]
     words: list[list[str]]
+    lowered: list[list[str]]
+    capitals: list[list[str]]
     subjects: list[set[str]]
+    cues: list[dict[str, float]]
 
     @property
     def all_words(self) -> list[str]:
         """The words of the whole text, in order."""
         return [word for found in self.words for word in found]
 
+    @property
+    def all_lowered(self) -> list[str]:
+        """The same words in small letters."""
+        return [word for found in self.lowered for word in found]
+
 
 def stem(word: str) -> str:
-    """A folded word's crude stem: its first five letters, the possessive and plural s left out."""
-    word = word.removesuffix("'s")
-    return word[:5] if len(word) > 5 else word.removesuffix("s") if len(word) > 3 else word
+    """A folded word's crude stem: its first five letters once a possessive or an ending is taken off."""
+    bare = _ENDING.sub("", word.removesuffix("'s"))
+    if len(bare) > 3 and bare[-1] == bare[-2] and bare[-1] not in "ls":
+        bare = bare[:-1]
+    return bare[:5]
 
 
 @lru_cache(maxsize=50_000)
@@ -101,6 +91,10 @@ def subject(word: str) -> str:
     """The stem of a word that tells of the subject, or an empty string for a common or short one."""
     folded = word.casefold().replace("’", "'")
     return "" if folded in COMMON or len(folded) < 3 else stem(folded)
+
+
+EVERYDAY_STEMS = frozenset(map(stem, EVERYDAY))
+"""Stems that any two stories may share by chance."""
 
 
 def subjects(found: Iterable[str]) -> set[str]:
@@ -115,10 +109,9 @@ def plausible(word: str) -> bool:
     return fmean(_PAIR_SCORE[first + second] for first, second in pairwise(edged)) >= _LEAST_PLAUSIBLE
 
 
-def specifics(found: Iterable[str]) -> int:
+def specifics(lowered: Iterable[str]) -> int:
     """How many words tell of somebody or something that happened: persons, past tense, figures."""
-    lowered = map(str.casefold, found)
-    return sum(word in _SPECIFIC or word[0].isdigit() or bool(_PAST.fullmatch(word)) for word in lowered)
+    return sum(word in _SPECIFIC or word[0].isdigit() or (len(word) > 4 and word.endswith("ed")) for word in lowered)
 
 
 def gibberish(text: str) -> tuple[float, list[str]]:
@@ -126,6 +119,19 @@ def gibberish(text: str) -> tuple[float, list[str]]:
     distinct = dict.fromkeys(_PLAIN_WORD.findall(text))
     odd = [word for word in distinct if not plausible(word)]
     return len(odd) / max(1, len(distinct)), odd
+
+
+def misjoined(told: Iterable[Sequence[str]]) -> list[str]:
+    """The pairs of words in sentences of lowered words that no English sentence holds, such as "the of"."""
+    pairs = (pair for found in told for pair in pairwise(found))
+    return [" ".join(pair) for pair in pairs if pair[0] in BEFORE_A_NOUN and pair[1] in NEVER_AFTER_IT]
+
+
+def vagueness(lowered: Sequence[str]) -> float:
+    """Vague words less a quarter of the words that name something out of the ordinary."""
+    vague = sum(word in VAGUE for word in lowered)
+    telling = sum(bool(one := subject(word)) and one not in EVERYDAY_STEMS and word not in VAGUE for word in lowered)
+    return vague - telling / 4
 
 
 def repetition(found: Sequence[str], size: int = 8) -> tuple[float, str]:
@@ -143,63 +149,48 @@ def names(text: str) -> list[str]:
 
 def read(text: str) -> Reading:
     """Take a text apart."""
-    told = sentences(text)
-    found = [words(sentence) for sentence in told]
-    return Reading(text, paragraphs(text), told, found, [subjects(one) for one in found])
+    parts = paragraphs(text)
+    told = [(home, sentence) for home, part in enumerate(parts) for sentence in sentences(part)]
+    found = [words(sentence) for _, sentence in told]
+    low = [" ".join(inside).lower().replace("’", "'").split(" ") if inside else [] for inside in found]
+    homes, all_sentences = [home for home, _ in told], [sentence for _, sentence in told]
+    high = list(map(capitals, found))
+    cued = list(map(cues, all_sentences, low, map(len, high)))
+    return Reading(text, parts, all_sentences, homes, found, low, high, [subjects(one) for one in found], cued)
 
 
-def order(reading: Reading, source: str) -> tuple[float, int]:
-    """How far a text follows its source's order, -1 to 1 (Kendall's tau), and the sentences it rests on."""
-    origin = read(source).subjects[:_MAX_SENTENCES]
-    spread = Counter(found for part in origin for found in part)
-    places = []
-    for subjects_told in reading.subjects[:_MAX_SENTENCES]:
-        told = subjects_told & spread.keys()
-        likes = [sum(1 / spread[found] for found in part & told) for part in origin]
-        best = max(likes, default=0.0)
-        if best >= 1.0:
-            places.append(likes.index(best))
-    steps = [1 if first < second else -1 for first, second in combinations(places, 2) if first != second]
-    return fmean(steps or [0]), len(places)
+def capitals(found: Sequence[str]) -> list[str]:
+    """The capitalised words of a sentence's words, its first one and the pronoun I left out."""
+    return [word for word in found[1:] if word[0].isupper() and word[:2].rstrip("'’") != "I"]
 
 
-def ties(parts: Sequence[set[str]], known: Set[str] = frozenset()) -> list[float]:
-    """For each part of a text, the share (0 to 1) of its subject stems met in another part or in ``known``."""
-    spread = Counter(found for part in parts for found in part)
-    return [sum(spread[found] > 1 or found in known for found in part) / len(part) if part else 1.0 for part in parts]
+def cues(sentence: str, low: Sequence[str], named: int) -> dict[str, float]:
+    """What a sentence with these lowered words and so many names tells of its place: 1.0 for each cue that is there.
+
+    A cue of its first word is marked ``^``; ``length`` is the natural logarithm of its words.
+    """
+    if not low:
+        return {}
+    told = {cue for word in low if word in CUES for cue in CUES[word]}
+    told |= {f"^{cue}" for cue in CUES.get(low[0], ()) if sentence[0] not in '"“'}
+    seen = {
+        "past": any(len(word) > 4 and word.endswith("ed") for word in low),
+        "figure": any(word[0].isdigit() for word in low),
+        "quote": not {*sentence}.isdisjoint('"“”'),
+        "^quote": sentence[0] in '"“',
+        "question": sentence.rstrip("\"”')").endswith("?"),
+        "short": len(low) < 7,
+        "name": named > 0,
+        "names": named > 1,
+        "^subject": low[0] not in COMMON,
+    }
+    told |= {cue for cue, there in seen.items() if there}
+    return {**dict.fromkeys(told, 1.0), "length": math.log(len(low))}
 
 
 def broken_quotes(paragraph: str) -> int:
     """Quotation marks that open or close out of turn."""
+    if {*paragraph}.isdisjoint('"“”'):
+        return 0
     opens = [bool(match["opens"]) for match in _MARK.finditer(paragraph)]
     return sum(before == after for before, after in pairwise([False, *opens]))
-
-
-def neighbours(told: Sequence[set[str]]) -> float:
-    """Likeness of neighbouring sentences (next, next but one) over that of any two, by subject stems.
-
-    Rare words weigh more; 1.0 is what a random order has.
-    """
-    count = len(told)
-    spread = Counter(found for part in told for found in part)
-    weight = {found: math.log(count / often) for found, often in spread.items() if often > 1}
-    everywhere = sum(weight[found] * often * (often - 1) / 2 for found, often in spread.items() if often > 1)
-    if count < 4 or not everywhere:
-        return 1.0
-    near = sum(weight[found] for step in (1, 2) for i in range(count - step) for found in told[i] & told[i + step])
-    return (near / (2 * count - 3)) / (everywhere / (count * (count - 1) / 2))
-
-
-def late_introductions(text: str) -> int:
-    """Things met as "the dog" before "a dog", less those met in order."""
-    seen: dict[str, list[bool]] = {}
-    for article, noun in _ARTICLE.findall(text):
-        if noun not in COMMON:
-            seen.setdefault(stem(noun), []).append(article in ("a", "an"))
-    return sum(-1 if uses[0] else 1 for uses in seen.values() if any(uses) and not all(uses))
-
-
-def dangling(told: Sequence[str]) -> int:
-    """Whether the first sentence leans on something said before, plus last words that come in the first fifth."""
-    leans = bool(told and _LEANING.match(told[0]))
-    return leans + sum(bool(_CLOSING.match(sentence)) for sentence in told[: len(told) // 5])

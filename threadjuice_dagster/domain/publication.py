@@ -4,6 +4,7 @@ from datetime import datetime
 
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.model import Model
+from threadjuice_dagster.domain.provenance import Provenance
 from threadjuice_dagster.domain.stories import Category, Draft, Persona
 
 
@@ -24,3 +25,4 @@ class PublishedStory(Model):
     published_at: datetime
     updated_at: datetime
     run_id: str = ""
+    provenance: Provenance | None = None

@@ -1,65 +1,69 @@
 """The rubric: how good a story is to read, 0 to 10, from figures anybody can check, without a model.
 
 The gate's threshold belongs in settings, a model's opinion in ``domain/prompts.py``, exactness of quotes
-in ``domain/grounding.py``. A fault takes points off one dimension; a dimension that fails pulls the whole
-under the gate. Sound prose of any style must stay over it, so doubtful signals move a score by little.
+in ``domain/grounding.py``; how order and unity are measured in ``domain/order.py`` and ``domain/unity.py``. A fault
+takes points off one dimension; a dimension that fails pulls the whole under the gate. Sound prose of any style must
+stay over it, so doubtful signals move a score by little.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from itertools import islice
-from statistics import median
 from typing import NamedTuple
 
-from threadjuice_dagster.domain import prose
+from threadjuice_dagster.domain import order, prose, unity
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.originality import longest_copied_run, own_text
+from threadjuice_dagster.domain.phrases import BAIT, FILLER, GENERIC, SELLING, TIRED_OPENING
 from threadjuice_dagster.domain.stories import Draft
-from threadjuice_dagster.domain.text import cut, folded_words, runs, words
+from threadjuice_dagster.domain.text import cut, folded_words, runs, sentences, words
 from threadjuice_dagster.domain.threads import Thread
 
-VERSION = "rubric-1"
+VERSION = "rubric-2"
+
+DIMENSIONS: dict[str, str] = {
+    "readability": "whether it can be read: sentence and word length, words that are words in an order that is "
+    "English, no shouting, emoji or rows of exclamation marks. 10: effortless; 7: an effort; under 5: no English prose",
+    "structure": "whether it is one finished text: nothing said twice, no paragraph that breaks off, none too long. "
+    "10: whole; 7: a refrain or a ragged end; under 5: cut off or repeated",
+    "order": "whether the sentences follow one another: introductions before reuse, pronouns after their persons, "
+    "openings first and endings last, against the same sentences in random order. 10: told in order; 8: in doubt; "
+    "under 6: shuffled",
+    "unity": "whether every paragraph belongs to the story: its subjects, names, topics and voice against the others' "
+    "and the thread's. 10: one piece; 8: in doubt; under 6: a paragraph of another text, or two texts joined",
+    "specificity": "whether it tells of somebody and something: names, figures, events, the thread's own subjects; no "
+    "filler, selling, platitudes or vagueness. 10: of this story alone; 7: partly general; under 5: of anything",
+    "hook": "whether headline and opening lead in: no worn phrase, no bait, no overlong first sentence, an opening "
+    "that the rest takes up. 10: leads in; 7: could open any story",
+    "originality": "whether the words are its own: little in common with published stories, no long run of the "
+    "source's words outside quotes. 10: its own; 7: a passage copied; under 4: a copy",
+    "length": "whether it is as long as a story. 10: 200 to 1,500 words; 5: about half the least",
+}
+"""Every dimension: what it asks, and what its scores from 0 to 10 mean."""
+
 MIN_WORDS, MAX_WORDS = 200, 1500
 
 _WORST_FREE = 7.0
 """A dimension may sink to this before it counts beyond its weight."""
 _WORST_PULL = 0.8
 
+_VAGUE = 2.5
+"""Vague words to a hundred, less a quarter of those that name something; no sound story of the dev half has 1."""
+_CLEAR = 0.4
+"""The margin over the line from which order and unity are no longer in doubt."""
+_SEAM, _WHOLE = 0.43, 1.0
+"""Subjects reaching over a break against chance: under the first, two texts were joined; from the second on, one."""
+_SOURCE_WEIGHT = 0.6
+"""What following the source from end to end counts for, in standard deviations of a random order."""
+
+_LONG_RUN = 15
+"""Words in a row that may be the source's."""
+
 _MAX_SECTIONS = 40
 _THREAD_CHARACTERS = 30_000
 """How much of a thread is compared: the post and its best comments; it bounds the cost of a huge one."""
 
-_FILLER = re.compile(
-    r"\b(?:lorem ipsum|dolor sit amet|consectetur adipiscing|sed do eiusmod|ut labore et dolore"
-    r"|(?:content|text|story|paragraph|copy) goes here|(?:insert|add|put|write) (?:\w+ ){1,4}here\b"
-    r"|your (?:text|content|story) here|placeholder (?:text|content)|(?:sample|dummy) (?:text|paragraph)\b"
-    r"|this is (?:a|the) (?:test|sample|placeholder|filler|dummy)\b|as an ai (?:language )?model"
-    r"|to be (?:written|filled in|completed)\b|more (?:text|content) (?:will follow|to (?:follow|come)))"
-    r"|\{\{[^}]*\}\}|\[(?:insert|your|name|todo|tbd)[^\]]*\]"
-)
-_GENERIC = re.compile(
-    r"\b(?:it(?:'s| is) (?:important|essential|crucial|vital|worth noting|always a good idea|no secret)\b"
-    r"|in today's (?:\S+ ){0,3}(?:world|society|age)|fast-paced\b|communication is key|in conclusion\b"
-    r"|(?:there are|come in|a) (?:many|various|several|variety of|wide range of|number of) (?:different )?"
-    r"(?:ways|reasons|things|factors|kinds|aspects|opinions|perspectives|tips|benefits)\b|everyone is different\b"
-    r"|each (?:person|situation|individual) is (?:unique|different)|when it comes to\b"
-    r"|play(?:s|ing)? an? (?:\w+ )?role in\b|make (?:the most|informed|sure to|healthy)\b"
-    r"|stay (?:positive|motivated|tuned|organi[sz]ed|focused)\b|achieve (?:your|their) (?:goals|full)|best practices\b"
-    r"|key (?:to success|takeaway)|don't forget to|many people (?:believe|think|find|feel|agree|have|struggle|around)"
-    r"|some people\b.{0,60}\bwhile others\b|situations? like (?:this|these) (?:can|may|are)\b|life is full of\b"
-    r"|at its core\b|take (?:care of yourself|the time to)\b|healthy (?:lifestyle|diet|habits)\b|work-life balance\b"
-    r"|opinions? (?:may )?vary\b)"
-)
-_TIRED_OPENING = re.compile(
-    r"in today's|in this (?:article|post|story|day and age)|welcome (?:to|back)|have you ever (?:wondered|thought|felt)"
-    r"|this (?:article|story|post) (?:is|will|explores|discusses)|since the dawn|as we all know|throughout history"
-    r"|it is (?:important|well known|no secret)|many people|everyone (?:knows|has)|people often|there are many",
-    re.IGNORECASE,
-)
-_BAIT = re.compile(
-    r"you won't believe|what happens? next|will (?:shock|blow)|doctors hate|number \d+ will", re.IGNORECASE
-)
 _EMOJI = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\u2b50\u2b55]")
 _LIST_ITEM = re.compile(r"(?:[-*•–]|\d+[.)])\s")
 _ENDS = tuple(".!?…\"'”’)]:*")
@@ -67,7 +71,6 @@ _UNFINISHED = re.compile(
     r"\b(?:the|a|an|and|or|but|of|to|in|on|at|with|for|from|by|that|which|who|is|was|were|are|had|has|his|her|their|its|my)$|[,;-]$",
     re.IGNORECASE,
 )
-_PEOPLE = re.compile(r"\b(?:he|she|they|him|her|his|them|their|i|we|me|my|us|our)\b", re.IGNORECASE)
 
 
 class Dimension(Model):
@@ -94,6 +97,14 @@ class Fault(NamedTuple):
     evidence: str = ""
 
 
+class Source(NamedTuple):
+    """What a thread says: its text, the subject stems of each sentence, and all of them."""
+
+    text: str
+    told: list[set[str]]
+    subjects: frozenset[str]
+
+
 def rate(draft: Draft, thread: Thread | None = None, nearest: float = 0.0, excerpting: bool = False) -> Rubric:
     """Judge a draft, against its thread when there is one.
 
@@ -103,14 +114,17 @@ def rate(draft: Draft, thread: Thread | None = None, nearest: float = 0.0, excer
     source = _source(thread)
     reading = prose.read(draft.text)
     own = reading if draft.narration == draft.text else prose.read(draft.narration)
+    quoted = sum(len(words(quote.text)) for quote in draft.quotes)
+    linking = excerpting and own is not reading
     dimensions = (
         _dimension("readability", 1.0, 9.6, _readability(reading)),
         _dimension("structure", 1.2, 9.5, _structure(reading)),
-        _dimension("coherence", 1.0, 9.1, _coherence(own, source)),
+        _dimension("order", 1.0, 9.8, _order(reading if linking else own, source, linking)),
+        _dimension("unity", 1.0, 9.8, () if linking else _unity(own, source)),
         _dimension("specificity", 1.2, 9.6, _specificity(reading, draft.title, source)),
         _dimension("hook", 0.8, 9.4, _hook(reading, draft.title)),
-        _dimension("originality", 1.0, 9.8, _originality(draft, thread, nearest, excerpting)),
-        _dimension("length", 0.8, 10.0, _length(draft.word_count)),
+        _dimension("originality", 1.0, 9.8, _originality(draft, thread, source.text, nearest, excerpting)),
+        _dimension("length", 0.8, 10.0, _length(len(reading.all_words) + quoted)),
     )
     mean = sum(one.score * one.weight for one in dimensions) / sum(one.weight for one in dimensions)
     pull = sum(max(0.0, _WORST_FREE - one.score) for one in dimensions) * _WORST_PULL
@@ -154,6 +168,9 @@ def _readability(reading: prose.Reading) -> Iterator[Fault]:
     yield Fault(_over(mean, 28, 0.25, 5.0), f"Sentences hold {mean:.0f} words on average; split the long ones.")
     yield Fault(_over(letters, 6, 2, 3.0), f"Words have {letters:.1f} letters on average; use plainer ones.")
     yield Fault(_over(odd, 0.03, 100, 9.0, step=2.4), f"{odd:.0%} of the words are no words: {_some(examples)}.")
+    joined = prose.misjoined(reading.lowered)
+    share = 100 * len(joined) / max(50, len(found))
+    yield Fault(_over(share, 0.9, 3, 9.0, step=1), f"Words stand in no English order: {_some(joined)}.")
     yield from _noise(reading.text, found)
 
 
@@ -182,7 +199,10 @@ def _structure(reading: prose.Reading) -> Iterator[Fault]:
     ragged = [part for part in parts[:-1] if _is_ragged(part)]
     if len(ragged) > 1:
         yield Fault(min(3.0, 4 * len(ragged) / len(parts)), f"Paragraphs break off: “{cut(ragged[0][-60:], 60)}”.")
-    longest = max((len(words(part)) for part in parts), default=0)
+    sizes: Counter[int] = Counter()
+    for home, found in zip(reading.homes, reading.words, strict=True):
+        sizes[home] += len(found)
+    longest = max(sizes.values(), default=0)
     yield Fault(_over(longest, 220, 0.004, 1.5), f"A paragraph runs to {longest} words; break it up.")
 
 
@@ -192,88 +212,110 @@ def _is_ragged(part: str) -> bool:
     return bare == part and len(words(bare)) > 3 and not bare.endswith(_ENDS) and not _LIST_ITEM.match(bare)
 
 
-def _coherence(reading: prose.Reading, source: str) -> Iterator[Fault]:
-    broken = sum(map(prose.broken_quotes, reading.paragraphs))
-    points = _over(broken, 0, 1.8, 6.0, step=-0.8)
-    yield Fault(points, f"{broken} quotation marks open or close out of turn; check the order of sentences.")
-    yield Fault(0.45 * max(-2, min(3, prose.late_introductions(reading.text))))
-    yield Fault(0.7 * prose.dangling(reading.sentences))
-    yield Fault(-0.4 * max(-1.0, min(1.0, prose.neighbours(reading.subjects) - 1)))
-    if source:
-        follows, rests_on = prose.order(reading, source)
-        yield Fault(-0.8 * follows if rests_on >= 6 else 0.0)
-    yield from islice(_odd_paragraphs(reading, source), 3)
+def _line(margin: float, sure: float) -> float:
+    """Points off for a measure with its line between sound and damaged at 0; none from ``sure`` on."""
+    if margin >= _CLEAR:
+        return 1.2 * max(0.0, 1 - (margin - _CLEAR) / sure)
+    return min(9.0, 1.2 + 3.4 * (1 - max(0.0, margin) / _CLEAR) + 1.2 * max(0.0, -margin))
 
 
-def _odd_paragraphs(reading: prose.Reading, source: str) -> Iterator[Fault]:
-    """Paragraphs that share next to nothing with the rest of the story or with its thread."""
-    told = [prose.subjects(words(part)) for part in reading.paragraphs]
-    shares = prose.ties(told, prose.subjects(words(source)))
-    long = [i for i, subjects in enumerate(told) if len(subjects) >= 12]
-    if len(told) < 4 or len(long) < 2:
-        return
-    limit = min(0.12, 0.27 * median(shares[i] for i in long))
-    for i in (i for i in long if shares[i] < limit):
-        part = reading.paragraphs[i]
-        points = 1 + 2.2 * (1 - shares[i] / limit) + 1.3 * (not _PEOPLE.search(part))
-        yield Fault(points, f"“{cut(part, 80)}” has little to do with the rest; tie it in or cut it.")
+def _order(reading: prose.Reading, source: Source, excerpting: bool) -> Iterator[Fault]:
+    """An excerpting writer's linking lines have no order of their own; the excerpts have the source's."""
+    follows, rests_on = order.follows_source(reading.subjects, source.told)
+    known = follows if rests_on >= 6 else 0.0
+    own = None if excerpting else order.in_order(reading)
+    points = _line(own + known * _SOURCE_WEIGHT, sure=2.0) if own is not None else _over(-known, 0, 6, 6.0)
+    worst = "; ".join(f"“{cut(sentence, 80)}”" for sentence in order.misplaced(reading)[:3]) if points > 1.2 else ""
+    yield Fault(points, worst and f"The sentences do not follow one another; out of place seem {worst}.")
 
 
-def _specificity(reading: prose.Reading, title: str, source: str) -> Iterator[Fault]:
+def _unity(reading: prose.Reading, source: Source) -> Iterator[Fault]:
+    parts = unity.take_apart(reading)
+    found = unity.strangers(parts, source.subjects)
+    for value, at in found[:1]:
+        yield Fault(_line(-value, sure=6.0), _stray(reading.paragraphs[at]) if -value < _CLEAR else "")
+    reach, at = unity.seam(parts)
+    points = max(0.0, _WHOLE - reach) * 2 + _over(_SEAM - reach, 0, 12, 6.0, step=2.5)
+    yield Fault(
+        points, f"Nothing leads to “{cut(reading.paragraphs[at], 80)}”; join the parts." if reach < _SEAM else ""
+    )
+    for value, at in found[1:4]:
+        yield Fault(min(2.0, max(0.0, value)), _stray(reading.paragraphs[at]))
+
+
+def _stray(part: str) -> str:
+    return f"“{cut(part, 80)}” has little to do with the rest; tie it in or cut it."
+
+
+def _specificity(reading: prose.Reading, title: str, source: Source) -> Iterator[Fault]:
     text, found = reading.text.lower().replace("’", "'"), reading.all_words
-    filler = [match.group() for match in _FILLER.finditer(text)]
+    filler = [match.group() for match in FILLER.finditer(text)]
     yield Fault(_over(len(filler), 0, 1.5, 9.0, step=2.5), f"Filler stands in for a story: {_some(filler)}.")
-    generic = [match.group() for match in _GENERIC.finditer(text)]
+    generic = [match.group() for match in GENERIC.finditer(text)]
     per_hundred = 100 / max(50, len(found))
     points = _over(len(generic) * per_hundred, 0.4, 2.5, 6.0) if len(generic) > 1 else 0.0
     yield Fault(points, f"Phrases that fit any story: {_some(generic)}; say what happened here.")
-    specifics = (prose.specifics(found) + len(prose.names(reading.text))) * per_hundred
+    sold = [match.group() for match in SELLING.finditer(text)]
+    yield Fault(_over(len(sold), 1, 1.5, 8.0, step=2.5), f"It sells instead of telling: {_some(sold)}; cut it.")
+    vague = prose.vagueness(reading.all_lowered) * per_hundred
+    if vague > _VAGUE:
+        points = _over(vague, _VAGUE, 1.1, 7.0, step=1)
+        yield Fault(points, f"It could be about anything: {_some(_vaguest(reading))}; say who and what.")
+    specifics = (prose.specifics(reading.all_lowered) + sum(map(len, reading.capitals))) * per_hundred
     points = _over(7 - specifics, 0, 0.9, 6.0)
     yield Fault(points, f"Only {specifics:.0f} names, figures or events to a hundred words; be concrete.")
-    yield from _unused_thread([*words(title), *found], source)
+    yield from _unused_thread([*words(title), *found], source.subjects)
 
 
-def _unused_thread(found: list[str], source: str) -> Iterator[Fault]:
+def _vaguest(reading: prose.Reading) -> list[str]:
+    """The two sentences that say least."""
+    found = sorted(zip(map(prose.vagueness, reading.lowered), reading.sentences, strict=True), reverse=True)
+    return [sentence for _, sentence in found[:2]]
+
+
+def _unused_thread(found: list[str], theirs: Set[str]) -> Iterator[Fault]:
     """A story of a thread speaks of what the thread speaks of; measured on the subjects it names more than once."""
-    theirs = prose.subjects(words(source))
-    told = Counter(subject for word in found if (subject := prose.subject(word)))
-    main = {subject: often for subject, often in told.items() if often > 1}
-    if len(theirs) < 15 or len(main) < 5:
+    told = Counter(one for word in found if (one := prose.subject(word)) and one not in prose.EVERYDAY_STEMS)
+    main = {one: often for one, often in told.items() if often > 1}
+    main = main if len(main) > 3 else dict(told)
+    if len(theirs) < unity.MIN_THREAD or not main:
         return
-    used = sum(often for subject, often in main.items() if subject in theirs) / sum(main.values())
-    least = 0.32 * min(1.0, len(theirs) / 80) + 0.13 * min(1.0, max(0.0, (len(theirs) - 250) / 350))
-    points = _over(1 - used / least, 0, 9, 7.0)
+    used = sum(often for one, often in main.items() if one in theirs) / sum(main.values())
+    least = 0.4 * min(1.0, len(theirs) / 80) + 0.13 * min(1.0, max(0.0, (len(theirs) - 250) / 350))
+    points = _over(1 - used / least, 0, 9, 7.5, step=1.5)
     yield Fault(points, f"{used:.0%} of its main subjects are the thread's; tell what the thread tells.")
 
 
 def _hook(reading: prose.Reading, title: str) -> Iterator[Fault]:
     first = reading.sentences[0] if reading.sentences else ""
-    if _TIRED_OPENING.match(first.replace("’", "'")):
+    if TIRED_OPENING.match(first.replace("’", "'")):
         yield Fault(2.2, f"The opening could open anything: “{cut(first, 80)}”; open with what happened.")
     if len(words(first)) > 50:
         yield Fault(1.2, f"The first sentence runs to {len(words(first))} words; shorten it.")
     opening, rest = (set().union(*part) for part in (reading.subjects[:3], reading.subjects[3:]))
     if rest and len(opening) > 4 and not opening & rest:
         yield Fault(1.2, "The first three sentences share no subject with the rest; open with the story itself.")
-    if _BAIT.search(title):
+    if BAIT.search(title):
         yield Fault(2.0, "The headline baits; say what happened.")
     if len(title) > 120 or (title.isupper() and len(words(title)) > 3):
         yield Fault(1.2, "The headline is shouted or longer than 120 characters; shorten it.")
 
 
-def _originality(draft: Draft, thread: Thread | None, nearest: float, excerpting: bool) -> Iterator[Fault]:
+def _originality(draft: Draft, thread: Thread | None, source: str, nearest: float, excerpting: bool) -> Iterator[Fault]:
     points = _over(nearest, 0.1, 12, 9.0)
     yield Fault(points, f"{nearest:.0%} of its phrases stand in a published story; tell another one.")
     if thread is None or excerpting:
         return
-    length, run = longest_copied_run(draft, thread)
-    points = _over(length, 15, 0.14, 6.0)
-    yield Fault(points, f"{length} words in a row are the source's: “{cut(run, 100)}”; retell or quote.")
-    own, theirs = (set(runs(folded_words(text), 5)) for text in (own_text(draft), _source(thread)))
-    share = len(own & theirs) / len(own) if len(own) >= 20 else 0.0
+    own, theirs = (set(runs(folded_words(text), 5)) for text in (own_text(draft), source))
+    alike = len(own & theirs)
+    share = alike / len(own) if len(own) >= 20 else 0.0
     yield Fault(
         _over(share, 0.2, 9, 5.0), f"{share:.0%} of its five-word phrases are the source's; use your own words."
     )
+    if alike > _LONG_RUN - 5:
+        length, run = longest_copied_run(draft, thread)
+        points = _over(length, _LONG_RUN, 0.14, 6.0)
+        yield Fault(points, f"{length} words in a row are the source's: “{cut(run, 100)}”; retell or quote.")
 
 
 def _length(count: int) -> Iterator[Fault]:
@@ -282,8 +324,10 @@ def _length(count: int) -> Iterator[Fault]:
     yield Fault(_over(count, MAX_WORDS, 1 / 300, 6.0), f"{count} words; cut to at most {MAX_WORDS}.")
 
 
-def _source(thread: Thread | None) -> str:
-    return "\n\n".join(thread.texts)[:_THREAD_CHARACTERS] if thread else ""
+def _source(thread: Thread | None) -> Source:
+    text = "\n\n".join(thread.texts)[:_THREAD_CHARACTERS] if thread else ""
+    told = [prose.subjects(words(sentence)) for sentence in sentences(text)]
+    return Source(text, told, frozenset().union(*told))
 
 
 def _some(found: Iterable[str]) -> str:

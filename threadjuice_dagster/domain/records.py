@@ -1,33 +1,15 @@
 """A story as operators see it: the one shape of ``content show``, ``content list`` and asset metadata."""
 
+from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
+from threadjuice_dagster.domain.gates import GateVerdict
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.model import Model
+from threadjuice_dagster.domain.provenance import Provenance
 from threadjuice_dagster.domain.stories import Quote, Section
-
-TEXT_GATES: tuple[str, ...] = ("meets_quality_threshold", "is_appropriate", "quotes_are_grounded", "is_original")
-PICTURE_GATE = "image_is_licensed"
-GATES: tuple[str, ...] = (*TEXT_GATES, PICTURE_GATE)
-"""Every gate a story has to pass, in the order they are evaluated."""
-
-QUALITY_THRESHOLD = 8.0
-"""The lowest overall score, of 10, that is published."""
-
-
-class GateVerdict(Model):
-    """What one gate said of one story. An override lets it through, with the name and reason given."""
-
-    gate: str
-    passed: bool
-    message: str
-    overridden_by: str | None = None
-    override_reason: str | None = None
-
-    @property
-    def lets_through(self) -> bool:
-        """Passed, or overruled by an operator."""
-        return self.passed or self.overridden_by is not None
 
 
 class Reason(Model):
@@ -35,6 +17,17 @@ class Reason(Model):
 
     check: str
     message: str
+
+
+class Decision(Model):
+    """What a person, or a sweep in their name, decided of a story: one line of the audit."""
+
+    action: str
+    actor: str
+    reason: str
+    at: datetime
+    story_id: str = ""
+    detail: dict[str, Any] = Field(default_factory=dict)
 
 
 class StoryRecord(Model):
@@ -54,6 +47,9 @@ class StoryRecord(Model):
     judge_score: float | None = None
     reasons: tuple[Reason, ...] = ()
     overrides: tuple[GateVerdict, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    provenance: Provenance | None = None
     quotes: tuple[Quote, ...] = ()
     sections: tuple[Section, ...] = ()
     dek: str = ""

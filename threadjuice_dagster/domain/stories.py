@@ -138,3 +138,8 @@ class Persona(Model):
     openings: tuple[str, ...] = ()
     transitions: tuple[str, ...] = ()
     closings: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Everything a story may say in this voice that its thread does not."""
+        return (self.name, self.byline, *self.openings, *self.transitions, *self.closings)

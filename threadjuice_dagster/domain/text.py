@@ -35,6 +35,7 @@ _ABBREVIATIONS = frozenset(
 )
 _BEFORE_A_NUMBER = frozenset(["no", "est", "fig", "vol"])
 _BOUNDARY = re.compile(r"""(?<=[.!?…])["'”’)\]]*\s+(?=["'“‘«„¿¡(\[]?([^\W_]))|(?<=[。！？])(?=[^\s。！？」』”’)])()""")
+_LAST_WORD = 40
 _QUOTE_MARKS = str.maketrans({**dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‘’‚‛`´′", "'")})
 _DASHES = str.maketrans({"–": "-", "—": "-", "‑": "-", "−": "-"})
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad\U000e0000-\U000e007f]")
@@ -65,7 +66,8 @@ def sentences(text: str) -> list[str]:
     for paragraph in paragraphs(text):
         start = 0
         for match in _BOUNDARY.finditer(paragraph):
-            if not _ends(paragraph[start : match.start()], match[1] or "", small=paragraph[0].islower()):
+            head = paragraph[max(start, match.start() - _LAST_WORD) : match.start()]
+            if not _ends(head, match[1] or "", small=paragraph[0].islower()):
                 continue
             found.append(paragraph[start : match.end()].strip())
             start = match.end()
@@ -92,7 +94,10 @@ def paragraphs(text: str) -> list[str]:
 
 def clean(text: str) -> str:
     """NFC text without control, zero-width or direction-changing characters; line breaks stay."""
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")))
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
     if not text.replace("\n", "").replace("\t", "").isprintable():
         text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char)[0] != "C")
     return text.strip()

@@ -3,6 +3,7 @@
 Fetching belongs in ``resources/reddit.py``. Author names are never part of a model here.
 """
 
+import hashlib
 import html
 import math
 import re
@@ -19,7 +20,9 @@ MAX_COMMENTS = 500
 MAX_BODY = 40_000
 """Characters kept of a post or comment: Reddit's own bound for a post."""
 
-_GONE = {"[deleted]", "[removed]", ""}
+GONE = re.compile(r"\s*\[\s*(?:deleted|removed)(?:\s+by\s+(?:user|reddit)\b.*)?\s*\]\s*", re.IGNORECASE)
+"""What stands in place of a deleted text, also "[ Removed by Reddit on account of … ]", blanks and all."""
+
 _BOTS = {"automoderator"}
 _USERNAME = re.compile(r"(?<![\w/])/?u/[A-Za-z0-9_-]{3,20}\b")
 _ID = re.compile(r"[a-z0-9]{2,16}", re.IGNORECASE)
@@ -30,10 +33,14 @@ class ThreadFormatError(ValueError):
 
 
 class Comment(Model):
-    """One comment. ``id`` has no ``t1_`` prefix; ``parent_id`` is None for a top-level comment."""
+    """One comment. ``id`` has no ``t1_`` prefix; ``parent_id`` is None for a top-level comment.
+
+    ``digest`` (SHA-256 of the body) is there once the text itself has expired.
+    """
 
     id: str
     body: str
+    digest: str = ""
     score: int = 0
     parent_id: str | None = None
     depth: int = 0
@@ -42,7 +49,7 @@ class Comment(Model):
 
 
 class Thread(Model):
-    """A post with its comments, best first. ``id`` has no ``t3_`` prefix."""
+    """A post with its comments, best first. ``id`` has no ``t3_`` prefix; ``expired`` says its text is gone."""
 
     id: str
     source: Literal["reddit", "file", "sample"]
@@ -56,6 +63,8 @@ class Thread(Model):
     over_18: bool = False
     created_at: datetime
     comments: tuple[Comment, ...] = ()
+    expired: bool = False
+    digest: str = ""
 
     @property
     def engagement(self) -> float:
@@ -82,10 +91,25 @@ class Thread(Model):
         """Everything people wrote in it: title, post, then comments."""
         return (self.title, self.body, *(comment.body for comment in self.comments))
 
+    def without_text(self) -> "Thread":
+        """What is kept of a thread when its text expires: ids, scores and the digests of post and comments."""
+        bare = (one.model_copy(update={"body": "", "digest": digest(one.body)}) for one in self.comments)
+        gone = {"title": "", "body": "", "digest": digest(self.body), "expired": True}
+        return self.model_copy(update={**gone, "comments": tuple(bare)})
+
+    def without_comment(self, comment_id: str) -> "Thread":
+        """The thread without a comment that was deleted at its source."""
+        return self.model_copy(update={"comments": tuple(one for one in self.comments if one.id != comment_id)})
+
     def comment(self, comment_id: str) -> Comment | None:
         """The comment with this id (a ``t1_`` prefix is accepted), or None."""
         wanted = comment_id.removeprefix("t1_")
         return next((comment for comment in self.comments if comment.id == wanted), None)
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def parse_thread(document: Any, source: Literal["reddit", "file", "sample"]) -> Thread:
@@ -128,7 +152,7 @@ def text_of(value: Any) -> str:
     entities of its own in the text (``&amp;#x200B;``).
     """
     text = clean(html.unescape(html.unescape(value))) if isinstance(value, str) else ""
-    return "" if text in _GONE else _USERNAME.sub("another user", text)[:MAX_BODY]
+    return "" if GONE.fullmatch(text) else _USERNAME.sub("another user", text)[:MAX_BODY]
 
 
 def _post(listing: Any) -> Mapping[str, Any]:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from threadjuice_dagster.domain.gates import QUALITY_THRESHOLD, Finding
 from threadjuice_dagster.domain.grounding import Grounding
 from threadjuice_dagster.domain.judging import JudgeVerdict
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.moderation import Verdict
 from threadjuice_dagster.domain.quality import Rubric
-from threadjuice_dagster.domain.records import QUALITY_THRESHOLD
 from threadjuice_dagster.domain.stories import Usage
 
 
@@ -34,35 +34,48 @@ def overall_score(rubric: Rubric, judge: JudgeVerdict | None) -> float:
     return round(min(scores), 2)
 
 
-def gate_verdicts(score: QualityScore) -> Mapping[str, tuple[bool, str]]:
-    """What each gate on the text says: gate → (passed, one line for the operator)."""
-    moderation = score.moderation
+def gate_findings(score: QualityScore) -> Mapping[str, Finding]:
+    """What each gate on the text says of a score."""
     return {
-        "meets_quality_threshold": (score.overall >= QUALITY_THRESHOLD, _quality_line(score)),
-        "is_appropriate": (
-            moderation is not None and not moderation.flagged,
-            "No moderation verdict could be had."
-            if moderation is None
-            else "; ".join(moderation.reasons) or f"Nothing found ({moderation.source})."
-            if not moderation.flagged
-            else f"Flagged ({moderation.source}): {'; '.join(moderation.reasons) or 'see categories'}",
-        ),
-        "quotes_are_grounded": (
-            score.grounding.ok,
-            "; ".join(score.grounding.problems) or "Every quote stands in its comment.",
-        ),
-        "is_original": (
+        "meets_quality_threshold": _quality(score),
+        "is_appropriate": _appropriateness(score.moderation),
+        "quotes_are_grounded": _grounding(score.grounding),
+        "is_original": Finding(
             score.originality_problem is None,
             score.originality_problem or "No published story and no long run of the source is repeated.",
         ),
     }
 
 
-def _quality_line(score: QualityScore) -> str:
+def refusal(verdict: Verdict) -> str:
+    """Why a moderation verdict refuses, in one line."""
+    return f"Flagged ({verdict.source}): {'; '.join(verdict.reasons) or 'see categories'}"
+
+
+def _quality(score: QualityScore) -> Finding:
     line = f"{score.overall:.1f} of 10 (rubric {score.rubric.overall:.1f}"
     line += f", judge {score.judge.overall:.1f})" if score.judge else ")"
     weak = [d for d in score.rubric.dimensions if d.score < QUALITY_THRESHOLD and d.evidence]
     if score.overall < QUALITY_THRESHOLD and weak:
         worst = min(weak, key=lambda dimension: dimension.score)
         line += f"; weakest: {worst.name} {worst.score:.1f}, {worst.evidence[0]}"
-    return line
+    divided = score.judge is not None and score.judge.is_divided and score.rubric.overall >= QUALITY_THRESHOLD
+    if score.judge and divided:
+        line += f"; the judge's answers lie {score.judge.spread:.1f} apart: a person has to decide"
+    return Finding(score.overall >= QUALITY_THRESHOLD and not divided, line, held=divided)
+
+
+def _appropriateness(verdict: Verdict | None) -> Finding:
+    if verdict is None:
+        return Finding(False, "No moderation verdict could be had.")
+    if verdict.flagged:
+        return Finding(False, refusal(verdict))
+    return Finding(True, "; ".join(verdict.reasons) or f"Nothing found ({verdict.source}).")
+
+
+def _grounding(grounding: Grounding) -> Finding:
+    if grounding.problems:
+        return Finding(False, "; ".join(grounding.problems))
+    if grounding.unverifiable:
+        return Finding(False, grounding.unverifiable, held=True)
+    return Finding(True, "Every quote stands in its comment.")

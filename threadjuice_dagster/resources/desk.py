@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import dagster as dg
 
 from threadjuice_dagster.domain.judging import JudgeVerdict
-from threadjuice_dagster.domain.moderation import Verdict
+from threadjuice_dagster.domain.manual import MANUAL
+from threadjuice_dagster.domain.moderation import Verdict, load_moderator
 from threadjuice_dagster.domain.prompts import PROMPT_VERSION
 from threadjuice_dagster.domain.stories import Category, Draft, Persona
 from threadjuice_dagster.domain.threads import Thread
@@ -19,6 +20,12 @@ from threadjuice_dagster.resources.openai import Meter, OpenAIResource
 
 EXTRACTIVE = "extractive"
 """The writer's name under which stories composed from the thread's own words are stored and labelled."""
+
+SCREENED_CHARACTERS = 20_000
+"""Of a thread, that the endpoint is shown before a story is written: one request."""
+
+FEW_COMMENTS = 6
+"""With fewer, some inappropriate ones say nothing about the thread."""
 
 EXTRACTIVE_VERSION = "extractive-1"
 """Changes when the extractive writer composes differently."""
@@ -62,8 +69,16 @@ class Desk(dg.ConfigurableResource):
         """A model's verdict, or None where no model judges this writer's work."""
 
     @abstractmethod
-    def moderate(self, text: str, writer: str, meter: Meter) -> Verdict:
-        """Whether the text may be shown. Raises rather than guess."""
+    def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
+        """Whether the text may be shown on the desk of this category (its slug). Raises rather than guess."""
+
+    @abstractmethod
+    def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
+        """Before writing: the thread without flagged comments, and whether the rest may become a story."""
+
+    @abstractmethod
+    def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
+        """Whether a small picture may be shown; None where nobody can look at it."""
 
 
 class ExtractiveDesk(Desk):
@@ -83,9 +98,17 @@ class ExtractiveDesk(Desk):
         """No model judges what no model wrote."""
         return None
 
-    def moderate(self, text: str, writer: str, meter: Meter) -> Verdict:
+    def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
         """The local moderator's verdict."""
-        return _moderate_locally(text)
+        return load_moderator().moderate(text, category)
+
+    def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
+        """The local moderator's verdict."""
+        return _screened(thread, category)
+
+    def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
+        """Nobody here can see."""
+        return None
 
 
 class ModelDesk(Desk):
@@ -116,24 +139,34 @@ class ModelDesk(Desk):
 
     def judge(self, draft: Draft, thread: Thread, writer: str, meter: Meter) -> JudgeVerdict | None:
         """The judge model's verdict on what a model wrote."""
-        return None if writer == EXTRACTIVE else self.openai.judge(draft, thread, meter)
+        return None if writer in (EXTRACTIVE, MANUAL) else self.openai.judge(draft, thread, meter)
 
-    def moderate(self, text: str, writer: str, meter: Meter) -> Verdict:
+    def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
         """The stricter of the endpoint's and the local verdict; the local one where there is no endpoint.
 
-        An extractive story was written because the API is down, so the API is not asked about it.
+        An extractive or manual story is there because the API is down, so the API is not asked about it.
         """
-        local = _moderate_locally(text)
-        remote = None if writer == EXTRACTIVE else self.openai.moderate(text, meter)
-        if remote is None:
-            return local
-        return Verdict(
-            flagged=local.flagged or remote.flagged,
-            score=max(local.score, remote.score),
-            categories={**local.categories, **remote.categories},
-            reasons=tuple(dict.fromkeys(local.reasons + remote.reasons)),
-            source=f"{remote.source} and {local.source}",
+        local = load_moderator().moderate(text, category)
+        return (
+            local if writer in (EXTRACTIVE, MANUAL) else _stricter(local, self.openai.moderate(text, meter), category)
         )
+
+    def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
+        """The stricter verdict; the local one in an outage that the extractive writer may bridge."""
+        kept, local = _screened(thread, category)
+        if local.flagged:
+            return kept, local
+        try:
+            remote = self.openai.moderate("\n\n".join(kept.texts)[:SCREENED_CHARACTERS], meter)
+        except TransientFailure as failure:
+            if self.fallback != EXTRACTIVE:
+                raise
+            return kept, local.model_copy(update={"source": f"{local.source}, without the endpoint: {failure.message}"})
+        return kept, _stricter(local, remote, category)
+
+    def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
+        """The endpoint's verdict on the picture."""
+        return self.openai.moderate_picture(data, content_type, meter)
 
 
 def _extract(material: Material, seed: int, note: str = "") -> Writing:
@@ -143,7 +176,27 @@ def _extract(material: Material, seed: int, note: str = "") -> Writing:
     return Writing(draft, EXTRACTIVE, EXTRACTIVE, EXTRACTIVE_VERSION, note)
 
 
-def _moderate_locally(text: str) -> Verdict:
-    from threadjuice_dagster.domain.moderation import load_moderator
+def _screened(thread: Thread, category: str) -> tuple[Thread, Verdict]:
+    moderator = load_moderator()
+    verdict = moderator.moderate(f"{thread.title}\n\n{thread.body}", category)
+    kept = tuple(one for one in thread.comments if not moderator.moderate(one.body, category).flagged)
+    lost, count = len(thread.comments) - len(kept), len(thread.comments)
+    if count >= FEW_COMMENTS and lost > count / 3:
+        reason = f"{lost} of {count} comments are inappropriate"
+        verdict = verdict.model_copy(update={"flagged": True, "reasons": (*verdict.reasons, reason)})
+    return thread.model_copy(update={"comments": kept}), verdict
 
-    return load_moderator().moderate(text)
+
+def _stricter(local: Verdict, remote: Verdict | None, category: str) -> Verdict:
+    """Both verdicts as one, the endpoint's scores held against the thresholds of the category."""
+    if remote is None:
+        return local
+    over = load_moderator().decide(remote.categories, category, remote.reasons)
+    unexplained = remote.flagged and not remote.reasons
+    return Verdict(
+        flagged=local.flagged or bool(over) or unexplained,
+        score=max(local.score, remote.score),
+        categories={**local.categories, **remote.categories},
+        reasons=tuple(dict.fromkeys((*local.reasons, *over))),
+        source=f"{remote.source} and {local.source}",
+    )

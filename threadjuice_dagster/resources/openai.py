@@ -4,6 +4,7 @@ What a model is told belongs in ``domain/prompts.py``, what its scores mean in `
 The SDK's own retries are off: every request has to pass the rate limiter, so the retrying is done here.
 """
 
+import base64
 import dataclasses
 import functools
 import json
@@ -43,6 +44,7 @@ SPARE_ASKS = 2
 Messages = list[dict[str, str]]
 
 _MODERATED_CHARACTERS = 20_000
+_PICTURE_MODERATOR = "omni-moderation-latest"
 
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[\w*.…-]+", re.IGNORECASE)
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
@@ -142,13 +144,23 @@ class OpenAIResource(dg.ConfigurableResource):
         Raises ``TransientFailure`` when no verdict can be had: nothing counts as clean unread.
         """
         slices = [text[at : at + _MODERATED_CHARACTERS] for at in range(0, len(text), _MODERATED_CHARACTERS)] or [" "]
-        client = self._client()
-        create = client.moderations.with_raw_response.create
+        create = self._client().moderations.with_raw_response.create
         try:
             document = self._send(lambda: create(input=slices[0] if len(slices) == 1 else slices), meter)
         except _UnknownThingError:
             return None
         return read_verdict(document, len(slices))
+
+    def moderate_picture(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
+        """The endpoint's verdict on a small picture, or None where the server does not look at pictures."""
+        url = f"data:{content_type};base64,{base64.b64encode(data).decode()}"
+        create = self._client().moderations.with_raw_response.create
+        asked: Any = [{"type": "image_url", "image_url": {"url": url}}]
+        try:
+            document = self._send(lambda: create(model=_PICTURE_MODERATOR, input=asked), meter)
+        except (_UnknownThingError, _RejectedError):
+            return None
+        return read_verdict(document, 1)
 
     def _draft(self, messages: Messages, meter: Meter) -> tuple[Draft, str]:
         (draft,), model = self._answers(messages, Draft, self.model, 1, meter)

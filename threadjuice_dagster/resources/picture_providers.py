@@ -1,23 +1,23 @@
-"""Where pictures come from, each provider's rules as data: Openverse, Unsplash, and cards drawn here.
+"""Where pictures come from: Openverse, Unsplash, and cards drawn here.
 
-Trying them in order, encoding and storing belong in ``resources/pictures.py``. Whatever a provider
-answers is hostile until read: text is cleaned and bounded, links are http(s), licences are known ones.
+What their terms ask for belongs in ``domain/licences.py``; trying them in order, encoding and storing in
+``resources/pictures.py``. Whatever a provider answers is hostile until read: text is cleaned and bounded,
+links are http(s), and what does not meet the provider's terms is never offered.
 """
 
 import dataclasses
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
 
 from threadjuice_dagster.domain.images import (
     FAST,
     FORMATS,
     MAX_PIXELS,
     MIN_WIDTH,
+    Credited,
     Licence,
     Picture,
     Variant,
@@ -25,6 +25,7 @@ from threadjuice_dagster.domain.images import (
     format_quality,
     variant_widths,
 )
+from threadjuice_dagster.domain.licences import POLICIES, Policy, terms_problem
 from threadjuice_dagster.domain.stories import Category
 from threadjuice_dagster.domain.text import clean, cut
 from threadjuice_dagster.domain.title_card import draw_title_card
@@ -40,19 +41,8 @@ OPENVERSE_HOSTS = (
 
 UNSPLASH_HOSTS = ("images.unsplash.com", "plus.unsplash.com")
 
-_CREATIVE_COMMONS = frozenset({"by", "by-sa", "cc0", "pdm"})
-_LICENCE_IN_URL = re.compile(r"creativecommons\.org/licenses/([a-z+-]+)/", re.IGNORECASE)
 _PAGE = 20
 _RENDITION = 640
-_UTM = {"utm_source": "threadjuice", "utm_medium": "referral"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Policy:
-    """What a provider's terms ask for, and the lowest ``speed`` its pictures deserve (as in ``encode_variants``)."""
-
-    delivery: Literal["hotlink", "rehost"]
-    speed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,18 +55,9 @@ class Wanted:
     category: Category
 
 
-class Candidate(BaseModel):
+class Candidate(Credited):
     """A picture a provider offers. ``width`` in pixels as told, 0 where not told."""
 
-    model_config = ConfigDict(frozen=True)
-
-    source_id: str = ""
-    source_url: str = ""
-    title: str = ""
-    creator: str = ""
-    creator_url: str = ""
-    licence: Licence
-    credit: str
     alt_text: str = ""
     picture_url: str = ""
     width: int = 0
@@ -88,7 +69,13 @@ class PictureProvider(ABC):
     """One source of pictures. Every method raises ``TransientFailure`` or ``PermanentFailure``."""
 
     name: ClassVar[str]
-    policy: ClassVar[Policy]
+    speed: ClassVar[int] = 0
+    """The lowest its pictures deserve (as in ``encode_variants``)."""
+
+    @property
+    def policy(self) -> Policy:
+        """The provider's terms."""
+        return POLICIES[self.name]
 
     @abstractmethod
     def find(self, wanted: Wanted) -> list[Candidate]:
@@ -111,18 +98,17 @@ class Openverse(PictureProvider):
     """Openly licensed pictures of many collections (https://api.openverse.org/v1/), re-hosted with credit."""
 
     name: ClassVar[str] = "openverse"
-    policy: ClassVar[Policy] = Policy("rehost")
 
     api_url: str
     allowed_origins: Sequence[str] = ()
 
     def find(self, wanted: Wanted) -> list[Candidate]:
-        """Those results whose licence allows commercial use and adaptation, and whose credit is known."""
+        """Those results whose licence allows commercial use and adaptation, and whose credit is complete."""
         query = {"q": cut(wanted.query, 120), "license_type": "commercial,modification"}
         answer = fetch_json(
             f"{self.api_url.rstrip('/')}/v1/images/", params={**query, "page_size": _PAGE, "mature": "false"}
         )
-        return _usable(_openverse_candidate, answer)
+        return _usable(_openverse_candidate, answer, self.policy)
 
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
         """The original from the collection that holds it."""
@@ -138,7 +124,6 @@ class Unsplash(PictureProvider):
     """
 
     name: ClassVar[str] = "unsplash"
-    policy: ClassVar[Policy] = Policy("hotlink")
 
     api_url: str
     access_key: str = dataclasses.field(repr=False)
@@ -147,14 +132,14 @@ class Unsplash(PictureProvider):
 
     def find(self, wanted: Wanted) -> list[Candidate]:
         """Photographs whose page, photographer and addresses are complete."""
-        if not self.unattended_allowed:
+        if self.policy.unattended == "by agreement" and not self.unattended_allowed:
             next_step = "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed."
             raise PermanentFailure("Choosing its pictures unattended is not agreed with Unsplash.", next_step)
         if not self.access_key:
             raise PermanentFailure("It has no access key.", "Set UNSPLASH_ACCESS_KEY.")
         query = {"query": cut(wanted.query, 120), "per_page": _PAGE, "content_filter": "high"}
         answer = fetch_json(f"{self.api_url.rstrip('/')}/search/photos", params=query, headers=self._headers)
-        return _usable(_unsplash_candidate, answer)
+        return _usable(_unsplash_candidate, answer, self.policy)
 
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
         """A small rendition, to know the picture by; it is not kept."""
@@ -189,7 +174,7 @@ class TitleCard(PictureProvider):
     """Cards drawn from the headline: always there, without network or licence."""
 
     name: ClassVar[str] = "title_card"
-    policy: ClassVar[Policy] = Policy("rehost", speed=FAST)
+    speed: ClassVar[int] = FAST
 
     def find(self, wanted: Wanted) -> list[Candidate]:
         """The one card of this headline."""
@@ -201,66 +186,56 @@ class TitleCard(PictureProvider):
         return drawn_picture(draw_title_card(wanted.title, wanted.category.name, wanted.category.colour))
 
 
-def _usable(read: Callable[[Any], Candidate | None], answer: Any) -> list[Candidate]:
+def _usable(read: Callable[[Any], Candidate | None], answer: Any, policy: Policy) -> list[Candidate]:
     results = _at(answer, "results")
-    return [candidate for candidate in map(read, results if isinstance(results, list) else []) if candidate]
+    candidates = filter(None, map(read, results if isinstance(results, list) else []))
+    return [candidate for candidate in candidates if terms_problem(candidate, policy) is None]
 
 
 def _openverse_candidate(result: Any) -> Candidate | None:
-    """One result, or None where it must not or cannot be used."""
-    code, licence_url = _text(result, "license").lower(), _link(result, "license_url")
-    creator, title, version = _text(result, "creator"), _text(result, "title"), _text(result, "license_version")
-    named = _LICENCE_IN_URL.search(licence_url)
-    if code not in _CREATIVE_COMMONS or (named and named[1].lower() != code):
-        return None
-    credit = _text(result, "attribution", limit=600)
-    if not credit and creator:
-        credit = f"“{title or 'Untitled'}” by {creator}, {_licence_name(code, version)}"
+    """One result, or None where it cannot be shown."""
     picture_url, source_id = _link(result, "url"), _text(result, "id")
     width, height = _pixels(result, "width"), _pixels(result, "height")
     oversize = width * height > MAX_PIXELS or _pixels(result, "filesize") > MAX_PICTURE
-    unfit = oversize or 0 < width < MIN_WIDTH or result.get("mature") is True
-    if not (credit and picture_url and source_id) or unfit:
+    unfit = oversize or 0 < width < MIN_WIDTH or _at(result, "mature") is True
+    if not (picture_url and source_id) or unfit:
         return None
+    version, licence_url = _text(result, "license_version"), _text(result, "license_url")
     return Candidate(
         source_id=source_id,
-        source_url=_link(result, "foreign_landing_url"),
-        title=title,
-        creator=creator,
+        source_url=_link(result, "foreign_landing_url") or picture_url,
+        title=_text(result, "title"),
+        creator=_text(result, "creator"),
         creator_url=_link(result, "creator_url"),
-        licence=Licence(code=code, version=version, url=licence_url),
-        credit=credit,
+        licence=Licence(code=_text(result, "license").lower(), version=version, url=licence_url),
         picture_url=picture_url,
         width=width,
     )
 
 
 def _unsplash_candidate(result: Any) -> Candidate | None:
-    """One photograph, or None where something its terms ask for is missing."""
+    """One photograph, or None where it cannot be shown or its choice not be told."""
     raw, page = _link(result, "urls", "raw"), _link(result, "links", "html")
-    chosen = _link(result, "links", "download_location")
-    name, source_id, width = _text(result, "user", "name"), _text(result, "id"), _pixels(result, "width")
-    if not (raw and chosen and name and source_id and width >= MIN_WIDTH):
+    chosen, user = _link(result, "links", "download_location"), _text(result, "user", "username")
+    source_id, width = _text(result, "id"), _pixels(result, "width")
+    if not (raw and chosen and source_id and width >= MIN_WIDTH):
         return None
-    profile = _link(result, "user", "links", "html")
+    profile = _link(result, "user", "links", "html") or (
+        f"https://unsplash.com/@{quote(user, safe='')}" if user else ""
+    )
+    referral = POLICIES["unsplash"].referral
     return Candidate(
         source_id=source_id,
-        source_url=_with_params(page, _UTM) if page else "",
+        source_url=_with_params(page, referral) if page else "",
         title=_text(result, "description"),
-        creator=name,
-        creator_url=_with_params(profile, _UTM) if profile else "",
+        creator=_text(result, "user", "name"),
+        creator_url=_with_params(profile, referral) if profile else "",
         licence=Licence(code="unsplash", url="https://unsplash.com/license"),
-        credit=f"Photo by {name} on Unsplash",
         alt_text=_text(result, "alt_description"),
         picture_url=raw,
         width=width,
         chosen_url=chosen,
     )
-
-
-def _licence_name(code: str, version: str) -> str:
-    name = {"cc0": "CC0", "pdm": "Public Domain Mark"}.get(code, f"CC {code.upper()}")
-    return f"{name} {version}".strip()
 
 
 def _at(data: Any, *path: str) -> Any:

@@ -1,29 +1,38 @@
 """The picture desk: a story's picture from the first provider that has one, encoded and stored.
 
-What each provider offers and asks for belongs in ``resources/picture_providers.py``, how a picture is
-read and encoded in ``domain/images.py``.
+What each provider offers belongs in ``resources/picture_providers.py``, what it asks for in
+``domain/licences.py``, how a picture is read and encoded in ``domain/images.py``.
 """
 
+import functools
 import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from threadjuice_dagster.domain.images import (
     CONTENT_TYPES,
+    Credited,
     EncodedPicture,
+    Picture,
+    PictureRefused,
     StoryImage,
     Variant,
     content_key,
     encode_variants,
     placeholder,
     read_picture,
+    rendition,
     upright,
     variant_key,
 )
+from threadjuice_dagster.domain.licences import credit_text
 from threadjuice_dagster.domain.stories import Category
 from threadjuice_dagster.domain.text import cut
-from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.resources.picture_providers import (
     Candidate,
     Openverse,
@@ -37,9 +46,15 @@ from threadjuice_dagster.resources.storage import IMMUTABLE, Storage, Upload
 log = logging.getLogger(__name__)
 
 PROVIDERS = ("openverse", "unsplash", "title_card")
-_SHOWN = {"source_id", "source_url", "title", "creator", "creator_url", "licence", "credit"}
+Inspect = Callable[[bytes], str | None]
+"""Given a small JPEG, says why the picture must not be shown, or None."""
+
 MAX_TRIED = 5
 """Pictures of one provider that are fetched before the next provider is asked."""
+
+
+class NoVerdict(TransientFailure):
+    """Pictures cannot be inspected at the moment, so none that has to be is shown."""
 
 
 class PictureDesk(dg.ConfigurableResource):
@@ -63,26 +78,35 @@ class PictureDesk(dg.ConfigurableResource):
         category: Category,
         storage: Storage,
         used: frozenset[str],
+        inspect: Inspect | None = None,
+        now: Callable[[], datetime] = functools.partial(datetime.now, UTC),
     ) -> StoryImage:
         """The story's picture, its variants stored and readable.
 
-        A provider that is down, finds nothing or offers only pictures that are refused or ``used``
-        (source ids) is passed over, and why is noted. Raises ``PermanentFailure`` when none is left,
-        and whatever ``storage`` raises: that is no reason to choose another picture.
+        A provider that is down or offers only pictures that are refused, by ``inspect`` too, or ``used``
+        (source ids) is passed over, and why is noted. Raises ``PermanentFailure`` when none is left, and
+        whatever ``storage`` raises: that is no reason to choose another picture.
         """
         wanted = Wanted(query.strip() or title, title, alt_text, category)
         notes: list[str] = []
         for provider in [self._provider(name) for name in self.providers]:
             try:
-                candidate, encoded = self._pick(provider, wanted, used)
+                candidate, encoded = self._pick(provider, wanted, used, inspect)
             except ThreadJuiceError as failure:
                 notes.append(f"{provider.name}: {failure}")
                 log.warning("story %s: %s passed over: %s", story_id, provider.name, failure)
                 continue
-            variants = provider.hotlinks(candidate, encoded.height, self.quality) or self._store(
-                provider, encoded, storage
+            told_at = now() if provider.policy.reports_use else None
+            return _story_image(
+                provider,
+                candidate,
+                encoded,
+                story_id=story_id,
+                alt_text=candidate.alt_text or wanted.alt_text or wanted.title,
+                variants=self._variants(provider, candidate, encoded, storage),
+                use_reported_at=told_at,
+                note=" ".join(notes),
             )
-            return _story_image(story_id, provider, candidate, wanted, encoded, variants, " ".join(notes))
         next_step = "Put title_card last in IMAGE_PROVIDERS: it always has one."
         raise PermanentFailure(f"No provider has a picture for this story. {' '.join(notes)}", next_step)
 
@@ -96,9 +120,9 @@ class PictureDesk(dg.ConfigurableResource):
         raise ConfigurationError(f"{name!r} is no picture provider.", f"IMAGE_PROVIDERS takes {', '.join(PROVIDERS)}.")
 
     def _pick(
-        self, provider: PictureProvider, wanted: Wanted, used: frozenset[str]
+        self, provider: PictureProvider, wanted: Wanted, used: frozenset[str], inspect: Inspect | None
     ) -> tuple[Candidate, EncodedPicture]:
-        """The provider's first picture that can be had and read."""
+        """The provider's first picture that can be had, read and shown; the provider is told of it."""
         found = provider.find(wanted)
         fresh = [candidate for candidate in found if not candidate.source_id or candidate.source_id not in used]
         problem = f"Nothing usable was found for {cut(wanted.query, 60)!r}."
@@ -106,28 +130,38 @@ class PictureDesk(dg.ConfigurableResource):
             problem = "Other stories show all the pictures it found."
         for candidate in fresh[:MAX_TRIED]:
             try:
-                encoded = self._read(provider, candidate, wanted)
+                encoded = self._read(provider, candidate, wanted, inspect)
                 provider.chosen(candidate)
+            except NoVerdict:
+                raise
             except ThreadJuiceError as failure:
                 problem = f"{min(len(fresh), MAX_TRIED)} pictures were tried; the last: {failure.message}"
                 continue
             return candidate, encoded
         raise PermanentFailure(problem)
 
-    def _read(self, provider: PictureProvider, candidate: Candidate, wanted: Wanted) -> EncodedPicture:
+    def _read(
+        self, provider: PictureProvider, candidate: Candidate, wanted: Wanted, inspect: Inspect | None
+    ) -> EncodedPicture:
         """The picture encoded, or where it is hotlinked only measured by its rendition."""
+        _refuse_words(candidate)
         source = provider.fetch(candidate, wanted)
+        picture = source if isinstance(source, Picture) else _inspected(read_picture(source), inspect)
         if provider.policy.delivery == "rehost":
-            return encode_variants(source, self.quality, self._speed(provider))
-        rendition = read_picture(source) if isinstance(source, bytes) else source
-        small = upright(rendition, min(rendition.width, 320))
-        height = round(candidate.width * rendition.height / rendition.width)
-        return EncodedPicture(candidate.width, height, rendition.sha256, placeholder(small), ())
+            return encode_variants(picture, self.quality, self._speed(provider))
+        small = upright(picture, min(picture.width, 320))
+        height = round(candidate.width * picture.height / picture.width)
+        return EncodedPicture(candidate.width, height, picture.sha256, placeholder(small), ())
 
     def _speed(self, provider: PictureProvider) -> int:
-        return max(self.speed, provider.policy.speed)
+        return max(self.speed, provider.speed)
 
-    def _store(self, provider: PictureProvider, encoded: EncodedPicture, storage: Storage) -> tuple[Variant, ...]:
+    def _variants(
+        self, provider: PictureProvider, candidate: Candidate, encoded: EncodedPicture, storage: Storage
+    ) -> tuple[Variant, ...]:
+        """The provider's own addresses where pictures are hotlinked, else ours, once all is stored."""
+        if provider.policy.delivery == "hotlink":
+            return provider.hotlinks(candidate, encoded.height, self.quality)
         content = content_key(encoded.sha256, self.quality, self._speed(provider))
         variants, uploads = [], []
         for width, height, kind, data in encoded.variants:
@@ -139,25 +173,40 @@ class PictureDesk(dg.ConfigurableResource):
         return tuple(variants)
 
 
-def _story_image(
-    story_id: str,
-    provider: PictureProvider,
-    candidate: Candidate,
-    wanted: Wanted,
-    encoded: EncodedPicture,
-    variants: tuple[Variant, ...],
-    note: str,
-) -> StoryImage:
+def _refuse_words(candidate: Candidate) -> None:
+    """Raise ``PictureRefused`` where a provider's words must not be shown; a card drawn here bears our own."""
+    from threadjuice_dagster.domain.moderation import load_moderator
+
+    words = "\n\n".join((candidate.title, candidate.creator, candidate.alt_text))
+    found = load_moderator().moderate(words if candidate.picture_url else "")
+    if found.flagged:
+        raise _refusal("; ".join(found.reasons) or "the words that come with it")
+
+
+def _inspected(picture: Picture, inspect: Inspect | None) -> Picture:
+    """The picture. Raises ``PictureRefused`` if it must not be shown, ``NoVerdict`` if nobody can say."""
+    try:
+        problem = inspect(rendition(picture)) if inspect else None
+    except TransientFailure as failure:
+        raise NoVerdict(f"Pictures cannot be inspected: {failure.message}", failure.next_step) from failure
+    if problem:
+        raise _refusal(problem)
+    return picture
+
+
+def _refusal(problem: str) -> PictureRefused:
+    return PictureRefused(f"The picture must not be shown: {problem}.", "Choose another picture.")
+
+
+def _story_image(provider: PictureProvider, candidate: Candidate, encoded: EncodedPicture, **rest: Any) -> StoryImage:
+    origin = candidate.model_dump(include=set(Credited.model_fields))
     return StoryImage(
-        story_id=story_id,
+        **{**origin, "credit": credit_text(candidate, provider.name)},
         provider=provider.name,
-        **candidate.model_dump(include=_SHOWN),
-        alt_text=candidate.alt_text or wanted.alt_text or wanted.title,
         delivery=provider.policy.delivery,
         sha256=encoded.sha256,
         width=encoded.width,
         height=encoded.height,
         placeholder=encoded.placeholder,
-        variants=variants,
-        note=note,
+        **rest,
     )

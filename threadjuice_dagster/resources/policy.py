@@ -10,3 +10,5 @@ class EditorialPolicy(dg.ConfigurableResource):
     candidates: int = 50
     attempts_per_story: int = 3
     """Threads that may be tried for each story wanted before an order is given up."""
+    thread_retention_hours: float = 48.0
+    """After this, the text of a thread is dropped."""

@@ -1,10 +1,15 @@
 """Where the static site is built and where its pages can be read."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from threadjuice_dagster.domain.images import Variant
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.domain.publication import PublishedStory
+    from threadjuice_dagster.site.builder import SiteBuild
 
 
 class Publisher(dg.ConfigurableResource):
@@ -19,6 +24,14 @@ class Publisher(dg.ConfigurableResource):
     def current(self) -> Path:
         """The folder of the newest complete build."""
         return Path(self.folder) / "current"
+
+    def build(self, stories: "list[PublishedStory]", *, keep_old: bool = True) -> "SiteBuild":
+        """Build the site of these stories and swap it in; without ``keep_old`` no earlier version is left."""
+        from threadjuice_dagster.site.builder import KEEP_VERSIONS, build_site
+
+        pictures = Path(self.pictures_root) if self.pictures_root else None
+        keep = KEEP_VERSIONS if keep_old else 1
+        return build_site(stories, Path(self.folder), self.site_url, pictures, keep=keep)
 
     def page(self, slug: str) -> str:
         """Where a reader finds a story's page: its public address, or its file."""

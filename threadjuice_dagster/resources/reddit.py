@@ -1,7 +1,8 @@
 """Where threads come from: Reddit through PRAW, the bundled samples, or a saved ``.json`` file.
 
 What a thread is, and what of it is kept, belongs in ``domain/threads.py``: everything fetched here goes
-through its one reader, so names, bots and deleted text are dropped in one place.
+through its one reader, so names, bots and deleted text are dropped in one place. What is done about a
+source that was deleted belongs to the caller of ``deleted``.
 """
 
 import abc
@@ -9,16 +10,16 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import dagster as dg
 from pydantic import Field
 
-from threadjuice_dagster.domain.threads import Thread, ThreadFormatError, parse_thread
+from threadjuice_dagster.domain.threads import GONE, Thread, ThreadFormatError, parse_thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
 from threadjuice_dagster.resources.http import retry_after
 
@@ -30,12 +31,14 @@ log = logging.getLogger(__name__)
 MAX_FILE = 50 * 1024 * 1024
 """Bytes of a saved thread; Reddit's own answers stay far below."""
 
+MAX_NAMES = 100
+"""Names ``/api/info`` answers for at a time; it leaves out any beyond."""
+
 SAVE_IT = (
     "Open the thread's address with .json at its end, save it and pass that file, "
     "or set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET."
 )
 
-_GONE = frozenset(["[deleted]", "[removed]", "[deleted by user]", "[removed by reddit]"])
 _TOKEN_FIELDS = ("access_token", "expires_in", "scope")
 
 _BARE_ID = re.compile(r"(?:t3_)?([a-z0-9]{4,13})", re.IGNORECASE)
@@ -49,6 +52,18 @@ _ADDRESS = re.compile(
 _SHARE_LINK = re.compile(rf"{_SITE}/(?:r|u|user)/[\w.-]+/s/\w+{_END}", re.IGNORECASE)
 
 
+class Deletions(NamedTuple):
+    """What the public can no longer read; ids have no prefix, comments of a deleted thread are not listed.
+
+    ``checked`` counts the posts and comments asked about, ``requests`` the questions that took.
+    """
+
+    threads: frozenset[str] = frozenset()
+    comments: frozenset[str] = frozenset()
+    checked: int = 0
+    requests: int = 0
+
+
 class ThreadSource(dg.ConfigurableResource, abc.ABC):
     """Where the newsroom finds its threads."""
 
@@ -59,6 +74,13 @@ class ThreadSource(dg.ConfigurableResource, abc.ABC):
     @abc.abstractmethod
     def thread(self, reference: str) -> Thread:
         """One thread by its permalink or id. Raises ``UsageError`` for what is neither."""
+
+    def deleted(self, sources: Mapping[str, Collection[str]]) -> Deletions:
+        """Which of these threads, and of the comments named with each, are gone at the source.
+
+        Nothing is, unless a source can tell otherwise: the bundled samples are our own.
+        """
+        return Deletions()
 
 
 class SampleThreads(ThreadSource):
@@ -89,7 +111,6 @@ class RedditThreads(ThreadSource):
     time_filter: Literal["hour", "day", "week", "month", "year", "all"] = "day"
     limit: int = 25
     comment_limit: int = 200
-    timeout_seconds: int = 30
 
     def candidates(self, limit: int) -> list[Thread]:
         """The top posts of all subreddits with their comments, ranked by engagement.
@@ -106,6 +127,17 @@ class RedditThreads(ThreadSource):
     def thread(self, reference: str) -> Thread:
         """The thread at this permalink or with this id. Raises ``PermanentFailure`` if it was taken down."""
         return self._fetched(self._reddit(), thread_id_of(reference))
+
+    def deleted(self, sources: Mapping[str, Collection[str]]) -> Deletions:
+        """Which of these threads, and of the comments named with each, the public can no longer read.
+
+        Gone is what was deleted or removed, and what a deleted account wrote. What ``/api/info`` leaves
+        out is looked up on its thread's own page; a page answered with 403, 404 or 451 (deleted, private,
+        quarantined, banned) is gone too. Comments need no look when others of their batch were answered.
+        Raises ``TransientFailure`` when any answer cannot be read, or when one leaves out everything
+        although some of it is still there: an outage removes nothing.
+        """
+        return _Recheck(self._reddit(), sources).run() if sources else Deletions()
 
     def _listed(self, reddit: "praw.Reddit", subreddit: str) -> list[Thread]:
         name = subreddit.strip().removeprefix("/").removeprefix("r/").strip("/")
@@ -143,7 +175,6 @@ class RedditThreads(ThreadSource):
             **dict.fromkeys(("username", "password", "refresh_token")),
             reddit_url=self.reddit_url.rstrip("/") or "https://www.reddit.com",
             oauth_url=self.oauth_url.rstrip("/") or "https://oauth.reddit.com",
-            timeout=self.timeout_seconds,
             check_for_updates=False,
         )
         reddit.read_only = True
@@ -151,6 +182,62 @@ class RedditThreads(ThreadSource):
         with _failures("its API"):
             reddit.auth.scopes()
         return reddit
+
+
+class _Recheck:
+    """One look at what our stories rest on. Names are Reddit's: ``t3_`` and a post's id, ``t1_`` and a comment's."""
+
+    def __init__(self, reddit: "praw.Reddit", sources: Mapping[str, Collection[str]]) -> None:
+        self._reddit = reddit
+        # A post stands before its comments: what became of it is known when they are looked at.
+        self._thread_of: dict[str, str] = {}
+        for thread_id, comment_ids in sources.items():
+            names = [f"t3_{thread_id}", *(f"t1_{comment_id}" for comment_id in comment_ids)]
+            self._thread_of.update(dict.fromkeys(names, thread_id))
+        self._gone: set[str] = set()
+        self._requests = 0
+
+    def run(self) -> Deletions:
+        names = list(self._thread_of)
+        for start in range(0, len(names), MAX_NAMES):
+            self._check(names[start : start + MAX_NAMES])
+        threads = {self._thread_of[name] for name in self._gone if name.startswith("t3_")}
+        comments = {name[3:] for name in self._gone if self._thread_of[name] not in threads}
+        return Deletions(frozenset(threads), frozenset(comments), len(names), self._requests)
+
+    def _check(self, names: Sequence[str]) -> None:
+        self._requests += 1
+        answer = _get(self._reddit, "api/info", "the posts and comments of our stories", id=",".join(names))
+        found = {name: data for name, data in _named([answer]).items() if name in names}
+        self._gone |= {name for name, data in found.items() if _taken_down(data)}
+        comments_told = any(name.startswith("t1_") for name in found)
+        for name in names:
+            if name in found or f"t3_{self._thread_of[name]}" in self._gone:
+                continue
+            if (name.startswith("t1_") and comments_told) or not self._is_public(name):
+                self._gone.add(name)
+            elif not found:
+                raise TransientFailure(
+                    f"Reddit left out all {len(names)} posts and comments asked about, yet {name} is there.",
+                    "This is an outage: nothing was taken down. Try again later.",
+                )
+
+    def _is_public(self, name: str) -> bool:
+        """Whether the page of its thread shows this post or comment."""
+        import prawcore
+
+        thread_id = self._thread_of[name]
+        focus: dict[str, str | int] = {"comment": name[3:]} if name.startswith("t1_") else {"limit": 1}
+        self._requests += 1
+        with _failures(f"thread {thread_id}"):
+            try:
+                page = self._reddit.request(method="GET", path=f"comments/{thread_id}/", params=focus)
+            except (prawcore.Forbidden, prawcore.NotFound, prawcore.UnavailableForLegalReasons):
+                return False
+        shown = _named(page)
+        if f"t3_{thread_id}" not in shown:
+            raise TransientFailure(f"Reddit's answer for thread {thread_id} does not show it.", "Try again later.")
+        return name in shown and not _taken_down(shown[name])
 
 
 def open_thread(reference: str, source: ThreadSource) -> Thread:
@@ -216,16 +303,29 @@ def _listing(*things: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _posts(listing: Any) -> list[Mapping[str, Any]]:
+    return [data for name, data in _named([listing]).items() if name.startswith("t3_")]
+
+
+def _named(listings: Any) -> dict[str, Mapping[str, Any]]:
+    """The posts and comments of listings by name, replies included."""
+    found: dict[str, Mapping[str, Any]] = {}
     try:
-        return [thing["data"] for thing in listing["data"]["children"] if thing["kind"] == "t3"]
-    except (KeyError, TypeError):
+        waiting = list(listings)
+        while waiting:
+            for thing in waiting.pop()["data"]["children"]:
+                if thing["kind"] in ("t1", "t3"):
+                    found[f"{thing['kind']}_{thing['data'].get('id')}"] = thing["data"]
+                    waiting += filter(None, [thing["data"].get("replies")])
+    except (KeyError, TypeError, AttributeError):
         raise TransientFailure("Reddit sent an answer that is no listing.", "Try again later.") from None
+    return found
 
 
-def _taken_down(post: Mapping[str, Any]) -> bool:
-    """Whether a post was deleted or removed; a deleted author counts, as its traces have to go."""
-    texts = {str(post.get(field, "")).strip().lower() for field in ("selftext", "title", "author")}
-    return bool(texts & _GONE or post.get("removed_by_category")) or post.get("author", "") is None
+def _taken_down(thing: Mapping[str, Any]) -> bool:
+    """Whether a post or comment was deleted or removed; a deleted author counts, as its traces have to go."""
+    texts = [str(thing.get(field, "")) for field in ("selftext", "title", "body", "author")]
+    gone = any(GONE.fullmatch(text) for text in texts) or bool(thing.get("removed_by_category"))
+    return gone or thing.get("author", "") is None
 
 
 def _get(reddit: "praw.Reddit", path: str, subject: str, **params: str | int) -> Any:
@@ -237,11 +337,12 @@ def _get(reddit: "praw.Reddit", path: str, subject: str, **params: str | int) ->
 def _failures(subject: str) -> Iterator[None]:
     """PRAW's errors as ours, raised outside the handler so that no credential travels in a chained error."""
     import prawcore
+    from praw.exceptions import PRAWException
 
     try:
         yield
         return
-    except (prawcore.PrawcoreException, LookupError, ValueError, TypeError) as error:
+    except (prawcore.PrawcoreException, PRAWException, LookupError, ValueError, TypeError) as error:
         failure = _failure(error, subject)
     raise failure
 

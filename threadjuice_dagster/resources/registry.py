@@ -14,12 +14,13 @@ from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres, P
 from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.reddit import RedditThreads, SampleThreads, ThreadSource
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
+from threadjuice_dagster.resources.takedowns import TakedownDesk
 from threadjuice_dagster.settings import Settings
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
     """Every resource by the key assets ask for it with. Secrets stay references to the environment."""
-    database, cdn = _database(settings), _cdn(settings)
+    database, cdn, backups = _database(settings), _cdn(settings), _backups(settings)
     return {
         "database": database,
         "store": StoreIOManager(database=database),
@@ -27,8 +28,13 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "desk": _desk(settings, database),
         "pictures": _pictures(settings),
         "cdn": cdn,
+        "backups": backups,
+        "takedown_desk": TakedownDesk(database=database, vault=backups, cdn=cdn),
         "publisher": _publisher(settings, cdn),
-        "policy": EditorialPolicy(daily_story_count=settings.content.daily_story_count),
+        "policy": EditorialPolicy(
+            daily_story_count=settings.content.daily_story_count,
+            thread_retention_hours=settings.content.thread_retention_hours,
+        ),
     }
 
 
@@ -95,6 +101,11 @@ def _cdn(settings: Settings) -> Storage:
     if deployment.cdn_bucket:
         return S3Storage(bucket=deployment.cdn_bucket, public_url=deployment.image_cdn_url)
     return FolderStorage(root=str(settings.home / "cdn"), public_url=deployment.image_cdn_url)
+
+
+def _backups(settings: Settings) -> Storage:
+    bucket = settings.deployment.backup_bucket
+    return S3Storage(bucket=bucket) if bucket else FolderStorage(root=str(settings.home / "backups"))
 
 
 def _publisher(settings: Settings, cdn: Storage) -> Publisher:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from threadjuice_dagster.domain.licences import deed_url
 from threadjuice_dagster.domain.text import cut
-from threadjuice_dagster.site.links import public_address
-from threadjuice_dagster.site.views import StoryView
+from threadjuice_dagster.site.links import public_address, safe_link
+from threadjuice_dagster.site.views import StoryView, credit_of
 
 SITE_NAME = "ThreadJuice"
 
@@ -31,12 +32,12 @@ def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
         "publisher": publisher,
         "creditText": view.byline,
         "isBasedOn": view.source,
-        "image": share_picture(view, site_url).get("og:image"),
+        "image": _image_object(view, site_url),
     }
     if site_url:
         article["mainEntityOfPage"] = public_address(site_url, view.path)
         article["publisher"] = article["author"] = {**publisher, "url": f"{site_url}/"}
-    return {key: value for key, value in article.items() if value not in ("", None, [])}
+    return _told(article)
 
 
 def open_graph(view: StoryView, site_url: str) -> list[tuple[str, str]]:
@@ -69,3 +70,28 @@ def share_picture(view: StoryView, site_url: str) -> dict[str, str]:
         "og:image:height": str(variant.height),
         "og:image:alt": view.alt,
     }
+
+
+def _image_object(view: StoryView, site_url: str) -> dict[str, Any] | None:
+    """The picture as schema.org ``ImageObject`` with its credit and licence; None where it has no absolute address."""
+    shared = share_picture(view, site_url)
+    if view.picture is None or not shared:
+        return None
+    image = view.picture.image
+    found = {
+        "@type": "ImageObject",
+        "url": shared["og:image"],
+        "contentUrl": shared["og:image"],
+        "width": int(shared["og:image:width"]),
+        "height": int(shared["og:image:height"]),
+        "caption": view.alt,
+        "creditText": "".join(part.before + part.text for part in credit_of(view.picture)),
+        "license": safe_link(deed_url(image.licence)),
+        "acquireLicensePage": safe_link(image.source_url),
+    }
+    return _told(found)
+
+
+def _told(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts there are."""
+    return {key: value for key, value in facts.items() if value not in ("", None, [])}

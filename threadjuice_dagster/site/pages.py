@@ -51,6 +51,8 @@ class Pages:
             yield from self._listing(f"category/{category.slug}/", self._desks[category.slug])
         for view in self._views:
             yield view.path, self._story(view)
+            if record := view.story.provenance:
+                yield view.provenance_path, f"{record.model_dump_json(indent=1)}\n".encode()
         yield _ABOUT, self._page("about.html", _ABOUT)
         yield "404.html", self._not_found()
         yield from self._for_machines()

@@ -5,10 +5,12 @@ What the pages look like belongs in ``templates/``; which pages there are in ``s
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
+from threadjuice_dagster.domain.licences import CreditPart, credit_line
+from threadjuice_dagster.domain.manual import MANUAL
 from threadjuice_dagster.domain.publication import PublishedStory
 from threadjuice_dagster.domain.stories import Category, Quote, Section
 from threadjuice_dagster.domain.text import clean, cut, paragraphs
@@ -51,6 +53,20 @@ class StoryView:
     def path(self) -> str:
         """The page's path in the site."""
         return f"story/{self.story.slug}/index.html"
+
+    @property
+    def provenance_path(self) -> str:
+        """The path of the record beside the page."""
+        return f"story/{self.story.slug}/provenance.json"
+
+    @property
+    def overruled(self) -> tuple[str, ...]:
+        """The gates a person overruled, with name and reason as given."""
+        record = self.story.provenance
+        verdicts = [one for one in record.gates if one.overridden_by] if record else []
+        return tuple(
+            clean(f"{one.gate.replace('_', ' ')}, by {one.overridden_by}: {one.override_reason}") for one in verdicts
+        )
 
     @property
     def title(self) -> str:
@@ -117,6 +133,11 @@ class StoryView:
         return f"{model} ({writer})" if model and writer else model or writer
 
     @property
+    def is_manual(self) -> bool:
+        """Written by a person."""
+        return self.story.writer == MANUAL
+
+    @property
     def is_extractive(self) -> bool:
         """Composed from the thread's own words, without a language model."""
         return self.story.writer == "extractive"
@@ -135,43 +156,12 @@ class StoryView:
         return SectionView(section.kind, section.heading, tuple(paragraphs(section.text)), shown)
 
 
-@dataclass(frozen=True)
-class CreditView:
-    """A picture's credit line, split around the creator's name; addresses are empty where there is none to follow."""
-
-    before: str
-    creator: str
-    after: str
-    creator_address: str
-    source_address: str
-    licence: str
-    licence_address: str
-
-
-def credit_of(picture: Picture) -> CreditView:
-    """Whom the picture is by and on what terms it is shown."""
-    image = picture.image
-    line, creator = clean(image.credit), clean(image.creator)
-    before, _, after = line.partition(creator) if creator else (line, "", "")
-    if creator and creator not in line:
-        before = f"{line} · " if line else "Picture: "
-    return CreditView(
-        before=before,
-        creator=creator,
-        after=after,
-        creator_address=safe_link(image.creator_url),
-        source_address=safe_link(image.source_url),
-        licence=licence_name(image.licence.code, image.licence.version),
-        licence_address=safe_link(image.licence.url),
+def credit_of(picture: Picture) -> tuple[CreditPart, ...]:
+    """Whom the picture is by and on what terms it is shown; addresses are empty where there is none to follow."""
+    return tuple(
+        replace(part, text=clean(part.text), address=safe_link(part.address))
+        for part in credit_line(picture.image, picture.image.provider)
     )
-
-
-def licence_name(code: str, version: str) -> str:
-    """A licence as people write it: ``CC BY-SA 4.0``, ``CC0 1.0``, ``Unsplash Licence``."""
-    code, version = clean(code).lower(), clean(version)
-    special = {"own": "ThreadJuice", "pdm": "Public domain", "unsplash": "Unsplash Licence", "cc0": "CC0"}
-    name = special.get(code) or (f"CC {code.upper()}" if code.startswith("by") else code.upper())
-    return f"{name} {version}" if version and code not in ("own", "unsplash") else name
 
 
 def views_of(stories: Iterable[PublishedStory]) -> list[StoryView]:

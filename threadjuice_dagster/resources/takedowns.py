@@ -1,0 +1,50 @@
+"""The takedown desk: tombstones in storage, where no restore of a database can undo them, and their replay.
+
+Which sources are gone is for ``ThreadSource.deleted`` to say; what goes of a story, for ``database/takedowns.py``.
+"""
+
+import json
+from collections.abc import Iterable
+
+import dagster as dg
+
+from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.instance import forget_story
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.storage import Storage
+
+
+class TakedownDesk(dg.ConfigurableResource):
+    """Buries sources and everything written from them. ``vault`` keeps the tombstones, ``cdn`` the pictures."""
+
+    database: dg.ResourceDependency[Database]
+    vault: dg.ResourceDependency[Storage]
+    cdn: dg.ResourceDependency[Storage]
+
+    def bury(self, tombstones: Iterable[Tombstone], instance: dg.DagsterInstance) -> list[str]:
+        """Record deletions where they last, then carry them out; as ``replay``."""
+        for tombstone in tombstones:
+            self.vault.put(tombstone.key, tombstone.model_dump_json().encode(), "application/json")
+        return self.replay(instance)
+
+    def replay(self, instance: dg.DagsterInstance) -> list[str]:
+        """Carry out every tombstone that this database has not, such as one restored from an older backup.
+
+        Returns the stories that were removed or changed. A sweep that was killed is finished by the next one.
+        """
+        takedowns = self.database.store.takedowns
+        lasting = [Tombstone(**json.loads(self.vault.get(key))) for key in takedowns.unknown(self._keys())]
+        for tombstone in [*lasting, *takedowns.returned()]:
+            takedowns.apply(tombstone)
+        changed: list[str] = []
+        for tombstone, remains in takedowns.uncleared():
+            for key in remains.files:
+                self.cdn.delete(key)
+            forgotten = [forget_story(instance, story, whole=remains.whole) for story in remains.stories]
+            if all(forgotten):
+                takedowns.clear(tombstone)
+            changed += remains.stories
+        return changed
+
+    def _keys(self) -> list[str]:
+        return self.vault.list("tombstones/")
