@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from random import Random
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -20,9 +21,8 @@ from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.server import embedded_url
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.originality import (
+    HASHES,
     MAX_SIMILARITY,
-    RUN_HASHES,
-    WORD_HASHES,
     bands,
     signature,
     similarity,
@@ -39,12 +39,15 @@ VOCABULARY, TELLING = 6_000, 90
 """Words that stories draw from, common ones more often, and how many different ones a story tells of its subject."""
 
 EDITS = {
-    "10 % of words changed": (0.1, 0.0),
-    "20 % of words changed": (0.2, 0.0),
-    "30 % of words changed": (0.3, 0.0),
-    "a third of paragraphs dropped": (0.0, 0.34),
-    "20 % changed, a third dropped": (0.2, 0.34),
+    "10 % of words changed": (0.1, 0.0, False),
+    "20 % of words changed": (0.2, 0.0, False),
+    "30 % of words changed": (0.3, 0.0, False),
+    "20 % changed to strange words": (0.2, 0.0, True),
+    "30 % changed to strange words": (0.3, 0.0, True),
+    "a third of paragraphs dropped": (0.0, 0.34, False),
+    "20 % changed, a third dropped": (0.2, 0.34, False),
 }
+"""Share of words changed and of paragraphs dropped, and whether the new words stand in no other story."""
 
 
 def main() -> None:
@@ -84,10 +87,10 @@ def _made_up(start: int, end: int) -> Iterator[tuple[str, bytes]]:
 
     chance = np.random.default_rng(start)
     weights = 1 / (np.arange(VOCABULARY) + 60)
-    table = np.random.default_rng(7).integers(0, 2**32, (VOCABULARY, WORD_HASHES), dtype=np.uint32)
+    table = np.random.default_rng(7).integers(0, 2**32, (VOCABULARY, HASHES), dtype=np.uint32)
     for number in range(start, end):
         words = chance.choice(VOCABULARY, TELLING, replace=False, p=weights / weights.sum())
-        runs: numpy.ndarray = chance.integers(0, 2**32, RUN_HASHES, dtype=np.uint32)
+        runs: numpy.ndarray = chance.integers(0, 2**32, HASHES, dtype=np.uint32)
         yield f"made-up-{number}", table[words].min(axis=0).tobytes() + runs.tobytes()
 
 
@@ -130,9 +133,10 @@ def _alike(store: Store, signed: bytes) -> dict[str, float]:
 
 
 def _caught(store: Store, originals: list[str]) -> Iterator[str]:
-    spare = " ".join(originals).split()
-    for kind, (share, dropped) in EDITS.items():
+    known = " ".join(originals).split()
+    for kind, (share, dropped, strange) in EDITS.items():
         chance = Random(kind)
+        spare = ["".join(chance.choices(ascii_lowercase, k=7)) for _ in range(100_000)] if strange else known
         copies = [_edited(text, share, dropped, spare, chance) for text in originals]
         scores = [_alike(store, signature(copy)).get(f"original-{i}", 0.0) for i, copy in enumerate(copies)]
         caught = sum(score >= MAX_SIMILARITY for score in scores)

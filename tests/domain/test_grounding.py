@@ -10,8 +10,10 @@ from corpora.inventions import PLANTS, sound
 from corpora.stories import HALVES
 
 from threadjuice_dagster.domain.grounding import MAX_UNSUPPORTED, Grounding, ground
+from threadjuice_dagster.domain.numbers import numbers
 from threadjuice_dagster.domain.stories import Draft, Quote, Section
 from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.wording import locate
 
 WHEN = datetime(2024, 3, 1, tzinfo=UTC)
 POST = (
@@ -175,6 +177,12 @@ def test_a_found_quote_says_where_in_the_stored_comment_it_stands() -> None:
         assert body[finding.start : finding.end] == stored
 
 
+def test_a_place_is_exact_beside_letters_and_marks_outside_ascii() -> None:
+    body = "She said “Élan is ALL you need” &amp; left."
+    start, end = locate("élan is all you need", body) or (0, 0)
+    assert body[start:end] == "Élan is ALL you need"
+
+
 def test_a_quote_that_is_not_found_has_no_place() -> None:
     finding = quoted("Nobody ever said this", "aaa1").quotes[0]
     assert (finding.start, finding.end) == (-1, -1)
@@ -255,6 +263,7 @@ def test_a_name_the_thread_lacks_is_found_wherever_it_stands(text: str, invented
     ("text", "invented"),
     [
         ("He keeps 3 geese, and the third one bites.", []),
+        ("Four geese came.", ["Four"]),
         ("Fourteen geese came.", ["Fourteen"]),
         ("A dozen geese came, then twenty-one more.", ["A dozen", "twenty-one"]),
         ("He paid forty pounds at five.", []),
@@ -271,6 +280,31 @@ def test_a_name_the_thread_lacks_is_found_wherever_it_stands(text: str, invented
 )
 def test_a_number_the_thread_lacks_is_found_by_value(text: str, invented: list[str]) -> None:
     assert facts(text) == invented
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("two hundred and forty-one thousand and six", [241_006]),
+        ("£1.2 million or 13k, not 1,200.50", [1_200_000, 13_000, 1_200.5]),
+        ("nineteen eighty-seven, twenty nineteen, the 1980s", [1987, 2019, 1980]),
+        ("half a dozen, half a million, five and a half", [6, 500_000, 5.5]),
+        ("three four five and sixty-first", [3, 4, 5, 61]),
+        ("hundreds of dozens", []),
+        ("million " * 50, [10_000_000] * 5),
+    ],
+)
+def test_numbers_are_read_by_value(text: str, values: list[float]) -> None:
+    found = [max(one for one in number.meanings if isinstance(one, float)) for number in numbers(text)]
+    assert found == pytest.approx(values)
+
+
+@pytest.mark.parametrize("text", ["half past six", "6:30", "18.30"])
+def test_times_of_day_are_compared_by_the_clock(text: str) -> None:
+    (time,) = numbers(text)
+    (other,) = numbers("twenty to seven")
+    assert "t390" in time.meanings
+    assert not time.meanings & other.meanings
 
 
 def test_headline_dek_and_search_texts_are_held_against_the_thread_too() -> None:

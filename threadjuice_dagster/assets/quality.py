@@ -65,10 +65,10 @@ def quality_score(
 def _score(story: StoryDraft, store: "Store", desk: Desk, meter: Meter) -> QualityScore:
     draft, excerpting = story.draft, story.writer == EXTRACTIVE
     assignment = store.assignment(story.story_id)
-    thread = store.thread(assignment.thread_id) if assignment.thread_id else None
+    thread = for_people(store.thread(assignment.thread_id)) if assignment.thread_id else None
     nearest, closeness = _nearest(store, story)
     rubric = rate(draft, thread, nearest=closeness, excerpting=excerpting)
-    judge = desk.judge(draft, for_people(thread), story.writer, meter) if thread else None
+    judge = desk.judge(draft, thread, story.writer, meter) if thread else None
     return QualityScore(
         story_id=story.story_id,
         rubric=rubric,
@@ -85,7 +85,7 @@ def _score(story: StoryDraft, store: "Store", desk: Desk, meter: Meter) -> Quali
 
 
 def _nearest(store: "Store", story: StoryDraft) -> tuple[str, float]:
-    """The published story most like this one and the estimated Jaccard similarity of their shingles."""
+    """The published story most like this one and how alike the two are."""
     own = signature(story.draft.text)
     alike = store.stories_alike(list(bands(own)), excluding=story.story_id)
     pairs = [(similarity(own, other), story_id) for story_id, other in alike]

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from pydantic import BaseModel
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import Assignments, upsert
@@ -160,16 +161,26 @@ class Store(Assignments):
             rows = connection.execute(sa.select(t.audit).order_by(t.audit.c.id.desc()).limit(limit))
             return [Decision.model_validate(dict(row._mapping)) for row in rows]
 
-    def stories_alike(self, bands: Sequence[int], excluding: str, limit: int = 50) -> list[tuple[str, bytes]]:
-        """Published stories that share a MinHash band, with their signatures; flat cost through an index."""
+    def stories_alike(self, bands: Sequence[int], excluding: str, limit: int = 200) -> list[tuple[str, bytes]]:
+        """Published stories that share most MinHash bands, with their signatures; flat cost through an index."""
         story, public = t.stories.c, t.publications.c
-        query = (
+        wanted = sa.cast(list(bands), ARRAY(sa.BigInteger))
+        shared = sa.select(sa.func.unnest(story.bands)).correlate(t.stories).intersect(sa.select(sa.func.unnest(wanted)))
+        near = (
             sa.select(story.story_id, story.signature)
-            .join(t.publications, public.story_id == story.story_id)
-            .where(story.bands.overlap(list(bands)), story.story_id != excluding, public.withdrawn_at.is_(None))
+            .where(story.bands.overlap(wanted), story.story_id != excluding)
+            .order_by(sa.func.cardinality(sa.func.array(shared.scalar_subquery())).desc())
             .limit(limit)
+            .cte("near")
         )
-        with self.engine.connect() as connection:
+        query = (
+            sa.select(near.c.story_id, near.c.signature)
+            .join(t.publications, public.story_id == near.c.story_id)
+            .where(public.withdrawn_at.is_(None))
+        )
+        with self.engine.begin() as connection:
+            # The planner takes every band to be common, and would read the whole table.
+            connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
             return [(row.story_id, bytes(row.signature)) for row in connection.execute(query)]
 
     def used_pictures(self, excluding: str) -> frozenset[str]:

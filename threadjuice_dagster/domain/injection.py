@@ -23,86 +23,124 @@ _SEAM = 200
 _MAX_PIECES = 3
 """Unfinished texts in a row that are read as one."""
 
-_RULES = r"(?:instructions?|prompts?|guidelines|directives|commands)"
 _MACHINE = (
-    r"(?:(?:\w+ ){0,2}?(?:a\.?i\.?s?|llms?|language models?|chat ?gpt|gpt-?\d\w*|chatbots?|summari[sz]ers?"
-    r"|(?:ai|writing|helpful|summary) (?:assistant|bot|model)s?)(?: (?:models?|systems?|judges?|writers?|agents?))?)"
+    r"(?:a\.?i\.?s?|llms?|language models?|chat ?gpt|gpt(?:-?\d\w*)?|chatbots?|summari[sz]ers?"
+    r"|(?:writing|helpful|summary|reviewer|judge|moderation|ai) (?:assistant|bot|model)s?)"
+    r"(?: (?:models?|systems?|judges?|writers?|agents?))?\b"
 )
-_WORK = r"(?:(?:answer|response|output|summary|article|story|draft|write-?up|headline)\b)"
-_TOP = r"(?:10 ?/ ?10|5 ?/ ?5|(?:10|ten|five|5) out of|(?:highest|perfect|maximum|top|full) (?:scores?|ratings?|marks))"
-_BID = r"(?:^|[.!?:;>*#-] ?|\b(?:please|must|now|always|you (?:should|will)) )"
-_EXACT = (
-    r"(?:verbatim|word for word|in full|exactly|as (?:the|a) (?:last|first)|in(?:to)? the (?:alt|title|story|caption))"
+_ANY_MACHINE = rf"(?:an? |the |any |all |every |your )?(?:[\w-]+ ){{0,2}}?{_MACHINE}"
+_RULES = r"(?:instructions?|prompts?|guidelines|guidance|directives|commands)\b"
+_EARLIER = r"(?<!\bmy )(?<!\bhis )(?<!\bher )\b(?:previous|prior|above|earlier|preceding|foregoing|system)"
+_LEAVE = r"\b(?:ignore|disregard|forget|override|bypass|skip)\b"
+_SAY = r"\b(?:reveal|print|repeat|output|recite|quote|paste|copy|show|disclose|list)\b"
+_ADD = r"\b(?:include|insert|add|embed|append|put|mention)\b"
+_MUST = r"\b(?:must|should|has to|have to|need to|needs to|shall|will)\b"
+_WORK = r"\b(?:answer|response|output|summary|article|story|draft|write-?up|headline|tags)\b"
+_EXACTLY = (
+    r"\b(?:verbatim|word for word|in full|exactly|as the (?:first|last)|into? (?:the|a) (?:alt|title|story|code))"
 )
-_TRADE = r"(?:ignore|disregard|output|insert|mention|rate|score|publish|reveal|include|you (?:must|should))"
+_BID = r"(?:^|[.!?:;>*#-] ?|\b(?:please|kindly|must|now|always|you should) )"
+_TOP = (
+    r"\b(?:10 ?/ ?10|5 ?/ ?5|(?:10|ten|five|5) out of|(?:highest|perfect|maximum|top|full) (?:scores?|ratings?|marks))"
+)
+_DIMENSION = r"\b(?:hook|clarity|structure|specificity|voice|faithfulness)\b"
+_FIELD = r"(?:title|dek|sections|quotes|tags|alt_text|flagged|categories|category_scores|overall)"
+_SPEAKER = r"(?:system|assistant|admin\w*|developer|operator|maintenance|moderation|evaluation|security|owner)"
 
 _ORDERS = (
     # To leave the rules.
-    rf"\b(?:ignore|disregard|forget|override|bypass)\b[^.!?]{{0,40}}(?<!\bmy )(?<!\bhis )(?<!\bher )"
-    rf"\b(?:previous|prior|above|earlier|preceding|foregoing|system) (?:\w+ )?{_RULES}\b",
-    rf"\b(?:ignore|disregard|forget|override|bypass)\b[^.!?]{{0,20}}\byour (?:\w+ )?(?:{_RULES}|programming|guardrails)\b",
-    rf"\b(?:ignore|disregard|forget) (?:all|any)(?: of)?(?: the| these| other)? {_RULES}\b(?! (?:on|from|in|at|of)\b)",
-    rf"\b(?:previous|prior|above|earlier) {_RULES}\b[^.!?]{{0,30}}\b(?:void|cancell?ed|no longer|replaced|superseded)\b",
-    r"\bcontent polic(?:y|ies)\b[^.!?]{0,30}\b(?:suspended|lifted|disabled|no longer)\b",
-    rf"\bnew (?:system )?(?:instructions?|directives?|task|role) ?:[^.!?]{{0,60}}\b(?:output|{_WORK}|you (?:are|must))",
-    r"\byour (?:new|real|actual|true) (?:task|instructions?|objective)\b[^.!?]{0,40}\b(?:output|praise|promote|advertise)",
-    rf"\bfrom now on,? (?:you (?:are|will|must|shall) )?(?:be|act as|respond as|answer as)?[^.!?]{{0,20}}\b{_MACHINE}\b",
-    # In a machine's protocol.
-    r"<\|[\w ]{3,20}\|>|</?(?:system|assistant|instructions?|developer)\b[^>]{0,20}>|\[/?(?:inst|sys)\]|<</?sys>>",
-    r"\bboundary [0-9a-f]{8,}|[-=#*<\[]{2,} ?(?:end|begin|start) of (?:the )?(?:\w+ )?(?:data|input|prompt|thread|content)\b",
-    r"[\"']role[\"'] ?: ?[\"'](?:system|assistant|developer|user|tool)\b|#{2,} ?(?:instruction|response|system) ?:",
-    r"(?:^|[>*\[] ?)(?:system|assistant|developer)(?: \w+)? ?:.{0,120}\b(?:ignore|disregard|publish|approve|override"
-    r"|comply|content policy|output (?:the|only|raw))\b",
+    rf"{_LEAVE} ~ {_EARLIER} (?:\w+ )?{_RULES}",
+    rf"{_LEAVE} ~ \byour (?:\w+ )?(?:{_RULES}|programming|guardrails)|{_LEAVE} your safety \w+",
+    rf"{_LEAVE} (?:all|any)(?: of)?(?: the| these| other)? {_RULES}(?! (?:on|from|in|at|of)\b)",
+    rf"{_LEAVE} (?:everything|all|what\w*) (?:that )?(?:you|was)\b ~ \b(?:told|said) (?:before|above|so far|until)",
+    rf"{_LEAVE} what\w* (?:you|the system)\b ~ {_RULES}",
+    rf"{_EARLIER} (?:{_RULES}|rules) ~ \b(?:void|cancell?ed|no longer|superseded)\b",
+    r"\bcontent polic(?:y|ies)\b ~ \b(?:suspended|lifted|disabled|no longer)\b",
+    rf"\bnew (?:system )?(?:instructions?|directives?|task|role) ?:[^.!?]{{0,60}}(?:{_WORK}|\byou (?:are|must))",
+    r"\byour (?:new|real|actual|true) (?:task|instructions?|objective) ~ \b(?:output|praise|promote|advertise)",
+    r"\bnew (?:directive|instruction)s? from (?:hq|the (?:operator|developer|admin|newsroom))\b|\bsystem override\b",
+    r"\byou have no (?:restrictions|filters|guardrails)\b|\b(?:trained|maintains?|programmed) you\b[.:]",
+    r"\buser'?s (?:real|actual|true) (?:request|task|question|instructions?)\b",
+    r"\b(?:after|below|following) this (?:point|line|message)\b ~ \b(?:commands?|instructions?|trusted|orders?)\b",
+    # In a machine's protocol, or in the form of its answer.
+    r"<\|[\w ]{3,20}\|>|\[/?(?:inst|sys)\]|<</?sys>>|\[(?:system|admin)\]\(",
+    r"</?(?:system|assistant|instructions?|developer)\b[^>]{0,20}>",
+    r"</(?:thread|data|input|user|document|context|material|post|comments?|story|prompt)>",
+    r"\bboundary [0-9a-f]{8,}|[-=#*<\[]{2} ?(?:end|begin|start) of (?:\w+ ){0,2}(?:data|input|prompt|thread|content)\b",
+    r"[\"']role[\"'] ?: ?[\"'](?:system|assistant|developer|user)\b",
+    r"#{2,} ?(?:instruction|response|system) ?:",
+    rf"(?:^|[>*\[] ?){_SPEAKER}(?: \w+)? ?:.{{0,120}}\b(?:ignore|disregard|approve|override|comply|content policy)\b",
+    rf"(?:^|[>*\[] ?)(?:ai )?{_SPEAKER}(?: \w+)? ?:.{{0,120}}\b(?:output (?:the|raw)|publish|removed by|verified)\b",
+    r"(?:^|[>*\[] ?)(?:assistant|ai|bot|model) ?: (?:sure|certainly|of course|okay|understood|absolutely|here is)\b",
+    rf"[\"']{_FIELD}[\"'] ?: ?[\"{{\[\dtf]|[\"']{_DIMENSION}[\"'] ?: ?[{{\d]|(?:{_DIMENSION}[^.!?]{{1,30}}){{3}}",
+    r"^```(?:system|instructions?)\b",
     # To a machine by name, or as one.
-    rf"\b(?:dear|attention|attn|hey|hello|hi|(?:notes?|message|notice) (?:to|for)),? (?:the |any |all |every )?{_MACHINE}"
-    r"(?:$|[:,.!]| (?:that|which|who|reading|processing|if|when)\b)",
-    rf"(?:^|[.!?] )to (?:the |any |all |every ){_MACHINE} ?[:,]|(?:^|[.!?] ){_MACHINE} ?[:,] (?:please )?{_TRADE}\b",
-    rf"\b(?:if|when) you(?: are|'re) (?:an? |the )?(?:{_MACHINE}|bot)\b|\bsend me your prompt\b|\bdo anything now\b",
-    rf"\b(?:you are now|pretend (?:to be|you are)|act as|role-?play as|you are) (?:an? |the )(?:\w+ )?"
-    rf"(?:{_MACHINE} (?:without|with no|that (?:can|has|obeys)|free)|(?:helpful|unrestricted|uncensored) \w*)",
-    r"\b(?:override|debug) ?: |\b(?:this is|i am|i'm|as) (?:the |your |an? )(?:operator|developer|administrator|admin|owner"
-    r"|creator|maintainer|editor)s?(?: (?:of|at|behind|for))? (?:this|your) (?:newsroom|pipeline|ai|bot|\w* ?model|prompt)\b",
+    r"\b(?:dear|attention|attn|hey|hello|hi),? (?:\w+ )?(?:bots?|graders?|language model) ?[,:]",
+    rf"\bas (?:the|an?) (?:grader|judge|evaluator),? you (?:{_MUST}|are required)",
+    rf"\b(?:dear|attention|attn|hey|hello|hi|(?:note|message|notice)s? (?:to|for)),? {_ANY_MACHINE}(?:$|[:,.!])",
+    rf"(?:^|[.!?] )(?:to|for) (?:the|any|all|every) (?:\w+ )?{_MACHINE} ?[:,]",
+    rf"\b{_MACHINE} ?[:,] (?:please |kindly )?(?:you {_MUST}|(?:ignore|output|insert|rate|return|tell your|include)\b)",
+    rf"\b(?:{_MACHINE}|(?:any|whichever|whatever) model) (?:(?:that|which|who) )?(?:is |are )?"
+    r"(?:read|turn|process|pars|summari[sz]|judg|scor)(?:s|es|ing)? this\b",
+    rf"\bas an? {_MACHINE} ~ \byou {_MUST}|\bdo anything now\b",
+    rf"\b(?:if|when) you(?: are|'re) (?:an? |the )?(?:{_MACHINE}|bot\b)",
+    rf"\b(?:you are|pretend to be|act as|role-?play as) ~ {_MACHINE} (?:without|with no|that can)\b",
+    rf"\b(?:you are(?: now)?|act as) an? (?:\w+ )?(?:helpful|unrestricted|uncensored) \w+|\bfrom now on,? ~ {_MACHINE}",
+    r"\b(?:you are no longer|stop being) (?:an? |the )?(?:journalist|writer|assistant|judge|editor|ai|model)\b",
+    rf"\b(?:this is|i am|i'm|as) (?:the |your |an? ){_SPEAKER} (?:of |at |behind )?(?:this|your) "
+    r"(?:newsroom|pipeline|ai|language model|prompt)\b",
     # For its secrets.
-    r"\byour[ -](?:system|hidden|secret|developer|internal)[ -](?:prompt|instructions)\b|\bdecode (?:this|it|the) .{0,40}"
-    r"\b(?:follow|obey|execute|do (?:what|as) it says)\b",
-    rf"\b(?:reveal|print|repeat|output|recite|quote|copy|paste)\b[^.!?]{{0,80}}\byour (?:\w+ )?{_RULES}\b.{{0,30}}\b{_EXACT}",
-    r"\b(?:repeat|print|output|copy|recite) (?:back )?(?:everything|all(?: the)? text|the text) (?:\w+ ){0,2}?"
-    rf"(?:above|before)\b.{{0,40}}\b(?:{_EXACT}|starting with|to you)",
-    r"(?<!never )(?<!not )(?<!n't )\b(?:print|reveal|output|append|include|put|insert|show)\b[^.!?]{0,40}"
-    rf"(?:api[ _]keys?|environment variables?|access tokens?)\b.{{0,60}}\b(?:alt text|caption|query|{_WORK})",
+    r"\byour[ -](?:system|hidden|secret|developer|internal)[ -](?:prompt|instructions)\b",
+    rf"{_SAY} ~ \byour (?:initial|original|full|exact|complete|entire|first) (?:prompt|rules)\b",
+    rf"{_SAY} ~ \byour (?:\w+ )?{_RULES} ~ {_EXACTLY}",
+    rf"{_SAY} (?:everything|all(?: the)? text|the text) (?:\w+ ){{0,2}}?(?:above|before)\b ~ (?:{_EXACTLY}|to you\b)",
+    r"\bwhat (?:were|was) (?:you|it) (?:told|instructed) ~ \b(?:conversation|chat|prompt|session)\b",
+    rf"(?<!never )(?<!not )(?<!n't )(?:{_SAY}|{_ADD}) ~ (?:api[ _]keys?|access tokens?)\b ~ (?:caption|query|{_WORK})",
+    r"\bdecode (?:this|it|the) ~ \b(?:follow|obey|execute|do (?:what|as) it says)\b",
+    rf"\b(?:translate|put|use|{_SAY}) your (?:\w+ )?(?:instructions|prompt) ~ (?:alt text|caption|\bdek\b|{_WORK})",
+    rf"{_SAY} ~ {_RULES} (?:that )?you (?:were|have been) (?:given|told)\b",
     # For its verdict.
-    rf"{_BID}(?:rate|score|give|award|grade|mark)\b[^.!?]{{0,40}}(?:\b{_WORK}|\b(?:every|each|all) \w+)[^.!?]{{0,30}}{_TOP}",
-    rf"{_BID}(?:give|award)\b[^.!?]{{0,20}}{_TOP} (?:to|for) (?:this|the) {_WORK}",
-    r"[\"'](?:overall|hook|clarity|structure|specificity|voice|faithfulness)[\"'] ?: ?[{\d]",
+    rf"{_BID}(?:rate|score|give|award|grade|mark)\b ~ (?:{_WORK}|\b(?:every|each|all) \w+) ~ {_TOP}",
+    rf"{_BID}(?:give|award) ~ {_TOP} (?:to|for) (?:this|the) {_WORK}|\baward (?:it|this) an? \w+ score\b",
     r"\b(?:flagged|is[_ ]appropriate|is[_ ]safe)[\"']? ?(?:=|:|to|as) ?[\"']?(?:false|true)\b",
-    r"\b(?:classify|mark|label|treat) (?:this|the|all|every) (?:\w+ )?(?:text|story|article|content|thread|draft) as \w+",
+    r"\b(?:classify|mark|label|treat) ~ (?:text|story|article|content|draft) as (?:safe|appropriate|harmless|clean)\b",
     # For its work.
+    rf"\byour (?:output|response|headline) {_MUST}",
+    r"\b(?:write-?up|summary|retelling|article) (?:of|about|on) this ~ \b(?:mention|name|includ|link|prais|recommend)",
     r"\b(?:when|while|before|after|if) (?:you(?: are)? )?(?:summari[sz]|retell|rewrit|process)\w* this\b",
-    rf"\b{_WORK} (?:that )?you (?:write|are writing|produce|generate) (?:must|should|has to|needs to|shall)\b",
-    rf"\b(?:include|insert|add|embed|append|put|mention)\b.{{0,80}}\b(?:in|into|to|of) your (?:final |finished )?{_WORK}"
-    r"(?= ?(?:$|[.!,:;\-\"']))",
-    rf"\binstead of (?:a|the|this) {_WORK},? (?:\w+ )?(?:output|write|print)\b|\boutput only the (?:word|text|following)\b",
+    rf"{_WORK} (?:that )?you (?:write|are writing|produce|generate) {_MUST}",
+    rf"{_ADD}.{{0,80}}\b(?:in|into|to|of) your (?:final |finished )?{_WORK}(?= ?(?:$|[.!,:;\-\"']))",
+    rf"\binstead of (?:a|the|this) {_WORK},? (?:\w+ )?(?:output|write|print)\b|\boutput only the (?:word|text)\b",
     # To a browser.
-    r"<script\b|<iframe\b|<!--|<\w[^>]{0,200}\bon\w{4,12} ?=|[\"'] on\w{4,12} ?= ?[\"']|javascript:|data:text/html",
+    r"<(?:script|iframe)\b|<!--|<\w[^>]{0,200}\bon\w{4,12} ?=|[\"'] on\w{4,12} ?= ?[\"']|javascript:|data:text/html",
 )
+"""In folded text; `` ~ `` stands for up to 50 characters of the same sentence."""
+
 _FOREIGN = (
-    ("ignorier|vergiss|missachte", "anweisung|instruktion|vorgaben"),
+    ("ignorier|vergiss|missachte", "anweisung|instruktion|vorgaben|was dir (?:vorher|bisher|zuvor)"),
     ("ignor|oubli", "(?:instructions|consignes) (?:prec|ant)"),
-    ("ignor|olvid|desconsider|esquec|dimentic", "(?:instruccion|instruco|istruzion|orden)\\w* (?:prev|prec|ant)"),
+    (
+        "ignor|olvid|caso omiso|desconsider|esquec|dimentic",
+        r"(?:instruccion|instruco|istruzion|orden)\w* (?:prev|prec|ant)",
+    ),
     ("negeer|vergeet", "instructies|aanwijzingen"),
     ("zignoruj|ignoruj|zapomnij", "instrukcj|polece"),
+    ("yok say|unut|gormezden", "talimat"),
     ("игнориру|забуд", "инструкц|указани"),
     ("忽略|无视|無視|忘记|忘れ", "指令|指示|命令|提示|プロンプト"),
     ("무시|잊어", "지시|명령|프롬프트"),
     ("تجاهل", "تعليمات"),
 )
-_EARLIER = r"[^.!?。]{0,40}"
+"""To ignore, and what: earlier instructions where the bare words have their like in English."""
+
+_NEAR = r"[^.!?。]{0,50}"
 
 
 @cache
-def _addressed() -> re.Pattern[str]:
-    foreign = (rf"(?:{verb})\w*{_EARLIER}(?:{noun})|(?:{noun})\w*{_EARLIER}(?:{verb})" for verb, noun in _FOREIGN)
-    return re.compile("|".join(f"(?:{pattern})" for pattern in (*_ORDERS, *foreign)))
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    # Tried one by one: as a single alternation they take six times as long.
+    foreign = (rf"(?:{verb})\w*{_NEAR}(?:{noun})|(?:{noun})\w*{_NEAR}(?:{verb})" for verb, noun in _FOREIGN)
+    return tuple(re.compile(pattern.replace(" ~ ", _NEAR)) for pattern in (*_ORDERS, *foreign))
 
 
 _DISGUISED_WORDS = """
@@ -136,11 +174,11 @@ def for_people(thread: Thread) -> Thread:
 
 def _comments_for_people(comments: Sequence[Comment]) -> tuple[Comment, ...]:
     """The comments that talk to people, whether they are read by score or in the order they were written."""
-    left_out: set[str] = set()
-    for order in (comments, sorted(comments, key=lambda comment: comment.created_at)):
-        kept = [comment for comment in order if comment.id not in left_out]
-        left_out |= {kept[place].id for place in _aimed([comment.body for comment in kept])}
-    return tuple(comment for comment in comments if comment.id not in left_out)
+    kept = [comment for comment in comments if not addresses_machine(comment.body)]
+    for order in (kept, sorted(kept, key=lambda comment: comment.created_at)):
+        split = {order[place].id for place in _split([comment.body for comment in order])}
+        kept = [comment for comment in kept if comment.id not in split]
+    return tuple(kept)
 
 
 def _for_people(text: str) -> str:
@@ -151,22 +189,27 @@ def _for_people(text: str) -> str:
 
 def _start(line: str) -> str:
     """What a line says to people before it turns to a machine; nothing where no single sentence of it does."""
-    told = sentences(line)
+    # A tag starts a sentence of its own here.
+    told = sentences(line.replace("<", "\n\n<"))
     turn = next((place for place, sentence in enumerate(told) if _is_aimed(sentence)), 0)
     return " ".join(told[:turn])
 
 
-def _aimed(texts: Sequence[str]) -> set[int]:
-    """The places of the texts that talk to a machine, alone or, where one breaks off, together with the next."""
-    aimed = {place for place, text in enumerate(texts) if any(map(_is_aimed, text.split("\n")))}
+def _aimed(lines: Sequence[str]) -> set[int]:
+    """The places of the lines that talk to a machine, alone or together with the next."""
+    return {place for place, line in enumerate(lines) if _is_aimed(line)} or _split(lines)
+
+
+def _split(texts: Sequence[str]) -> set[int]:
+    """The places of texts that break off and talk to a machine only when they are read on into the next."""
+    found: set[int] = set()
     for place in range(len(texts)):
         pieces = texts[place : place + _MAX_PIECES]
         ended = next((at for at, piece in enumerate(pieces, start=1) if not _breaks_off(piece)), len(pieces))
-        run = range(place, place + ended)
-        seams = " ".join((pieces[0][-_SEAM:], *(piece[:_SEAM] for piece in pieces[1:ended])))
-        if ended > 1 and aimed.isdisjoint(run) and _is_aimed(seams):
-            aimed.update(run)
-    return aimed
+        read_on = " ".join((pieces[0][-_SEAM:], *(piece[:_SEAM] for piece in pieces[1:ended])))
+        if ended > 1 and _is_aimed(read_on):
+            found.update(range(place, place + ended))
+    return found
 
 
 def _breaks_off(text: str) -> bool:
@@ -174,14 +217,15 @@ def _breaks_off(text: str) -> bool:
 
 
 def _is_aimed(line: str) -> bool:
-    return any(_addressed().search(reading) for reading in _readings(line))
+    return any(pattern.search(reading) for reading in _readings(line) for pattern in _patterns())
 
 
 def _readings(line: str) -> Iterator[str]:
     """A line in lower case, as it stands and with what hides in it brought out."""
     plain = fold(line)
     yield plain
-    unmasked = " ".join(_UNMASKER.unmask(re.sub(r"[*~`]+", "", line)).split())
+    joined = re.sub(r"(?<=\w)[._-](?=\w)", " ", re.sub(r"[*~`]+", "", line))
+    unmasked = " ".join(_UNMASKER.unmask(joined).split())
     if unmasked != plain:
         yield unmasked
     for match in _ENCODED.findall(line):

@@ -24,7 +24,8 @@ _UPDATE = re.compile(r"[\W_]*(?:\w+\s+)?update\b[\s#\d]*(?:[:\-–—.!)*_]+\s*|
 
 _UNPRINTABLE = re.compile(
     r"""[<>{}\[\]|\\^_*=`\#@] | ~(?!\s?\d) | &\#?\w+; | (?<!\S)\S{31,} | (?<![\d.,])(?:\d[\s().-]?){9,} | [!?]{3,}
-      | \.{5,} | ([^\W\d_])\1{3,} | (?<=\w)\.(?:com|org|net|io|edu|gov|co|uk|me|info|biz|ly|gg|tv|app|xyz|ru|de)\b
+      | \.{5,} | ([^\W\d_])\1{3,}
+      | (?<=\w)\.(?:com|org|net|io|edu|gov|co|uk|me|info|biz|ly|gg|tv|app|xyz|ru|de|fr|eu|top|shop|site|online)\b
       | \b(?:another\ user\b | [ur]/\w | https?: | www\. | javascript: | data:\w+/)""",
     re.VERBOSE,
 )

@@ -108,7 +108,7 @@ class Source(NamedTuple):
 def rate(draft: Draft, thread: Thread | None = None, nearest: float = 0.0, excerpting: bool = False) -> Rubric:
     """Judge a draft, against its thread when there is one.
 
-    ``nearest`` is the highest estimated Jaccard similarity with a published story, 0 to 1. ``excerpting`` says
+    ``nearest`` is the highest ``similarity`` with a published story, 0 to 1. ``excerpting`` says
     the writer's declared method is to excerpt the source, so overlap with the source is not held against it.
     """
     source = _source(thread)
@@ -302,8 +302,8 @@ def _hook(reading: prose.Reading, title: str) -> Iterator[Fault]:
 
 
 def _originality(draft: Draft, thread: Thread | None, source: str, nearest: float, excerpting: bool) -> Iterator[Fault]:
-    points = _over(nearest, 0.1, 12, 9.0)
-    yield Fault(points, f"{nearest:.0%} of its phrases stand in a published story; tell another one.")
+    points = _over(nearest, 0.14, 40, 9.0)
+    yield Fault(points, f"It is {nearest:.2f} like a published story; tell another one.")
     if thread is None or excerpting:
         return
     own, theirs = (set(runs(folded_words(text), 5)) for text in (own_text(draft), source))
