@@ -165,7 +165,8 @@ class Store(Assignments):
         """Published stories that share most MinHash bands, with their signatures; flat cost through an index."""
         story, public = t.stories.c, t.publications.c
         wanted = sa.cast(list(bands), ARRAY(sa.BigInteger))
-        shared = sa.select(sa.func.unnest(story.bands)).correlate(t.stories).intersect(sa.select(sa.func.unnest(wanted)))
+        own = sa.select(sa.func.unnest(story.bands)).correlate(t.stories)
+        shared = own.intersect(sa.select(sa.func.unnest(wanted)))
         near = (
             sa.select(story.story_id, story.signature)
             .where(story.bands.overlap(wanted), story.story_id != excluding)
