@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("load", "story", "rubric", "moderation", "grounding", "originality")
+BENCHMARKS = ("load", "story", "rubric", "moderation", "grounding", "originality", "imports")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHMARKS:

@@ -31,6 +31,8 @@ EDGES = {
     "quality_score": {"story_draft"},
     "story_image": {"story_draft", "quality_score"},
     "published_story": {"story_draft", "quality_score", "story_image"},
+    "imported_stories": set(),
+    "content_validation": {"imported_stories"},
     "review_desk": {"quality_score"},
     "takedowns": set(),
     "site": {"published_story"},

@@ -79,23 +79,35 @@ def show(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: AsJson
 
 @content.command(name="import")
 def import_stories(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Story files: JSON, or Markdown with a head.")],
-    manual: Annotated[bool, typer.Option("--manual", help="Publish stories that people wrote.")] = False,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Story files or folders of them.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    rejects: Annotated[Path | None, typer.Option(help="Where bad records go, with line and reason.")] = None,
+    manual: Annotated[bool, typer.Option("--manual", help="Check and publish stories people wrote, at once.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check, illustrate and publish stories that people wrote; one of the same slug is replaced."""
+    """Import story files (JSON, JSONL, CSV, gzip, zstd); `content validate` checks them before they are published."""
     with _newsroom(as_json) as newsroom:
-        from threadjuice_dagster.domain.manual import read_manual
-
-        if not manual:
-            raise UsageError("Say what kind of stories these are.", "Add --manual for stories that people wrote.")
-        stories = [story for path in paths for story in read_manual(_text(path), path.name)]
-        document = newsroom.import_manual(stories)
-        records = document.pop("stories")
-        shown = {**document, "stories": [record.model_dump(mode="json") for record in records]}
-        _print(shown, as_json, lambda: "\n".join(map(_story_line, records)))
-        if document["rejected"]:
+        if manual:
+            _import_manual(newsroom, paths, as_json)
+            return
+        summary = newsroom.import_files(paths, rejects, dry_run=dry_run)
+        counts = ", ".join(f"{number} {name}" for name, number in summary.items() if name != "rejects_file")
+        kept = f"\nRefused records: {summary['rejects_file']}" if summary["rejects_file"] else ""
+        _print(summary, as_json, lambda: counts + kept)
+        if summary["rejected"]:
             raise typer.Exit(1)
+
+
+@content.command()
+def validate(
+    stories: Annotated[list[str] | None, typer.Argument(metavar="[STORY…]", help="Stories to check again.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Check every stored story again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check imported stories, named ones or all against schema, gates and rules, and report what fails."""
+    with _newsroom(as_json) as newsroom:
+        report = newsroom.validate(stories or None, everything=everything)
+        _print(report, as_json, lambda: _validation_text(report))
 
 
 @content.command()
@@ -184,6 +196,25 @@ def _decision(by: str, reason: str, as_json: bool) -> tuple[str, str]:
     if not reason.strip():
         _fail(UsageError("A decision needs a reason.", "Add --reason TEXT."), as_json)
     return by.strip() or getpass.getuser(), reason.strip()
+
+
+def _import_manual(newsroom: "Newsroom", paths: list[Path], as_json: bool) -> None:
+    from threadjuice_dagster.domain.manual import read_manual
+
+    stories = [story for path in paths for story in read_manual(_text(path), path.name)]
+    document = newsroom.import_manual(stories)
+    records = document.pop("stories")
+    shown = {**document, "stories": [record.model_dump(mode="json") for record in records]}
+    _print(shown, as_json, lambda: "\n".join(map(_story_line, records)))
+    if document["rejected"]:
+        raise typer.Exit(1)
+
+
+def _validation_text(report: dict[str, Any]) -> str:
+    lines = [f"{report['checked']} checked, {report['passed']} passed, {report['damaged']} damaged"]
+    lines += [f"{gate:<24} {counts}" for gate, counts in report["gates"].items()]
+    lines += [f"newly failing: {one['id']} ({', '.join(one['gates'])})" for one in report["newly_failing"]]
+    return "\n".join(lines)
 
 
 def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]") -> None:

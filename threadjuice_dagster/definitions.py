@@ -6,16 +6,19 @@ from typing import Any
 import dagster as dg
 
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
+from threadjuice_dagster.assets.imports import imported_stories
 from threadjuice_dagster.assets.review import review_desk
 from threadjuice_dagster.assets.site import site
 from threadjuice_dagster.assets.takedowns import takedowns
 from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
+from threadjuice_dagster.assets.validation import content_validation
 from threadjuice_dagster.checks.images import picture_gate
 from threadjuice_dagster.checks.quality import text_gates
 from threadjuice_dagster.jobs import JOBS, STORY_STEPS
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.schedules.daily_stories import daily_stories
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
+from threadjuice_dagster.sensors.inbox import inbox_sensor
 from threadjuice_dagster.sensors.site import publications_sensor
 from threadjuice_dagster.sensors.takedowns import deleted_sources_sensor
 from threadjuice_dagster.settings import Settings, load_settings
@@ -26,6 +29,8 @@ ASSETS = (
     reddit_threads,
     story_assignments,
     *STORY_STEPS,
+    imported_stories,
+    content_validation,
     review_desk,
     takedowns,
     site,
@@ -53,6 +58,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
             story_assignments_sensor(dg.DefaultSensorStatus.RUNNING),
             publications_sensor(dg.DefaultSensorStatus.RUNNING),
             deleted_sources_sensor(dg.DefaultSensorStatus.RUNNING),
+            inbox_sensor(dg.DefaultSensorStatus.RUNNING),
         ],
         resources=dict(resources or build_resources(settings)),
         executor=dg.in_process_executor,

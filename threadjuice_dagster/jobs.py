@@ -4,12 +4,14 @@ import dagster as dg
 
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
 from threadjuice_dagster.assets.images import story_image
+from threadjuice_dagster.assets.imports import imported_stories
 from threadjuice_dagster.assets.publication import published_story
 from threadjuice_dagster.assets.quality import quality_score
 from threadjuice_dagster.assets.site import site
 from threadjuice_dagster.assets.stories import story_draft
 from threadjuice_dagster.assets.takedowns import takedowns
 from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
+from threadjuice_dagster.assets.validation import content_validation
 
 STORY_STEPS = (story_draft, quality_score, story_image, published_story)
 """The assets of one story, in the order they run."""
@@ -50,4 +52,25 @@ takedowns_job = dg.define_asset_job(
     description="Re-check the sources of all stories, and take down what was deleted there.",
 )
 
-JOBS = [discover_stories_job, assign_stories_job, story_job, site_job, takedowns_job, prepare_database_job]
+import_stories_job = dg.define_asset_job(
+    "import_stories_job",
+    selection=dg.AssetSelection.assets(imported_stories, content_validation),
+    description="Import story files, then check what was imported and hand over what passed.",
+)
+
+validate_content_job = dg.define_asset_job(
+    "validate_content_job",
+    selection=dg.AssetSelection.assets(content_validation),
+    description="Check stored stories against schema, gates and rules, and report what fails now.",
+)
+
+JOBS = [
+    discover_stories_job,
+    assign_stories_job,
+    story_job,
+    site_job,
+    takedowns_job,
+    prepare_database_job,
+    import_stories_job,
+    validate_content_job,
+]

@@ -4,9 +4,11 @@ What a command prints belongs in ``cli.py``.
 """
 
 import contextlib
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -136,6 +138,23 @@ class Newsroom:
             if record.status not in ("rejected", "held"):
                 break
         return record
+
+    def import_files(self, paths: Sequence[Path], rejects: Path | None, *, dry_run: bool) -> dict[str, Any]:
+        """Store the stories of files: counts of what was done. Their gates come later, in ``validate``."""
+        from threadjuice_dagster.database.imports import import_files
+
+        folder = self._settings.home / "imports"
+        done = import_files(self.store, paths, folder, rejects=rejects, dry_run=dry_run, progress=self._progress)
+        return dataclasses.asdict(done)
+
+    def validate(self, stories: Sequence[str] | None, *, everything: bool) -> dict[str, Any]:
+        """Check stored stories (without names, imported ones not checked yet), and hand over imports that passed."""
+        from threadjuice_dagster.database.validation import Validation
+
+        validation = Validation(self.store, self._progress)
+        report = dataclasses.asdict(validation.check(stories, everything=everything))
+        validation.release()
+        return report
 
     def import_manual(self, stories: Sequence[ManualStory]) -> dict[str, Any]:
         """Check, illustrate and publish stories that people wrote: counts of what was done, and the stories."""

@@ -146,6 +146,10 @@ class ContentSettings(Section):
     )
     reddit_url: Url = variable("praw_reddit_url", "", "Reddit's web address for PRAW.", "https://www.reddit.com")
     oauth_url: Url = variable("praw_oauth_url", "", "Reddit's API address for PRAW.", "https://oauth.reddit.com")
+    inbox_bucket: str = variable(
+        "INBOX_BUCKET", "", "S3 bucket whose files are imported; empty is the inbox folder.", "threadjuice-inbox"
+    )
+    inbox_prefix: str = variable("INBOX_PREFIX", "", "Beginning of the keys that are imported.", "inbox")
     thread_retention_hours: float = variable(
         "THREAD_RETENTION_HOURS",
         48.0,

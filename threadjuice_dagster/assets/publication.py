@@ -8,6 +8,7 @@ from threadjuice_dagster.assets.steps import RETRIES, now, story_step
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.gates import GATES
 from threadjuice_dagster.domain.images import StoryImage
+from threadjuice_dagster.domain.imports import IMPORTED
 from threadjuice_dagster.domain.provenance import Source, provenance_of
 from threadjuice_dagster.domain.publication import PublishedStory
 from threadjuice_dagster.domain.stories import StoryDraft
@@ -77,7 +78,7 @@ def _public(store: "Store", story: StoryDraft, score: QualityScore, image: Story
     source_url = thread.permalink if thread and thread.source != "sample" else ""
     return PublishedStory(
         story_id=story.story_id,
-        slug=store.free_slug(slugify(story.draft.title), story.story_id),
+        slug=store.free_slug(_slug(story), story.story_id),
         draft=story.draft,
         category=store.catalogue.category(assignment.category),
         persona=store.catalogue.persona(assignment.persona),
@@ -106,6 +107,12 @@ def _public(store: "Store", story: StoryDraft, score: QualityScore, image: Story
             moment,
         ),
     )
+
+
+def _slug(story: StoryDraft) -> str:
+    """An imported story keeps the address it had."""
+    kept = story.story_id.removeprefix(f"{IMPORTED}-")
+    return kept if story.writer == IMPORTED and kept != story.story_id else slugify(story.draft.title)
 
 
 def _record(story: PublishedStory) -> dict[str, Any]:

@@ -65,7 +65,8 @@ def quality_score(
 def _score(story: StoryDraft, store: "Store", desk: Desk, meter: Meter) -> QualityScore:
     draft, excerpting = story.draft, story.writer == EXTRACTIVE
     assignment = store.assignment(story.story_id)
-    thread = for_people(store.thread(assignment.thread_id)) if assignment.thread_id else None
+    source = store.thread(assignment.thread_id) if assignment.thread_id else None
+    thread = for_people(source) if source else None
     nearest, closeness = _nearest(store, story)
     rubric = rate(draft, thread, nearest=closeness, excerpting=excerpting)
     judge = desk.judge(draft, thread, story.writer, meter) if thread else None
@@ -74,7 +75,7 @@ def _score(story: StoryDraft, store: "Store", desk: Desk, meter: Meter) -> Quali
         rubric=rubric,
         judge=judge,
         moderation=desk.moderate(_everything(story), story.writer, meter, assignment.category),
-        grounding=ground(draft, thread, store.catalogue.persona(assignment.persona).lines),
+        grounding=ground(draft, source, store.catalogue.persona(assignment.persona).lines),
         originality_problem=originality_problem(draft, thread, nearest, closeness, excerpting),
         nearest_story=nearest,
         similarity=closeness,

@@ -279,6 +279,7 @@ class Assignments:
         outage = (columns.status == "failed") & (columns.error["kind"].astext == "transient")
         unfinished = columns.status.in_(("assigned", "running", "failed") if only else ("assigned", "running")) | outage
         query = sa.select(t.assignments).where(unfinished, columns.order_id.is_distinct_from(order.id))
+        query = query.where(columns.thread_id.is_not(None))
         for column, wanted in ((columns.category, order.category), (columns.persona, order.persona)):
             query = query.where(column == wanted) if wanted else query
         query = query.where(columns.thread_id == only.id) if only else query

@@ -13,7 +13,7 @@ metadata = sa.MetaData(
     }
 )
 
-STATUSES = ("assigned", "running", "published", "rejected", "held", "withdrawn", "failed")
+STATUSES = ("assigned", "running", "published", "rejected", "held", "withdrawn", "failed", "imported")
 
 
 def _now(name: str) -> "sa.Column[object]":
@@ -235,3 +235,45 @@ rate_tickets = sa.Table(
     sa.Column("service", sa.Text, primary_key=True),
     sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
 )
+
+imports = sa.Table(
+    "imports",
+    metadata,
+    _story_key(),
+    sa.Column("digest", BYTEA, nullable=False),
+    sa.Column("file", sa.Text, nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("wanted", sa.SmallInteger, nullable=False),
+    sa.Column("state", sa.SmallInteger, nullable=False, server_default="0"),
+)
+"""Imported stories by file and record; ``state`` counts up: stored, checked, handed over to be published."""
+
+import_files = sa.Table(
+    "import_files",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    sa.Column("counts", JSONB, nullable=False),
+    sa.Column("rejects_bytes", sa.BigInteger, nullable=False),
+    sa.Column("finished_at", sa.DateTime(timezone=True)),
+    _now("at"),
+)
+"""How far each imported file got, by the SHA-256 of its bytes."""
+
+backups = sa.Table(
+    "backups",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False, index=True),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("encrypted", sa.Boolean, nullable=False),
+    sa.Column("run_id", sa.Text, index=True),
+    sa.Column("proven_at", sa.DateTime(timezone=True)),
+    sa.Column("problem", sa.Text, nullable=False, server_default=""),
+    sa.Column("evidence", JSONB, nullable=False, server_default="[]"),
+    sa.Column("deleted_at", sa.DateTime(timezone=True)),
+)
+"""Every backup that was taken and what its restore showed; the files themselves are in storage."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from threadjuice_dagster.domain.facts import known, unsupported
+from threadjuice_dagster.domain.injection import for_people
 from threadjuice_dagster.domain.leaks import leaked
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.stories import Draft, Quote
@@ -203,7 +204,8 @@ def _too_many(facts: Sequence[str]) -> Iterator[str]:
 
 def _added(draft: Draft, thread: Thread | None) -> Iterator[str]:
     """User names, links, markup and instructions of ours that the draft adds to what the thread holds."""
-    told = "\n".join((*thread.texts, thread.permalink, thread.subreddit) if thread else ())
+    # A link that only an order to a machine brought into the thread is not the thread's own.
+    told = "\n".join((*for_people(thread).texts, thread.permalink, thread.subreddit) if thread else ())
     addresses = {_address(url) for url in _URL.findall(told)}
     fields = (draft.seo_title, draft.seo_description, draft.alt_text, *draft.tags)
     text = "\n\n".join((_own_words(draft), draft.text, *(quote.text for quote in draft.quotes), *fields))

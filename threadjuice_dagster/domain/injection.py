@@ -161,7 +161,7 @@ def for_people(thread: Thread) -> Thread:
     A title of which nothing is left is replaced by the first sentence of the post, a subreddit's name by ``unknown``.
     """
     body = _for_people(thread.body)
-    title = _for_people(thread.title) or next(iter(sentences(body)), "")[:300] or "Untitled"
+    title = _for_people(thread.title) or (thread.title and (next(iter(sentences(body)), "")[:300] or "Untitled"))
     named = len(thread.subreddit) <= LONGEST_SUBREDDIT and not addresses_machine(thread.subreddit)
     kept = {
         "title": title,
@@ -197,7 +197,8 @@ def _start(line: str) -> str:
 
 def _aimed(lines: Sequence[str]) -> set[int]:
     """The places of the lines that talk to a machine, alone or together with the next."""
-    return {place for place, line in enumerate(lines) if _is_aimed(line)} or _split(lines)
+    alone = {place for place, line in enumerate(lines) if _is_aimed(line)}
+    return alone | _split(["" if place in alone else line for place, line in enumerate(lines)])
 
 
 def _split(texts: Sequence[str]) -> set[int]:
@@ -229,4 +230,5 @@ def _readings(line: str) -> Iterator[str]:
     if unmasked != plain:
         yield unmasked
     for match in _ENCODED.findall(line):
-        yield fold(base64.b64decode(match + "=" * (-len(match) % 4)).decode("utf-8", "ignore"))
+        whole = match.rstrip("=")
+        yield fold(base64.b64decode(whole[: len(whole) // 4 * 4]).decode("utf-8", "ignore"))

@@ -78,7 +78,7 @@ def _markdown(text: str, name: str) -> dict[str, Any]:
 def _story(record: Any, place: str) -> ManualStory:
     if not isinstance(record, Mapping):
         raise UsageError(f"{place} is not an object.", "Give each story a title, a category and sections or text.")
-    sections = record.get("sections") or _sections(str(record.get("text") or ""))
+    sections = record.get("sections") or sections_of(str(record.get("text") or ""))
     try:
         draft = Draft.model_validate({**record, "sections": sections})
         own = {key: str(record[key]) for key in ("category", "persona", "author", "slug") if record.get(key)}
@@ -89,7 +89,7 @@ def _story(record: Any, place: str) -> ManualStory:
         raise UsageError(f"{place}: {field}: {first['msg']}.", "Correct it and import the file again.") from None
 
 
-def _sections(text: str) -> list[dict[str, str]]:
+def sections_of(text: str) -> list[dict[str, str]]:
     """Sections of plain text or Markdown: each heading starts one; without headings there is one."""
     sections: list[dict[str, str]] = [{"kind": "opening", "heading": "", "text": ""}]
     for line in text.splitlines():

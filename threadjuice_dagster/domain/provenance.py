@@ -96,6 +96,8 @@ def statement(writer: str, model: str) -> str:
     """One sentence for readers on who wrote the story."""
     if writer == "manual":
         return f"Written by {model or 'a person'}, and checked by the newsroom's gates."
+    if writer == "imported":
+        return f"Imported{f', by {model}' if model else ''}, and checked by the newsroom's gates."
     if writer == "extractive":
         return "Composed by a program from the thread's own words; no language model wrote it."
     return f"Written with AI ({model}), and checked by the newsroom's gates."

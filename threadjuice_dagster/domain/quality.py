@@ -60,6 +60,9 @@ _SOURCE_WEIGHT = 0.6
 _LONG_RUN = 15
 """Words in a row that may be the source's."""
 
+_BROKEN_UP = 0.6
+"""What faults of order and unity weigh in a story with headings or set-off quotes, across which its text jumps."""
+
 _MAX_SECTIONS = 40
 _THREAD_CHARACTERS = 30_000
 """How much of a thread is compared: the post and its best comments; it bounds the cost of a huge one."""
@@ -116,11 +119,12 @@ def rate(draft: Draft, thread: Thread | None = None, nearest: float = 0.0, excer
     own = reading if draft.narration == draft.text else prose.read(draft.narration)
     quoted = sum(len(words(quote.text)) for quote in draft.quotes)
     linking = excerpting and own is not reading
+    broken_up = _BROKEN_UP if draft.quotes or any(section.heading for section in draft.sections) else 1.0
     dimensions = (
         _dimension("readability", 1.0, 9.6, _readability(reading)),
         _dimension("structure", 1.2, 9.5, _structure(reading)),
-        _dimension("order", 1.0, 9.8, _order(reading if linking else own, source, linking)),
-        _dimension("unity", 1.0, 9.8, () if linking else _unity(own, source)),
+        _dimension("order", 1.0, 9.8, _order(reading if linking else own, source, linking), broken_up),
+        _dimension("unity", 1.0, 9.8, () if linking else _unity(own, source), broken_up),
         _dimension("specificity", 1.2, 9.6, _specificity(reading, draft.title, source)),
         _dimension("hook", 0.8, 9.4, _hook(reading, draft.title)),
         _dimension("originality", 1.0, 9.8, _originality(draft, thread, source.text, nearest, excerpting)),
@@ -148,9 +152,9 @@ def draft_from_text(title: str, text: str) -> Draft:
     return Draft.model_validate({"title": cut(title, 300) or "Untitled", "sections": sections})
 
 
-def _dimension(name: str, weight: float, base: float, faults: Iterable[Fault]) -> Dimension:
+def _dimension(name: str, weight: float, base: float, faults: Iterable[Fault], share: float = 1.0) -> Dimension:
     found = [fault for fault in faults if fault.points]
-    score = min(10.0, max(0.0, base - sum(fault.points for fault in found)))
+    score = min(10.0, max(0.0, base - share * sum(fault.points for fault in found)))
     evidence = tuple(fault.evidence for fault in found if fault.evidence)
     return Dimension(name=name, score=round(score, 2), weight=weight, evidence=evidence)
 

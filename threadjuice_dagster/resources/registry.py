@@ -29,6 +29,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "pictures": _pictures(settings),
         "cdn": cdn,
         "backups": backups,
+        "inbox": _inbox(settings),
+        "imports_folder": FolderStorage(root=str(settings.home / "imports")),
         "takedown_desk": TakedownDesk(database=database, vault=backups, cdn=cdn),
         "publisher": _publisher(settings, cdn),
         "policy": EditorialPolicy(
@@ -106,6 +108,11 @@ def _cdn(settings: Settings) -> Storage:
 def _backups(settings: Settings) -> Storage:
     bucket = settings.deployment.backup_bucket
     return S3Storage(bucket=bucket) if bucket else FolderStorage(root=str(settings.home / "backups"))
+
+
+def _inbox(settings: Settings) -> Storage:
+    bucket, prefix = settings.content.inbox_bucket, settings.content.inbox_prefix
+    return S3Storage(bucket=bucket, prefix=prefix) if bucket else FolderStorage(root=str(settings.home / "inbox"))
 
 
 def _publisher(settings: Settings, cdn: Storage) -> Publisher:

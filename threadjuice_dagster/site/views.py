@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
+from threadjuice_dagster.domain.imports import IMPORTED
 from threadjuice_dagster.domain.licences import CreditPart, credit_line
 from threadjuice_dagster.domain.manual import MANUAL
 from threadjuice_dagster.domain.publication import PublishedStory
@@ -136,6 +137,11 @@ class StoryView:
     def is_manual(self) -> bool:
         """Written by a person."""
         return self.story.writer == MANUAL
+
+    @property
+    def is_imported(self) -> bool:
+        """Brought along from an earlier collection."""
+        return self.story.writer == IMPORTED
 
     @property
     def is_extractive(self) -> bool:

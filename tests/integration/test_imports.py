@@ -1,0 +1,615 @@
+"""Story files into the database: every format, every damage, killed and repeated; then their gates, and the inbox."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import boto3
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from backports import zstd
+from corpora.stories import stories
+from makers import make_draft, make_image, make_publication
+from moto.server import ThreadedMotoServer
+
+from threadjuice_dagster.assets.imports import imported_stories
+from threadjuice_dagster.assets.validation import content_validation
+from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.import_files import records_of
+from threadjuice_dagster.database.imports import COUNTS, ImportSummary, import_files
+from threadjuice_dagster.database.schema import require_schema
+from threadjuice_dagster.database.store import Store, open_store
+from threadjuice_dagster.database.validation import Validation
+from threadjuice_dagster.domain.gates import GATES, Finding
+from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.newsroom import open_newsroom
+from threadjuice_dagster.resources.postgres import Postgres
+from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
+from threadjuice_dagster.settings import load_settings
+
+SOUND = [{"title": story.title, "text": story.text} for story in stories("dev")[-10:]]
+HOSTILE = {
+    "SQL": "'); DROP TABLE stories; -- \"; $$ %s %(x)s {0} \\",
+    "COPY": "\\.\n\\N\t\\x00 \b \v",
+    "emoji": "👩‍👩‍👧‍👦 🏳️‍🌈 \U0010ffff",
+    "right to left": "مرحبا \u202eevil\u202c שלום",
+    "markup": "<script>alert(1)</script> &amp; ]]>",
+    "combined": "e\u0301" * 50 + "\u200b\ufeff",
+}
+FIELDS = ("title", "slug", "dek", "author", "text", "heading", "tags", "alt_text", "seo_title", "status", "quotes")
+
+
+def record(number: int = 0, **changes: Any) -> dict[str, Any]:
+    made = {"title": f"The fence moves {number} metres", "slug": f"fence-{number}", "category": "neighbours"}
+    return {**made, "text": f"The fence moved by {number} metres while we were away.", **changes}
+
+
+def lines(records: Sequence[Any]) -> bytes:
+    return b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in records)
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    store = open_store(database_url, 4)
+    require_schema(store, migrate_if_missing=True)
+    yield store
+    store.locks.close()
+    store.engine.dispose()
+
+
+class Desk:
+    """Imports into a store from files in a folder."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store, self.folder = store, folder
+        self.told: list[str] = []
+
+    def take(self, data: bytes, name: str = "stories.jsonl", **options: Any) -> ImportSummary:
+        path = self.folder / name
+        path.write_bytes(data)
+        return import_files(self.store, [path], self.folder / "imports", progress=self.told.append, **options)
+
+    def rejects(self, summary: ImportSummary) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in Path(summary.rejects_file or "").read_text().splitlines()]
+
+
+@pytest.fixture
+def desk(store: Store, tmp_path: Path) -> Desk:
+    return Desk(store, tmp_path)
+
+
+def counts(summary: ImportSummary) -> tuple[int, ...]:
+    return tuple(getattr(summary, name) for name in COUNTS)
+
+
+def everything(store: Store) -> list[Any]:
+    """All that an import leaves, but for times."""
+    stories, assignments = t.stories.c, t.assignments.c
+    query = sa.select(stories.story_id, stories.title, stories.record["draft"], assignments.category,
+                      assignments.status, t.imports.c.digest).join(t.assignments, assignments.story_id == stories.story_id)  # fmt: skip  # noqa: E501
+    with store.engine.connect() as connection:
+        return list(
+            connection.execute(query.join(t.imports, t.imports.c.story_id == stories.story_id).order_by("story_id"))
+        )
+
+
+def status(store: Store, slug: str) -> str:
+    with store.engine.connect() as connection:
+        query = sa.select(t.assignments.c.status).where(t.assignments.c.story_id == f"imported-{slug}")
+        return str(connection.scalar(query))
+
+
+def as_csv(records: Sequence[dict[str, Any]]) -> bytes:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(records[0]))
+    writer.writeheader()
+    writer.writerows(records)
+    return file.getvalue().encode()
+
+
+WAYS = {
+    "array.json": lambda records: json.dumps(records, indent=1).encode(),
+    "wrapped.json": lambda records: json.dumps({"stories": records}).encode(),
+    "lines.jsonl": lines,
+    "lines.jsonl.gz": lambda records: gzip.compress(lines(records), mtime=0),
+    "two-members.jsonl.gz": lambda records: gzip.compress(lines(records[:2])) + gzip.compress(lines(records[2:])),
+    "lines.jsonl.zst": lambda records: zstd.compress(lines(records)),
+    "two-frames.zst": lambda records: zstd.compress(lines(records[:2])) + zstd.compress(lines(records[2:])),
+    "table.csv": as_csv,
+    "table.csv.gz": lambda records: gzip.compress(as_csv(records), mtime=0),
+}
+
+
+class TestFormats:
+    @pytest.mark.parametrize("name", WAYS)
+    def test_every_format_leaves_the_same_stories(self, desk: Desk, name: str) -> None:
+        records = [record(number, author="Zoë", dek='Say "när" 🙂') for number in range(5)]
+        assert counts(desk.take(WAYS[name](records), name)) == (5, 5, 0, 0, 0)
+        assert counts(desk.take(lines(records), "again.jsonl")) == (5, 0, 0, 5, 0)
+
+    def test_a_folder_is_its_story_files(self, desk: Desk) -> None:
+        folder = desk.folder / "many"
+        folder.mkdir()
+        (folder / "b.json").write_text(json.dumps(record(1)))
+        (folder / "a.csv").write_bytes(as_csv([record(2), record(3)]))
+        (folder / "notes.txt").write_text("not a story")
+        assert counts(import_files(desk.store, [folder], desk.folder / "imports")) == (3, 3, 0, 0, 0)
+
+    def test_a_path_that_is_not_there_is_one_clear_line(self, desk: Desk) -> None:
+        with pytest.raises(UsageError, match=r"nowhere\.json cannot be read: No such file"):
+            import_files(desk.store, [desk.folder / "nowhere.json"], desk.folder / "imports")
+
+
+class TestCounting:
+    def test_a_second_import_changes_nothing(self, desk: Desk) -> None:
+        data = lines([record(number) for number in range(30)])
+        desk.take(data)
+        before = everything(desk.store)
+        assert counts(desk.take(data)) == (30, 0, 0, 30, 0)
+        assert everything(desk.store) == before
+
+    def test_a_changed_story_is_updated_and_its_verdicts_are_gone(self, desk: Desk) -> None:
+        desk.take(lines([record(1), record(2)]))
+        Validation(desk.store).check()
+        assert desk.store.verdicts("imported-fence-1")
+        done = desk.take(lines([record(1, text="It moved back again."), record(2), record(3)]), "later.jsonl")
+        assert counts(done) == (3, 1, 1, 1, 0)
+        assert desk.store.draft("imported-fence-1").draft.text == "It moved back again."
+        assert desk.store.verdicts("imported-fence-1") == []
+        assert desk.store.verdicts("imported-fence-2")
+        assert (status(desk.store, "fence-1"), status(desk.store, "fence-2")) == ("imported", "rejected")
+        assert Validation(desk.store).waiting() == 2
+
+    def test_the_second_of_two_stories_with_one_slug_is_refused_near_and_far(self, desk: Desk) -> None:
+        records = [
+            record(0),
+            record(0, text="Another text."),
+            *(record(number) for number in range(1, 1500)),
+            record(7),
+        ]
+        for _ in range(2):
+            done = desk.take(lines(records))
+            assert (done.read, done.imported + done.unchanged, done.rejected) == (1502, 1500, 2)
+            reasons = [(one["line"], one["reason"]) for one in desk.rejects(done)]
+            assert reasons == [
+                (2, "Its slug stands in this file already, in record 1."),
+                (1502, "Its slug stands in this file already, in record 9."),
+            ]
+        assert desk.store.draft("imported-fence-0").draft.text == "The fence moved by 0 metres while we were away."
+
+    def test_rejects_can_be_put_right_and_imported_again(self, desk: Desk) -> None:
+        done = desk.take(lines([record(1), record(2, category="astrology"), record(3, persona="nobody")]))
+        assert counts(done) == (3, 1, 0, 0, 2)
+        found = desk.rejects(done)
+        assert [one["line"] for one in found] == [2, 3]
+        assert found[0]["record"] == record(2, category="astrology")
+        assert "astrology" in found[0]["reason"]
+        mended = [{**one["record"], "category": "food", "persona": "bea-hollis"} for one in found]
+        assert counts(desk.take(lines(mended), "mended.jsonl")) == (2, 2, 0, 0, 0)
+
+    def test_rejects_go_to_the_file_that_was_named(self, desk: Desk) -> None:
+        done = desk.take(b"{}\n", rejects=desk.folder / "mine.jsonl")
+        assert done.rejects_file == str(desk.folder / "mine.jsonl")
+        assert len(desk.rejects(done)) == 1
+
+    def test_a_dry_run_says_what_would_be_done_and_changes_nothing(self, desk: Desk) -> None:
+        desk.take(lines([record(1), record(2)]))
+        before = everything(desk.store)
+        files = sorted(path for path in (desk.folder / "imports").iterdir())
+        data = lines([record(1), record(2, text="New."), record(3), record(3), {"title": 5}])
+        assert counts(desk.take(data, "dry.jsonl", dry_run=True)) == (5, 1, 1, 1, 2)
+        assert everything(desk.store) == before
+        assert sorted((desk.folder / "imports").iterdir()) == files
+        assert counts(desk.take(data, "dry.jsonl")) == (5, 1, 1, 1, 2)
+
+    def test_what_was_taken_down_does_not_come_back(self, desk: Desk) -> None:
+        desk.take(lines([record(1)]))
+        desk.store.takedowns.apply(Tombstone(kind="story", id="imported-fence-1", reason="asked to"))
+        done = desk.take(lines([record(1), record(2)]), "again.jsonl")
+        assert counts(done) == (2, 1, 0, 0, 1)
+        assert desk.store.find_draft("imported-fence-1") is None
+
+    def test_ten_thousand_stories_are_ten_thousand_rows(self, desk: Desk) -> None:
+        assert counts(desk.take(lines([record(number) for number in range(10_000)]))) == (10_000, 10_000, 0, 0, 0)
+        with desk.store.engine.connect() as connection:
+            for table in (t.stories, t.assignments, t.imports):
+                assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 10_000
+
+
+class TestDamage:
+    @pytest.mark.parametrize("kind", HOSTILE)
+    @pytest.mark.parametrize("field", FIELDS)
+    def test_hostile_text_is_stored_as_text_or_refused(self, desk: Desk, field: str, kind: str) -> None:
+        text = HOSTILE[kind]
+        changes: dict[str, Any] = {
+            "heading": {"sections": [{"kind": "narrative", "heading": text, "text": "It moved."}]},
+            "tags": {"tags": [text]},
+            "quotes": {"quotes": [{"text": text, "comment_id": text}]},
+        }.get(field, {field: f"a {text}"})
+        done = desk.take(lines([record(1, **changes), record(2)]))
+        assert (done.read, done.imported) == (2, 2)
+        assert counts(desk.take(as_csv([record(3, **{field: text})]), "x.csv"))[0] == 1
+        with desk.store.engine.connect() as connection:
+            assert connection.scalar(sa.select(sa.func.count()).select_from(t.stories)) in (2, 3)
+
+    @pytest.mark.parametrize("field", ["title", "slug", "text", "author", "dek"])
+    def test_a_nul_character_is_refused(self, desk: Desk, field: str) -> None:
+        done = desk.take(lines([record(1, **{field: "a\0b"}), record(2)]))
+        assert counts(done) == (2, 1, 0, 0, 1)
+        assert "NUL" in desk.rejects(done)[0]["reason"]
+
+    @pytest.mark.parametrize("name", ["x.json", "x.csv"])
+    def test_a_text_of_a_megabyte_is_a_text(self, desk: Desk, name: str) -> None:
+        text = "Long ago, 🙂 the fence moved. " * 35_000
+        data = as_csv([record(1, text=text)]) if name == "x.csv" else json.dumps(record(1, text=text)).encode()
+        assert counts(desk.take(data, name)) == (1, 1, 0, 0, 0)
+        assert len(desk.store.draft("imported-fence-1").draft.text) > 1_000_000
+
+    def test_a_line_of_fifty_megabytes_is_refused_and_the_next_one_goes_in(self, desk: Desk) -> None:
+        done = desk.take(lines([record(1, text="x" * 50_000_000), record(2)]))
+        assert counts(done) == (2, 1, 0, 0, 1)
+        assert "longer than" in desk.rejects(done)[0]["reason"]
+        assert Path(done.rejects_file or "").stat().st_size < 10_000
+
+    @pytest.mark.parametrize(
+        ("data", "name", "read", "reason"),
+        [
+            (lines([record(1)]) + b'{"title": "\xff"}\n', "x.jsonl", 2, "not UTF-8"),
+            (lines([record(1)]) + b'{"title": "\\udc00"}\n', "x.jsonl", 2, "lone surrogate"),
+            (gzip.compress(lines([record(1)] * 50), mtime=0)[:-30], "x.jsonl.gz", None, "damaged"),
+            (gzip.compress(b"", mtime=0)[:12], "x.jsonl.gz", 1, "damaged"),
+            (b"\x1f\x8bnonsense that is no gzip", "x.gz", 1, "damaged"),
+            (zstd.compress(lines([record(1)] * 50))[:-8], "x.jsonl.zst", None, "damaged"),
+            (b"\x28\xb5\x2f\xfdnonsense", "x.zst", 1, "damaged"),
+            (b"name;kind\n1;2\n", "x.csv", 1, "head of the CSV"),
+            (b"just words", "notes.txt", 1, "head of the CSV"),
+            (b"\x00\x01\x02\xff" * 5000, "x.bin", 1, "head of the CSV"),
+            (b'[{"title": "never end', "x.json", 1, "ends in the middle"),
+            (b"[" * 500_000, "x.json", 0, ""),
+            (
+                json.dumps(record(1)).encode()[:-1] + b',"x":' + b"[" * 5000 + b"]" * 5000 + b"}",
+                "x.json",
+                1,
+                "not JSON",
+            ),
+        ],
+    )
+    def test_a_damaged_file_ends_in_rejects(
+        self, desk: Desk, data: bytes, name: str, read: int | None, reason: str
+    ) -> None:
+        done = desk.take(data, name)
+        assert read in (None, done.read)
+        assert done.read == done.imported + done.rejected
+        assert any(reason in one["reason"] for one in desk.rejects(done)) if reason else done.rejects_file is None
+
+    def test_a_row_the_database_alone_refuses_costs_that_row_only(self, desk: Desk) -> None:
+        with desk.store.engine.begin() as connection:
+            connection.execute(sa.text(
+                "CREATE FUNCTION refuse_seven() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.title LIKE '% 7 %'"
+                " THEN RAISE EXCEPTION USING ERRCODE = '22P05', MESSAGE = 'untranslatable'; END IF; RETURN NEW; END $$"
+            ))  # fmt: skip
+            connection.execute(sa.text(
+                "CREATE TRIGGER r BEFORE INSERT ON stories FOR EACH ROW EXECUTE FUNCTION refuse_seven()"
+            ))  # fmt: skip
+        records = [record(number) for number in range(20)] + [{"title": "no category"}]
+        done = desk.take(lines(records))
+        assert counts(done) == (21, 19, 0, 0, 2)
+        assert [one["line"] for one in desk.rejects(done)] == [8, 21]
+        assert "database cannot hold it: untranslatable" in desk.rejects(done)[0]["reason"]
+
+
+class TestKilledAndTogether:
+    CODE = (
+        "import sys, pathlib\n"
+        "from threadjuice_dagster.database.store import open_store\n"
+        "from threadjuice_dagster.database import imports\n"
+        "imports.BATCH_RECORDS, imports._TELL_EVERY = 50, 0\n"
+        "path = pathlib.Path(sys.argv[2])\n"
+        "done = imports.import_files(open_store(sys.argv[1], 2), [path], path.parent / 'imports',\n"
+        "    progress=lambda line: print(line, flush=True))\n"
+        "print(done, flush=True)\n"
+    )
+
+    def start(self, desk: Desk, path: Path) -> "subprocess.Popen[str]":
+        url = desk.store.engine.url.render_as_string(hide_password=False)
+        return subprocess.Popen([sys.executable, "-c", self.CODE, url, str(path)], stdout=subprocess.PIPE, text=True)
+
+    def test_a_killed_import_goes_on_and_ends_as_if_nothing_had_happened(self, desk: Desk) -> None:
+        records = [record(n) if n % 10 else record(n, category="astrology") for n in range(4000)] + [record(1)]
+        path = desk.folder / "big.jsonl"
+        path.write_bytes(lines(records))
+        process = self.start(desk, path)
+        assert process.stdout
+        while "records" not in (line := process.stdout.readline()):
+            assert line, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with desk.store.engine.connect() as connection:
+            halfway = connection.execute(sa.select(t.import_files)).one()
+            stored = connection.scalar(sa.select(sa.func.count()).select_from(t.stories))
+        assert halfway.finished_at is None
+        assert 0 < stored == halfway.counts["imported"] < 3600
+        with (desk.folder / "imports" / f"{halfway.digest}.rejects.jsonl").open("ab") as part:
+            part.write(b"what a batch had written that was never committed\n")
+        done = desk.take(path.read_bytes(), "big.jsonl")
+        assert counts(done) == (4001, 3600, 0, 0, 401)
+        assert any("going on after" in line for line in desk.told)
+        assert [one["line"] for one in desk.rejects(done)] == [n + 1 for n in range(0, 4000, 10)] + [4001]
+        assert counts(desk.take(path.read_bytes(), "big.jsonl")) == (4001, 0, 0, 3600, 401)
+
+    def test_two_imports_of_one_file_at_once_leave_what_one_leaves(self, desk: Desk) -> None:
+        path = desk.folder / "twice.jsonl"
+        path.write_bytes(lines([record(n) for n in range(1500)] + [{"title": "bad"}]))
+        both = [self.start(desk, path) for _ in range(2)]
+        told = [process.communicate(timeout=120)[0].splitlines()[-1] for process in both]
+        assert [process.returncode for process in both] == [0, 0]
+        found = sorted(
+            tuple(int(n) for n in re.findall(r"(?:read|imported|unchanged|rejected)=(\d+)", one)) for one in told
+        )
+        assert found == [(1501, 0, 1500, 1), (1501, 1500, 0, 1)]
+        assert len(everything(desk.store)) == 1500
+
+    def test_two_files_with_the_same_slugs_at_once_leave_every_story_once(self, desk: Desk) -> None:
+        paths = [desk.folder / "up.jsonl", desk.folder / "down.jsonl"]
+        paths[0].write_bytes(lines([record(n) for n in range(1500)]))
+        paths[1].write_bytes(lines([record(n, text="From below.") for n in reversed(range(1500))]))
+        both = [self.start(desk, path) for path in paths]
+        for process in both:
+            process.communicate(timeout=120)
+        assert [process.returncode for process in both] == [0, 0]
+        assert len(everything(desk.store)) == 1500
+
+
+class TestGates:
+    def sound(self, desk: Desk, count: int, **changes: Any) -> list[str]:
+        records = [
+            {**one, "category": "neighbours", "slug": f"sound-{n}", **changes} for n, one in enumerate(SOUND[:count])
+        ]
+        desk.take(lines(records), "sound.jsonl")
+        return [f"imported-sound-{n}" for n in range(count)]
+
+    def test_sound_stories_pass_and_poor_ones_are_rejected_with_reasons(self, desk: Desk) -> None:
+        self.sound(desk, 3)
+        desk.take(lines([record(1), record(2)]))
+        assert Validation(desk.store).waiting() == 5
+        report = Validation(desk.store).check()
+        assert (report.checked, report.passed, report.failing) == (5, 3, 0)
+        assert report.gates["meets_quality_threshold"]["refused"] == 2
+        assert [status(desk.store, f"sound-{n}") for n in range(3)] == ["imported"] * 3
+        assert status(desk.store, "fence-1") == "rejected"
+        assert desk.store.finished_steps("imported-sound-0") == ["story_draft", "quality_score"]
+        assert Validation(desk.store).check().checked == 0
+
+    def test_quotes_nobody_can_check_are_held_for_a_person(self, desk: Desk) -> None:
+        self.sound(desk, 1, quotes=[{"text": "I thought it was a joke, and then I did not."}])
+        Validation(desk.store).check()
+        assert status(desk.store, "sound-0") == "held"
+
+    def test_a_story_that_repeats_another_is_refused_in_one_batch_and_in_the_next(self, desk: Desk) -> None:
+        self.sound(desk, 1)
+        again = [{**SOUND[0], "category": "food", "slug": f"again-{n}", "title": f"Told again {n}"} for n in range(2)]
+        desk.take(lines(again[:1]), "a.jsonl")
+        Validation(desk.store).check()
+        desk.take(lines(again[1:]), "b.jsonl")
+        Validation(desk.store).check()
+        found = [status(desk.store, one) for one in ("again-0", "again-1", "sound-0")]
+        assert sorted(found) == ["imported", "rejected", "rejected"]
+
+    def test_checking_again_finds_the_same(self, desk: Desk) -> None:
+        self.sound(desk, 4)
+        first = Validation(desk.store).check()
+        again = Validation(desk.store).check(everything=True)
+        assert (again.checked, again.passed, again.failing) == (4, first.passed, 0)
+
+    def test_a_pass_over_more_than_a_batch_reaches_every_story_once(self, desk: Desk) -> None:
+        desk.take(lines([record(n) for n in range(450)]))
+        report = Validation(desk.store).check()
+        assert report.checked == 450
+        assert Validation(desk.store).check(limit=100, everything=True).checked == 100
+
+    def test_a_public_story_that_fails_now_is_marked_and_stays_public(self, desk: Desk) -> None:
+        (story_id,) = self.sound(desk, 1)
+        store = desk.store
+        Validation(store).check()
+        store.save(make_image(story_id))
+        store.judge(story_id, {GATES[-1]: Finding(True, "licensed")})
+        store.save(make_publication(store, story_id))
+        broken = make_draft(story_id, writer="imported", prompt_version="")
+        with store.engine.begin() as connection:
+            connection.execute(t.stories.update().values(record=broken.model_dump(mode="json")))
+        report = Validation(store).check([story_id])
+        assert report.failing == 1
+        assert report.newly_failing[0]["id"] == story_id
+        assert "meets_quality_threshold" in report.newly_failing[0]["gates"]
+        assert (status(store, "sound-0"), len(store.published())) == ("published", 1)
+
+    def test_an_overruled_gate_stays_overruled(self, desk: Desk) -> None:
+        desk.take(lines([record(1)]))
+        Validation(desk.store).check()
+        desk.store.overrule("imported-fence-1", "Ada", "a short one is fine")
+        Validation(desk.store).check(everything=True)
+        assert all(verdict.lets_through for verdict in desk.store.verdicts("imported-fence-1"))
+
+    def test_a_damaged_record_is_reported_and_the_others_are_checked(self, desk: Desk) -> None:
+        self.sound(desk, 2)
+        with desk.store.engine.begin() as connection:
+            broken = t.stories.c.story_id == "imported-sound-1"
+            connection.execute(t.stories.update().where(broken).values(record={"story_id": "x"}))
+        report = Validation(desk.store).check()
+        assert (report.checked, report.damaged, report.passed) == (2, 1, 1)
+        assert report.problems[0]["id"] == "imported-sound-1"
+
+    def test_stories_are_handed_over_in_bounded_numbers_the_public_ones_first(self, desk: Desk) -> None:
+        records = [{**one, "category": "food", "slug": f"s-{n}"} for n, one in enumerate(SOUND[:5])]
+        for one, wish in zip(records, ("draft", "", "", "published", "published"), strict=True):
+            one["status"] = wish
+        desk.take(lines(records))
+        validation = Validation(desk.store)
+        passed = validation.check().passed
+        assert passed == 5
+        assert validation.has_work()
+        assert validation.release(3) == ["imported-s-3", "imported-s-4", "imported-s-1"]
+        assert validation.release(3) == []
+        (order,) = desk.store.open_orders()
+        assert [one.story_id for one in desk.store.waiting(order.id)] == [
+            "imported-s-1",
+            "imported-s-3",
+            "imported-s-4",
+        ]
+        assert validation.release(4) == ["imported-s-2"]
+        assert not validation.has_work()
+        assert status(desk.store, "s-0") == "imported"
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def inbox(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+    if request.param == "folder":
+        return FolderStorage(root=str(tmp_path / "inbox"))
+    address = request.getfixturevalue("s3_server")
+    for name, value in (("AWS_ENDPOINT_URL_S3", address), ("AWS_ACCESS_KEY_ID", "AKID"),
+                        ("AWS_SECRET_ACCESS_KEY", "s3cr3t"), ("AWS_REGION", "us-east-1")):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    boto3.client("s3", endpoint_url=address, region_name="us-east-1").create_bucket(Bucket="stories")
+    return S3Storage(bucket="stories", prefix=f"in-{tmp_path.name}")
+
+
+class TestInbox:
+    def run(self, store: Store, inbox: Storage, folder: Path, **config: Any) -> dict[str, Any]:
+        resources = {
+            "database": Postgres(url=store.engine.url.render_as_string(hide_password=False), pool_size=4),
+            "inbox": inbox,
+            "imports_folder": FolderStorage(root=str(folder / "imports")),
+        }
+        with dg.DagsterInstance.ephemeral() as instance:
+            result = dg.materialize(
+                [imported_stories, content_validation],
+                resources=resources,
+                instance=instance,
+                run_config={"ops": {"imported_stories": {"config": config}}},
+            )
+            assert result.success
+            events = [
+                result.asset_materializations_for_node(one)[0] for one in ("imported_stories", "content_validation")
+            ]
+        return {key: value.value for event in events for key, value in event.metadata.items()}
+
+    def test_files_are_imported_checked_and_archived_with_their_rejects_beside_them(
+        self, store: Store, inbox: Storage, tmp_path: Path
+    ) -> None:
+        inbox.put("monday/a.jsonl", lines([{**SOUND[0], "category": "food", "slug": "one"}, {"title": "bad"}]))
+        inbox.put("b.json", json.dumps([record(1)]).encode())
+        inbox.put("b.json.part", b"not yet")
+        found = self.run(store, inbox, tmp_path)
+        assert [found[name] for name in COUNTS] == [3, 2, 0, 0, 1]
+        assert (found["checked"], found["passed"], found["released"]) == (2, 1, 1)
+        assert inbox.list() == [
+            "archived/b.json",
+            "archived/monday/a.jsonl",
+            "archived/monday/a.jsonl.rejects.jsonl",
+            "b.json.part",
+        ]
+        assert json.loads(inbox.get("archived/monday/a.jsonl.rejects.jsonl"))["record"] == {"title": "bad"}
+        assert self.run(store, inbox, tmp_path)["read"] == 0
+
+    def test_an_archived_file_is_never_overwritten(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
+        for number in (1, 2):
+            inbox.put("a.json", json.dumps(record(number)).encode())
+            assert self.run(store, inbox, tmp_path)["imported"] == 1
+        assert inbox.list() == ["archived/2/a.json", "archived/a.json"]
+
+    def test_a_file_in_the_folder_may_have_any_name(self, store: Store, tmp_path: Path) -> None:
+        inbox = FolderStorage(root=str(tmp_path / "inbox"))
+        (tmp_path / "inbox").mkdir()
+        (tmp_path / "inbox" / "Geschichten für Zoë (2).json").write_text(json.dumps([record(1), {"title": "bad"}]))
+        assert self.run(store, inbox, tmp_path)["imported"] == 1
+        assert len(inbox.list()) == len([key for key in inbox.list() if key.startswith("archived/")]) == 2
+
+    def test_a_dry_run_leaves_the_inbox_as_it_is(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
+        inbox.put("a.json", json.dumps(record(1)).encode())
+        assert self.run(store, inbox, tmp_path, dry_run=True)["imported"] == 1
+        assert inbox.list() == ["a.json"]
+        assert everything(store) == []
+
+    def test_a_file_stays_in_the_inbox_while_its_rows_are_not_stored(
+        self, store: Store, inbox: Storage, tmp_path: Path
+    ) -> None:
+        inbox.put("a.json", json.dumps(record(1)).encode())
+        with store.engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE stories RENAME TO away"))
+        with pytest.raises(Exception, match=r"stories.*does not exist"):
+            self.run(store, inbox, tmp_path)
+        assert inbox.list() == ["a.json"]
+
+
+def test_the_sensor_waits_for_quiet_files_imports_once_and_then_checks(store: Store, tmp_path: Path) -> None:
+    from threadjuice_dagster.sensors.inbox import inbox_sensor
+
+    inbox = FolderStorage(root=str(tmp_path / "inbox"))
+    database = Postgres(url=store.engine.url.render_as_string(hide_password=False), pool_size=4)
+    sensor = inbox_sensor(dg.DefaultSensorStatus.RUNNING)
+
+    def tick() -> str:
+        with dg.DagsterInstance.ephemeral() as instance:
+            resources = {"database": database, "inbox": inbox}
+            with dg.build_sensor_context(instance=instance, resources=resources) as context:
+                found = sensor.evaluate_tick(context)
+                return found.run_requests[0].job_name or "" if found.run_requests else found.skip_message or ""
+
+    assert "inbox is empty" in tick()
+    inbox.put("a.json", json.dumps(record(1)).encode())
+    assert "inbox is empty" in tick()
+    old = time.time() - 60
+    os.utime(tmp_path / "inbox" / "a.json", (old, old))
+    assert tick() == "import_stories_job"
+    import_files(store, [tmp_path / "inbox" / "a.json"], tmp_path / "imports")
+    (tmp_path / "inbox" / "a.json").unlink()
+    assert tick() == "validate_content_job"
+
+
+def test_records_are_read_piece_by_piece(tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl.gz"
+    path.write_bytes(gzip.compress(lines([record(n) for n in range(3000)])))
+    assert sum(1 for _ in records_of(path)) == 3000
+
+
+def test_a_story_that_was_handed_over_is_illustrated_and_published_by_the_ordinary_run(
+    newsroom_environment: dict[str, str], tmp_path: Path
+) -> None:
+    with open_newsroom(load_settings(), prepare=True) as newsroom:
+        (tmp_path / "one.jsonl").write_bytes(lines([{**SOUND[0], "category": "food", "slug": "one", "author": "Ada"}]))
+        import_files(newsroom.store, [tmp_path / "one.jsonl"], tmp_path / "imports")
+        validation = Validation(newsroom.store)
+        validation.check()
+        (story_id,) = validation.release()
+        newsroom.write(newsroom.store.assignment(story_id))
+        (published,) = newsroom.store.published()
+        assert (published.story_id, published.writer, published.model) == (story_id, "imported", "Ada")
+        changed = {**SOUND[0], "category": "food", "slug": "one", "text": SOUND[1]["text"]}
+        (tmp_path / "two.jsonl").write_bytes(lines([changed]))
+        import_files(newsroom.store, [tmp_path / "two.jsonl"], tmp_path / "imports")
+        assert newsroom.store.published() == [published]
+        assert validation.check().passed == 1
+        assert validation.release() == [story_id]
+        newsroom.write(newsroom.store.assignment(story_id))
+        assert newsroom.store.published()[0].draft.text != published.draft.text
+        assert newsroom.store.published()[0].slug == published.slug
