@@ -5,14 +5,18 @@ digits and ``._=+@-``, parted by ``/``.
 """
 
 import contextlib
+import io
 import os
 import re
+import shutil
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -26,6 +30,9 @@ _KEY = re.compile(r"(?:[A-Za-z0-9_=+@-][A-Za-z0-9._=+@-]*/)*[A-Za-z0-9_=+@-][A-Z
 _BINARY = "application/octet-stream"
 _INCOMING = ".incoming"
 _PARALLEL = 8
+_BLOCK = 1 << 18
+_PART = 16 << 20  # S3 takes 10,000 parts of an upload: 160 GB in one file, 48 MB of it in memory
+_TRIES = 4
 _GONE = {"404", "NoSuchKey", "NotFound"}
 _PASSING = {"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestLimitExceeded", "InternalError"}
 
@@ -37,6 +44,14 @@ class Upload(NamedTuple):
     data: bytes
     content_type: str = _BINARY
     cache_control: str = ""
+
+
+class Source(Protocol):
+    """What is read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next ``size`` bytes, fewer only at the end, and none after it."""
+        ...
 
 
 class Storage(dg.ConfigurableResource, ABC):
@@ -66,6 +81,18 @@ class Storage(dg.ConfigurableResource, ABC):
     def url(self, key: str) -> str:
         """Where the file can be read."""
 
+    @abstractmethod
+    def put_stream(self, key: str, source: Source) -> None:
+        """Store a file of any size whole or not at all, in little memory; a source that raises leaves nothing."""
+
+    @abstractmethod
+    def get_stream(self, key: str) -> AbstractContextManager[Source]:
+        """The file's bytes one after the other."""
+
+    @abstractmethod
+    def discard_unfinished(self, prefix: str, before: datetime) -> None:
+        """Remove what killed processes left of files they were storing under ``prefix``, if older than ``before``."""
+
     def put_many(self, uploads: Iterable[Upload]) -> None:
         """Store several files; on a failure some of them may be stored."""
         for upload in uploads:
@@ -80,19 +107,39 @@ class FolderStorage(Storage):
 
     def put(self, key: str, data: bytes, content_type: str = _BINARY, cache_control: str = "") -> None:
         """Written beside, then moved into place; type and caching are for the server of the folder to say."""
+        self.put_stream(key, io.BytesIO(data))
+
+    def put_stream(self, key: str, source: Source) -> None:
+        """Written beside, then moved into place."""
         target = self._path(key)
-        incoming = Path(self.root).absolute() / _INCOMING / uuid.uuid4().hex
+        incoming = self._incoming / uuid.uuid4().hex
         with _disk_failures(key):
             target.parent.mkdir(parents=True, exist_ok=True)
             incoming.parent.mkdir(exist_ok=True)
             try:
                 with incoming.open("wb") as file:
-                    file.write(data)
+                    shutil.copyfileobj(source, file, _BLOCK)
                     file.flush()
                     os.fsync(file.fileno())
                 incoming.replace(target)
             finally:
                 incoming.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def get_stream(self, key: str) -> Iterator[Source]:
+        """The open file."""
+        with _disk_failures(key):
+            file = self._path(key).open("rb")
+        with file:
+            yield _File(file, key)
+
+    def discard_unfinished(self, prefix: str, before: datetime) -> None:
+        """Remove files that nobody has written to since, of whatever prefix: they have no key yet."""
+        with _disk_failures("a file left by a killed process"):
+            for path in self._incoming.glob("*"):
+                with contextlib.suppress(FileNotFoundError):  # its writer has just finished
+                    if path.stat().st_mtime < before.timestamp():
+                        path.unlink()
 
     def get(self, key: str) -> bytes:
         """The file's bytes."""
@@ -119,8 +166,24 @@ class FolderStorage(Storage):
         path = self._path(key)
         return f"{self.public_url.rstrip('/')}/{key}" if self.public_url else path.as_uri()
 
+    @property
+    def _incoming(self) -> Path:
+        return Path(self.root).absolute() / _INCOMING
+
     def _path(self, key: str) -> Path:
         return Path(self.root).absolute() / checked_key(key)
+
+
+class _File:
+    """Reads a file, and tells a failing disk from what the reader does."""
+
+    def __init__(self, file: BinaryIO, key: str) -> None:
+        self._file, self._key = file, key
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, up to ``size`` of them."""
+        with _disk_failures(self._key):
+            return self._file.read(size)
 
 
 class S3Storage(Storage):
@@ -154,6 +217,30 @@ class S3Storage(Storage):
         """The object's bytes."""
         with self._failures(key):
             return bytes(self.client.get_object(Bucket=self.bucket, Key=self._full(key))["Body"].read())
+
+    def put_stream(self, key: str, source: Source) -> None:
+        """A multipart upload, aborted if the source or the upload fails."""
+        from boto3.s3.transfer import TransferConfig
+
+        transfer = TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=2)
+        transfer.max_in_memory_upload_chunks = 2
+        with self._failures(key):
+            self.client.upload_fileobj(source, self.bucket, self._full(key), Config=transfer)
+
+    @contextlib.contextmanager
+    def get_stream(self, key: str) -> Iterator[Source]:
+        """The object's bytes; a connection that breaks is taken up again where it broke."""
+        yield _Download(self, key)
+
+    def discard_unfinished(self, prefix: str, before: datetime) -> None:
+        """Abort multipart uploads begun before."""
+        start = self._start + prefix
+        with self._failures("an unfinished upload"):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=start)
+            for upload in (one for page in pages for one in page.get("Uploads", ())):
+                if upload["Initiated"].astimezone(UTC) < before:
+                    name = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
+                    self.client.abort_multipart_upload(Bucket=self.bucket, **name)
 
     def exists(self, key: str) -> bool:
         """Whether there is an object of this key."""
@@ -222,6 +309,36 @@ class S3Storage(Storage):
             message = f"Storage did not answer for {place} ({type(error).__name__})."
             next_step = "Check AWS_ENDPOINT_URL_S3 and the network, then try again."
             raise TransientFailure(message, next_step, exhausted=True) from error
+
+
+class _Download:
+    """Reads an object, opening it again from where it was when the connection breaks."""
+
+    def __init__(self, storage: S3Storage, key: str) -> None:
+        self._storage, self._key, self._at = storage, key, 0
+        with storage._failures(key):
+            self._body = self._open()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, up to ``size`` of them."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        with self._storage._failures(self._key):
+            for attempt in range(_TRIES):
+                try:
+                    data = bytes(self._body.read(size if size >= 0 else None))
+                    self._at += len(data)
+                    return data
+                except (HTTPClientError, IncompleteReadError):
+                    if attempt == _TRIES - 1:
+                        raise
+                    self._body = self._open(f"bytes={self._at}-")
+        return b""
+
+    def _open(self, byte_range: str = "") -> Any:
+        wanted = {"Range": byte_range} if byte_range else {}
+        full = self._storage._full(self._key)
+        return self._storage.client.get_object(Bucket=self._storage.bucket, Key=full, **wanted)["Body"]
 
 
 def checked_key(key: str) -> str:
