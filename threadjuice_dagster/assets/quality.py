@@ -9,7 +9,7 @@ from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.grounding import ground
 from threadjuice_dagster.domain.injection import for_people
 from threadjuice_dagster.domain.originality import bands, originality_problem, signature, similarity
-from threadjuice_dagster.domain.quality import rate
+from threadjuice_dagster.domain.quality import DIMENSIONS, VERSION, rate
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.verdicts import QualityScore, overall_score
 from threadjuice_dagster.partitions import STORIES
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     owners=OWNERS,
     kinds={"openai", "postgres"},
     partitions_def=STORIES,
-    code_version="1",
+    code_version=VERSION,
     retry_policy=RETRIES,
     io_manager_key="store",
     pool="openai",
+    metadata={
+        "dimensions": dg.MetadataValue.md("\n".join(f"* **{name}**: {what}" for name, what in DIMENSIONS.items()))
+    },
 )
 def quality_score(
     context: dg.AssetExecutionContext, story_draft: StoryDraft, database: Database, desk: Desk
