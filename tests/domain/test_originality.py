@@ -68,14 +68,14 @@ def edited(text: str, share: float, seed: int) -> str:
     )
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 0.3])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1])
 def test_an_edited_copy_shares_a_band_and_is_over_the_bound(share: float) -> None:
     texts = [story.text for story in stories("dev") if len(story.text) > 1500][:25]
     missed = 0
     for seed, text in enumerate(texts):
         one, two = signature(text), signature(edited(text, share, seed))
         missed += similarity(one, two) < MAX_SIMILARITY or not set(bands(one)) & set(bands(two))
-    assert missed <= (4 if share > 0.2 else 0)
+    assert missed == 0
 
 
 def test_a_copy_without_a_third_of_its_paragraphs_is_over_the_bound() -> None:

@@ -1,5 +1,11 @@
+import http.server
+import io
+import random
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import dagster as dg
@@ -99,6 +105,111 @@ def test_a_folder_keeps_nothing_of_a_write_that_failed(tmp_path: Path) -> None:
         storage.put("img/folder", b"a file where a folder stands")
     assert list((tmp_path / ".incoming").iterdir()) == []
     assert storage.list() == ["img/folder/x"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 40_000_000])
+def test_a_stream_of_any_size_comes_back_as_it_went(storage: Storage, size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    storage.put_stream("backups/x/dump", io.BytesIO(data))
+    with storage.get_stream("backups/x/dump") as source:
+        assert b"".join(iter(lambda: source.read(1 << 20), b"")) == data
+    assert storage.list() == ["backups/x/dump"]
+
+
+class Failing:
+    """Gives so many bytes and then fails."""
+
+    def __init__(self, size: int) -> None:
+        self._data = io.BytesIO(bytes(size))
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._data.read(size)
+        if len(data) == size:
+            return data
+        raise PermanentFailure("The source broke.")
+
+
+@pytest.mark.parametrize("size", [0, 1000, 40_000_000])
+def test_a_stream_that_fails_leaves_nothing_and_says_why(storage: Storage, size: int, tmp_path: Path) -> None:
+    storage.put("backups/x/dump", b"what was there before")
+    with pytest.raises(PermanentFailure, match="The source broke"):
+        storage.put_stream("backups/x/dump", Failing(size))
+    assert storage.get("backups/x/dump") == b"what was there before"
+    if isinstance(storage, S3Storage):
+        assert "Uploads" not in storage.client.list_multipart_uploads(Bucket="pictures")
+    assert not list((tmp_path / "files").glob(".incoming/*"))
+
+
+def test_a_missing_file_cannot_be_streamed(storage: Storage) -> None:
+    with pytest.raises(PermanentFailure, match="backups/none"), storage.get_stream("backups/none") as source:
+        source.read(1)
+
+
+def test_what_killed_processes_left_of_a_folder_is_discarded_by_age(tmp_path: Path) -> None:
+    storage, now = FolderStorage(root=str(tmp_path)), datetime.now(UTC)
+    storage.put("backups/x/dump", b"whole")
+    left = tmp_path / ".incoming" / "left"
+    left.write_bytes(b"half")
+    storage.discard_unfinished("backups/", now - timedelta(days=1))
+    assert left.exists()
+    storage.discard_unfinished("backups/", now + timedelta(days=1))
+    assert not left.exists()
+    assert storage.list() == ["backups/x/dump"]
+
+
+def test_uploads_that_killed_processes_left_in_a_bucket_are_aborted_by_age_and_prefix(s3: S3Storage) -> None:
+    for key in ("press/backups/x/dump", "press/other/dump", "backups/of-others"):
+        s3.client.create_multipart_upload(Bucket="pictures", Key=key)
+
+    def unfinished() -> list[str]:
+        return [one["Key"] for one in s3.client.list_multipart_uploads(Bucket="pictures").get("Uploads", [])]
+
+    s3.discard_unfinished("backups/", datetime(2000, 1, 1, tzinfo=UTC))
+    assert len(unfinished()) == 3
+    s3.discard_unfinished("backups/", datetime.now(UTC) + timedelta(days=1))
+    assert sorted(unfinished()) == ["backups/of-others", "press/other/dump"]
+    for upload in s3.client.list_multipart_uploads(Bucket="pictures")["Uploads"]:
+        s3.client.abort_multipart_upload(Bucket="pictures", Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+class Breaking(http.server.BaseHTTPRequestHandler):
+    """Serves an object, and breaks the connection after so many bytes of each answer."""
+
+    data = random.Random(1).randbytes(300_000)
+    lasts = 100_000
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "bytes=0-")
+        self.asked.append(wanted)
+        rest = self.data[int(wanted.removeprefix("bytes=").rstrip("-")) :]
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        self.wfile.write(rest[: self.lasts])
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("lasts", "whole"), [(100_000, True), (0, False)])
+def test_a_download_that_breaks_is_taken_up_where_it_broke(
+    s3: S3Storage, monkeypatch: pytest.MonkeyPatch, lasts: int, whole: bool
+) -> None:
+    monkeypatch.setattr(Breaking, "lasts", lasts)
+    monkeypatch.setattr(Breaking, "asked", [])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Breaking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+        with S3Storage(bucket="pictures").get_stream("a") as source:
+            if whole:
+                assert b"".join(iter(lambda: source.read(50_000), b"")) == Breaking.data
+                assert Breaking.asked[:2] == ["bytes=0-", "bytes=100000-"]
+            else:
+                with pytest.raises(TransientFailure, match="bucket pictures"):
+                    source.read(50_000)
+        server.shutdown()
 
 
 def test_a_folders_addresses_are_files_or_below_the_public_one(tmp_path: Path) -> None:

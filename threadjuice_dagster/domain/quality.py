@@ -306,7 +306,7 @@ def _hook(reading: prose.Reading, title: str) -> Iterator[Fault]:
 
 
 def _originality(draft: Draft, thread: Thread | None, source: str, nearest: float, excerpting: bool) -> Iterator[Fault]:
-    points = _over(nearest, 0.14, 40, 9.0)
+    points = _over(nearest, 0.36, 40, 9.0)
     yield Fault(points, f"It is {nearest:.2f} like a published story; tell another one.")
     if thread is None or excerpting:
         return
