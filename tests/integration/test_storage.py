@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import dagster as dg
@@ -176,7 +177,7 @@ class Breaking(http.server.BaseHTTPRequestHandler):
 
     data = random.Random(1).randbytes(300_000)
     lasts = 100_000
-    asked: list[str] = []
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range", "bytes=0-")
