@@ -221,7 +221,9 @@ def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]") -> N
     """Answer every line of JSONL files (``-`` is standard input) with a line; bad ones are told of, not fatal."""
     bad = 0
     for name in files:
-        with sys.stdin if name == "-" else Path(name).open(encoding="utf-8") as lines:
+        if name != "-" and not Path(name).is_file():
+            _fail(UsageError(f"There is no file {name}.", "Pass a JSONL file, or - for standard input."), as_json=False)
+        with sys.stdin if name == "-" else Path(name).open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
