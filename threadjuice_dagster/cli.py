@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from threadjuice_dagster import printed
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UnexpectedFailure, UsageError
 from threadjuice_dagster.settings import Settings, load_settings
 
@@ -21,7 +22,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 content = typer.Typer(no_args_is_help=True, help="Stories: generate, look at, publish, withdraw.")
 database = typer.Typer(no_args_is_help=True, help="The newsroom's database.")
 app.add_typer(content, name="content")
+maintenance = typer.Typer(no_args_is_help=True, help="Upkeep: back up and prove it.")
 app.add_typer(database, name="database")
+app.add_typer(maintenance, name="maintenance")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; progress goes to stderr.")]
 StoryIds = Annotated[list[str], typer.Argument(metavar="STORY…", help="Story ids, as `content list` shows them.")]
@@ -74,7 +77,7 @@ def show(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: AsJson
         from threadjuice_dagster.database.records import story_record
 
         record = story_record(newsroom.store, story, newsroom.page)
-        _print(record.model_dump(mode="json"), as_json, lambda: _story_text(record))
+        _print(record.model_dump(mode="json"), as_json, lambda: printed.story_text(record))
 
 
 @content.command(name="import")
@@ -107,7 +110,7 @@ def validate(
     """Check imported stories, named ones or all against schema, gates and rules, and report what fails."""
     with _newsroom(as_json) as newsroom:
         report = newsroom.validate(stories or None, everything=everything)
-        _print(report, as_json, lambda: _validation_text(report))
+        _print(report, as_json, lambda: printed.validation_text(report))
 
 
 @content.command()
@@ -205,16 +208,9 @@ def _import_manual(newsroom: "Newsroom", paths: list[Path], as_json: bool) -> No
     document = newsroom.import_manual(stories)
     records = document.pop("stories")
     shown = {**document, "stories": [record.model_dump(mode="json") for record in records]}
-    _print(shown, as_json, lambda: "\n".join(map(_story_line, records)))
+    _print(shown, as_json, lambda: "\n".join(map(printed.story_line, records)))
     if document["rejected"]:
         raise typer.Exit(1)
-
-
-def _validation_text(report: dict[str, Any]) -> str:
-    lines = [f"{report['checked']} checked, {report['passed']} passed, {report['damaged']} damaged"]
-    lines += [f"{gate:<24} {counts}" for gate, counts in report["gates"].items()]
-    lines += [f"newly failing: {one['id']} ({', '.join(one['gates'])})" for one in report["newly_failing"]]
-    return "\n".join(lines)
 
 
 def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]") -> None:
@@ -256,12 +252,61 @@ def seed(as_json: AsJson = False) -> None:
         )
 
 
+@database.command()
+def backups(as_json: AsJson = False) -> None:
+    """List the backups in storage, newest first; needs no database."""
+    with _reporting(as_json):
+        from threadjuice_dagster.recovery import list_backups
+
+        found = list_backups(_settings())
+        _print({"backups": found}, as_json, lambda: "\n".join(map(printed.backup_line, found)) or "No backups yet.")
+
+
+@database.command()
+def restore(
+    backup: Annotated[str, typer.Argument(metavar="BACKUP", help="A backup's id, as `database backups` shows it.")],
+    confirm: Annotated[str, typer.Option(metavar="TOKEN", help="The token that the command prints without it.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what restoring a backup would do; with --confirm do it, keeping the database that is live now."""
+    with _reporting(as_json):
+        from threadjuice_dagster.recovery import plan_restore
+
+        settings = _settings()
+        if confirm:
+            _restore(settings, backup, confirm, as_json)
+            return
+        plan = plan_restore(settings, backup)
+        _print({"plan": plan.model_dump(mode="json")}, as_json, lambda: printed.plan_text(plan))
+
+
+def _restore(settings: Settings, backup: str, token: str, as_json: bool) -> None:
+    from threadjuice_dagster.newsroom import open_newsroom
+    from threadjuice_dagster.recovery import restore
+
+    restored = restore(settings, backup, token, _say)
+    with open_newsroom(settings, _say, prepare=True) as newsroom:
+        newsroom.build_site()
+    text = f"{restored.backup} is live with {restored.rows} rows; before it: {restored.kept or 'nothing'}."
+    _print({"restored": restored.model_dump(mode="json")}, as_json, lambda: text)
+
+
+@maintenance.command()
+def backup(as_json: AsJson = False) -> None:
+    """Back the database up, prove the backup by restoring it, and delete what BACKUP_RETENTION lets go."""
+    with _newsroom(as_json) as newsroom:
+        taken = newsroom.backup()
+        _print({"backup": taken}, as_json, lambda: printed.backup_line(taken))
+        if not taken["proven"]:
+            raise typer.Exit(1)
+
+
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """What this newsroom runs on and what it has done."""
     with _newsroom(as_json) as newsroom:
         document = newsroom.status()
-        _print(document, as_json, lambda: _status_text(document))
+        _print(document, as_json, lambda: printed.status_text(document))
 
 
 @app.command()
@@ -270,12 +315,10 @@ def dev(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the Dagster UI, its daemon and the site preview until interrupted."""
-    try:
+    with _reporting(as_json=False):
         from threadjuice_dagster.dev import run
 
         raise typer.Exit(run(_settings(), host, port, _say))
-    except ThreadJuiceError as error:
-        _fail(error, as_json=False)
 
 
 def main() -> None:
@@ -285,18 +328,27 @@ def main() -> None:
 
 @contextmanager
 def _newsroom(as_json: bool, *, prepare: bool = False) -> "Iterator[Newsroom]":
-    """The newsroom for one command; its errors become one line, or one JSON document, and an exit code."""
-    try:
+    """The newsroom for one command, whose errors are reported."""
+    with _reporting(as_json):
         settings = _settings()
         from threadjuice_dagster.newsroom import open_newsroom
 
         with open_newsroom(settings, _say, prepare=prepare) as newsroom:
             yield newsroom
+
+
+@contextmanager
+def _reporting(as_json: bool) -> Iterator[None]:
+    """A command's errors become one line, or one JSON document, and an exit code."""
+    try:
+        yield
     except ThreadJuiceError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
         _say("Interrupted. Run the command again to go on where it stopped.")
         raise typer.Exit(130) from None
+    except typer.Exit:
+        raise
     except Exception as error:
         from threadjuice_dagster.assets.steps import classified
 
@@ -331,35 +383,4 @@ def _print(document: Any, as_json: bool, text: Callable[[], str]) -> None:
 
 def _print_stories(stories: "list[StoryRecord]", as_json: bool) -> None:
     document = {"stories": [story.model_dump(mode="json") for story in stories]}
-    _print(document, as_json, lambda: "\n".join(map(_story_line, stories)) or "No stories yet.")
-
-
-def _story_line(story: "StoryRecord") -> str:
-    score = f"{story.score:.1f}" if story.score is not None else "-"
-    lines = [f"{story.status:<9} {score:>4}  {story.id}  {story.title}"]
-    lines += [f"    {reason.check}: {reason.message}" for reason in story.reasons]
-    if story.error:
-        lines.append(f"    {story.error['message']} {story.error['next_step']}")
-    if story.page:
-        lines.append(f"    {story.page}")
-    return "\n".join(lines)
-
-
-def _story_text(story: "StoryRecord") -> str:
-    lines = [_story_line(story), "", story.title, story.dek, ""]
-    for section in story.sections:
-        lines += [*([section.heading] if section.heading else []), section.text, ""]
-    lines += [f'"{quote.text}" (comment {quote.comment_id})' for quote in story.quotes]
-    lines += ["", f"Written by {story.writer} ({story.model}) as {story.persona}; {story.cost_usd:.4f} USD."]
-    if story.image:
-        lines.append(f"Picture: {story.image.credit}")
-    return "\n".join(lines)
-
-
-def _status_text(document: dict[str, Any]) -> str:
-    lines = [f"{name:<10} {value}" for name, value in document["runs_on"].items()]
-    counts = ", ".join(f"{number} {name}" for name, number in document["stories"].items()) or "none yet"
-    lines += [f"{'stories':<10} {counts}", f"{'threads':<10} {document['threads']['unused']} unused"]
-    lines.append(f"{'site':<10} {document['site']}")
-    lines += [f"{'error':<10} {error['message']} {error['next_step']}" for error in document["errors"]]
-    return "\n".join(lines)
+    _print(document, as_json, lambda: "\n".join(map(printed.story_line, stories)) or "No stories yet.")

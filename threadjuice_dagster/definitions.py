@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.backups import database_backup, expired_backups
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
 from threadjuice_dagster.assets.imports import imported_stories
 from threadjuice_dagster.assets.review import review_desk
@@ -12,10 +13,12 @@ from threadjuice_dagster.assets.site import site
 from threadjuice_dagster.assets.takedowns import takedowns
 from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
 from threadjuice_dagster.assets.validation import content_validation
+from threadjuice_dagster.checks.backups import restore_is_proven
 from threadjuice_dagster.checks.images import picture_gate
 from threadjuice_dagster.checks.quality import text_gates
 from threadjuice_dagster.jobs import JOBS, STORY_STEPS
 from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.schedules.backups import daily_backup
 from threadjuice_dagster.schedules.daily_stories import daily_stories
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
 from threadjuice_dagster.sensors.inbox import inbox_sensor
@@ -33,6 +36,8 @@ ASSETS = (
     content_validation,
     review_desk,
     takedowns,
+    database_backup,
+    expired_backups,
     site,
 )
 
@@ -43,17 +48,14 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     Sensors run by default everywhere, so that an assignment made in the UI is written; schedules where it is
     not a developer's machine. Steps of one run share a process: they wait on the network, not on a core.
     """
-    schedules_run = settings.deployment.environment != "local"
+    status = dg.DefaultScheduleStatus
+    due = status.STOPPED if settings.deployment.environment == "local" else status.RUNNING
+    timezone = settings.deployment.timezone
     return dg.Definitions(
         assets=ASSETS,
-        asset_checks=[text_gates, picture_gate],
+        asset_checks=[text_gates, picture_gate, restore_is_proven],
         jobs=JOBS,
-        schedules=[
-            daily_stories(
-                settings.deployment.timezone,
-                dg.DefaultScheduleStatus.RUNNING if schedules_run else dg.DefaultScheduleStatus.STOPPED,
-            )
-        ],
+        schedules=[daily_stories(timezone, due), daily_backup(timezone, due)],
         sensors=[
             story_assignments_sensor(dg.DefaultSensorStatus.RUNNING),
             publications_sensor(dg.DefaultSensorStatus.RUNNING),

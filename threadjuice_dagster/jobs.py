@@ -1,7 +1,10 @@
 """Jobs: the selections that schedules, sensors, operators and the command line run."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
+from threadjuice_dagster.assets.backups import database_backup, expired_backups, restore_database
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
 from threadjuice_dagster.assets.images import story_image
 from threadjuice_dagster.assets.imports import imported_stories
@@ -12,6 +15,9 @@ from threadjuice_dagster.assets.stories import story_draft
 from threadjuice_dagster.assets.takedowns import takedowns
 from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
 from threadjuice_dagster.assets.validation import content_validation
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 STORY_STEPS = (story_draft, quality_score, story_image, published_story)
 """The assets of one story, in the order they run."""
@@ -64,7 +70,20 @@ validate_content_job = dg.define_asset_job(
     description="Check stored stories against schema, gates and rules, and report what fails now.",
 )
 
-JOBS = [
+backup_job = dg.define_asset_job(
+    "backup_job",
+    selection=dg.AssetSelection.assets(database_backup, expired_backups),
+    description="Back the database up, prove the backup by restoring it, and delete what BACKUP_RETENTION lets go.",
+)
+
+
+@dg.job(description="Put a backup in place of the live database; without its token, only say what would be done.")
+def restore_job() -> None:
+    """Restore a backup."""
+    restore_database()
+
+
+JOBS: "list[dg.JobDefinition | UnresolvedAssetJobDefinition]" = [
     discover_stories_job,
     assign_stories_job,
     story_job,
@@ -73,4 +92,6 @@ JOBS = [
     prepare_database_job,
     import_stories_job,
     validate_content_job,
+    backup_job,
+    restore_job,
 ]

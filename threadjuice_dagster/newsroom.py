@@ -229,6 +229,23 @@ class Newsroom:
         self._progress("Building the site")
         self._run("site_job")
 
+    def backup(self) -> dict[str, Any]:
+        """Take today's backup, prove it and expire old ones; as the command prints it. It may turn out not proven."""
+        today = now().strftime("%Y-%m-%d")
+        result = self._execute("backup_job", partition_key=today)
+        taken = result.asset_materializations_for_node("database_backup")
+        if not taken:
+            raise self._failure(result)
+        told = {name: taken[-1].metadata[name].value for name in ("location", "sha256", "bytes", "rows", "seconds")}
+        proofs = result.get_asset_check_evaluations()
+        proven = bool(proofs) and proofs[-1].passed
+        if proven and not result.success:
+            raise self._failure(result)
+        problem = "" if proven else (proofs[-1].description if proofs else "It was not compared.")
+        encrypted = taken[-1].metadata["encrypted"].value == "yes"
+        identity = taken[-1].metadata["backup"].value
+        return {"id": identity, **told, "encrypted": encrypted, "proven": proven, "problem": problem}
+
     def prepare_database(self) -> None:
         """Migrate to this version's tables and seed the catalogue."""
         self._run("prepare_database_job")
@@ -273,13 +290,11 @@ class Newsroom:
         story_id, order = assignment.story_id, assignment.order_id if order_tag else None
         self._progress(f"Writing {story_id} ({assignment.category}, {assignment.persona})")
         self.instance.add_dynamic_partitions(str(STORIES.name), [story_id])
-        result = self._definitions.resolve_job_def("story_job").execute_in_process(
-            instance=self.instance,
+        result = self._execute(
+            "story_job",
             partition_key=story_id,
             asset_selection=remaining_steps(self.store, story_id),
-            tags={LAUNCHED_BY: "command line"} | ({ORDER_TAG: order} if order else {}),
-            run_config=QUIET,
-            raise_on_error=False,
+            tags={ORDER_TAG: order} if order else {},
         )
         self.store.settle(story_id, result.run_id)
         record = story_record(self.store, story_id, self.page)
@@ -287,15 +302,16 @@ class Newsroom:
 
     def _run(self, job: str, config: dict[str, dict[str, Any]] | None = None) -> dg.ExecuteInProcessResult:
         ops = {"ops": {name: {"config": values} for name, values in (config or {}).items()}}
-        result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self.instance,
-            run_config={**ops, **QUIET},
-            tags={LAUNCHED_BY: "command line"},
-            raise_on_error=False,
-        )
+        result = self._execute(job, run_config={**ops, **QUIET})
         if not result.success:
             raise self._failure(result)
         return result
+
+    def _execute(self, job: str, **options: Any) -> dg.ExecuteInProcessResult:
+        """Run a job in this process; the arguments are ``execute_in_process``'s."""
+        given = {"run_config": QUIET, **options, "tags": {LAUNCHED_BY: "command line", **options.get("tags", {})}}
+        job_def = self._definitions.resolve_job_def(job)
+        return job_def.execute_in_process(instance=self.instance, raise_on_error=False, **given)
 
     def _failure(self, result: dg.ExecuteInProcessResult) -> ThreadJuiceError:
         errors = self.store.ledger.errors(run_id=result.run_id, limit=1)

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from threadjuice_dagster.domain.backups import parse_retention
 from threadjuice_dagster.failures import ConfigurationError
 
 
@@ -32,6 +33,14 @@ def _is_timezone(value: str) -> str:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("is not a time zone of the IANA database") from None
+    return value
+
+
+def _is_retention(value: str) -> str:
+    try:
+        parse_retention(value)
+    except ConfigurationError:
+        raise ValueError("should be days, weeks and months") from None
     return value
 
 
@@ -215,6 +224,16 @@ class DeploymentSettings(Section):
     )
     backup_bucket: str = variable(
         "BACKUP_BUCKET", "", "S3 bucket for backups; empty keeps them in a folder.", "threadjuice-backups"
+    )
+    backup_encryption_key: SecretStr = variable(
+        "BACKUP_ENCRYPTION_KEY",
+        SecretStr(""),
+        "Key that backups are encrypted with: an age identity, or a passphrase of 16 characters or more; empty leaves"
+        " them plain.",
+        "correct horse battery staple",
+    )
+    backup_retention: Annotated[str, AfterValidator(_is_retention)] = variable(
+        "BACKUP_RETENTION", "7d4w12m", "Days, weeks and months that keep a backup each.", "7d4w12m"
     )
     vercel_token: SecretStr = variable(
         "VERCEL_TOKEN", SecretStr(""), "Vercel token; empty deploys to a folder.", "vcp_..."

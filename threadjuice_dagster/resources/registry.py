@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.desk import Desk, ExtractiveDesk, ModelDesk
 from threadjuice_dagster.resources.io_manager import StoreIOManager
 from threadjuice_dagster.resources.limits import SharedRateLimit
@@ -31,6 +32,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "backups": backups,
         "inbox": _inbox(settings),
         "imports_folder": FolderStorage(root=str(settings.home / "imports")),
+        "backup_desk": _backup_desk(settings, database, backups),
         "takedown_desk": TakedownDesk(database=database, vault=backups, cdn=cdn),
         "publisher": _publisher(settings, cdn),
         "policy": EditorialPolicy(
@@ -108,6 +110,18 @@ def _cdn(settings: Settings) -> Storage:
 def _backups(settings: Settings) -> Storage:
     bucket = settings.deployment.backup_bucket
     return S3Storage(bucket=bucket) if bucket else FolderStorage(root=str(settings.home / "backups"))
+
+
+def _backup_desk(settings: Settings, database: Database, storage: Storage) -> BackupDesk:
+    deployment = settings.deployment
+    return BackupDesk(
+        database=database,
+        storage=storage,
+        encryption_key=dg.EnvVar("BACKUP_ENCRYPTION_KEY")
+        if deployment.backup_encryption_key.get_secret_value()
+        else "",
+        retention=deployment.backup_retention,
+    )
 
 
 def _inbox(settings: Settings) -> Storage:

@@ -1,0 +1,115 @@
+"""Backups and restores as the command line does them, from a working newsroom to an empty machine."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from threadjuice_dagster.settings import load_settings
+
+PASSPHRASE = "a passphrase nobody guesses"
+
+
+@pytest.fixture(autouse=True)
+def _encrypted(newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BACKUP_ENCRYPTION_KEY", PASSPHRASE)
+
+
+def threadjuice(*arguments: str) -> tuple[int, Any, str]:
+    command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()", *arguments, "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return result.returncode, json.loads(result.stdout) if result.stdout.strip() else None, result.stderr
+
+
+def restored(backup: str) -> dict[str, Any]:
+    code, planned, said = threadjuice("database", "restore", backup)
+    assert code == 0, said
+    code, done, said = threadjuice("database", "restore", backup, "--confirm", planned["plan"]["token"])
+    assert code == 0, said
+    return done["restored"]
+
+
+def published() -> dict[str, str]:
+    return {
+        story["id"]: story["page"] for story in threadjuice("content", "list", "--status", "published")[1]["stories"]
+    }
+
+
+def empty_the_machine(url: str, home: Path) -> None:
+    """Only picture storage, backups and the key survive."""
+    for folder in home.iterdir():
+        if folder.name not in ("cdn", "backups"):
+            shutil.rmtree(folder)
+    target = sa.make_url(url)
+    engine = sa.create_engine(target.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for name in (target.database, f"{target.database}_dagster"):
+            connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+def test_a_newsroom_is_back_on_an_empty_machine_without_what_was_taken_down_since(
+    newsroom_environment: dict[str, str],
+) -> None:
+    assert threadjuice("content", "generate", "--count", "2")[0] == 0
+    kept, gone = published()
+    code, document, said = threadjuice("maintenance", "backup")
+    assert code == 0, said
+    backup = document["backup"]
+    assert backup["proven"]
+    assert backup["encrypted"]
+    assert threadjuice("content", "takedown", gone, "--reason", "the author asked for it")[0] == 0
+    home = load_settings().home
+    empty_the_machine(newsroom_environment["DATABASE_URL"], home)
+
+    code, listed, _ = threadjuice("database", "backups")
+    assert code == 0
+    assert [one["id"] for one in listed["backups"]] == [backup["id"]]
+    report = restored(backup["id"])
+
+    assert report["rows"] == backup["rows"]
+    pages = published()
+    assert list(pages) == [kept]
+    assert Path(pages[kept]).is_file()
+    assert gone not in "".join(path.read_text() for path in (home / "site" / "current").rglob("*.html"))
+    code, document, said = threadjuice("maintenance", "backup")
+    assert code == 0, said
+    assert document["backup"]["proven"]
+
+
+def test_a_backup_that_is_not_proven_is_told_and_exits_with_1(newsroom_environment: dict[str, str]) -> None:
+    assert threadjuice("database", "seed")[0] == 0
+    assert threadjuice("maintenance", "backup")[0] == 0
+    server = sa.make_url(newsroom_environment["DATABASE_URL"])
+    engine = sa.create_engine(server, poolclass=sa.NullPool)
+    with engine.begin() as connection:  # rows that their own constraint refuses when they come back
+        for statement in (
+            "CREATE FUNCTION fits(x int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'",
+            "CREATE TABLE odd (x int CHECK (public.fits(x)))",
+            "INSERT INTO odd VALUES (1)",
+            "CREATE OR REPLACE FUNCTION fits(x int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT false'",
+        ):
+            connection.execute(sa.text(statement))
+    code, document, said = threadjuice("maintenance", "backup")
+    assert code == 1, said
+    assert not document["backup"]["proven"]
+    assert "fits" in document["backup"]["problem"] or "odd" in document["backup"]["problem"]
+    _, listed, _ = threadjuice("database", "backups")
+    assert [one["proven"] for one in listed["backups"]] == [False, True]
+
+
+def test_a_wrong_key_is_told_before_anything_is_touched(
+    newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert threadjuice("database", "seed")[0] == 0
+    backup = threadjuice("maintenance", "backup")[1]["backup"]["id"]
+    token = threadjuice("database", "restore", backup)[1]["plan"]["token"]
+    monkeypatch.setenv("BACKUP_ENCRYPTION_KEY", "another passphrase altogether")
+    code, document, _ = threadjuice("database", "restore", backup, "--confirm", token)
+    assert code == 2
+    assert "another key" in document["error"]["message"]
+    assert threadjuice("status")[0] == 0

@@ -1,0 +1,118 @@
+"""Backups: one a day, the ones that are no longer kept, and the restore of one by an operator.
+
+Proving them belongs in ``checks/backups.py``.
+"""
+
+import dagster as dg
+
+from threadjuice_dagster.assets.database import database_schema
+from threadjuice_dagster.assets.steps import RETRIES, classified, reported
+from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.domain.backups import Manifest
+from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.resources.backups import BackupDesk
+from threadjuice_dagster.resources.postgres import Database, Postgres
+from threadjuice_dagster.resources.takedowns import TakedownDesk
+
+BACKUP_DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
+"""Days in UTC; today's is there from its first minute."""
+
+
+@dg.asset(
+    group_name="database",
+    owners=OWNERS,
+    kinds={"postgres"},
+    partitions_def=BACKUP_DAYS,
+    deps=[database_schema],
+    retry_policy=RETRIES,
+)
+def database_backup(
+    context: dg.AssetExecutionContext, database: Database, backup_desk: BackupDesk
+) -> dg.MaterializeResult[None]:
+    """A dump of the newsroom's database in storage, with a manifest of what is in it.
+
+    A partition is the day the backup was taken for; a past day's, made again, is of today.
+    """
+    with reported(context, database):
+        manifest = backup_desk.take(context.run_id, context.log.info)
+        return dg.MaterializeResult(metadata=_metadata(manifest, backup_desk))
+
+
+@dg.asset(
+    group_name="database",
+    owners=OWNERS,
+    kinds={"postgres"},
+    partitions_def=BACKUP_DAYS,
+    deps=[database_backup],
+    retry_policy=RETRIES,
+)
+def expired_backups(
+    context: dg.AssetExecutionContext, database: Database, backup_desk: BackupDesk
+) -> dg.MaterializeResult[None]:
+    """The backups that ``BACKUP_RETENTION`` no longer keeps, deleted; never the newest proven one or any after it."""
+    with reported(context, database):
+        deleted = backup_desk.expire()
+        listed = "\n".join(f"* `{identity}`" for identity in deleted) or "none"
+        return dg.MaterializeResult(
+            metadata={
+                "deleted": len(deleted),
+                "kept": len(backup_desk.manifests()),
+                "retention": backup_desk.retention,
+                "backups": dg.MetadataValue.md(listed),
+            }
+        )
+
+
+class RestoreConfig(dg.Config):
+    """Which backup to restore. Without ``confirm`` the run says what it would do, and the token that confirms it."""
+
+    backup: str
+    confirm: str = ""
+
+
+@dg.op
+def restore_database(
+    context: dg.OpExecutionContext, config: RestoreConfig, backup_desk: BackupDesk, takedown_desk: TakedownDesk
+) -> None:
+    """Put a backup in place of the live database, which is kept under another name; takedowns since are replayed."""
+
+    def prepare(address: str) -> None:
+        replay_takedowns(takedown_desk, address, context.instance)
+
+    try:
+        if not config.confirm:
+            plan = backup_desk.plan(config.backup)
+            raise UsageError(
+                f"Nothing was restored. {plan.backup} with {plan.rows} rows would take the place of {plan.database}, "
+                f"which would be kept as {plan.keeps}.",
+                f"To restore it, run this again with confirm: {plan.token}",
+            )
+        restored = backup_desk.restore(config.backup, config.confirm, prepare, context.log.info)
+        context.log.info(f"{restored.backup} is live; the database before it is kept as {restored.kept or 'nothing'}.")
+    except Exception as error:
+        failure = classified(error)
+        raise dg.Failure(str(failure), metadata={"kind": failure.kind}, allow_retries=False) from error
+
+
+def replay_takedowns(desk: TakedownDesk, address: str, instance: dg.DagsterInstance) -> None:
+    """Carry out in a restored database, before it goes live, every takedown since its backup."""
+    restored = Postgres(url=address, pool_size=2)
+    TakedownDesk(database=restored, vault=desk.vault, cdn=desk.cdn).replay(instance)
+    restored.store.locks.close()
+    restored.store.engine.dispose()
+
+
+def _metadata(manifest: Manifest, desk: BackupDesk) -> dict[str, dg.MetadataValue | str | int | float]:
+    tables = [{"table": name, **figures.model_dump()} for name, figures in manifest.contents.tables.items()]
+    return {
+        "backup": manifest.id,
+        "location": desk.storage.url(manifest.key),
+        "sha256": manifest.sha256,
+        "bytes": manifest.bytes,
+        "dump_bytes": manifest.dump_bytes,
+        "rows": manifest.contents.rows,
+        "seconds": manifest.seconds,
+        "encrypted": "yes" if manifest.recipient else "no: BACKUP_ENCRYPTION_KEY is not set",
+        "migration": manifest.contents.revision or "none",
+        "tables": dg.MetadataValue.table([dg.TableRecord(record) for record in tables]),
+    }

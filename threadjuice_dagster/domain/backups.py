@@ -1,0 +1,195 @@
+"""What a backup is, when it is proven, and which backups are kept.
+
+Taking one belongs in ``database/backup.py``, restoring one in ``database/restore.py``.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from threadjuice_dagster.domain.model import Model
+from threadjuice_dagster.failures import ConfigurationError
+
+PREFIX = "backups/"
+"""Under which keys of the storage backups are; what else is there is none of theirs."""
+
+_ID = re.compile(r"\d{4}-\d\d-\d\dT\d{6}Z-[0-9a-f]{8}")
+_RETENTION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})w)?(?:(\d{1,4})m)?")
+
+
+class TableFigures(Model):
+    """Rows of a table and the sum of their 64-bit hashes, which does not depend on their order."""
+
+    rows: int
+    digest: str
+
+
+class Contents(Model):
+    """What a database holds: the migration it is at, and the figures of every table by its quoted name."""
+
+    revision: str | None
+    tables: Mapping[str, TableFigures]
+
+    @property
+    def rows(self) -> int:
+        """Rows in all tables."""
+        return sum(table.rows for table in self.tables.values())
+
+
+class Manifest(Model):
+    """A backup's label. It is stored last, so that only whole backups have one.
+
+    ``sha256`` and ``bytes`` are of the stored file, ``dump_bytes`` of the plain dump. ``recipient`` is the public
+    half of the key it is encrypted with, empty for none. ``contents`` were read in the dump's own snapshot.
+    """
+
+    id: str
+    key: str
+    taken_at: datetime
+    database: str
+    postgres: str
+    tools: Mapping[str, str]
+    recipient: str
+    sha256: str
+    bytes: int
+    dump_bytes: int
+    seconds: float
+    contents: Contents
+
+
+class Proof(Model):
+    """What a real restore of a backup showed: an empty ``problem`` proves it."""
+
+    at: datetime
+    problem: str = ""
+    differences: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class Backup(Model):
+    """A backup in storage with what is known of it."""
+
+    manifest: Manifest
+    proven_at: datetime | None = None
+    problem: str = ""
+
+
+class RestorePlan(Model):
+    """What a restore would do, and the token that has it done."""
+
+    backup: str
+    taken_at: datetime
+    database: str
+    tables: int
+    rows: int
+    connections: int
+    keeps: str
+    token: str
+
+
+class Restored(Model):
+    """A finished restore: ``kept`` names the database that was live before, empty if there was none."""
+
+    backup: str
+    database: str
+    kept: str
+    migrated_from: str | None
+    revision: str
+    rows: int
+    seconds: float
+
+
+class Retention(Model):
+    """How many days, weeks and months keep a backup each; UTC days, ISO weeks."""
+
+    days: int
+    weeks: int
+    months: int
+
+
+def backup_id(moment: datetime, token: str) -> str:
+    """``2026-03-01T030000Z-1a2b3c4d``: sorted by time, unique by its token of eight hexadecimal digits."""
+    return f"{moment:%Y-%m-%dT%H%M%SZ}-{token}"
+
+
+def manifest_key(identity: str) -> str:
+    """The key of a backup's manifest."""
+    return f"{PREFIX}{identity}/manifest.json"
+
+
+def id_of(key: str) -> str | None:
+    """The backup a key of the storage belongs to, or None for a key that is no backup's."""
+    identity = key.removeprefix(PREFIX).partition("/")[0]
+    return identity if key.startswith(PREFIX) and _ID.fullmatch(identity) else None
+
+
+def differences(expected: Contents, found: Contents) -> tuple[str, ...]:
+    """What a restored database has otherwise than the manifest says, a line each."""
+    lines = []
+    if expected.revision != found.revision:
+        lines.append(f"migration {found.revision or 'none'} instead of {expected.revision or 'none'}")
+    for name in sorted({*expected.tables, *found.tables}):
+        one, other = expected.tables.get(name), found.tables.get(name)
+        if one is None or other is None:
+            lines.append(f"{name} {'is missing' if other is None else 'should not be there'}")
+        elif one.rows != other.rows:
+            lines.append(f"{name} has {other.rows} rows instead of {one.rows}")
+        elif one.digest != other.digest:
+            lines.append(f"{name} has other contents in its {one.rows} rows")
+    return tuple(lines)
+
+
+def stored_otherwise(manifest: Manifest, sha256: str, size: int, others: Iterable[Manifest]) -> str:
+    """Why the stored file is not the one the manifest was written for; empty if it is."""
+    if sha256 == manifest.sha256 and size == manifest.bytes:
+        return ""
+    swapped = next((other.id for other in others if other.sha256 == sha256), None)
+    if swapped:
+        return f"It is the dump of another backup, {swapped}."
+    if size < manifest.bytes:
+        return f"The dump is cut short: {size:,} of {manifest.bytes:,} bytes are there."
+    if size > manifest.bytes:
+        return f"The dump was altered: it has {size:,} bytes instead of {manifest.bytes:,}."
+    return "The dump was altered: its SHA-256 is not the manifest's."
+
+
+def confirmation(manifest: Manifest, database: str, identity: str) -> str:
+    """The token that confirms one restore: of this backup, over this database as it is now (``identity``)."""
+    told = "\n".join((manifest.id, manifest.sha256, database, identity))
+    return f"{database}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
+def parse_retention(text: str) -> Retention:
+    """``7d4w12m`` as numbers; any part may be left out. Raises ``ConfigurationError``."""
+    found = _RETENTION.fullmatch(text.strip().lower())
+    days, weeks, months = (int(number or 0) for number in found.groups()) if found else (0, 0, 0)
+    if not days + weeks + months:
+        message = f"BACKUP_RETENTION should be days, weeks and months to keep (it is {text[:60]!r})."
+        raise ConfigurationError(message, "Example: BACKUP_RETENTION=7d4w12m.")
+    return Retention(days=days, weeks=weeks, months=months)
+
+
+def expired(backups: Iterable[Backup], retention: Retention) -> list[Backup]:
+    """Those to delete, oldest first: grandfather, father, son, among the backups older than the newest proven one.
+
+    That one and all after it stay whatever the retention says, and so does everything while none is proven. The
+    newest proven backup stands for its day, week and month; where none is proven, the newest.
+    """
+    by_age = sorted(backups, key=lambda backup: backup.manifest.taken_at)
+    newest = max((place for place, backup in enumerate(by_age) if backup.proven_at), default=0)
+    settled = by_age[: newest + 1]
+    keeping = {by_age[newest].manifest.id} if by_age else set()
+    rules: Sequence[tuple[int, Callable[[datetime], tuple[int, ...]]]] = (
+        (retention.days, lambda day: (day.year, day.month, day.day)),
+        (retention.weeks, lambda day: tuple(day.isocalendar())[:2]),
+        (retention.months, lambda day: (day.year, day.month)),
+    )
+    for count, period in rules:
+        best: dict[tuple[int, ...], Backup] = {}
+        for backup in settled:
+            held = best.get(period(backup.manifest.taken_at))
+            if held is None or backup.proven_at or not held.proven_at:
+                best[period(backup.manifest.taken_at)] = backup
+        keeping |= {best[one].manifest.id for one in sorted(best, reverse=True)[:count]}
+    return [backup for backup in settled if backup.manifest.id not in keeping]

@@ -1,0 +1,66 @@
+"""What commands print for people; ``--json`` prints the same documents as they are."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.domain.backups import RestorePlan
+    from threadjuice_dagster.domain.records import StoryRecord
+
+
+def validation_text(report: dict[str, Any]) -> str:
+    """A report of `content validate`."""
+    lines = [f"{report['checked']} checked, {report['passed']} passed, {report['damaged']} damaged"]
+    lines += [f"{gate:<24} {counts}" for gate, counts in report["gates"].items()]
+    lines += [f"newly failing: {one['id']} ({', '.join(one['gates'])})" for one in report["newly_failing"]]
+    return "\n".join(lines)
+
+
+def story_line(story: "StoryRecord") -> str:
+    """A story of a list, with what was found wrong."""
+    score = f"{story.score:.1f}" if story.score is not None else "-"
+    lines = [f"{story.status:<9} {score:>4}  {story.id}  {story.title}"]
+    lines += [f"    {reason.check}: {reason.message}" for reason in story.reasons]
+    if story.error:
+        lines.append(f"    {story.error['message']} {story.error['next_step']}")
+    if story.page:
+        lines.append(f"    {story.page}")
+    return "\n".join(lines)
+
+
+def backup_line(backup: dict[str, Any]) -> str:
+    """A backup of a list."""
+    state = {True: "proven", False: "not proven", None: "proven elsewhere, if at all"}[backup["proven"]]
+    size = f"{backup['bytes']:,} bytes{', encrypted' if backup['encrypted'] else ''}"
+    problem = f"\n    {backup['problem']}" if backup["problem"] else ""
+    return f"{backup['id']}  {size}, {state}  {backup['location']}{problem}"
+
+
+def plan_text(plan: "RestorePlan") -> str:
+    """What a restore would do, and how to have it done."""
+    return (
+        f"Nothing was restored. {plan.backup}, {plan.rows} rows in {plan.tables} tables, would take the place of "
+        f"{plan.database}, which would be kept as {plan.keeps}; {plan.connections} connections would be ended.\n"
+        f"To do it: threadjuice database restore {plan.backup} --confirm {plan.token}"
+    )
+
+
+def story_text(story: "StoryRecord") -> str:
+    """A whole story."""
+    lines = [story_line(story), "", story.title, story.dek, ""]
+    for section in story.sections:
+        lines += [*([section.heading] if section.heading else []), section.text, ""]
+    lines += [f'"{quote.text}" (comment {quote.comment_id})' for quote in story.quotes]
+    lines += ["", f"Written by {story.writer} ({story.model}) as {story.persona}; {story.cost_usd:.4f} USD."]
+    if story.image:
+        lines.append(f"Picture: {story.image.credit}")
+    return "\n".join(lines)
+
+
+def status_text(document: dict[str, Any]) -> str:
+    """The newsroom's state."""
+    lines = [f"{name:<10} {value}" for name, value in document["runs_on"].items()]
+    counts = ", ".join(f"{number} {name}" for name, number in document["stories"].items()) or "none yet"
+    lines += [f"{'stories':<10} {counts}", f"{'threads':<10} {document['threads']['unused']} unused"]
+    lines.append(f"{'site':<10} {document['site']}")
+    lines += [f"{'error':<10} {error['message']} {error['next_step']}" for error in document["errors"]]
+    return "\n".join(lines)
