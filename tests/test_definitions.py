@@ -30,6 +30,7 @@ EDGES = {
     "story_draft": {"story_assignments"},
     "quality_score": {"story_draft"},
     "story_image": {"story_draft", "quality_score"},
+    "image_library": {"published_story"},
     "published_story": {"story_draft", "quality_score", "story_image"},
     "imported_stories": set(),
     "content_validation": {"imported_stories"},

@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 content = typer.Typer(no_args_is_help=True, help="Stories: generate, look at, publish, withdraw.")
 database = typer.Typer(no_args_is_help=True, help="The newsroom's database.")
 app.add_typer(content, name="content")
-maintenance = typer.Typer(no_args_is_help=True, help="Upkeep: back up and prove it.")
+maintenance = typer.Typer(no_args_is_help=True, help="Upkeep: backups, pictures.")
 app.add_typer(database, name="database")
 app.add_typer(maintenance, name="maintenance")
 
@@ -285,10 +285,31 @@ def _restore(settings: Settings, backup: str, token: str, as_json: bool) -> None
     from threadjuice_dagster.recovery import restore
 
     restored = restore(settings, backup, token, _say)
-    with open_newsroom(settings, _say, prepare=True) as newsroom:
-        newsroom.build_site()
+    document, problem = {"restored": restored.model_dump(mode="json")}, ""
+    try:
+        with open_newsroom(settings, _say, prepare=True) as newsroom:
+            newsroom.sweep_images()  # an empty machine may have lost its pictures too
+            newsroom.build_site()
+    except ThreadJuiceError as error:
+        problem = str(error)
     text = f"{restored.backup} is live with {restored.rows} rows; before it: {restored.kept or 'nothing'}."
-    _print({"restored": restored.model_dump(mode="json")}, as_json, lambda: text)
+    _print({**document, "site_problem": problem or None}, as_json, lambda: text)
+    if problem:
+        _say(f"The site could not be built: {problem}")
+        raise typer.Exit(1)
+
+
+@maintenance.command()
+def optimize(as_json: AsJson = False) -> None:
+    """Give public stories whose picture files are gone a picture anew, optimised as any other."""
+    with _newsroom(as_json) as newsroom:
+        swept = newsroom.sweep_images()
+        text = (
+            f"{swept['lacking']} stories lacked files; {swept['redrawn']} have a picture again, {swept['left']} do not."
+        )
+        _print({"images": swept}, as_json, lambda: text)
+        if swept["left"]:
+            raise typer.Exit(1)
 
 
 @maintenance.command()

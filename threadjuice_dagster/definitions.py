@@ -7,6 +7,7 @@ import dagster as dg
 
 from threadjuice_dagster.assets.backups import database_backup, expired_backups
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
+from threadjuice_dagster.assets.image_library import image_library
 from threadjuice_dagster.assets.imports import imported_stories
 from threadjuice_dagster.assets.review import review_desk
 from threadjuice_dagster.assets.site import site
@@ -32,6 +33,7 @@ ASSETS = (
     reddit_threads,
     story_assignments,
     *STORY_STEPS,
+    image_library,
     imported_stories,
     content_validation,
     review_desk,

@@ -6,6 +6,7 @@ import dagster as dg
 
 from threadjuice_dagster.assets.backups import database_backup, expired_backups, restore_database
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
+from threadjuice_dagster.assets.image_library import image_library
 from threadjuice_dagster.assets.images import story_image
 from threadjuice_dagster.assets.imports import imported_stories
 from threadjuice_dagster.assets.publication import published_story
@@ -70,6 +71,12 @@ validate_content_job = dg.define_asset_job(
     description="Check stored stories against schema, gates and rules, and report what fails now.",
 )
 
+image_sweep_job = dg.define_asset_job(
+    "image_sweep_job",
+    selection=dg.AssetSelection.assets(image_library),
+    description="Find public stories whose picture files are gone, and give them a picture anew.",
+)
+
 backup_job = dg.define_asset_job(
     "backup_job",
     selection=dg.AssetSelection.assets(database_backup, expired_backups),
@@ -92,6 +99,7 @@ JOBS: "list[dg.JobDefinition | UnresolvedAssetJobDefinition]" = [
     prepare_database_job,
     import_stories_job,
     validate_content_job,
+    image_sweep_job,
     backup_job,
     restore_job,
 ]

@@ -229,6 +229,15 @@ class Newsroom:
         self._progress("Building the site")
         self._run("site_job")
 
+    def sweep_images(self) -> dict[str, Any]:
+        """Give public stories a picture anew whose files are gone, and rebuild the site; as the command prints it."""
+        result = self._run("image_sweep_job")
+        told = result.asset_materializations_for_node("image_library")[-1].metadata
+        swept = {name: told[name].value for name in ("lacking", "files", "redrawn", "left")}
+        if swept["redrawn"]:
+            self.build_site()
+        return {**swept, "stories": told["stories"].value}
+
     def backup(self) -> dict[str, Any]:
         """Take today's backup, prove it and expire old ones; as the command prints it. It may turn out not proven."""
         today = now().strftime("%Y-%m-%d")

@@ -41,9 +41,9 @@ def published() -> dict[str, str]:
 
 
 def empty_the_machine(url: str, home: Path) -> None:
-    """Only picture storage, backups and the key survive."""
+    """Only the backups and their key survive."""
     for folder in home.iterdir():
-        if folder.name not in ("cdn", "backups"):
+        if folder.name != "backups":
             shutil.rmtree(folder)
     target = sa.make_url(url)
     engine = sa.create_engine(target.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
@@ -76,9 +76,28 @@ def test_a_newsroom_is_back_on_an_empty_machine_without_what_was_taken_down_sinc
     assert list(pages) == [kept]
     assert Path(pages[kept]).is_file()
     assert gone not in "".join(path.read_text() for path in (home / "site" / "current").rglob("*.html"))
+    assert list((home / "cdn").rglob("*.avif"))
     code, document, said = threadjuice("maintenance", "backup")
     assert code == 0, said
     assert document["backup"]["proven"]
+
+
+def test_public_stories_whose_pictures_are_gone_get_new_ones_and_withdrawn_ones_do_not() -> None:
+    assert threadjuice("content", "generate", "--count", "2")[0] == 0
+    kept, gone = published()
+    assert threadjuice("content", "withdraw", gone, "--reason", "a mistake")[0] == 0
+    shutil.rmtree(load_settings().home / "cdn")
+    code, document, said = threadjuice("maintenance", "optimize")
+    assert code == 0, said
+    assert {name: document["images"][name] for name in ("lacking", "redrawn", "left")} == {
+        "lacking": 1,
+        "redrawn": 1,
+        "left": 0,
+    }
+    story = threadjuice("content", "show", kept)[1]
+    assert all((load_settings().home / "cdn" / one["key"]).is_file() for one in story["image"]["variants"])
+    assert threadjuice("content", "show", gone)[1]["status"] == "withdrawn"
+    assert threadjuice("maintenance", "optimize")[1]["images"]["lacking"] == 0
 
 
 def test_a_backup_that_is_not_proven_is_told_and_exits_with_1(newsroom_environment: dict[str, str]) -> None:

@@ -40,21 +40,18 @@ def story_image(
     publisher: Publisher,
 ) -> dg.MaterializeResult[StoryImage]:
     """The chosen picture: licensed, credited, looked at, and encoded as AVIF, WebP and JPEG at up to four widths."""
-    with story_step(context, database) as story_id:
-        meter = Meter()
-        try:
-            image = _choose(story_draft, database, desk, meter, pictures, cdn)
-        finally:
-            database.store.ledger.add_usage("moderate", "", meter.usage, story_id, context.run_id)
+    with story_step(context, database):
+        image = choose_picture(story_draft, context.run_id, database, desk, pictures, cdn)
         return dg.MaterializeResult(
             value=image, data_version=dg.DataVersion(image.sha256[:16]), metadata=_facts(image, publisher)
         )
 
 
-def _choose(
-    story: StoryDraft, database: Database, desk: Desk, meter: Meter, pictures: PictureDesk, cdn: Storage
+def choose_picture(
+    story: StoryDraft, run_id: str, database: Database, desk: Desk, pictures: PictureDesk, cdn: Storage
 ) -> StoryImage:
-    draft, store = story.draft, database.store
+    """A picture for a story, its files stored; what looking at pictures cost is counted under the run."""
+    draft, store, meter = story.draft, database.store, Meter()
     wanted = store.assignment(story.story_id).category
 
     def inspect(data: bytes) -> str | None:
@@ -63,17 +60,20 @@ def _choose(
             return None
         return "; ".join(verdict.reasons) or f"{verdict.source} flagged it"
 
-    return pictures.choose(
-        story.story_id,
-        draft.picture_query or draft.title,
-        draft.title,
-        draft.alt_text,
-        store.catalogue.category(wanted),
-        cdn,
-        store.used_pictures(excluding=story.story_id),
-        inspect,
-        now,
-    )
+    try:
+        return pictures.choose(
+            story.story_id,
+            draft.picture_query or draft.title,
+            draft.title,
+            draft.alt_text,
+            store.catalogue.category(wanted),
+            cdn,
+            store.used_pictures(excluding=story.story_id),
+            inspect,
+            now,
+        )
+    finally:
+        store.ledger.add_usage("moderate", "", meter.usage, story.story_id, run_id)
 
 
 def _facts(image: StoryImage, publisher: Publisher) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def published_story(
     """The public record; refuses a story with any gate that did not pass, was not evaluated, or was not overruled."""
     with story_step(context, database) as story_id:
         _refuse_unless_passed(database.store, story_id)
-        story = _public(database.store, story_draft, quality_score, story_image, context.run_id)
+        story = public_record(database.store, story_draft, quality_score, story_image, context.run_id)
         return dg.MaterializeResult(
             value=story,
             metadata={
@@ -72,7 +72,10 @@ def _refuse_unless_passed(store: "Store", story_id: str) -> None:
         )
 
 
-def _public(store: "Store", story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str) -> PublishedStory:
+def public_record(
+    store: "Store", story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str
+) -> PublishedStory:
+    """What readers see of a story, made of what is stored of it; whether it may be shown is for its gates to say."""
     assignment, moment = store.assignment(story.story_id), now()
     thread = store.thread(assignment.thread_id, text=False) if assignment.thread_id else None
     source_url = thread.permalink if thread and thread.source != "sample" else ""

@@ -7,8 +7,7 @@ import dagster as dg
 from threadjuice_dagster.assets.images import story_image
 from threadjuice_dagster.assets.steps import RETRIES, mark_outcome, story_step
 from threadjuice_dagster.checks.verdicts import gate, result
-from threadjuice_dagster.domain.gates import Finding
-from threadjuice_dagster.domain.licences import licence_problem
+from threadjuice_dagster.domain.licences import licence_finding
 from threadjuice_dagster.resources.postgres import Database
 
 PICTURE_GATE = gate("image_is_licensed", story_image, "Licence, credit and delivery are what its provider asks for.")
@@ -18,9 +17,8 @@ PICTURE_GATE = gate("image_is_licensed", story_image, "Licence, credit and deliv
 def picture_gate(context: dg.AssetCheckExecutionContext, database: Database) -> Iterator[dg.AssetCheckResult]:
     """The partition's stored picture, held against its provider's terms."""
     with story_step(context, database) as story_id:
-        problem = licence_problem(database.store.image(story_id))
-        message = problem or "Licensed for this use, credited and delivered as its provider asks."
-        verdicts = database.store.judge(story_id, {PICTURE_GATE.name: Finding(problem is None, message)})
+        found = licence_finding(database.store.image(story_id))
+        verdicts = database.store.judge(story_id, {PICTURE_GATE.name: found})
         mark_outcome(context, verdicts)
     for verdict in verdicts:
         yield result(story_id, verdict, story_image)

@@ -223,6 +223,20 @@ class Store(Assignments):
             moment, seconds = connection.execute(sa.select(newest, age)).one()
         return (moment.isoformat(), float(seconds)) if moment else (None, 0.0)
 
+    def replace_picture(self, image: StoryImage, finding: Finding, story: PublishedStory) -> None:
+        """Give a public story another picture, judged, with the record that shows it.
+
+        Raises ``PermanentFailure`` if it is no longer public or the picture's gate refuses.
+        """
+        columns, verdict = t.publications.c, {"gate": PICTURE_GATE, **finding._asdict(), "decided_at": sa.func.now()}
+        public = sa.select(columns.slug).where(columns.story_id == image.story_id, columns.withdrawn_at.is_(None))
+        with self.engine.begin() as connection:
+            if connection.scalar(public.with_for_update()) is None:
+                raise PermanentFailure(f"Story {image.story_id} is not public any more.", "It needs no picture.")
+            self._save_image(connection, image)
+            connection.execute(upsert(t.gate_verdicts, {"story_id": image.story_id, **verdict}))
+            self._publish(connection, story)
+
     def withdraw(self, story_id: str, actor: str, reason: str) -> None:
         """Take a published story off the site. Raises ``PermanentFailure`` if it is not public."""
         with self.engine.begin() as connection:

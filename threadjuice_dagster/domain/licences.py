@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
+from threadjuice_dagster.domain.gates import Finding
 from threadjuice_dagster.domain.images import Credited, Licence, StoryImage
 
 PUBLIC_DOMAIN = frozenset({"cc0", "pdm"})
@@ -91,6 +92,12 @@ POLICIES: dict[str, Policy] = {
 """By provider. A provider that is not here has no terms anybody has read, so its pictures are refused."""
 
 _UNREAD = (CreditPart("", "{credit}"), dataclasses.replace(_LICENCE, before=" · "))
+
+
+def licence_finding(image: StoryImage) -> Finding:
+    """What the gate on a story's picture says of it."""
+    problem = licence_problem(image)
+    return Finding(problem is None, problem or "Licensed for this use, credited and delivered as its provider asks.")
 
 
 def licence_problem(image: StoryImage) -> str | None:
