@@ -19,13 +19,13 @@ def restore_is_proven(
             return _result(False, "There is no backup to prove. Materialize database_backup.")
         proof = backup_desk.prove(identity)
         message = proof.problem or f"Restored and compared in {proof.seconds:.1f} s."
-        differences = "\n".join(f"* {line}" for line in proof.differences) or "none"
+        differences = "\n".join(f"* {line}" for line in proof.differences)
         return _result(
             not proof.problem,
             message,
             backup=identity,
             seconds=proof.seconds,
-            differences=dg.MetadataValue.md(differences),
+            differences=dg.MetadataValue.md(differences) if differences else "none",
         )
 
 
