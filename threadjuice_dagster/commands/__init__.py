@@ -1,0 +1,1 @@
+"""The groups of commands, assembled by ``cli.py``."""

@@ -1,0 +1,80 @@
+"""What every command does around its work: settings, errors, exit codes, output.
+
+Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UnexpectedFailure, UsageError
+from threadjuice_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.newsroom import Newsroom
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; progress goes to stderr.")]
+
+
+@contextmanager
+def opened_newsroom(as_json: bool, *, prepare: bool = False) -> "Iterator[Newsroom]":
+    """The newsroom for one command, whose errors are reported."""
+    with reporting(as_json):
+        settings = read_environment()
+        from threadjuice_dagster.newsroom import open_newsroom
+
+        with open_newsroom(settings, say, prepare=prepare) as newsroom:
+            yield newsroom
+
+
+@contextmanager
+def reporting(as_json: bool) -> Iterator[None]:
+    """A command's errors become one line, or one JSON document, and an exit code."""
+    try:
+        yield
+    except ThreadJuiceError as error:
+        fail(error, as_json)
+    except KeyboardInterrupt:
+        say("Interrupted. Run the command again to go on where it stopped.")
+        raise typer.Exit(130) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        from threadjuice_dagster.assets.steps import classified
+
+        failure = classified(error)
+        if isinstance(failure, UnexpectedFailure):
+            raise
+        fail(failure, as_json)
+
+
+def read_environment() -> Settings:
+    """The settings, from the environment and from .env in the working folder."""
+    from dotenv import load_dotenv
+
+    load_dotenv(Path.cwd() / ".env")
+    return load_settings()
+
+
+def fail(error: ThreadJuiceError, as_json: bool) -> NoReturn:
+    """End the command with an error: one line, or one JSON document."""
+    if as_json:
+        print(json.dumps({"error": {"kind": error.kind, "message": error.message, "next_step": error.next_step}}))
+    else:
+        say(f"Error: {error}")
+    raise typer.Exit(2 if isinstance(error, ConfigurationError | UsageError) else 1)
+
+
+def say(line: str) -> None:
+    """Tell the operator something that is not the command's result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def show_document(document: Any, as_json: bool, text: Callable[[], str]) -> None:
+    """Print a command's result: the document, or its text for people."""
+    print(json.dumps(document, ensure_ascii=False, indent=2) if as_json else text(), flush=True)
