@@ -16,10 +16,11 @@ dev: $(VENV)/.installed  ## the Dagster UI, its daemon and the site preview
 test: $(VENV)/.tests-installed  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: $(VENV)/.tests-installed  ## lint, format and types
+check: $(VENV)/.tests-installed  ## lint, format, types, and what migrations may do
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/lint_migrations.py
 
 format: $(VENV)/.tests-installed  ## put every file in its form
 	$(BIN)/ruff check --fix .

@@ -6,7 +6,10 @@ from typing import Any
 import dagster as dg
 
 from threadjuice_dagster.assets.backups import database_backup, expired_backups
+from threadjuice_dagster.assets.cleanup import content_cleanup
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
+from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
+from threadjuice_dagster.assets.environment import environment_report
 from threadjuice_dagster.assets.image_library import image_library
 from threadjuice_dagster.assets.imports import imported_stories
 from threadjuice_dagster.assets.review import review_desk
@@ -15,6 +18,7 @@ from threadjuice_dagster.assets.takedowns import takedowns
 from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
 from threadjuice_dagster.assets.validation import content_validation
 from threadjuice_dagster.checks.backups import restore_is_proven
+from threadjuice_dagster.checks.checklist import deployment_preconditions, deployment_results
 from threadjuice_dagster.checks.images import picture_gate
 from threadjuice_dagster.checks.quality import text_gates
 from threadjuice_dagster.jobs import JOBS, STORY_STEPS
@@ -40,7 +44,11 @@ ASSETS = (
     takedowns,
     database_backup,
     expired_backups,
+    content_cleanup,
     site,
+    environment_report,
+    staged_deployment,
+    production_deployment,
 )
 
 
@@ -55,18 +63,25 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     timezone = settings.deployment.timezone
     return dg.Definitions(
         assets=ASSETS,
-        asset_checks=[text_gates, picture_gate, restore_is_proven],
+        asset_checks=[text_gates, picture_gate, restore_is_proven, deployment_preconditions, deployment_results],
         jobs=JOBS,
         schedules=[daily_stories(timezone, due), daily_backup(timezone, due)],
         sensors=[
             story_assignments_sensor(dg.DefaultSensorStatus.RUNNING),
-            publications_sensor(dg.DefaultSensorStatus.RUNNING),
+            publications_sensor(dg.DefaultSensorStatus.RUNNING, deploys=_deploy_job(settings)),
             deleted_sources_sensor(dg.DefaultSensorStatus.RUNNING),
             inbox_sensor(dg.DefaultSensorStatus.RUNNING),
         ],
         resources=dict(resources or build_resources(settings)),
         executor=dg.in_process_executor,
     )
+
+
+def _deploy_job(settings: Settings) -> str:
+    """The job that brings a rebuilt site to readers, where publications are deployed by themselves."""
+    if not settings.deployment.auto_deploy:
+        return ""
+    return "staging_job" if settings.deployment.environment == "staging" else "production_job"
 
 
 @dg.definitions

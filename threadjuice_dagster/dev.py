@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from threadjuice_dagster.database.engagement import Tally, through
 from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.instance import open_instance, prepare_home
+from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.settings import Settings
+from threadjuice_dagster.site.engagement import Reports
 
 
 def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) -> int:
@@ -21,11 +25,6 @@ def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) ->
     environment = {**os.environ, **prepare_home(settings)}
     with open_instance(settings):  # creates Dagster's tables before several of its processes would
         pass
-    preview = _serve_preview(settings)
-    for need, part in settings.stand_ins.items():
-        say(f"{need:<10} {part}")
-    say(f"Site       http://127.0.0.1:{preview}")
-    say(f"Dagster    http://{host}:{port}")
     command = [sys.executable, "-m", "dagster", "dev", "-w", f"{environment['DAGSTER_HOME']}/workspace.yaml"]
     command += ["-h", host, "-p", str(port)]
     started: list[subprocess.Popen[bytes]] = []
@@ -37,12 +36,28 @@ def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) ->
     for name in (signal.SIGINT, signal.SIGTERM):
         # Set before the start: a child would inherit a shell's "ignore" for background jobs, but not a handler.
         signal.signal(name, stop)
-    started.append(subprocess.Popen(command, env=environment))  # noqa: S603 -- our own interpreter, no shell
-    code = started[0].wait()
+    with Reports(_tally(settings)) as reports:
+        preview = _serve_preview(settings, reports)
+        for need, part in settings.stand_ins.items():
+            say(f"{need:<10} {part}")
+        say(f"Site       http://127.0.0.1:{preview}")
+        say(f"Dagster    http://{host}:{port}")
+        started.append(subprocess.Popen(command, env=environment))  # noqa: S603 -- our own interpreter, no shell
+        code = started[0].wait()
     return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else code
 
 
-def _serve_preview(settings: Settings) -> int:
+def _tally(settings: Settings) -> Tally:
+    """Where events are counted; the database is opened when a page reports the first."""
+    database = build_resources(settings)["database"].process_config_and_initialize()
+
+    def run(sql: str, values: Mapping[str, Any]) -> Sequence[Any]:
+        return through(database.store.engine)(sql, values)
+
+    return Tally(run)
+
+
+def _serve_preview(settings: Settings, reports: Reports) -> int:
     from threadjuice_dagster.site.preview import serve
 
     site, cdn = settings.home / "site", settings.home / "cdn"
@@ -50,7 +65,7 @@ def _serve_preview(settings: Settings) -> int:
         Path(folder).mkdir(parents=True, exist_ok=True)
     port = settings.deployment.preview_port
     try:
-        server = serve(site, port, pictures=cdn)
+        server = serve(site, port, pictures=cdn, reports=reports)
     except OSError as error:
         raise ConfigurationError(
             f"Port {port} is taken ({error.strerror}).", "Set THREADJUICE_PREVIEW_PORT to a free one; 0 picks one."

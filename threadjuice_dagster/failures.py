@@ -7,9 +7,14 @@ class ThreadJuiceError(Exception):
     kind = "error"
 
     def __init__(self, message: str, next_step: str = "") -> None:
-        self.message = " ".join(message.split())
-        self.next_step = " ".join(next_step.split())
+        self.message = _line(message)
+        self.next_step = _line(next_step)
         super().__init__(f"{self.message} {self.next_step}".strip())
+
+
+def _line(text: str) -> str:
+    """One line that any database, terminal and JSON reader takes, whatever was cited in it and however long."""
+    return " ".join(text[:4000].replace("\0", " ").encode(errors="replace").decode().split())
 
 
 class TransientFailure(ThreadJuiceError):

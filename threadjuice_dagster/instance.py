@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 DAGSTER_YAML = """\
 # Written by ThreadJuice. Storage is PostgreSQL, by the address in DAGSTER_DATABASE_URL.
 storage:
-  postgres:
-    postgres_url: {env: DAGSTER_DATABASE_URL}
+  custom:
+    module: threadjuice_dagster.event_storage
+    class: LastingStorage
+    config:
+      postgres_url: {env: DAGSTER_DATABASE_URL}
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -40,6 +43,10 @@ python_logs:
   python_log_level: INFO
 sensors: {use_threads: true, num_workers: 4}
 schedules: {use_threads: true, num_workers: 2}
+# Days a tick of a schedule or sensor is kept; a sensor ticks every ten seconds, mostly with nothing to do.
+retention:
+  schedule: {purge_after_days: {skipped: 30, failure: 90, success: 90}}
+  sensor: {purge_after_days: {skipped: 2, failure: 30, success: 30}}
 telemetry: {enabled: false}
 nux: {enabled: false}
 """
@@ -109,21 +116,28 @@ def forget_story(instance: "dg.DagsterInstance", story_id: str, *, whole: bool) 
     Dagster keeps the last event of every asset and check beside the runs: those are removed as well.
     """
     import dagster as dg
-    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
 
     runs = instance.get_runs(dg.RunsFilter(tags={"dagster/partition": story_id}))
     ended = [run.run_id for run in runs if run.is_finished]
-    for run_id in ended:
-        instance.delete_run(run_id)
-    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
-        checks, last = AssetCheckExecutionsTable, AssetKeyTable
-        connection.execute(checks.delete().where(checks.c.run_id.in_(ended)))
-        connection.execute(last.update().where(last.c.last_run_id.in_(ended)).values(last_materialization=None))
+    delete_runs(instance, ended)
     if len(ended) < len(runs):
         return False
     if whole:
         instance.delete_dynamic_partition(str(STORIES.name), story_id)
     return True
+
+
+def delete_runs(instance: "dg.DagsterInstance", run_ids: Sequence[str]) -> None:
+    """Delete runs with all they said. The run itself goes last: whoever is killed before finds it again."""
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
+
+    checks, last = AssetCheckExecutionsTable, AssetKeyTable
+    with instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+        connection.execute(checks.delete().where(checks.c.run_id.in_(run_ids)))
+        connection.execute(last.update().where(last.c.last_run_id.in_(run_ids)).values(last_materialization=None))
+    for run_id in run_ids:
+        instance.event_log_storage.delete_events(run_id)
+        instance.delete_run(run_id)
 
 
 def _write_if_changed(path: Path, text: str) -> None:

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from threadjuice_dagster.assets.backups import database_backup, expired_backups, restore_database
+from threadjuice_dagster.assets.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
+from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
+from threadjuice_dagster.assets.environment import environment_report
 from threadjuice_dagster.assets.image_library import image_library
 from threadjuice_dagster.assets.images import story_image
 from threadjuice_dagster.assets.imports import imported_stories
@@ -77,6 +80,44 @@ image_sweep_job = dg.define_asset_job(
     description="Find public stories whose picture files are gone, and give them a picture anew.",
 )
 
+cleanup_job = dg.define_asset_job(
+    "cleanup_job",
+    selection=dg.AssetSelection.assets(content_cleanup),
+    description="Say what a clean-up would remove; with `dry_run: false`, archive and remove it.",
+)
+
+
+@dg.job(description="Delete finished runs older than RUN_RETENTION_DAYS, save those whose results the UI still shows.")
+def prune_runs_job() -> None:
+    """Prune Dagster's runs."""
+    prune_runs()
+
+
+environment_job = dg.define_asset_job(
+    "environment_job",
+    selection=dg.AssetSelection.assets(environment_report),
+    description="Look at every variable and ask every outside system once.",
+)
+
+staging_job = dg.define_asset_job(
+    "staging_job",
+    selection=dg.AssetSelection.assets(database_schema, site, staged_deployment),
+    description="Migrate, build the site, stage it and test it there; readers do not see it.",
+)
+
+production_job = dg.define_asset_job(
+    "production_job",
+    selection=dg.AssetSelection.assets(database_schema, site, staged_deployment, production_deployment),
+    description="Migrate, build, stage, test, show to readers and validate; what fails there is rolled back.",
+)
+
+rollback_job = dg.define_asset_job(
+    "rollback_job",
+    selection=dg.AssetSelection.assets(production_deployment),
+    config={"ops": {"production_deployment": {"config": {"roll_back": "previous"}}}},
+    description="Show readers an earlier deployment again: the one before, or the one that roll_back names.",
+)
+
 backup_job = dg.define_asset_job(
     "backup_job",
     selection=dg.AssetSelection.assets(database_backup, expired_backups),
@@ -102,4 +143,10 @@ JOBS: "list[dg.JobDefinition | UnresolvedAssetJobDefinition]" = [
     image_sweep_job,
     backup_job,
     restore_job,
+    cleanup_job,
+    prune_runs_job,
+    environment_job,
+    staging_job,
+    production_job,
+    rollback_job,
 ]

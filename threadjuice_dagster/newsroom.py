@@ -67,15 +67,15 @@ class Newsroom:
         takedown_desk: TakedownDesk,
         progress: Progress,
     ) -> None:
-        self._settings = settings
+        self._settings, self.resources = settings, resources
         self.instance = instance
         self._progress = progress
         self._definitions = build_definitions(settings, resources)
         self._takedown_desk, self._database = takedown_desk, takedown_desk.database
         self._threads: ThreadSource = resources["threads"].process_config_and_initialize()
         self._policy: EditorialPolicy = resources["policy"]
-        self._publisher: Publisher = resources["publisher"]
-        self.page: Callable[[str], str] = self._publisher.page
+        self.publisher: Publisher = resources["publisher"]
+        self.page: Callable[[str], str] = self.publisher.page
 
     @property
     def store(self) -> Store:
@@ -201,9 +201,10 @@ class Newsroom:
 
     def take_down(self, references: Sequence[str], reason: str) -> list[str]:
         """Remove stories, threads (``t3_…``) or quoted comments (``t1_…``) for good; returns the stories concerned."""
-        tombstones = [self.store.takedowns.find(one).model_copy(update={"reason": reason}) for one in references]
+        find, sources = self.store.takedowns.find, self._takedown_desk.sources
+        tombstones = [find(one, sources).model_copy(update={"reason": reason}) for one in references]
         changed = self._takedown_desk.bury(tombstones, self.instance)
-        self._publisher.build(self.store.published(), keep_old=False)
+        self.publisher.build(self.store.published(), keep_old=False)
         return changed
 
     def status(self) -> dict[str, Any]:
@@ -216,7 +217,7 @@ class Newsroom:
             "migration": self.revision,
             "stories": dict(self.store.status_counts()),
             "threads": {"unused": self.store.unused_threads()},
-            "site": self._settings.deployment.production_url or str(self._publisher.current / "index.html"),
+            "site": self._settings.deployment.production_url or str(self.publisher.current / "index.html"),
             "errors": [{**{key: e[key] for key in shown}, "at": e["at"].isoformat()} for e in errors],
         }
 
@@ -238,18 +239,25 @@ class Newsroom:
             self.build_site()
         return {**swept, "stories": told["stories"].value}
 
+    def clean_up(self, *, dry_run: bool, force: bool) -> dict[str, Any]:
+        """Archive and remove what the rules say, or in a dry run find it; as the command prints it."""
+        self._progress("Looking for what has served its time")
+        result = self._run("cleanup_job", {"content_cleanup": {"dry_run": dry_run, "force": force}})
+        told: Any = result.asset_materializations_for_node("content_cleanup")[-1].metadata["report"]
+        return dict(told.value)
+
     def backup(self) -> dict[str, Any]:
         """Take today's backup, prove it and expire old ones; as the command prints it. It may turn out not proven."""
         today = now().strftime("%Y-%m-%d")
-        result = self._execute("backup_job", partition_key=today)
+        result = self.execute("backup_job", partition_key=today)
         taken = result.asset_materializations_for_node("database_backup")
         if not taken:
-            raise self._failure(result)
+            raise self.failure(result)
         told = {name: taken[-1].metadata[name].value for name in ("location", "sha256", "bytes", "rows", "seconds")}
         proofs = result.get_asset_check_evaluations()
         proven = bool(proofs) and proofs[-1].passed
         if proven and not result.success:
-            raise self._failure(result)
+            raise self.failure(result)
         problem = "" if proven else (proofs[-1].description if proofs else "It was not compared.")
         encrypted = taken[-1].metadata["encrypted"].value == "yes"
         identity = taken[-1].metadata["backup"].value
@@ -299,7 +307,7 @@ class Newsroom:
         story_id, order = assignment.story_id, assignment.order_id if order_tag else None
         self._progress(f"Writing {story_id} ({assignment.category}, {assignment.persona})")
         self.instance.add_dynamic_partitions(str(STORIES.name), [story_id])
-        result = self._execute(
+        result = self.execute(
             "story_job",
             partition_key=story_id,
             asset_selection=remaining_steps(self.store, story_id),
@@ -311,20 +319,25 @@ class Newsroom:
 
     def _run(self, job: str, config: dict[str, dict[str, Any]] | None = None) -> dg.ExecuteInProcessResult:
         ops = {"ops": {name: {"config": values} for name, values in (config or {}).items()}}
-        result = self._execute(job, run_config={**ops, **QUIET})
+        result = self.execute(job, run_config={**ops, **QUIET})
         if not result.success:
-            raise self._failure(result)
+            raise self.failure(result)
         return result
 
-    def _execute(self, job: str, **options: Any) -> dg.ExecuteInProcessResult:
+    def execute(self, job: str, **options: Any) -> dg.ExecuteInProcessResult:
         """Run a job in this process; the arguments are ``execute_in_process``'s."""
         given = {"run_config": QUIET, **options, "tags": {LAUNCHED_BY: "command line", **options.get("tags", {})}}
         job_def = self._definitions.resolve_job_def(job)
         return job_def.execute_in_process(instance=self.instance, raise_on_error=False, **given)
 
-    def _failure(self, result: dg.ExecuteInProcessResult) -> ThreadJuiceError:
+    def failure(self, result: dg.ExecuteInProcessResult) -> ThreadJuiceError:
+        """Why a run failed: what it recorded, or the check that stopped it."""
         errors = self.store.ledger.errors(run_id=result.run_id, limit=1)
         if errors:
             kind = TransientFailure if errors[0]["kind"] == "transient" else PermanentFailure
             return kind(errors[0]["message"], errors[0]["next_step"])
+        stopped = [check for check in result.get_asset_check_evaluations() if not check.passed and check.blocking]
+        if stopped:
+            told = "; ".join(f"{check.check_name}: {check.description}" for check in stopped)
+            return PermanentFailure(told, "Mend it, then run the command again.")
         return PermanentFailure(f"Run {result.run_id} failed.", "Open it in the Dagster UI for its log.")

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from threadjuice_dagster.domain.backups import parse_retention
+from threadjuice_dagster.domain.cleanup import TEST_PREFIXES, checked_prefixes
 from threadjuice_dagster.failures import ConfigurationError
 
 
@@ -42,6 +43,13 @@ def _is_retention(value: str) -> str:
     except ConfigurationError:
         raise ValueError("should be days, weeks and months") from None
     return value
+
+
+def _is_prefixes(values: list[str]) -> list[str]:
+    try:
+        return [] if values == ["off"] else checked_prefixes(values)
+    except ConfigurationError:
+        raise ValueError("should be beginnings of four characters or more, separated by commas, or off") from None
 
 
 def _split(value: Any) -> Any:
@@ -90,6 +98,28 @@ class DatabaseSettings(Section):
     )
     pool_size: int = variable(
         "DATABASE_POOL_SIZE", 20, "Connections each process may hold to the database.", "20", ge=1, le=500
+    )
+    replica_url: PostgresUrl = variable(
+        "DATABASE_REPLICA_URL",
+        SecretStr(""),
+        "PostgreSQL replica that reports and figures are read from; empty reads from DATABASE_URL.",
+        "postgresql://threadjuice:password@replica:5432/threadjuice",
+    )
+    max_connections: int = variable(
+        "DATABASE_MAX_CONNECTIONS",
+        60,
+        "Connections all processes together may hold to the newsroom's tables; a process that finds no room waits.",
+        "60",
+        ge=6,
+        le=100_000,
+    )
+    statement_seconds: float = variable(
+        "DATABASE_STATEMENT_TIMEOUT_SECONDS",
+        60.0,
+        "Seconds an ordinary query may take; imports, validation, migrations and backups have no limit.",
+        "60",
+        gt=0,
+        le=86_400,
     )
     dagster_url: PostgresUrl = variable(
         "DAGSTER_DATABASE_URL",
@@ -188,7 +218,7 @@ class ContentSettings(Section):
         "http://127.0.0.1:8080",
     )
     unsplash_access_key: SecretStr = variable(
-        "UNSPLASH_ACCESS_KEY", SecretStr(""), "Unsplash app's access key.", "abc123"
+        "UNSPLASH_ACCESS_KEY", SecretStr(""), "Unsplash app's access key; empty passes Unsplash over.", "abc123"
     )
     unsplash_unattended: bool = variable(
         "UNSPLASH_UNATTENDED", False, "Set to true once Unsplash has agreed to unattended selection.", "false"
@@ -235,10 +265,69 @@ class DeploymentSettings(Section):
     backup_retention: Annotated[str, AfterValidator(_is_retention)] = variable(
         "BACKUP_RETENTION", "7d4w12m", "Days, weeks and months that keep a backup each.", "7d4w12m"
     )
+    cleanup_rejected_days: int = variable(
+        "CLEANUP_REJECTED_DAYS", 30, "Days the drafts of rejected stories are kept.", "30", ge=1, le=36500
+    )
+    cleanup_withdrawn_days: int = variable(
+        "CLEANUP_WITHDRAWN_DAYS",
+        90,
+        "Days a withdrawn story is kept, and can be published again.",
+        "90",
+        ge=1,
+        le=36500,
+    )
+    cleanup_events_days: int = variable(
+        "CLEANUP_EVENTS_DAYS", 180, "Days events and errors are kept.", "180", ge=1, le=36500
+    )
+    cleanup_archive_days: int = variable(
+        "CLEANUP_ARCHIVE_DAYS",
+        90,
+        "Days what a clean-up removed is kept in the archive of the backups' storage.",
+        "90",
+        ge=1,
+        le=36500,
+    )
+    cleanup_test_prefixes: Annotated[Names, AfterValidator(_is_prefixes)] = variable(
+        "CLEANUP_TEST_PREFIXES",
+        list(TEST_PREFIXES),
+        "How the id, slug or title of test content begins, which a clean-up removes even where it is public; or off.",
+        "[test],test-content-",
+    )
+    cleanup_max_share: float = variable(
+        "CLEANUP_MAX_SHARE",
+        0.2,
+        "Share of all there are that one rule of a clean-up may remove without --force.",
+        "0.2",
+        ge=0,
+        le=1,
+    )
+    run_retention_days: int = variable(
+        "RUN_RETENTION_DAYS",
+        90,
+        "Days finished runs stay in Dagster; the newest of each asset and partition always stay.",
+        "90",
+        ge=1,
+        le=36500,
+    )
     vercel_token: SecretStr = variable(
         "VERCEL_TOKEN", SecretStr(""), "Vercel token; empty deploys to a folder.", "vcp_..."
     )
     vercel_project_id: str = variable("VERCEL_PROJECT_ID", "", "Vercel project of the site.", "prj_...")
+    vercel_team_id: str = variable(
+        "VERCEL_TEAM_ID", "", "Vercel team of the project; empty is the token's own account.", "team_..."
+    )
+    vercel_protection_bypass: SecretStr = variable(
+        "VERCEL_PROTECTION_BYPASS",
+        SecretStr(""),
+        "Secret that lets smoke tests past Vercel's deployment protection.",
+        "a1b2c3d4e5f6",
+    )
+    auto_deploy: bool = variable(
+        "AUTO_DEPLOY",
+        False,
+        "Whether publications and withdrawals are deployed as soon as the site is rebuilt.",
+        "true",
+    )
     vercel_api_url: Url = variable(
         "VERCEL_API_URL", "https://api.vercel.com", "Vercel's API address.", "https://api.vercel.com"
     )
@@ -280,11 +369,16 @@ class Settings(BaseModel):
             "writer": f"OpenAI ({content.openai_model})" if content.openai_api_key.get_secret_value() else "extractive",
             "threads": "Reddit" if content.reddit_client_id.get_secret_value() else "sample threads",
             "pictures": ", ".join(self.image_providers),
+            "deployment": f"Vercel {deployment.vercel_project_id}"
+            if deployment.vercel_token.get_secret_value()
+            else "folder",
             "cdn": f"bucket {deployment.cdn_bucket}" if deployment.cdn_bucket else "folder",
         }
 
 
 SECTIONS: tuple[type[Section], ...] = (DatabaseSettings, ContentSettings, DeploymentSettings)
+
+CORRECT_IT = "Correct it in the environment or in .env."
 
 
 def variables() -> dict[str, FieldInfo]:
@@ -294,18 +388,26 @@ def variables() -> dict[str, FieldInfo]:
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read and validate all settings. An empty variable counts as unset. Raises ``ConfigurationError``."""
+    settings, problems = read_settings(environ)
+    if problems:
+        raise ConfigurationError(" ".join(problems.values()), CORRECT_IT)
+    return settings
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, dict[str, str]]:
+    """All settings, with an invalid one left at its default; and by variable what is wrong with it."""
     source = os.environ if environ is None else environ
     given = {name: source[name].strip() for name in variables() if source.get(name, "").strip()}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     loaded: list[Section] = []
     for section in SECTIONS:
         try:
             loaded.append(section.model_validate(given))
         except ValidationError as error:
-            problems += [_problem(detail["loc"][0], detail["msg"], given) for detail in error.errors()]
-    if problems:
-        raise ConfigurationError(" ".join(dict.fromkeys(problems)), "Correct it in the environment or in .env.")
-    return Settings(database=loaded[0], content=loaded[1], deployment=loaded[2])  # type: ignore[arg-type]
+            found = {str(one["loc"][0]): _problem(one["loc"][0], one["msg"], given) for one in error.errors()}
+            problems |= found
+            loaded.append(section.model_validate({name: text for name, text in given.items() if name not in found}))
+    return Settings(database=loaded[0], content=loaded[1], deployment=loaded[2]), problems  # type: ignore[arg-type]
 
 
 def _problem(name: Any, message: str, given: Mapping[str, str]) -> str:

@@ -407,6 +407,13 @@ class TestKilled:
             assert len(written_by_model.seen("write")) == 1
 
 
+def test_a_list_says_how_many_more_stories_there_are(newsroom_environment: dict[str, str]) -> None:
+    assert threadjuice("content", "generate", "--count", "2")[0] == 0
+    code, listed, _ = threadjuice("content", "list", "--limit", "1")
+    assert (code, len(listed["stories"]), listed["more"]) == (0, 1, 1)
+    assert threadjuice("content", "list")[1]["more"] == 0
+
+
 @pytest.fixture
 def small_disk(newsroom_environment: dict[str, str]) -> Iterator[Path]:
     """The newsroom's picture folder on a disk of 300 kB."""

@@ -133,7 +133,7 @@ def _handler_for(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
             query = dict(parse_qsl(address.query))
             self.send(server.reply_to(Request(arrived, kind, self.command, address.path, query, headers, body)))
 
-        do_POST = do_GET  # noqa: N815 -- the name http.server looks for
+        do_POST = do_PUT = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 -- the names http.server looks for
 
         def send(self, reply: Reply) -> None:
             if reply.delay:

@@ -3,7 +3,7 @@
 Kinds of request: ``write``, ``judge``, ``moderate``, ``models``. Faults beside those of every loopback
 server: ``quota``, ``wrong_key``, ``no_model``, ``no_schema``, ``no_n``, ``context``, ``truncated``, ``length``,
 ``fenced``, ``refusal``, ``violating``, ``invented_quote``, ``injected``, ``bad_usage``, ``flagged``,
-``no_pictures``, ``html``.
+``no_pictures``, ``only_a_list``, ``html``.
 """
 
 import json
@@ -24,14 +24,14 @@ _DIMENSIONS = ("hook", "clarity", "structure", "specificity", "voice", "faithful
 
 
 class OpenAIServer(LoopbackServer):
-    """Speaks POST /v1/chat/completions and /v1/moderations, GET /v1/models."""
+    """Speaks POST /v1/chat/completions and /v1/moderations, GET /v1/models and /v1/models/NAME."""
 
     prefix = "/v1"
 
     def kind_of(self, method: str, path: str, body: bytes) -> str:
         if path.endswith("/moderations"):
             return "moderate"
-        if path.endswith("/models"):
+        if "/models" in path:
             return "models"
         if not path.endswith("/chat/completions"):
             return "unknown"
@@ -41,7 +41,7 @@ class OpenAIServer(LoopbackServer):
         if request.kind == "moderate":
             return Reply(moderation(request, flagged=False))
         if request.kind == "models":
-            return Reply({"object": "list", "data": [{"id": "gpt-4o", "object": "model"}]})
+            return self._models(request)
         if request.kind == "unknown":
             return Reply(self.problem(404), 404)
         count = int(request.json.get("n") or 1)
@@ -72,6 +72,16 @@ class OpenAIServer(LoopbackServer):
                 "usage": usage,
             }
         )
+
+    def _models(self, request: Request) -> Reply:
+        models = {name: {"id": name, "object": "model"} for name in ("gpt-4o", "gpt-4o-mini")}
+        name = request.path.partition("/models/")[2]
+        if not name:
+            return Reply({"object": "list", "data": list(models.values())})
+        return Reply(models[name]) if name in models else self._no_model(request)
+
+    def _only_a_list(self, request: Request) -> Reply:
+        return Reply({"detail": "Not Found"}, 404) if "/models/" in request.path else self.answer(request)
 
     def _quota(self, request: Request) -> Reply:
         error = {"message": "You exceeded your current quota.", "type": "insufficient_quota", "param": None}

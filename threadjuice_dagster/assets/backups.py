@@ -97,7 +97,7 @@ def restore_database(
 def replay_takedowns(desk: TakedownDesk, address: str, instance: dg.DagsterInstance) -> None:
     """Carry out in a restored database, before it goes live, every takedown since its backup."""
     restored = Postgres(url=address, pool_size=2)
-    TakedownDesk(database=restored, vault=desk.vault, cdn=desk.cdn).replay(instance)
+    TakedownDesk(database=restored, vault=desk.vault, cdn=desk.cdn, encryption_key=desk.encryption_key).replay(instance)
     restored.store.locks.close()
     restored.store.engine.dispose()
 

@@ -1,10 +1,15 @@
 """Database: the schema at its head, and the editorial catalogue in it."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.resources.postgres import Database
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.schema import Step
 
 
 @dg.asset(group_name="database", owners=OWNERS, kinds={"postgres"}, retry_policy=RETRIES)
@@ -12,10 +17,21 @@ def database_schema(context: dg.AssetExecutionContext, database: Database) -> dg
     """The newsroom's tables, migrated to the head this version needs."""
     from threadjuice_dagster.database.schema import migrate
 
+    steps: list[Step] = []
+
+    def tell(step: "Step") -> None:
+        context.log.info(f"Migration {step.name}: {step.message} ({step.seconds} s)")
+        steps.append(step)
+
     with reported(context, database):
-        before, after = migrate(database.unchecked_store.engine)
+        before, after = migrate(database.unchecked_store.engine, tell)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(after), metadata={"before": before or "empty", "after": after}
+            data_version=dg.DataVersion(after),
+            metadata={
+                "before": before or "empty",
+                "after": after,
+                "steps": dg.MetadataValue.json([step._asdict() for step in steps]),
+            },
         )
 
 

@@ -2,9 +2,11 @@
 
 import dagster as dg
 
+from threadjuice_dagster.assets.database import database_schema
 from threadjuice_dagster.assets.publication import published_story
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.takedowns import TakedownDesk
@@ -14,24 +16,27 @@ from threadjuice_dagster.resources.takedowns import TakedownDesk
     group_name="site",
     owners=OWNERS,
     kinds={"html"},
-    deps=[published_story],
-    code_version="1",
+    deps=[database_schema, published_story],
+    code_version="2",
     retry_policy=RETRIES,
 )
 def site(
     context: dg.AssetExecutionContext, database: Database, publisher: Publisher, takedown_desk: TakedownDesk
 ) -> dg.MaterializeResult[None]:
-    """The whole static site, checked link by link and swapped in at once; nothing on it that was taken down."""
+    """The static site, brought up to date, checked and swapped in at once; nothing on it that was taken down."""
     with reported(context, database):
         # A restored database may hold what was taken down since its backup was made.
         returned = takedown_desk.replay(context.instance)
-        built = publisher.build(database.store.published(), keep_old=not returned)
+        built = publisher.build(Publications(database.store.engine), keep_old=not returned)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.version),
             metadata={
                 "front page": dg.MetadataValue.url(publisher.site_url or publisher.preview_url),
                 "folder": dg.MetadataValue.path(str(publisher.current)),
+                "stories": built.stories,
                 "pages": built.pages,
+                "files written": built.written,
+                "files removed": built.removed,
                 "version": built.version,
                 "seconds": round(built.seconds, 3),
             },

@@ -70,7 +70,8 @@ def classified(error: Exception) -> ThreadJuiceError:
 
     if isinstance(error, ThreadJuiceError):
         return error
-    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError):
+    lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+    if lost or type(error).__name__ == "DagsterPostgresException":  # Dagster has tried for a while itself
         from threadjuice_dagster.database.server import unreachable
 
         return unreachable(error)

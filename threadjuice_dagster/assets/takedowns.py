@@ -26,7 +26,7 @@ def takedowns(
     """Sources deleted since: their stories and quotes leave database, storage, site and run history."""
     with reported(context, database):
         expired = database.store.takedowns.expire(policy.thread_retention_hours)
-        sources = database.store.takedowns.sources()
+        sources = takedown_desk.sources()
         deletions = threads.deleted(sources)
         changed = takedown_desk.bury(_tombstones(deletions, sources), context.instance)
         if changed:

@@ -3,6 +3,7 @@
 import getpass
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,7 +59,10 @@ def list_stories(
 
         if status and status not in STATUSES:
             raise UsageError(f"There is no status {status[:40]!r}.", f"Known: {', '.join(STATUSES)}.")
-        _print_stories(story_records(newsroom.store, newsroom.page, status=status or None, limit=limit), as_json)
+        stories = story_records(newsroom.store, newsroom.page, status=status or None, limit=limit)
+        counts = newsroom.store.status_counts() if len(stories) == limit else Counter()
+        more = max(0, (counts[status] if status else counts.total()) - limit)
+        _print_stories(stories, as_json, more)
 
 
 @content.command()
@@ -230,6 +234,8 @@ def _text(path: Path) -> str:
         raise UsageError(f"{path} cannot be read: {type(error).__name__}.", "Pass a UTF-8 text file.") from None
 
 
-def _print_stories(stories: "list[StoryRecord]", as_json: bool) -> None:
-    document = {"stories": [story.model_dump(mode="json") for story in stories]}
-    show_document(document, as_json, lambda: "\n".join(map(printed.story_line, stories)) or "No stories yet.")
+def _print_stories(stories: "list[StoryRecord]", as_json: bool, more: int = 0) -> None:
+    document = {"stories": [story.model_dump(mode="json") for story in stories], "more": more}
+    lines = [printed.story_line(story) for story in stories] or ["No stories yet."]
+    lines += [f"{more:,} more are not shown; show them with --limit."] if more else []
+    show_document(document, as_json, lambda: "\n".join(lines))

@@ -1,11 +1,13 @@
 """`threadjuice maintenance`: what keeps a newsroom in order."""
 
+from typing import Annotated
+
 import typer
 
 from threadjuice_dagster.commands import printed
 from threadjuice_dagster.commands.shared import AsJson, opened_newsroom, show_document
 
-maintenance = typer.Typer(no_args_is_help=True, help="Upkeep: backups, pictures.")
+maintenance = typer.Typer(no_args_is_help=True, help="Upkeep: backups, clean-up, pictures.")
 
 
 @maintenance.command()
@@ -28,4 +30,18 @@ def backup(as_json: AsJson = False) -> None:
         taken = newsroom.backup()
         show_document({"backup": taken}, as_json, lambda: printed.backup_line(taken))
         if not taken["proven"]:
+            raise typer.Exit(1)
+
+
+@maintenance.command()
+def cleanup(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove more than CLEANUP_MAX_SHARE too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Archive and remove test content, rejected drafts, withdrawn stories, old events and files of nobody."""
+    with opened_newsroom(as_json) as newsroom:
+        report = newsroom.clean_up(dry_run=dry_run, force=force)
+        show_document({"cleanup": report}, as_json, lambda: printed.cleanup_text(report))
+        if not dry_run and any(rule["refused"] and rule["found"] for rule in report["rules"]):
             raise typer.Exit(1)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from threadjuice_dagster.domain.backups import RestorePlan
+    from threadjuice_dagster.domain.environment import EnvironmentReport
     from threadjuice_dagster.domain.records import StoryRecord
 
 
@@ -64,3 +65,45 @@ def status_text(document: dict[str, Any]) -> str:
     lines.append(f"{'site':<10} {document['site']}")
     lines += [f"{'error':<10} {error['message']} {error['next_step']}" for error in document["errors"]]
     return "\n".join(lines)
+
+
+def cleanup_text(report: dict[str, Any]) -> str:
+    """What a clean-up found and removed, a line for each rule."""
+    lines = [
+        f"{rule['name']:<18} {rule['found']:>9,} found {rule['removed']:>9,} removed  {rule['refused']}".rstrip()
+        for rule in report["rules"]
+    ]
+    if report["dry_run"]:
+        return "\n".join([*lines, "A dry run: nothing was removed."])
+    return "\n".join([*lines, f"Archive: {report['archive'] or 'nothing was archived'}"])
+
+
+def environment_text(report: "EnvironmentReport") -> str:
+    """A report of `deploy check`, aligned, with what mends a row below it."""
+    width = max(len(row.name) for row in report.rows)
+    lines = [f"Environment: {report.environment}"]
+    for row in report.rows:
+        latency = "" if row.latency_ms is None else f"{row.latency_ms:.0f} ms"
+        lines.append(f"{row.name:<{width}}  {row.state:<8}  {latency:>8}  {row.message}")
+        if row.next_step:
+            lines.append(f"{'':<{width + 22}}{row.next_step}")
+    counts = ", ".join(f"{count} {state}" for state, count in report.counts.items() if count)
+    return "\n".join([*lines, counts])
+
+
+def deployment_text(document: dict[str, Any]) -> str:
+    """A deployment and its steps."""
+    one = document["deployment"]
+    shown = f"{one['state']}: {one['id']} (version {one['version']})"
+    return "\n".join([*_step_lines(document["steps"]), shown, f"    {one['url']}"])
+
+
+def migration_text(document: dict[str, Any]) -> str:
+    """The migrations that ran, and where the database is now."""
+    revision = document["revision"]
+    lines = _step_lines([*document["migrations"], *document["steps"]])
+    return "\n".join([*lines, f"Migration {revision['before'] or 'none'} before, {revision['after'] or 'none'} now."])
+
+
+def _step_lines(steps: list[dict[str, Any]]) -> list[str]:
+    return [f"{one['state']:<11} {one['seconds']:>7.1f} s  {one['name']}  {one['message']}".rstrip() for one in steps]

@@ -55,10 +55,15 @@ def reporting(as_json: bool) -> Iterator[None]:
 
 def read_environment() -> Settings:
     """The settings, from the environment and from .env in the working folder."""
+    load_env_file()
+    return load_settings()
+
+
+def load_env_file() -> None:
+    """Put what .env in the working folder sets into the environment, unless it is set there already."""
     from dotenv import load_dotenv
 
     load_dotenv(Path.cwd() / ".env")
-    return load_settings()
 
 
 def fail(error: ThreadJuiceError, as_json: bool) -> NoReturn:

@@ -87,9 +87,8 @@ class Assignments:
 
     def unused_threads(self) -> int:
         """How many stored threads no story was made of."""
-        taken = sa.exists().where(t.assignments.c.thread_id == t.threads.c.id)
         with self.engine.connect() as connection:
-            return connection.scalar(sa.select(sa.func.count()).select_from(t.threads).where(~taken)) or 0
+            return connection.scalar(sa.select(sa.func.count()).where(~t.threads.c.used)) or 0
 
     def open_order(self, count: int, category: str | None, persona: str | None, max_attempts: int) -> Order:
         """Record a wish for ``count`` stories."""
@@ -145,7 +144,7 @@ class Assignments:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key("assign"))))
             self._revive(connection, order)
             missing = self._missing(connection, order)
-            missing -= self._adopt(connection, order, missing, only)
+            missing -= self._adopt(connection, order, missing, only) if missing > 0 else 0
             if missing > 0:
                 threads = [only] if only else self._unused(connection)
                 for choice in self._choose(connection, threads, order, missing):
@@ -176,10 +175,8 @@ class Assignments:
 
     def status_counts(self) -> Counter[str]:
         """How many stories are in each status."""
-        column = t.assignments.c.status
         with self.engine.connect() as connection:
-            rows = connection.execute(sa.select(column, sa.func.count()).group_by(column).order_by(column)).all()
-            return Counter({status: count for status, count in rows})
+            return self._counts(connection, t.story_counts.c.status)
 
     def claim(self, story_id: str, run_id: str, order_id: str | None = None) -> None:
         """Make ``run_id`` the one run that works on a story.
@@ -276,34 +273,39 @@ class Assignments:
     def _adopt(self, connection: sa.Connection, order: Order, missing: int, only: Thread | None) -> int:
         """Move what dead runs and outages left unfinished in other orders to this order; returns how many."""
         columns = t.assignments.c
-        outage = (columns.status == "failed") & (columns.error["kind"].astext == "transient")
-        unfinished = columns.status.in_(("assigned", "running", "failed") if only else ("assigned", "running")) | outage
-        query = sa.select(t.assignments).where(unfinished, columns.order_id.is_distinct_from(order.id))
-        query = query.where(columns.thread_id.is_not(None))
+        of_thread = columns.status.in_(("assigned", "running", "failed")) & (columns.thread_id == (only and only.id))
+        query = sa.select(t.assignments).where(of_thread if only else t.UNFINISHED)
+        query = query.where(columns.order_id.is_distinct_from(order.id))
         for column, wanted in ((columns.category, order.category), (columns.persona, order.persona)):
             query = query.where(column == wanted) if wanted else query
-        query = query.where(columns.thread_id == only.id) if only else query
+        query = query.order_by(columns.created_at).with_for_update(skip_locked=True)
         adopted = 0
-        for row in connection.execute(query.order_by(columns.created_at).with_for_update(skip_locked=True)):
-            owner_lives = is_held(connection, order_lock(row.order_id))
-            run_lives = row.run_id is not None and is_held(connection, run_lock(row.run_id))
-            if adopted < missing and not owner_lives and not run_lives:
-                self._update(connection, row.story_id, order_id=order.id, status="assigned", run_id=None, runs=0)
-                adopted += 1
+        with connection.execute(query.execution_options(yield_per=20)) as rows:  # locks no more than it looks at
+            for row in rows:
+                owner_lives = is_held(connection, order_lock(row.order_id))
+                run_lives = row.run_id is not None and is_held(connection, run_lock(row.run_id))
+                if not owner_lives and not run_lives:
+                    self._update(connection, row.story_id, order_id=order.id, status="assigned", run_id=None, runs=0)
+                    adopted += 1
+                if adopted == missing:
+                    break
         return adopted
 
     def _unused(self, connection: sa.Connection) -> list[Thread]:
-        taken = sa.exists().where(t.assignments.c.thread_id == t.threads.c.id)
-        usable = ~taken & t.threads.c.expired_at.is_(None)
+        usable = ~t.threads.c.used & t.threads.c.expired_at.is_(None)
         query = sa.select(t.threads.c.record).where(usable).order_by(t.threads.c.engagement.desc()).limit(CANDIDATES)
         return [Thread.model_validate(record) for record in connection.scalars(query)]
 
     def _choose(self, connection: sa.Connection, threads: Sequence[Thread], order: Order, count: int) -> list[Choice]:
-        columns = t.assignments.c
-        rows = connection.execute(sa.select(columns.persona, sa.func.count()).group_by(columns.persona)).all()
-        written = {persona: number for persona, number in rows}
+        written = self._counts(connection, t.story_counts.c.persona)
         categories, personas = self.catalogue.categories(), self.catalogue.personas()
         return choose(threads, order, categories, personas, written, count)
+
+    def _counts(self, connection: sa.Connection, column: "sa.Column[str]") -> Counter[str]:
+        """How many assignments there are of each status or persona, without those there are none of."""
+        number = sa.func.sum(t.story_counts.c.stories)
+        rows = connection.execute(sa.select(column, number).group_by(column).having(number != 0).order_by(column))
+        return Counter({name: int(count) for name, count in rows})
 
     def _waiting(self, connection: sa.Connection, order_id: str) -> list[Assignment]:
         columns = t.assignments.c

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from sqlalchemy.dialects.postgresql import insert
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.sealing import Hashing, Seal, Writable, produced
@@ -199,7 +200,7 @@ def _locks(url: sa.URL) -> Iterator[Locks]:
 @contextlib.contextmanager
 def _snapshot(url: sa.URL) -> Iterator[tuple[str, sa.Connection]]:
     """A transaction that changes nothing and sees one moment, and the name under which others can join it."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="REPEATABLE READ", hide_parameters=True)
+    engine = lone_engine(url, isolation_level="REPEATABLE READ")
     with engine.connect().execution_options(postgresql_readonly=True) as connection:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
         # One core reads for the dump, one for the figures: more would only get in each other's way.

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.engine import UNHURRIED
 from threadjuice_dagster.database.import_files import file_digest, gather, records_of, reject_line, story_files
 from threadjuice_dagster.domain.import_formats import Raw
 from threadjuice_dagster.domain.imports import RecordReader, Refused, StoryRow
@@ -236,6 +237,7 @@ class _FileImport:
     def _write(self, connection: "Connection[Any]", rejects: IO[bytes], batch: Batch) -> None:
         """Store what is new or changed, and with it how far the file got."""
         with connection.cursor() as cursor:
+            cursor.execute(UNHURRIED)
             changed, refused = self._sort(cursor, batch)
             if self._dry_run:
                 cursor.execute("TRUNCATE staged_stories")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,6 +57,23 @@ class Ledger:
             query = query.where(tables.pipeline_errors.c.run_id == run_id)
         with self._engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
+
+    def errors_of_day(self) -> Counter[str]:
+        """Errors of the last 24 hours by kind, without those that are editorial outcomes or an operator's slips."""
+        columns = tables.pipeline_errors.c
+        ours = columns.kind.not_in(("unsuitable", "usage"))
+        return self._of_day(columns.kind, columns.at, ours)
+
+    def stories_of_day(self) -> Counter[str]:
+        """The stories something happened to in the last 24 hours, by status."""
+        columns = tables.assignments.c
+        return self._of_day(columns.status, columns.updated_at, columns.status != "imported")
+
+    def _of_day(self, kind: "sa.Column[Any]", at: "sa.Column[Any]", wanted: "sa.ColumnElement[bool]") -> Counter[str]:
+        recent = at > sa.func.now() - sa.text("interval '24 hours'")
+        query = sa.select(kind, sa.func.count()).where(wanted, recent).group_by(kind)
+        with self._engine.connect() as connection:
+            return Counter(dict(connection.execute(query).tuples().all()))
 
 
 def add_decision(connection: sa.Connection, action: str, story_id: str, actor: str, reason: str, **detail: Any) -> None:

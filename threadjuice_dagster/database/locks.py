@@ -1,21 +1,36 @@
 """Locks that die with their holder: PostgreSQL advisory locks on one connection per process.
 
 A run holds the lock of its id while it lives, so "is that run alive?" is "is its lock held?", on any
-machine, with no clock and no process table.
+machine, with no clock and no process table. A server that restarts forgets all locks: a thread watches the
+connection and takes them again at once, and nobody is thought dead before there was time for that.
 """
 
 import hashlib
+import logging
+import os
+import select
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import sqlalchemy as sa
+
+from threadjuice_dagster.database.engine import lone_engine
+
+log = logging.getLogger(__name__)
+
+GRACE = 2.0
+"""Seconds that processes have to take their locks again after an outage, before one is thought dead."""
 
 
 def lock_key(name: str) -> int:
     """The signed 64-bit key PostgreSQL locks for a name."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+    return int.from_bytes(hashlib.blake2b(name.encode(errors="replace"), digest_size=8).digest(), "big", signed=True)
 
 
 class Locks:
@@ -24,21 +39,21 @@ class Locks:
     A lock may be taken again by the process that holds it, and is free once it was released as often.
     """
 
-    def __init__(self, url: sa.URL) -> None:
-        self._engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True)
-        self._turn = threading.Lock()
+    def __init__(self, url: str | sa.URL) -> None:
+        self._engine = lone_engine(url, isolation_level="AUTOCOMMIT")
+        self._turn = threading.RLock()
         self._connection: sa.Connection | None = None
+        self._held: Counter[str] = Counter()
 
     @contextmanager
     def held(self, name: str) -> Iterator[bool]:
         """Hold the lock of ``name`` for the block; yields False, without waiting, if another process holds it."""
-        got = self._ask(sa.func.pg_try_advisory_lock(lock_key(name)))
+        got = self._take(name)
         try:
             yield got
         finally:
             if got:
-                with suppress(sa.exc.DBAPIError):  # a lost connection has lost its locks
-                    self._ask(sa.func.pg_advisory_unlock(lock_key(name)))
+                self._release(name)
 
     @contextmanager
     def waited_for(self, name: str, tell: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -54,24 +69,94 @@ class Locks:
                 told = True
             time.sleep(0.2)
 
+    def kept(self, names: Sequence[str]) -> bool:
+        """Hold one of these locks until the process ends; False, and without a connection, if all are taken."""
+        with self._turn:
+            if any(self._held[name] for name in names) or any(map(self._take, names)):
+                return True
+            if not +self._held:
+                self.close()
+            return False
+
     def close(self) -> None:
         """Release everything."""
-        if self._connection is not None:
-            self._connection.close()
-
-    def _ask(self, question: "sa.Function[bool]") -> bool:
         with self._turn:
-            if self._connection is None or self._connection.invalidated or self._connection.closed:
-                self._connection = self._engine.connect()
-            return bool(self._connection.execute(sa.select(question)).scalar())
+            connection, self._connection = self._connection, None
+            self._held.clear()
+            if connection is not None:
+                connection.close()
+
+    def _take(self, name: str) -> bool:
+        with self._turn:
+            if self._held[name] or self._ask(sa.func.pg_try_advisory_lock(lock_key(name))):
+                self._held[name] += 1
+            return self._held[name] > 0
+
+    def _release(self, name: str) -> None:
+        with self._turn:
+            self._held[name] -= 1
+            if self._held[name] <= 0:
+                del self._held[name]
+                with suppress(sa.exc.DBAPIError):  # a lost connection has lost its locks
+                    self._ask(sa.func.pg_advisory_unlock(lock_key(name)))
+
+    def _ask(self, question: "sa.ColumnElement[bool]") -> bool:
+        """The answer; if the connection there was is lost, over a new one that holds the same locks."""
+        with self._turn:
+            if self._connection is not None and not self._connection.invalidated:
+                try:
+                    return bool(self._connection.scalar(sa.select(question)))
+                except sa.exc.DBAPIError as error:
+                    if not error.connection_invalidated:
+                        raise
+            self._connection = self._engine.connect()
+            threading.Thread(target=_watch, args=(weakref.ref(self), self._connection), daemon=True).start()
+            for name in +self._held:
+                if not self._connection.scalar(sa.select(sa.func.pg_try_advisory_lock(lock_key(name)))):
+                    log.warning("While the database was away, another process took the lock of %s.", name)
+            return bool(self._connection.scalar(sa.select(question)))
+
+    def _lives_on(self, connection: sa.Connection, line: socket.socket) -> bool:
+        """Whether this is still the connection in use; where the server spoke without being asked, it is tried."""
+        with self._turn:
+            if self._connection is connection and select.select([line], [], [], 0)[0]:
+                with suppress(sa.exc.DBAPIError):  # the next one that needs a lock is told
+                    self._ask(sa.true())
+            return self._connection is connection
+
+
+def _watch(locks: "weakref.ref[Locks]", connection: sa.Connection) -> None:
+    """See to it that a connection that is lost while nobody uses it is replaced at once."""
+    driver: Any = connection.connection.driver_connection
+    with socket.socket(fileno=os.dup(driver.fileno())) as line:
+        while True:
+            select.select([line], [], [], 1.0)
+            owner = locks()
+            if owner is None or not owner._lives_on(connection, line):
+                return
+            del owner
 
 
 def is_held(connection: sa.Connection, name: str) -> bool:
-    """Whether any process holds the lock of ``name`` now."""
+    """Whether any process holds the lock of ``name`` now.
+
+    Where no session of ours is older than ``GRACE``, all of them may just have been lost, and the answer waits for it.
+    """
     key = lock_key(name) & 0xFFFF_FFFF_FFFF_FFFF
-    query = sa.text(
-        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND classid::bigint = :high AND objid::bigint = :low)"
-    )
-    return bool(connection.execute(query, {"high": key >> 32, "low": key & 0xFFFF_FFFF}).scalar())
+    values = {"high": key >> 32, "low": key & 0xFFFF_FFFF}
+    held = connection.execute(_HELD, values).scalar()
+    if not held and (young := GRACE - float(connection.execute(_OLDEST).scalar() or 0)) > 0:
+        time.sleep(min(young, GRACE))
+        held = connection.execute(_HELD, values).scalar()
+    return bool(held)
+
+
+_HELD = sa.text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND classid::bigint = :high AND objid::bigint = :low)"
+)
+_OLDEST = sa.text(
+    "SELECT extract(epoch FROM clock_timestamp() - min(backend_start)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user"
+)

@@ -9,9 +9,13 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import INTERRUPTED, run_lock
 from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.database.tables import STATUSES
 from threadjuice_dagster.domain.gates import GATES, GateVerdict
 from threadjuice_dagster.domain.records import Decision, Reason, StoryRecord
 from threadjuice_dagster.failures import PermanentFailure
+
+_AS = {status: (status,) for status in STATUSES} | {"failed": ("failed", "running")}
+"""Statuses stored for each status shown."""
 
 
 def story_records(
@@ -28,16 +32,18 @@ def story_records(
     A story whose run died counts as failed.
     """
     columns = t.assignments.c
-    query = _query().order_by(columns.created_at.desc(), columns.story_id).limit(limit)
+    statuses = STATUSES if status is None else _AS[status]
+    most = limit if status is None else limit * len(statuses)
+    query = _query().order_by(columns.created_at.desc(), columns.story_id).limit(most)
     if ids is not None:
         query = query.where(columns.story_id.in_(ids))
     if order is not None:
         query = query.where(columns.order_id == order)
-    if status is not None:
-        query = query.where(columns.status.in_((status, "running")))
+    if ids is None and order is None:
+        query = query.where(columns.story_id.in_(_newest(statuses, most)))
     with store.engine.connect() as connection:
         records = [_record(connection, row, page) for row in connection.execute(query)]
-    return [record for record in records if status in (None, record.status)]
+    return [record for record in records if status in (None, record.status)][:limit]
 
 
 def story_record(store: Store, story_id: str, page: Callable[[str], str]) -> StoryRecord:
@@ -46,6 +52,15 @@ def story_record(store: Store, story_id: str, page: Callable[[str], str]) -> Sto
     if not found:
         raise PermanentFailure(f"There is no story {story_id[:100]!r}.", "List them with: threadjuice content list")
     return found[0]
+
+
+def _newest(statuses: Sequence[str], limit: int) -> "sa.Select[Any]":
+    """Ids of the newest stories of these statuses: so many of each are read from the end of an index."""
+    columns = t.assignments.c
+    newest = sa.select(columns.created_at, columns.story_id)
+    newest = newest.order_by(columns.created_at.desc(), columns.story_id).limit(limit)
+    found = sa.union_all(*(newest.where(columns.status == one) for one in statuses)).subquery()
+    return sa.select(found.c.story_id).order_by(found.c.created_at.desc(), found.c.story_id).limit(limit)
 
 
 def _query() -> "sa.Select[Any]":

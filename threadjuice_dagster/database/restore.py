@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database.backup import History, Vault, read_contents, server_version
+from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.locks import Locks, is_held
 from threadjuice_dagster.database.schema import head_revision, migrate
 from threadjuice_dagster.database.sealing import BLOCK, Hashing
@@ -108,7 +109,7 @@ class Server(AbstractContextManager["Server"]):
         self._url = sa.make_url(app_url(address))
         self.live = str(self._url.database)
         outside = self._url.set(database=_MAINTENANCE)
-        self._engine = sa.create_engine(outside, poolclass=sa.NullPool, hide_parameters=True)
+        self._engine = lone_engine(outside)
         self._locks = Locks(outside)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -194,7 +195,7 @@ class Server(AbstractContextManager["Server"]):
         """Drop a database that has no tables, such as the one a first start creates; True if it is not there."""
         if not self._ask("SELECT FROM pg_database WHERE datname = :name", name=name):
             return True
-        engine = sa.create_engine(self._url.set(database=name), poolclass=sa.NullPool)
+        engine = lone_engine(self._url.set(database=name))
         query = "SELECT count(*) FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"
         with engine.connect() as connection:
             empty = not connection.exec_driver_sql(query).scalar()
@@ -252,7 +253,7 @@ def _load(vault: Vault, manifest: Manifest, url: sa.URL) -> tuple[str, ...]:
     Raises ``PermanentFailure`` for a dump that is not the manifest's, or cannot be opened or restored.
     """
     _check_key(vault, manifest)
-    engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)
+    engine = lone_engine(url)
     with engine.connect() as connection:
         tool = find_tool("pg_restore", max(server_version(connection), manifest.tools["pg_dump"], key=_number))
     failure: PermanentFailure | None = None
@@ -303,7 +304,7 @@ def _refuse_newer(manifest: Manifest) -> None:
 
 def _bring_up_to_date(url: sa.URL, manifest: Manifest, moment: datetime) -> tuple[str | None, str]:
     """Migrate a restored database, and tell it of the backup it came from; the revision before and after."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)
+    engine = lone_engine(url)
     before, after = migrate(engine)
     history = History(engine)
     history.add(manifest)

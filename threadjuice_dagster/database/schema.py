@@ -1,41 +1,90 @@
 """Bringing a database to the schema this version needs, and telling whether it is there."""
 
 import importlib.resources
-from typing import TYPE_CHECKING
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from threadjuice_dagster.failures import ConfigurationError
+from threadjuice_dagster.database.engine import lone_engine
+from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from alembic.config import Config
+    from alembic.script import Script
 
     from threadjuice_dagster.database.store import Store
 
+LOCK_TIMEOUT = "5s"
+"""How long a migration may wait for a lock: as long as that, everybody else waits behind it."""
+
+TRIES = 6
+
+_PAUSE = 0.5
 _MIGRATION_LOCK = 0x7468_7264_6A75_6963
 """Key of the advisory lock migrators queue on."""
 
+_BUSY = ("55P03", "40P01")
+"""PostgreSQL's codes for a lock that was not granted in time, and for a deadlock."""
 
-def migrate(engine: sa.Engine) -> tuple[str | None, str]:
-    """Run every missing migration; returns the revision before and after. Safe to run from several processes."""
+_LONGEST = """
+SELECT pid, application_name, extract(epoch FROM now() - xact_start)::int AS seconds FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL ORDER BY xact_start LIMIT 1
+"""
+
+
+class Step(NamedTuple):
+    """A migration that was run: its revision, what it is for, and the seconds it took."""
+
+    name: str
+    state: str
+    seconds: float
+    message: str
+
+
+def migrate(
+    engine: sa.Engine, tell: Callable[[Step], None] = lambda _: None, *, contracting: bool = False
+) -> tuple[str | None, str]:
+    """Run every missing migration, each in one transaction; returns the revision before and after.
+
+    Those marked ``contract = True`` that nothing follows wait until they are asked for: the version that still runs
+    needs what they take away.
+
+    Of several processes one migrates and the others wait. A migration that gets no lock in time is tried again, so
+    that nobody waits behind it for long. Raises ``TransientFailure`` if that goes on, ``ConfigurationError`` for a
+    database that a newer version has migrated.
+    """
+    from threadjuice_dagster.database.server import unreachable
+
+    own = lone_engine(engine.url, {"lock_timeout": LOCK_TIMEOUT})
+    try:
+        with own.connect() as connection:
+            connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
+            connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+            before = current_revision(connection)
+            connection.commit()
+            _refuse_newer(before)
+            for script in _missing(connection, before, "head" if contracting else expanded_revision()):
+                tell(_apply(connection, script))
+            return before, current_revision(connection) or ""
+    except sa.exc.OperationalError as error:
+        raise unreachable(error) from error
+
+
+def rehearse(url: sa.URL) -> list[str]:
+    """Run every migration on an empty database, take all of them back, and run them again; where each run led."""
     from alembic import command
 
+    engine = lone_engine(url)
+    _, first = migrate(engine, contracting=True)
     with engine.connect() as connection:
-        connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
-        try:
-            before = current_revision(connection)
-            connection.execute(sa.text("SET lock_timeout = '5s'"))
-            connection.commit()
-            config = _config(connection)
-            _refuse_newer(config, before)
-            command.upgrade(config, "head")
-            connection.commit()
-            return before, current_revision(connection) or ""
-        finally:
-            connection.rollback()
-            connection.execute(sa.text("RESET lock_timeout"))
-            connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK})
-            connection.commit()
+        command.downgrade(_config(connection), "base")
+        connection.commit()
+    return [first, migrate(engine, contracting=True)[1]]
 
 
 def current_revision(connection: sa.Connection) -> str | None:
@@ -46,30 +95,83 @@ def current_revision(connection: sa.Connection) -> str | None:
 
 
 def head_revision() -> str:
-    """The newest migration this version knows, read from the file names alone."""
-    folder = importlib.resources.files("threadjuice_dagster.database") / "migrations" / "versions"
-    return max(entry.name for entry in folder.iterdir() if entry.name[0].isdigit()).partition("_")[0]
+    """The newest migration this version knows."""
+    return max(_known_revisions())
+
+
+def expanded_revision() -> str:
+    """The migration this version needs: the newest that does not only take away what the version before still used."""
+    folder = _migrations() / "versions"
+    files = sorted((file for file in folder.iterdir() if file.name[0].isdigit()), key=lambda file: file.name)
+    needed = [file for file in files if "\ncontract = True\n" not in file.read_text(encoding="utf-8")]
+    return needed[-1].name.partition("_")[0]
+
+
+def _migrations() -> "Traversable":
+    return importlib.resources.files("threadjuice_dagster.database") / "migrations"
+
+
+def _known_revisions() -> set[str]:
+    """Every migration this version knows, read from the file names alone."""
+    return {entry.name.partition("_")[0] for entry in (_migrations() / "versions").iterdir() if entry.name[0].isdigit()}
+
+
+def _refuse_newer(revision: str | None) -> None:
+    if revision and revision not in _known_revisions():
+        raise ConfigurationError(
+            f"The database is at migration {revision}, which this version does not know.",
+            "Install the ThreadJuice version that migrated it, or restore a backup of this version.",
+        )
 
 
 def _config(connection: sa.Connection) -> "Config":
     from alembic.config import Config
 
     config = Config()
-    folder = importlib.resources.files("threadjuice_dagster.database") / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
 
-def _refuse_newer(config: "Config", revision: str | None) -> None:
+def _missing(connection: sa.Connection, revision: str | None, wanted: str) -> "list[Script]":
     from alembic.script import ScriptDirectory
 
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision and revision not in known:
-        raise ConfigurationError(
-            f"The database is at migration {revision}, which this version does not know.",
-            "Install the ThreadJuice version that migrated it, or restore a backup of this version.",
-        )
+    scripts = ScriptDirectory.from_config(_config(connection))
+    if wanted != "head" and revision and revision > wanted:
+        return []
+    return list(scripts.iterate_revisions(wanted, revision or "base"))[::-1]
+
+
+def _apply(connection: sa.Connection, script: "Script") -> Step:
+    """Run one migration, again and again while it gets no lock."""
+    from alembic import command
+
+    began = time.monotonic()
+    for attempt in range(1, TRIES + 1):
+        try:
+            command.upgrade(_config(connection), script.revision)
+            connection.commit()
+            break
+        except sa.exc.OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) not in _BUSY:
+                raise
+            connection.rollback()
+            if attempt == TRIES:
+                raise _blocked(connection, script.revision) from error
+            time.sleep(_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 -- jitter
+    tries = f" (in {attempt} tries)" if attempt > 1 else ""
+    return Step(script.revision, "done", round(time.monotonic() - began, 3), script.doc.partition("\n")[0] + tries)
+
+
+def _blocked(connection: sa.Connection, revision: str) -> TransientFailure:
+    """Names the transaction that is open longest: as a rule it holds the lock."""
+    found = connection.execute(sa.text(_LONGEST)).first()
+    longest = f"; pid {found.pid} ({found.application_name}) is in a transaction for {found.seconds} s" if found else ""
+    return TransientFailure(
+        f"Migration {revision} got no lock in {TRIES} tries of {LOCK_TIMEOUT}{longest}. Nothing of it was changed.",
+        "Let that end, then run: threadjuice deploy migrate",
+        exhausted=True,
+    )
 
 
 def require_schema(store: "Store", *, migrate_if_missing: bool) -> None:
@@ -84,12 +186,13 @@ def require_schema(store: "Store", *, migrate_if_missing: bool) -> None:
             revision = current_revision(connection)
     except sa.exc.OperationalError as error:
         raise unreachable(error) from error
-    if revision == head_revision():
+    _refuse_newer(revision)
+    if revision and revision >= expanded_revision():
         return
     if not migrate_if_missing:
         raise ConfigurationError(
-            f"The database is at migration {revision or 'none'}, this version needs {head_revision()}.",
-            "Run: threadjuice database seed",
+            f"The database is at migration {revision or 'none'}, this version needs {expanded_revision()}.",
+            "Run: threadjuice database seed, or only migrate with: threadjuice deploy migrate",
         )
     migrate(store.engine)
     store.catalogue.seed()

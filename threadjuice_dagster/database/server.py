@@ -13,6 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
+from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.settings import Settings
 
@@ -80,7 +81,7 @@ def _start_embedded(home: Path) -> str:
 
 def create_database(server: URL, name: str) -> None:
     """Create a database beside ``server``'s unless it is there."""
-    engine = sa.create_engine(app_url(server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    engine = lone_engine(app_url(server), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             known = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
@@ -101,10 +102,15 @@ def create_database(server: URL, name: str) -> None:
 
 
 def unreachable(error: Exception) -> TransientFailure:
-    """The one way an unreachable database is reported, with the server's words but not the address."""
-    cause = str(getattr(error, "orig", error)).strip().splitlines()
+    """The one way a database that does not answer is reported, with the server's words but not the address."""
+    cause = str(getattr(error, "orig", None) or error).strip().splitlines()
+    if getattr(getattr(error, "orig", None), "sqlstate", None) == "57014":
+        return TransientFailure(
+            f"A query was stopped: {cause[0][:200]}",
+            "Look for what keeps the database busy, or raise DATABASE_STATEMENT_TIMEOUT_SECONDS.",
+        )
     return TransientFailure(
-        f"The database cannot be reached: {cause[-1][:200] if cause else 'no answer'}",
+        f"The database cannot be reached: {cause[0][:200] if cause else 'no answer'}",
         "Check that the server of DATABASE_URL runs and accepts this user.",
     )
 

@@ -5,6 +5,7 @@ in and come out; no caller sees SQL. What is to be written at all belongs in ``d
 """
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import Assignments, upsert
+from threadjuice_dagster.database.engine import STATEMENT_SECONDS, pooled_engine
 from threadjuice_dagster.database.ledger import add_decision, add_event
 from threadjuice_dagster.domain.gates import GATES, PICTURE_GATE, TEXT_GATES, Finding, GateVerdict
 from threadjuice_dagster.domain.images import StoryImage
@@ -28,17 +30,23 @@ DECIDABLE = ("held", "rejected", "failed", "assigned")
 
 
 @functools.cache
-def open_store(url: str, pool_size: int) -> "Store":
-    """The process's store for an address; its connections are pooled and tested before use."""
-    engine = sa.create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "application_name": "threadjuice"},
-        hide_parameters=True,
-    )
-    return Store(engine)
+def open_store(url: str, pool_size: int, statement_seconds: float = STATEMENT_SECONDS) -> "Store":
+    """The process's store for an address, with a pool of connections of its own."""
+    return Store(pooled_engine(url, pool_size, statement_seconds))
+
+
+class UsedPictures:
+    """Source ids of pictures that other stories than one show; each is looked up when it is asked for."""
+
+    def __init__(self, engine: sa.Engine, excluding: str) -> None:
+        self._engine, self._excluding = engine, excluding
+
+    def __contains__(self, source_id: object) -> bool:
+        columns = t.images.c
+        this = (columns.source_id == source_id) & (columns.source_id != sa.literal_column("''"))
+        shown = sa.exists().where(this, columns.story_id != self._excluding)
+        with self._engine.connect() as connection:
+            return bool(connection.scalar(sa.select(shown)))
 
 
 class Store(Assignments):
@@ -184,23 +192,21 @@ class Store(Assignments):
             connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
             return [(row.story_id, bytes(row.signature)) for row in connection.execute(query)]
 
-    def used_pictures(self, excluding: str) -> frozenset[str]:
+    def used_pictures(self, excluding: str) -> "UsedPictures":
         """Source ids of pictures other stories show."""
-        columns = t.images.c
-        query = sa.select(columns.source_id).where(columns.source_id != "", columns.story_id != excluding)
-        with self.engine.connect() as connection:
-            return frozenset(connection.scalars(query))
+        return UsedPictures(self.engine, excluding)
 
     def free_slug(self, slug: str, story_id: str) -> str:
         """The slug, or the first ``slug-2``, ``slug-3`` … that no other story has."""
         columns = t.publications.c
-        alike = columns.slug.startswith(slug, autoescape=True)
-        query = sa.select(columns.slug).where(alike, columns.story_id != story_id)
+        names = itertools.chain([slug], (f"{slug}-{number}" for number in itertools.count(2)))
         with self.engine.connect() as connection:
-            taken = set(connection.scalars(query))
             own = connection.scalar(sa.select(columns.slug).where(columns.story_id == story_id))
-        numbered = (f"{slug}-{number}" for number in range(2, len(taken) + 3))
-        return own or next(name for name in (slug, *numbered) if name not in taken)
+            while own is None:
+                some = list(itertools.islice(names, 50))
+                taken = set(connection.scalars(sa.select(columns.slug).where(columns.slug.in_(some))))
+                own = next((name for name in some if name not in taken), None)
+        return own
 
     def first_published(self, story_id: str) -> datetime | None:
         """When a story was published for the first time, or None."""
@@ -216,8 +222,9 @@ class Store(Assignments):
             return [PublishedStory.model_validate(record) for record in rows]
 
     def last_publication(self) -> tuple[str | None, float]:
-        """When a story was last published, changed or withdrawn (ISO 8601), and how many seconds ago that is."""
-        newest = sa.func.max(t.publications.c.updated_at)
+        """When a story was last published, changed or taken away (ISO 8601), and how many seconds ago that is."""
+        taken_down = sa.select(sa.func.max(t.events.c.at)).where(t.events.c.kind == "story_taken_down")
+        newest = sa.func.greatest(sa.func.max(t.publications.c.updated_at), taken_down.scalar_subquery())
         age = sa.func.extract("epoch", sa.func.now() - newest)
         with self.engine.connect() as connection:
             moment, seconds = connection.execute(sa.select(newest, age)).one()

@@ -56,8 +56,11 @@ threads = sa.Table(
     sa.Column("record", JSONB, nullable=False),
     _now("fetched_at"),
     sa.Column("expired_at", sa.DateTime(timezone=True)),
-    sa.Index(None, sa.desc("engagement")),
+    sa.Column("used", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index("threads_unused_idx", sa.desc("engagement"), postgresql_where=sa.text("NOT used")),
+    sa.Index("threads_fetched_at_idx", "fetched_at", postgresql_where=sa.text("expired_at IS NULL")),
 )
+"""Threads by id; a trigger keeps ``used``, whether there is a story of it."""
 
 orders = sa.Table(
     "orders",
@@ -69,7 +72,14 @@ orders = sa.Table(
     sa.Column("max_attempts", sa.Integer, nullable=False),
     sa.Column("closed_at", sa.DateTime(timezone=True)),
     _now("created_at"),
+    sa.Index("orders_open_idx", "created_at", postgresql_where=sa.text("closed_at IS NULL")),
 )
+
+UNFINISHED = sa.text(
+    "thread_id IS NOT NULL AND"
+    " (status IN ('assigned', 'running') OR status = 'failed' AND error ->> 'kind' = 'transient')"
+)
+"""Stories a run or an outage may have left unfinished."""
 
 assignments = sa.Table(
     "assignments",
@@ -79,14 +89,27 @@ assignments = sa.Table(
     sa.Column("category", sa.ForeignKey("categories.slug"), nullable=False),
     sa.Column("persona", sa.ForeignKey("personas.slug"), nullable=False),
     sa.Column("order_id", sa.ForeignKey("orders.id"), index=True),
-    sa.Column("status", sa.Text, nullable=False, server_default="assigned", index=True),
+    sa.Column("status", sa.Text, nullable=False, server_default="assigned"),
     sa.Column("run_id", sa.Text),
     sa.Column("runs", sa.Integer, nullable=False, server_default="0"),
     sa.Column("error", JSONB),
     _now("created_at"),
     _now("updated_at"),
     sa.CheckConstraint(sa.column("status").in_(STATUSES), name="status"),
+    sa.Index("assignments_status_idx", "status", sa.desc("created_at"), "story_id"),
+    sa.Index("assignments_unfinished_idx", "created_at", postgresql_where=UNFINISHED),
 )
+
+story_counts = sa.Table(
+    "story_counts",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("persona", sa.Text, nullable=False),
+    sa.Column("stories", sa.BigInteger, nullable=False),
+)
+"""How many assignments there are: the sum of these rows. A trigger adds one for each change, and now and then makes
+few of many; so nobody waits for anybody, and nobody counts a million rows."""
 
 stories = sa.Table(
     "stories",
@@ -134,7 +157,7 @@ images = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False, index=True),
     sa.Column("record", JSONB, nullable=False),
     _now("chosen_at"),
-    sa.Index("images_source_idx", "provider", "source_id"),
+    sa.Index("images_source_id_idx", "source_id", postgresql_where=sa.text("source_id <> ''")),
 )
 
 image_variants = sa.Table(
@@ -158,7 +181,7 @@ publications = sa.Table(
     sa.Column("score", sa.Float, nullable=False),
     sa.Column("record", JSONB, nullable=False),
     sa.Column("published_at", sa.DateTime(timezone=True), nullable=False, index=True),
-    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False, index=True),
     sa.Column("withdrawn_at", sa.DateTime(timezone=True)),
     sa.Column("withdrawn_reason", sa.Text),
 )
@@ -197,6 +220,7 @@ tombstones = sa.Table(
     sa.Column("remains", JSONB, nullable=False),
     sa.Column("cleared_at", sa.DateTime(timezone=True)),
     _now("at"),
+    sa.Index("tombstones_uncleared_idx", "kind", "id", postgresql_where=sa.text("cleared_at IS NULL")),
 )
 """What was deleted at its source; ``remains`` is what outside the database has still to go."""
 
@@ -206,7 +230,7 @@ pipeline_errors = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("run_id", sa.Text, index=True),
     sa.Column("asset", sa.Text, nullable=False),
-    sa.Column("story_id", sa.Text),
+    sa.Column("story_id", sa.Text, index=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("next_step", sa.Text, nullable=False),
@@ -245,8 +269,10 @@ imports = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("wanted", sa.SmallInteger, nullable=False),
     sa.Column("state", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Index("imports_unchecked_idx", "story_id", postgresql_where=sa.text("state = 0")),
+    sa.Index("imports_checked_idx", sa.desc("wanted"), "story_id", postgresql_where=sa.text("state = 1")),
 )
-"""Imported stories by file and record; ``state`` counts up: stored, checked, handed over to be published."""
+"""Imported stories by file and record; ``state`` counts up: stored, checked, refused or handed over to be published."""
 
 import_files = sa.Table(
     "import_files",
@@ -277,3 +303,49 @@ backups = sa.Table(
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
 )
 """Every backup that was taken and what its restore showed; the files themselves are in storage."""
+
+DEPLOYMENT_STATES = ("running", "staged", "live", "superseded", "rolled_back", "failed", "interrupted", "deleted")
+
+deployments = sa.Table(
+    "deployments",
+    metadata,
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("platform_id", sa.Text, nullable=False, server_default="", index=True),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="running"),
+    sa.Column("run_id", sa.Text, nullable=False, index=True),
+    sa.Column("url", sa.Text, nullable=False, server_default=""),
+    sa.Column("probes", JSONB, nullable=False),
+    sa.Column("built_at", sa.DateTime(timezone=True), nullable=False),
+    _now("created_at"),
+    sa.CheckConstraint(sa.column("state").in_(DEPLOYMENT_STATES), name="state"),
+)
+"""Every deployment of the site; ``probes`` are the files it is tested by."""
+
+deployment_steps = sa.Table(
+    "deployment_steps",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("deployment", sa.ForeignKey("deployments.number", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("run_id", sa.Text, nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="running"),
+    sa.Column("seconds", sa.Float, nullable=False, server_default="0"),
+    sa.Column("message", sa.Text, nullable=False, server_default=""),
+    _now("at"),
+)
+"""Steps of deployments and rollbacks as they happened; one that still runs although its process is gone was killed."""
+
+engagement = sa.Table(
+    "engagement",
+    metadata,
+    _story_key(),
+    sa.Column("day", sa.Date, primary_key=True, index=True),
+    sa.Column("event", sa.Text, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("dropped", sa.BigInteger, nullable=False),
+    sa.Column("minute", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("in_minute", sa.Integer, nullable=False),
+)
+"""What readers did, counted; ``minute`` is that of the newest count, ``in_minute`` how much fell in it."""

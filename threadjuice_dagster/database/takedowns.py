@@ -3,7 +3,7 @@
 Which sources are gone is found out in ``resources/``. One method, one transaction.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,20 +36,8 @@ class Takedowns:
 
     def sources(self) -> dict[str, set[str]]:
         """Every thread a stored story was written from, and the ids of its comments whose words the story repeats."""
-        passages = t.quality_scores.c.record["grounding"]["passages"]
-        query = (
-            sa.select(t.assignments.c.thread_id, t.stories.c.record["draft"]["quotes"], passages)
-            .join(t.stories, t.stories.c.story_id == t.assignments.c.story_id)
-            .join(t.threads, t.threads.c.id == t.assignments.c.thread_id)
-            .outerjoin(t.quality_scores, t.quality_scores.c.story_id == t.assignments.c.story_id)
-            .where(t.threads.c.source.in_(_EXPIRING))
-        )
         with self._engine.connect().execution_options(yield_per=1000) as connection:
-            return {
-                thread: {quote["comment_id"].removeprefix("t1_") for quote in quotes or ()}
-                | {passage["place"] for passage in found or () if passage["place"] != "post"}
-                for thread, quotes, found in connection.execute(query)
-            }
+            return sources_of(connection)
 
     def unknown(self, keys: Iterable[str]) -> list[str]:
         """Those keys of tombstones that this database has not heard of."""
@@ -63,7 +51,8 @@ class Takedowns:
         with self._engine.begin() as connection:
             story_id = self._story_of(connection, tombstone)
             remains = self._bury(connection, tombstone, story_id)
-            row = {**tombstone.model_dump(include={"kind", "id", "reason"}), "remains": remains.model_dump(mode="json")}
+            left = {**remains.model_dump(mode="json"), "thread": tombstone.thread}
+            row = {**tombstone.model_dump(include={"kind", "id", "reason"}), "remains": left}
             statement = insert(t.tombstones).values(row)
             new = {"remains": statement.excluded.remains, "cleared_at": None}
             connection.execute(statement.on_conflict_do_update(index_elements=["kind", "id"], set_=new))
@@ -90,7 +79,10 @@ class Takedowns:
         query = sa.select(t.tombstones).where(t.tombstones.c.cleared_at.is_(None))
         with self._engine.connect() as connection:
             return [
-                (Tombstone(kind=row.kind, id=row.id, reason=row.reason), Remains.model_validate(row.remains))
+                (
+                    Tombstone(kind=row.kind, id=row.id, reason=row.reason, thread=row.remains.get("thread", "")),
+                    Remains.model_validate(row.remains),
+                )
                 for row in connection.execute(query)
             ]
 
@@ -101,32 +93,37 @@ class Takedowns:
         with self._engine.begin() as connection:
             connection.execute(t.tombstones.update().where(this).values(cleared_at=sa.func.now()))
 
-    def expire(self, hours: float) -> int:
-        """Drop the text of threads fetched longer ago than this; returns how many.
+    def expiring(self, hours: float) -> list[str]:
+        """Threads whose text ``expire`` would drop now."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(sa.select(t.threads.c.id).where(_expired(hours) & ~_busy())))
+
+    def expire(self, hours: float, only: Sequence[str] | None = None) -> int:
+        """Drop the text of threads fetched longer ago than this, or of those ``only``; returns how many.
 
         Ids, scores and digests stay where a story was made of the thread; a thread nobody used goes altogether. One
         that is being written keeps its text until it is done.
         """
-        columns, now = t.threads.c, sa.func.now()
-        old = columns.fetched_at < now - sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.cast(hours * 3600, sa.Float))
-        due = old & columns.source.in_(_EXPIRING) & columns.expired_at.is_(None)
-        used = sa.exists().where(t.assignments.c.thread_id == columns.id)
-        busy = used.where(t.assignments.c.status.in_(("assigned", "running")))
+        columns = t.threads.c
+        due = _expired(hours) if only is None else _expired(hours) & columns.id.in_(only)
         with self._engine.begin() as connection:
-            unused = connection.execute(t.threads.delete().where(due & ~used)).rowcount
-            rows = connection.execute(sa.select(columns.id, columns.record).where(due & ~busy).with_for_update())
+            unused = connection.execute(t.threads.delete().where(due & ~_used())).rowcount
+            rows = connection.execute(sa.select(columns.id, columns.record).where(due & ~_busy()).with_for_update())
             expired = [Thread.model_validate(row.record).without_text() for row in rows]
             for thread in expired:
-                values = {"title": "", "record": thread.model_dump(mode="json"), "expired_at": now}
+                values = {"title": "", "record": thread.model_dump(mode="json"), "expired_at": sa.func.now()}
                 connection.execute(t.threads.update().where(columns.id == thread.id).values(values))
         return unused + len(expired)
 
-    def find(self, reference: str) -> Tombstone:
-        """The tombstone for a story id, ``t3_…`` or ``t1_…``. Raises ``PermanentFailure`` for an unknown one."""
+    def find(self, reference: str, sources: Callable[[], Mapping[str, set[str]]]) -> Tombstone:
+        """The tombstone for a story id, ``t3_…`` or ``t1_…``, a comment being one of those of ``sources``.
+
+        Raises ``PermanentFailure`` for an unknown one.
+        """
         if reference.startswith("t3_"):
             return Tombstone(kind="thread", id=reference[3:])
         if reference.startswith("t1_"):
-            thread = next((one for one, comments in self.sources().items() if reference[3:] in comments), None)
+            thread = next((one for one, comments in sources().items() if reference[3:] in comments), None)
             if thread:
                 return Tombstone(kind="comment", id=reference[3:], thread=thread)
         columns = t.assignments.c
@@ -209,6 +206,41 @@ def buried(connection: sa.Connection, names: Mapping[str, Collection[str]]) -> b
     columns = t.tombstones.c
     about = [(columns.kind == kind) & columns.id.in_(list(ids)) for kind, ids in names.items()]
     return bool(connection.scalar(sa.select(sa.exists().where(sa.or_(*about)))))
+
+
+def sources_of(connection: sa.Connection, stories: Sequence[str] | None = None) -> dict[str, set[str]]:
+    """Threads these stories (or all) were written from, and the ids of the comments whose words they repeat."""
+    query = (
+        sa.select(
+            t.assignments.c.thread_id,
+            t.stories.c.record["draft"]["quotes"],
+            t.quality_scores.c.record["grounding"]["passages"],
+        )
+        .join(t.stories, t.stories.c.story_id == t.assignments.c.story_id)
+        .join(t.threads, t.threads.c.id == t.assignments.c.thread_id)
+        .outerjoin(t.quality_scores, t.quality_scores.c.story_id == t.assignments.c.story_id)
+        .where(t.threads.c.source.in_(_EXPIRING))
+    )
+    query = query if stories is None else query.where(t.assignments.c.story_id.in_(stories))
+    return {
+        thread: {quote["comment_id"].removeprefix("t1_") for quote in quotes or ()}
+        | {passage["place"] for passage in found or () if passage["place"] != "post"}
+        for thread, quotes, found in connection.execute(query)
+    }
+
+
+def _expired(hours: float) -> Any:
+    columns = t.threads.c
+    old = columns.fetched_at < sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.cast(hours * 3600, sa.Float))
+    return old & columns.source.in_(_EXPIRING) & columns.expired_at.is_(None)
+
+
+def _used() -> Any:
+    return sa.exists().where(t.assignments.c.thread_id == t.threads.c.id)
+
+
+def _busy() -> Any:
+    return _used().where(t.assignments.c.status.in_(("assigned", "running")))
 
 
 def _read(connection: sa.Connection, table: sa.Table, story_id: str | None, model: Any) -> Any:

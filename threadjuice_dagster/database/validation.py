@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.engine import UNHURRIED
 from threadjuice_dagster.domain.gates import PICTURE_GATE, Finding
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.licences import licence_problem
@@ -104,6 +105,8 @@ WITH refused AS (
     UPDATE assignments a SET status = CASE WHEN r.held THEN 'held' ELSE 'rejected' END, updated_at = now()
     FROM refused r WHERE a.story_id = r.story_id AND a.status = 'imported'
     RETURNING a.story_id, a.status, r.gates
+), done AS (
+    UPDATE imports i SET state = 2 FROM moved m WHERE i.story_id = m.story_id
 )
 INSERT INTO events (kind, story_id, detail)
 SELECT 'story_' || status, story_id, jsonb_build_object('gates', gates) FROM moved
@@ -227,6 +230,7 @@ class Validation:
         report.damaged += len(damaged)
         sound = [row for row in rows if not signed[row.story_id][1]]
         with self._engine.begin() as connection:
+            connection.exec_driver_sql(UNHURRIED)
             near = self._nearest(connection, sound, {one: found[0] for one, found in signed.items()})
             moments = itertools.repeat(moment)
             told = ((subjects[row.story_id], near.get(row.story_id, Near())) for row in sound)

@@ -1,6 +1,8 @@
 """The public record of a story: everything a page shows, and nothing it does not."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.model import Model
@@ -26,3 +28,23 @@ class PublishedStory(Model):
     updated_at: datetime
     run_id: str = ""
     provenance: Provenance | None = None
+
+
+class Listed(NamedTuple):
+    """A public story without its text. ``stamp`` differs whenever anything of its record may."""
+
+    story_id: str
+    category: str
+    published_at: datetime
+    stamp: str
+
+
+@runtime_checkable
+class Shelf(Protocol):
+    """The public stories, to be read in part: ``database/publications.py`` has those of the newsroom."""
+
+    def listing(self) -> Iterator[Listed]:
+        """Every story, in no order."""
+
+    def stories(self, ids: Sequence[str]) -> Iterator[PublishedStory]:
+        """These stories, in no order; one that is public no more is left out."""

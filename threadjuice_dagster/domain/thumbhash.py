@@ -54,13 +54,13 @@ def encode(image: "Image") -> bytes:
     return _pack(waves, has_alpha, down if width > height else across, landscape=width > height)
 
 
-def decode(placeholder: str) -> "Image":
-    """The preview a base64 hash stands for: RGBA, the longer side 32 pixels. Raises ``ValueError``."""
+def decode(placeholder: str, side: int = _PREVIEW_SIDE) -> "Image":
+    """The preview a base64 hash stands for: RGBA, the longer side ``side`` pixels. Raises ``ValueError``."""
     from PIL import Image
 
     channels, digits, ratio = _read(placeholder)
-    width = _PREVIEW_SIDE if ratio > 1 else max(1, _round(_PREVIEW_SIDE * ratio))
-    height = _PREVIEW_SIDE if ratio <= 1 else max(1, _round(_PREVIEW_SIDE / ratio))
+    width = side if ratio > 1 else max(1, _round(side * ratio))
+    height = side if ratio <= 1 else max(1, _round(side / ratio))
     planes = [_plane(channel, digits, width, height) for channel in channels]
     planes += [[1.0] * (width * height)] if len(planes) == 3 else []
     pixels = [
@@ -69,9 +69,9 @@ def decode(placeholder: str) -> "Image":
     return Image.frombytes("RGBA", (width, height), bytes(level for pixel in pixels for level in pixel))
 
 
-def to_data_url(placeholder: str) -> str:
-    """A PNG data URI of at most 32 pixels a side, ready for ``background-image``. Raises ``ValueError``."""
-    image, buffer = decode(placeholder), io.BytesIO()
+def to_data_url(placeholder: str, side: int = _PREVIEW_SIDE) -> str:
+    """A PNG data URI of at most ``side`` pixels a side. Raises ``ValueError``."""
+    image, buffer = decode(placeholder, side), io.BytesIO()
     opaque = image.getchannel("A").getextrema() == (255, 255)
     (image.convert("RGB") if opaque else image).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

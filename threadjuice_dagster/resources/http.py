@@ -13,7 +13,8 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from threadjuice_dagster.domain.images import PictureRefused
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
@@ -40,6 +41,51 @@ _PORTS = {"http": 80, "https": 443}
 _CHOOSE_ANOTHER = "Choose another picture."
 
 
+class Answer(NamedTuple):
+    """What a service said; names of ``headers`` may be asked for in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def send(
+    method: str,
+    url: str,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    timeout: float = 20.0,
+    attempts: int = ATTEMPTS,
+) -> Answer:
+    """What a configured service answers, unless that is an outage.
+
+    429, 5xx and silence are tried again, ``attempts`` times in all, each within ``timeout`` seconds. Redirects
+    are not followed. Raises ``TransientFailure``, or ``PermanentFailure`` for an address that is none; neither
+    message holds a query, a header or a body.
+    """
+    import httpx2
+
+    asked = _named(url, method)
+    failure = TransientFailure(f"{asked} was not tried.")
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(_wait(attempt, failure.retry_after))
+        try:
+            response, body = _exchange(url, params, headers, timeout, method, content)
+        except httpx2.TransportError as error:
+            failure = TransientFailure(f"{asked} got no answer ({type(error).__name__}).")
+            continue
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise PermanentFailure(f"{asked} is no address to ask.", "Correct the configured address.") from error
+        if response.status_code != 429 and response.status_code < 500:
+            return Answer(response.status_code, response.headers, body)
+        told = retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
+        failure = TransientFailure(f"{asked} answered {response.status_code}.", retry_after=told)
+    message = f"{failure.message} It was tried {attempts} times."
+    raise TransientFailure(message, "Try again later.", retry_after=failure.retry_after, exhausted=True)
+
+
 def fetch(
     url: str,
     params: Mapping[str, Any] | None = None,
@@ -47,34 +93,11 @@ def fetch(
     timeout: float = 20.0,
     attempts: int = ATTEMPTS,
 ) -> bytes:
-    """The body a configured service answers with.
-
-    429, 5xx and silence are tried again, ``attempts`` times in all, each within ``timeout`` seconds.
-    Redirects are not followed. Raises ``TransientFailure`` or ``PermanentFailure``; neither message
-    holds a query, a header or a body.
-    """
-    import httpx2
-
-    asked = _named(url)
-    failure = TransientFailure(f"{asked} was not tried.")
-    for attempt in range(attempts):
-        if attempt:
-            time.sleep(_wait(attempt, failure.retry_after))
-        try:
-            response, body = _exchange(url, params, headers, timeout)
-        except httpx2.TransportError as error:
-            failure = TransientFailure(f"{asked} got no answer ({type(error).__name__}).")
-            continue
-        except (httpx2.InvalidURL, ValueError) as error:
-            raise PermanentFailure(f"{asked} is no address to ask.", "Correct the configured address.") from error
-        if response.is_success:
-            return body
-        if response.status_code != 429 and response.status_code < 500:
-            raise _refused(asked, response.status_code)
-        told = retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
-        failure = TransientFailure(f"{asked} answered {response.status_code}.", retry_after=told)
-    message = f"{failure.message} It was tried {attempts} times."
-    raise TransientFailure(message, "Try again later.", retry_after=failure.retry_after, exhausted=True)
+    """The body a configured service answers with. Raises as ``send`` does, and for every other refusal."""
+    answer = send("GET", url, params, headers, None, timeout, attempts)
+    if not 200 <= answer.status < 300:
+        raise refused(_named(url), answer.status)
+    return answer.body
 
 
 def fetch_json(
@@ -90,6 +113,21 @@ def fetch_json(
     except (ValueError, RecursionError) as error:
         message = f"{_named(url)} did not answer with JSON."
         raise TransientFailure(message, "Check that the configured address is the API's.", exhausted=True) from error
+
+
+def look(url: str, headers: Mapping[str, str] | None = None, method: str = "GET", timeout: float = 10.0) -> Answer:
+    """One answer, whatever it is: an outage too is one, and nothing is tried again.
+
+    Raises ``TransientFailure`` without any. It names the host alone: a webhook's path is a secret.
+    """
+    import httpx2
+
+    try:
+        response, body = _exchange(url, None, headers, timeout, method)
+    except (httpx2.TransportError, httpx2.InvalidURL, ValueError) as error:
+        message = f"{urlsplit(url).hostname} got no answer ({type(error).__name__})."
+        raise TransientFailure(message, "Check the configured address, and that its server runs.") from error
+    return Answer(response.status_code, response.headers, body)
 
 
 def retry_after(value: str, now: datetime) -> float | None:
@@ -180,18 +218,23 @@ def _tls() -> ssl.SSLContext:
 
 
 def _exchange(
-    url: str, params: Mapping[str, Any] | None, headers: Mapping[str, str] | None, timeout: float
+    url: str,
+    params: Mapping[str, Any] | None,
+    headers: Mapping[str, str] | None,
+    timeout: float,
+    method: str = "GET",
+    content: bytes | None = None,
 ) -> tuple["httpx2.Response", bytes]:
     """One request and its bounded answer."""
     import httpx2
 
     deadline, body = time.monotonic() + timeout, bytearray()
     query = None if params is None else dict(params)
-    with _client().stream("GET", url, params=query, headers=headers, timeout=timeout) as response:
+    with _client().stream(method, url, params=query, headers=headers, content=content, timeout=timeout) as response:
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_JSON:
-                raise PermanentFailure(f"{_named(url)} answered more than {MAX_JSON} bytes.")
+                raise PermanentFailure(f"{urlsplit(url).hostname} answered more than {MAX_JSON} bytes.")
             if time.monotonic() > deadline:
                 raise httpx2.ReadTimeout("the answer took too long")
         return response, bytes(body)
@@ -204,12 +247,13 @@ def _wait(attempt: int, told: float | None) -> float:
     return min(_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.5), MAX_WAIT)  # noqa: S311
 
 
-def _named(url: str) -> str:
+def _named(url: str, method: str = "GET") -> str:
     """The request as a message may show it: without the query, which can hold a key."""
-    return "GET " + re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])[:200]
+    return f"{method} " + re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])[:200]
 
 
-def _refused(asked: str, status: int) -> PermanentFailure:
+def refused(asked: str, status: int) -> PermanentFailure:
+    """The failure that an answer of this status amounts to; ``asked`` names the request."""
     next_step = {
         401: "Check the key for this service.",
         403: "Check what the key for this service may do.",

@@ -162,6 +162,34 @@ class OpenAIResource(dg.ConfigurableResource):
             return None
         return read_verdict(document, 1)
 
+    def check(self) -> int | None:
+        """That the key is taken and the server has both models, with nothing generated and nothing tried again.
+
+        Returns the requests a minute the server allows, where it tells. Raises as ``write`` does.
+        """
+        models = self._client().models.with_raw_response
+        headers: dict[str, str] = {}
+        for model in dict.fromkeys((self.model, self.judge_model or self.model)):
+
+            def ask(model: str = model) -> Any:
+                answer = models.retrieve(model)
+                headers.update(answer.headers)
+                return answer
+
+            found = self._attempt(ask)
+            if isinstance(found, _UnknownThingError) and model not in self._listed(models.list):
+                raise _UnknownThingError(f"{self._host} knows no model {model!r} (404).", found.next_step)
+            if isinstance(found, ThreadJuiceError) and not isinstance(found, _UnknownThingError):
+                raise found
+        told = headers.get("x-ratelimit-limit-requests", "")
+        return int(told) if told.isdecimal() else None
+
+    def _listed(self, send: Callable[[], Any]) -> set[str]:
+        """The models a server lists: many compatible ones cannot be asked for a single one."""
+        found = self._attempt(send)
+        listed = found.get("data") if isinstance(found, dict) else None
+        return {str(one.get("id")) for one in listed if isinstance(one, dict)} if isinstance(listed, list) else set()
+
     def _draft(self, messages: Messages, meter: Meter) -> tuple[Draft, str]:
         (draft,), model = self._answers(messages, Draft, self.model, 1, meter)
         return draft, model

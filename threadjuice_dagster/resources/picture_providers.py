@@ -30,7 +30,7 @@ from threadjuice_dagster.domain.stories import Category
 from threadjuice_dagster.domain.text import clean, cut
 from threadjuice_dagster.domain.title_card import draw_title_card
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.resources.http import MAX_PICTURE, download_picture, fetch, fetch_json
+from threadjuice_dagster.resources.http import ATTEMPTS, MAX_PICTURE, download_picture, fetch, fetch_json
 
 OPENVERSE_HOSTS = (
     "upload.wikimedia.org", "api.openverse.org", "inaturalist-open-data.s3.amazonaws.com", ".staticflickr.com",
@@ -104,11 +104,13 @@ class Openverse(PictureProvider):
 
     def find(self, wanted: Wanted) -> list[Candidate]:
         """Those results whose licence allows commercial use and adaptation, and whose credit is complete."""
-        query = {"q": cut(wanted.query, 120), "license_type": "commercial,modification"}
-        answer = fetch_json(
-            f"{self.api_url.rstrip('/')}/v1/images/", params={**query, "page_size": _PAGE, "mature": "false"}
-        )
-        return _usable(_openverse_candidate, answer, self.policy)
+        return _usable(_openverse_candidate, self.ask(wanted.query), self.policy)
+
+    def ask(self, query: str, attempts: int = ATTEMPTS) -> Any:
+        """What the API answers to a search."""
+        terms = {"license_type": "commercial,modification", "page_size": _PAGE, "mature": "false"}
+        address = f"{self.api_url.rstrip('/')}/v1/images/"
+        return fetch_json(address, params={"q": cut(query, 120), **terms}, attempts=attempts)
 
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
         """The original from the collection that holds it."""
@@ -137,9 +139,13 @@ class Unsplash(PictureProvider):
             raise PermanentFailure("Choosing its pictures unattended is not agreed with Unsplash.", next_step)
         if not self.access_key:
             raise PermanentFailure("It has no access key.", "Set UNSPLASH_ACCESS_KEY.")
-        query = {"query": cut(wanted.query, 120), "per_page": _PAGE, "content_filter": "high"}
-        answer = fetch_json(f"{self.api_url.rstrip('/')}/search/photos", params=query, headers=self._headers)
-        return _usable(_unsplash_candidate, answer, self.policy)
+        return _usable(_unsplash_candidate, self.ask(wanted.query), self.policy)
+
+    def ask(self, query: str, attempts: int = ATTEMPTS) -> Any:
+        """What the API answers to a search."""
+        params = {"query": cut(query, 120), "per_page": _PAGE, "content_filter": "high"}
+        address = f"{self.api_url.rstrip('/')}/search/photos"
+        return fetch_json(address, params=params, headers=self._headers, attempts=attempts)
 
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
         """A small rendition, to know the picture by; it is not kept."""

@@ -6,7 +6,7 @@ What each provider offers belongs in ``resources/picture_providers.py``, what it
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,7 +77,7 @@ class PictureDesk(dg.ConfigurableResource):
         alt_text: str,
         category: Category,
         storage: Storage,
-        used: frozenset[str],
+        used: Container[str],
         inspect: Inspect | None = None,
         now: Callable[[], datetime] = functools.partial(datetime.now, UTC),
     ) -> StoryImage:
@@ -120,7 +120,7 @@ class PictureDesk(dg.ConfigurableResource):
         raise ConfigurationError(f"{name!r} is no picture provider.", f"IMAGE_PROVIDERS takes {', '.join(PROVIDERS)}.")
 
     def _pick(
-        self, provider: PictureProvider, wanted: Wanted, used: frozenset[str], inspect: Inspect | None
+        self, provider: PictureProvider, wanted: Wanted, used: Container[str], inspect: Inspect | None
     ) -> tuple[Candidate, EncodedPicture]:
         """The provider's first picture that can be had, read and shown; the provider is told of it."""
         found = provider.find(wanted)

@@ -8,7 +8,9 @@ import dagster as dg
 from threadjuice_dagster.domain.images import Variant
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.domain.publication import PublishedStory
+    from collections.abc import Iterable
+
+    from threadjuice_dagster.domain.publication import PublishedStory, Shelf
     from threadjuice_dagster.site.builder import SiteBuild
 
 
@@ -25,13 +27,12 @@ class Publisher(dg.ConfigurableResource):
         """The folder of the newest complete build."""
         return Path(self.folder) / "current"
 
-    def build(self, stories: "list[PublishedStory]", *, keep_old: bool = True) -> "SiteBuild":
-        """Build the site of these stories and swap it in; without ``keep_old`` no earlier version is left."""
-        from threadjuice_dagster.site.builder import KEEP_VERSIONS, build_site
+    def build(self, stories: "Shelf | Iterable[PublishedStory]", *, keep_old: bool = True) -> "SiteBuild":
+        """Bring the site up to date with these stories; without ``keep_old`` no earlier version is left."""
+        from threadjuice_dagster.site.builder import build_site
 
         pictures = Path(self.pictures_root) if self.pictures_root else None
-        keep = KEEP_VERSIONS if keep_old else 1
-        return build_site(stories, Path(self.folder), self.site_url, pictures, keep=keep)
+        return build_site(stories, Path(self.folder), self.site_url, pictures, keep_old=keep_old)
 
     def page(self, slug: str) -> str:
         """Where a reader finds a story's page: its public address, or its file."""

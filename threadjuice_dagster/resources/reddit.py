@@ -139,6 +139,10 @@ class RedditThreads(ThreadSource):
         """
         return _Recheck(self._reddit(), sources).run() if sources else Deletions()
 
+    def check(self) -> None:
+        """That Reddit takes the app's credentials: one request, for a token."""
+        self._reddit()
+
     def _listed(self, reddit: "praw.Reddit", subreddit: str) -> list[Thread]:
         name = subreddit.strip().removeprefix("/").removeprefix("r/").strip("/")
         answer = _get(reddit, f"r/{name}/top", f"r/{name}", t=self.time_filter, limit=min(self.limit, 100))

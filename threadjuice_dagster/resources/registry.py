@@ -5,25 +5,33 @@ from typing import Any
 import dagster as dg
 
 from threadjuice_dagster.resources.backups import BackupDesk
+from threadjuice_dagster.resources.cleanup import CleanupDesk
+from threadjuice_dagster.resources.deployer import Deployer, LocalTarget
+from threadjuice_dagster.resources.deployments import DeploymentDesk
 from threadjuice_dagster.resources.desk import Desk, ExtractiveDesk, ModelDesk
 from threadjuice_dagster.resources.io_manager import StoreIOManager
 from threadjuice_dagster.resources.limits import SharedRateLimit
 from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.pictures import PictureDesk
 from threadjuice_dagster.resources.policy import EditorialPolicy
-from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres, Postgres
+from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres, Postgres, Replica
+from threadjuice_dagster.resources.probes import EnvironmentDesk
 from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.reddit import RedditThreads, SampleThreads, ThreadSource
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.resources.takedowns import TakedownDesk
+from threadjuice_dagster.resources.vercel import VercelTarget
 from threadjuice_dagster.settings import Settings
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
     """Every resource by the key assets ask for it with. Secrets stay references to the environment."""
     database, cdn, backups = _database(settings), _cdn(settings), _backups(settings)
-    return {
+    backup_desk = _backup_desk(settings, database, backups)
+    takedown_desk = TakedownDesk(database=database, vault=backups, cdn=cdn, encryption_key=_encryption_key(settings))
+    resources = {
         "database": database,
+        "replica": _replica(settings, database),
         "store": StoreIOManager(database=database),
         "threads": _threads(settings),
         "desk": _desk(settings, database),
@@ -32,22 +40,46 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "backups": backups,
         "inbox": _inbox(settings),
         "imports_folder": FolderStorage(root=str(settings.home / "imports")),
-        "backup_desk": _backup_desk(settings, database, backups),
-        "takedown_desk": TakedownDesk(database=database, vault=backups, cdn=cdn),
+        "backup_desk": backup_desk,
+        "takedown_desk": takedown_desk,
+        "deployment_desk": DeploymentDesk(database=database, deployer=_deployer(settings)),
+        "cleanup_desk": _cleanup_desk(settings, database, backup_desk, takedown_desk),
         "publisher": _publisher(settings, cdn),
         "policy": EditorialPolicy(
             daily_story_count=settings.content.daily_story_count,
             thread_retention_hours=settings.content.thread_retention_hours,
         ),
     }
+    return {**resources, "environment": _environment(settings, resources)}
 
 
 def _database(settings: Settings) -> Database:
-    local = settings.deployment.environment == "local"
-    pool_size = settings.database.pool_size
-    if settings.database.url.get_secret_value():
-        return Postgres(url=dg.EnvVar("DATABASE_URL"), pool_size=pool_size, migrates_itself=local)
-    return EmbeddedPostgres(home=str(settings.home), pool_size=pool_size)
+    section = settings.database
+    bounds: dict[str, Any] = {
+        "pool_size": section.pool_size,
+        "max_connections": section.max_connections,
+        "statement_seconds": section.statement_seconds,
+    }
+    if section.url.get_secret_value():
+        local = settings.deployment.environment == "local"
+        return Postgres(url=dg.EnvVar("DATABASE_URL"), migrates_itself=local, **bounds)
+    return EmbeddedPostgres(home=str(settings.home), **bounds)
+
+
+def _replica(settings: Settings, database: Database) -> Replica:
+    url = dg.EnvVar("DATABASE_REPLICA_URL") if settings.database.replica_url.get_secret_value() else ""
+    return Replica(database=database, url=url)
+
+
+def _environment(settings: Settings, resources: dict[str, Any]) -> EnvironmentDesk:
+    section, webhook = settings.database, settings.deployment.monitoring_webhook.get_secret_value()
+    asked = ("database", "threads", "desk", "pictures", "cdn", "backup_desk", "inbox", "deployment_desk")
+    return EnvironmentDesk(
+        **{name: resources[name] for name in asked},
+        dagster_url=dg.EnvVar("DAGSTER_DATABASE_URL") if section.dagster_url.get_secret_value() else "",
+        replica_url=dg.EnvVar("DATABASE_REPLICA_URL") if section.replica_url.get_secret_value() else "",
+        webhook=dg.EnvVar("MONITORING_WEBHOOK") if webhook else "",
+    )
 
 
 def _threads(settings: Settings) -> ThreadSource:
@@ -112,15 +144,51 @@ def _backups(settings: Settings) -> Storage:
     return S3Storage(bucket=bucket) if bucket else FolderStorage(root=str(settings.home / "backups"))
 
 
+def _encryption_key(settings: Settings) -> Any:
+    key = settings.deployment.backup_encryption_key.get_secret_value()
+    return dg.EnvVar("BACKUP_ENCRYPTION_KEY") if key else ""
+
+
 def _backup_desk(settings: Settings, database: Database, storage: Storage) -> BackupDesk:
-    deployment = settings.deployment
     return BackupDesk(
         database=database,
         storage=storage,
-        encryption_key=dg.EnvVar("BACKUP_ENCRYPTION_KEY")
-        if deployment.backup_encryption_key.get_secret_value()
-        else "",
-        retention=deployment.backup_retention,
+        encryption_key=_encryption_key(settings),
+        retention=settings.deployment.backup_retention,
+    )
+
+
+def _cleanup_desk(
+    settings: Settings, database: Database, backup_desk: BackupDesk, takedown_desk: TakedownDesk
+) -> CleanupDesk:
+    deployment = settings.deployment
+    return CleanupDesk(
+        database=database,
+        backup_desk=backup_desk,
+        takedown_desk=takedown_desk,
+        rejected_days=deployment.cleanup_rejected_days,
+        withdrawn_days=deployment.cleanup_withdrawn_days,
+        events_days=deployment.cleanup_events_days,
+        archive_days=deployment.cleanup_archive_days,
+        run_days=deployment.run_retention_days,
+        thread_retention_hours=settings.content.thread_retention_hours,
+        test_prefixes=list(deployment.cleanup_test_prefixes),
+        max_share=deployment.cleanup_max_share,
+    )
+
+
+def _deployer(settings: Settings) -> Deployer:
+    deployment = settings.deployment
+    if not deployment.vercel_token.get_secret_value():
+        return LocalTarget(folder=str(settings.home / "deployment"))
+    bypass = deployment.vercel_protection_bypass.get_secret_value()
+    return VercelTarget(
+        token=dg.EnvVar("VERCEL_TOKEN"),
+        project_id=deployment.vercel_project_id,
+        team_id=deployment.vercel_team_id,
+        bypass=dg.EnvVar("VERCEL_PROTECTION_BYPASS") if bypass else "",
+        api_url=deployment.vercel_api_url,
+        site_url=deployment.production_url,
     )
 
 

@@ -14,14 +14,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple
 
 import dagster as dg
 from pydantic import PrivateAttr
 
+from threadjuice_dagster.database.sealing import Readable as Source
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
+from threadjuice_dagster.resources.s3 import GONE, code_of, refusal
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 """``Cache-Control`` of a file whose key names its content: a year, as long as caches keep anything."""
@@ -33,8 +35,7 @@ _PARALLEL = 8
 _BLOCK = 1 << 18
 _PART = 16 << 20  # S3 takes 10,000 parts of an upload: 160 GB in one file, 48 MB of it in memory
 _TRIES = 4
-_GONE = {"404", "NoSuchKey", "NotFound"}
-_PASSING = {"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestLimitExceeded", "InternalError"}
+_YOUNG = timedelta(hours=12)  # far below the age at which a clean-up takes a file that no story names for left over
 
 
 class Upload(NamedTuple):
@@ -44,14 +45,6 @@ class Upload(NamedTuple):
     data: bytes
     content_type: str = _BINARY
     cache_control: str = ""
-
-
-class Source(Protocol):
-    """What is read from."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next ``size`` bytes, fewer only at the end, and none after it."""
-        ...
 
 
 class Storage(dg.ConfigurableResource, ABC):
@@ -66,16 +59,16 @@ class Storage(dg.ConfigurableResource, ABC):
         """The file's bytes."""
 
     @abstractmethod
-    def exists(self, key: str) -> bool:
-        """Whether there is a file of this key."""
+    def stored_at(self, key: str) -> datetime | None:
+        """When the file was stored last, or None if there is none of this key."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove the file; one that is not there is removed already."""
 
     @abstractmethod
-    def list(self, prefix: str = "") -> list[str]:
-        """The keys that start with ``prefix``, sorted."""
+    def entries(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
+        """The keys that start with ``prefix`` and when each was stored, one by one, in no order."""
 
     @abstractmethod
     def url(self, key: str) -> str:
@@ -97,6 +90,14 @@ class Storage(dg.ConfigurableResource, ABC):
         """Store several files; on a failure some of them may be stored."""
         for upload in uploads:
             self.put(*upload)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file of this key."""
+        return self.stored_at(key) is not None
+
+    def list(self, prefix: str = "") -> list[str]:
+        """The keys that start with ``prefix``, sorted."""
+        return sorted(key for key, _ in self.entries(prefix))
 
 
 class FolderStorage(Storage):
@@ -146,20 +147,26 @@ class FolderStorage(Storage):
         with _disk_failures(key):
             return self._path(key).read_bytes()
 
-    def exists(self, key: str) -> bool:
-        """Whether there is a file of this key."""
-        return self._path(key).is_file()
+    def stored_at(self, key: str) -> datetime | None:
+        """The file's time."""
+        path = self._path(key)
+        with contextlib.suppress(FileNotFoundError):  # deleted a moment ago
+            return _time_of(path) if path.is_file() else None
+        return None
 
     def delete(self, key: str) -> None:
         """Remove the file; the folders it stood in stay."""
         with _disk_failures(key):
             self._path(key).unlink(missing_ok=True)
 
-    def list(self, prefix: str = "") -> list[str]:
-        """The keys that start with ``prefix``, sorted; files still being written are not among them."""
+    def entries(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
+        """The keys that start with ``prefix`` and their files' times; what is still being written is left out."""
         root = Path(self.root).absolute()
-        keys = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        return sorted(key for key in keys if key.startswith(prefix) and not key.startswith(f"{_INCOMING}/"))
+        for path in (root / prefix.rpartition("/")[0]).rglob("*"):
+            key = path.relative_to(root).as_posix()
+            if key.startswith(prefix) and not key.startswith(f"{_INCOMING}/") and path.is_file():
+                with contextlib.suppress(FileNotFoundError):  # deleted a moment ago
+                    yield key, _time_of(path)
 
     def url(self, key: str) -> str:
         """The public address, or a ``file:`` one."""
@@ -199,8 +206,9 @@ class S3Storage(Storage):
     _client: Any = PrivateAttr(None)
 
     def put(self, key: str, data: bytes, content_type: str = _BINARY, cache_control: str = "") -> None:
-        """Upload. An immutable key already there in this size is not sent again."""
-        if cache_control == IMMUTABLE and self._size(key) == len(data):
+        """Upload. An immutable key already there in this size is sent again only to be young again."""
+        known = self._head(key) if cache_control == IMMUTABLE else {}
+        if known and known["ContentLength"] == len(data) and datetime.now(UTC) - known["LastModified"] < _YOUNG:
             return
         headers = {"ContentType": content_type, **({"CacheControl": cache_control} if cache_control else {})}
         with self._failures(key):
@@ -242,21 +250,23 @@ class S3Storage(Storage):
                     name = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
                     self.client.abort_multipart_upload(Bucket=self.bucket, **name)
 
-    def exists(self, key: str) -> bool:
-        """Whether there is an object of this key."""
-        return self._size(key) is not None
+    def stored_at(self, key: str) -> datetime | None:
+        """When the object was stored, by the server's clock."""
+        moment: datetime | None = self._head(key).get("LastModified")
+        return moment
 
     def delete(self, key: str) -> None:
         """Remove the object."""
         with self._failures(key):
             self.client.delete_object(Bucket=self.bucket, Key=self._full(key))
 
-    def list(self, prefix: str = "") -> list[str]:
-        """The keys that start with ``prefix``, sorted, without the storage's own prefix."""
+    def entries(self, prefix: str = "") -> Iterator[tuple[str, datetime]]:
+        """The keys that start with ``prefix``, without the storage's own prefix, and when each was stored."""
         start = self._start
         with self._failures(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start + prefix)
-            return sorted(item["Key"].removeprefix(start) for page in pages for item in page.get("Contents", ()))
+            for item in (item for page in pages for item in page.get("Contents", ())):
+                yield item["Key"].removeprefix(start), item["LastModified"]
 
     def url(self, key: str) -> str:
         """The public address, or the object's own at the endpoint."""
@@ -279,15 +289,16 @@ class S3Storage(Storage):
     def _full(self, key: str) -> str:
         return self._start + checked_key(key)
 
-    def _size(self, key: str) -> int | None:
+    def _head(self, key: str) -> dict[str, Any]:
+        """What the server says of an object; nothing if there is none."""
         from botocore.exceptions import ClientError
 
         with self._failures(key):
             try:
-                return int(self.client.head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
+                return dict(self.client.head_object(Bucket=self.bucket, Key=self._full(key)))
             except ClientError as error:
-                if _code(error) in _GONE:
-                    return None
+                if code_of(error) in GONE:
+                    return {}
                 raise
 
     @contextlib.contextmanager
@@ -299,7 +310,7 @@ class S3Storage(Storage):
         try:
             yield
         except ClientError as error:
-            raise _answer(error, place, self.bucket) from error
+            raise refusal(error, place, self.bucket) from error
         except NoCredentialsError as error:
             next_step = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role."
             raise ConfigurationError(f"There are no credentials for {place}.", next_step) from error
@@ -349,6 +360,10 @@ def checked_key(key: str) -> str:
     return key
 
 
+def _time_of(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
 @contextlib.contextmanager
 def _disk_failures(key: str) -> Iterator[None]:
     try:
@@ -379,20 +394,3 @@ def _s3_client() -> Any:
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return boto3.session.Session().client("s3", config=config, region_name=region)
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _answer(error: Any, place: str, bucket: str) -> Exception:
-    """What the server's refusal means, as one of the two kinds."""
-    code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code == "NoSuchBucket":
-        return ConfigurationError(f"There is no bucket {bucket}.", "Create it, or correct the bucket's name.")
-    if code in _GONE:
-        return PermanentFailure(f"{place} does not exist.", "Materialize what makes it again.")
-    if status >= 500 or status == 429 or code in _PASSING:
-        return TransientFailure(f"Storage answered {code} for {place}.", "Try again later.", exhausted=True)
-    next_step = "Check the AWS_* credentials and what they may do in this bucket."
-    return PermanentFailure(f"Storage refused {place}: {code}.", next_step)

@@ -5,6 +5,7 @@ Which sources are gone is for ``ThreadSource.deleted`` to say; what goes of a st
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -13,13 +14,32 @@ from threadjuice_dagster.instance import forget_story
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
 
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.archive import Archive
+
 
 class TakedownDesk(dg.ConfigurableResource):
-    """Buries sources and everything written from them. ``vault`` keeps the tombstones, ``cdn`` the pictures."""
+    """Buries sources and everything written from them. ``vault`` keeps tombstones and archive, ``cdn`` the pictures."""
 
     database: dg.ResourceDependency[Database]
     vault: dg.ResourceDependency[Storage]
     cdn: dg.ResourceDependency[Storage]
+    encryption_key: str = ""
+
+    @property
+    def archive(self) -> "Archive":
+        """What clean-ups removed: it may not keep what was taken down."""
+        from threadjuice_dagster.database.archive import Archive
+        from threadjuice_dagster.database.sealing import Seal
+
+        return Archive(self.vault, Seal(self.encryption_key), self.database.store.locks)
+
+    def sources(self) -> dict[str, set[str]]:
+        """Every thread that a stored or archived story rests on, and the ids of its comments that are repeated."""
+        found = self.database.store.takedowns.sources()
+        for thread, comments in self.archive.sources().items():
+            found[thread] = found.get(thread, set()) | comments
+        return found
 
     def bury(self, tombstones: Iterable[Tombstone], instance: dg.DagsterInstance) -> list[str]:
         """Record deletions where they last, then carry them out; as ``replay``."""
@@ -37,7 +57,9 @@ class TakedownDesk(dg.ConfigurableResource):
         for tombstone in [*lasting, *takedowns.returned()]:
             takedowns.apply(tombstone)
         changed: list[str] = []
-        for tombstone, remains in takedowns.uncleared():
+        uncleared = takedowns.uncleared()
+        self.archive.forget(tombstone for tombstone, _ in uncleared)
+        for tombstone, remains in uncleared:
             for key in remains.files:
                 self.cdn.delete(key)
             forgotten = [forget_story(instance, story, whole=remains.whole) for story in remains.stories]

@@ -1,4 +1,4 @@
-"""Files every page shares: the stylesheet, the fonts, the icon. Each name carries its content's hash."""
+"""Files every page shares: stylesheets, fonts, drawings, scripts. Each name carries its content's hash."""
 
 import hashlib
 import importlib.resources
@@ -17,24 +17,45 @@ _FAMILY = "ThreadJuice Serif"
 
 @dataclass(frozen=True)
 class Assets:
-    """Shared files by their path in the site, and the paths pages link to."""
+    """Shared files by their path in the site, and the paths pages link to.
+
+    ``stylesheet`` is the light scheme, ``dark`` what differs in the dark one; ``script`` belongs to every page,
+    ``engagement`` to stories.
+    """
 
     files: dict[str, bytes]
     stylesheet: str
+    dark: str
     icon: str
-    plain_style: str
-    """The stylesheet without fonts, for the page that cannot know where it is served: ``404.html``."""
+    script: str
+    engagement: str
+    fonts: tuple[str, ...]
 
 
 def site_assets(categories: Iterable[Category]) -> Assets:
     """The shared files for these categories; the same categories give the same bytes."""
-    plain = _static("site.css").decode() + "".join(map(_category_style, categories))
-    fonts = {_named(f"serif-{name.lower()}", "woff", data): data for name, data in _fonts().items()}
+    desks = list(categories)
+    files: dict[str, bytes] = {}
+
+    def add(stem: str, extension: str, data: bytes) -> str:
+        path = f"assets/{stem}.{hashlib.sha256(data).hexdigest()[:12]}.{extension}"
+        files[path] = data
+        return path
+
+    fonts = [add(f"serif-{name.lower()}", "woff", data) for name, data in _fonts().items()]
     faces = "".join(_face(path, weight, style) for path, (_, weight, style) in zip(fonts, _FONTS, strict=True))
-    styles, icon = (faces + plain).encode(), _static("icon.svg")
-    stylesheet, icon_path = _named("site", "css", styles), _named("icon", "svg", icon)
-    licence = {"assets/font-licence.txt": _font_file("LICENSE.txt")}
-    return Assets({stylesheet: styles, icon_path: icon, **fonts, **licence}, stylesheet, icon_path, plain)
+    drawn = add("drawn", "svg", _static("drawn.svg")).removeprefix("assets/")
+    light = faces + _static("site.css").decode().replace("drawn.svg", drawn) + _accents(desks, PAPER)
+    files["assets/font-licence.txt"] = _font_file("LICENSE.txt")
+    return Assets(
+        files,
+        stylesheet=add("site", "css", light.encode()),
+        dark=add("dark", "css", (_static("dark.css").decode() + _accents(desks, INK)).encode()),
+        icon=add("icon", "svg", _static("icon.svg")),
+        script=add("site", "js", _static("site.js")),
+        engagement=add("engagement", "js", _static("engagement.js")),
+        fonts=tuple(fonts),
+    )
 
 
 def woff(font: bytes) -> bytes:
@@ -65,12 +86,9 @@ def _font_file(name: str) -> bytes:
     return (importlib.resources.files("font_source_serif_pro") / "files" / name).read_bytes()
 
 
+@cache
 def _static(name: str) -> bytes:
     return (importlib.resources.files("threadjuice_dagster.site") / "static" / name).read_bytes()
-
-
-def _named(stem: str, extension: str, data: bytes) -> str:
-    return f"assets/{stem}.{hashlib.sha256(data).hexdigest()[:12]}.{extension}"
 
 
 def _face(path: str, weight: int, style: str) -> str:
@@ -79,7 +97,5 @@ def _face(path: str, weight: int, style: str) -> str:
     return f"@font-face{{font-family:'{_FAMILY}';{look};src:{source}}}\n"
 
 
-def _category_style(category: Category) -> str:
-    light, dark = readable(category.colour, PAPER), readable(category.colour, INK)
-    name = f".desk-{category.slug}"
-    return f"{name}{{--accent:{light}}}\n@media (prefers-color-scheme:dark){{{name}{{--accent:{dark}}}}}\n"
+def _accents(desks: Iterable[Category], ground: str) -> str:
+    return "".join(f".desk-{desk.slug}{{--accent:{readable(desk.colour, ground)}}}\n" for desk in desks)

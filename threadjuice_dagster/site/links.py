@@ -53,6 +53,11 @@ def public_address(site_url: str, path: str) -> str:
     return f"{site_url}/{path}" if site_url else path
 
 
+def base_of(site_url: str) -> str:
+    """Where the top of the site is on its host, for the page that is shown at any address: ``/`` or ``/press/``."""
+    return urlsplit(site_url).path.rstrip("/") + "/"
+
+
 def site_address(site_url: str) -> str:
     """The site's own address without a final slash; empty stays empty. Raises ``ConfigurationError``."""
     if site_url and not (safe_link(site_url) and not urlsplit(site_url).query and not urlsplit(site_url).fragment):

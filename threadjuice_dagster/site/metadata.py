@@ -40,6 +40,13 @@ def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
     return _told(article)
 
 
+def web_page(title: str, summary: str, address: str) -> dict[str, Any]:
+    """A list of stories as schema.org ``CollectionPage``."""
+    page = {"@context": "https://schema.org", "@type": "CollectionPage", "name": title, "description": summary}
+    found = {**page, "url": address if "://" in address else "", "inLanguage": "en"}
+    return _told({**found, "isPartOf": {"@type": "WebSite", "name": SITE_NAME}})
+
+
 def open_graph(view: StoryView, site_url: str) -> list[tuple[str, str]]:
     """The story's Open Graph properties (https://ogp.me), in order."""
     properties = {

@@ -1,170 +1,206 @@
-"""Which pages the site has and what each is given. How they look belongs in ``templates/`` and ``static/``."""
+"""What each page is given. How pages look belongs in ``templates/`` and ``static/``.
 
-import base64
-import hashlib
+Which pages there are is decided in ``site/builder.py`` and ``site/lists.py``.
+"""
+
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from threadjuice_dagster.domain.engagement import REACTIONS
+from threadjuice_dagster.domain.stories import Category
 from threadjuice_dagster.site.assets import site_assets
-from threadjuice_dagster.site.links import public_address, root_of
-from threadjuice_dagster.site.metadata import SITE_NAME, news_article, open_graph
-from threadjuice_dagster.site.pictures import Picture
+from threadjuice_dagster.site.headers import content_policy
+from threadjuice_dagster.site.links import base_of, public_address, root_of
+from threadjuice_dagster.site.metadata import SITE_NAME, news_article, open_graph, share_picture, web_page
 from threadjuice_dagster.site.views import StoryView, credit_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-PER_PAGE = 24
-"""Stories in the grid of a listing page; the front page has a lead story above them."""
-
-FEED_LENGTH = 30
-"""Stories in the feed, newest first."""
-
-RELATED = 3
-"""Stories of the same desk under a story."""
+ROOT = "\x01"
+"""Stands for the way to the top of the site in HTML that several pages show; no story's text can contain it."""
 
 STRAPLINE = "The best of the thread, carefully squeezed."
-_ABOUT, _FEED = "about/index.html", "feed.xml"
+ABOUT, ARCHIVE, PERSONAS = "about/index.html", "archive/index.html", "persona/index.html"
+FEED, JSON_FEED = "feed.xml", "feed.json"
+
+_LAZY, _EAGER = 'loading="lazy"', 'fetchpriority="high"'
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A page that lists stories. ``kind`` is front, desk, persona or month; ``items`` are cards or lines with ROOT."""
+
+    path: str
+    kind: str
+    title: str
+    summary: str = ""
+    slug: str = ""
+    items: Sequence[str] = ()
+    origins: Iterable[str] = ()
+    lead: StoryView | None = None
+    number: int = 0
+    newer: str = ""
+    older: str = ""
 
 
 class Pages:
-    """Renders every page of one build. ``views`` are newest first; ``site_url`` has no final slash."""
+    """Renders the pages of one build. ``desks`` are those in the navigation; ``site_url`` has no final slash."""
 
-    def __init__(self, views: list[StoryView], site_url: str) -> None:
-        self._views, self._site_url = views, site_url
-        self._desks: dict[str, list[StoryView]] = {}
-        for view in views:
-            self._desks.setdefault(view.category.slug, []).append(view)
-        # A desk's newest story carries its newest name and colour.
-        self._categories = sorted((desk[0].category for desk in self._desks.values()), key=lambda desk: desk.name)
-        self._assets = site_assets(self._categories)
+    def __init__(self, desks: Sequence[Category], site_url: str) -> None:
+        self._site_url = site_url
+        self.assets = site_assets(desks)
         self._templates = _templates()
+        self._templates.globals.update(
+            site_name=SITE_NAME,
+            strapline=STRAPLINE,
+            site_url=site_url,
+            address=lambda path: public_address(site_url, path),
+            assets=self.assets,
+            about=ABOUT,
+            archive=ARCHIVE,
+            personas=PERSONAS,
+            reactions=REACTIONS,
+        )
+        self._pieces: Any = self._templates.get_template("macros.html").module
+        self._templates.globals["nav"] = cache(lambda root, slug: self._pieces.nav(desks, root, slug))
+        self._get = cache(self._templates.get_template)
 
-    def render(self) -> Iterator[tuple[str, bytes]]:
-        """Every file of the site but pictures and ``version.json``, as path and content."""
-        yield from self._assets.files.items()
-        yield from self._listing("", self._views)
-        for category in self._categories:
-            yield from self._listing(f"category/{category.slug}/", self._desks[category.slug])
-        for view in self._views:
-            yield view.path, self._story(view)
-            if record := view.story.provenance:
-                yield view.provenance_path, f"{record.model_dump_json(indent=1)}\n".encode()
-        yield _ABOUT, self._page("about.html", _ABOUT)
-        yield "404.html", self._not_found()
-        yield from self._for_machines()
+    def card(self, view: StoryView) -> str:
+        """A story as lists show it, with ``ROOT`` in its links."""
+        return str(self._pieces.card(view, ROOT))
 
-    def _listing(self, folder: str, views: list[StoryView]) -> Iterator[tuple[str, bytes]]:
-        lead, rest = (views[:1], views[1:]) if not folder else ([], views)
-        pages = [rest[start : start + PER_PAGE] for start in range(0, len(rest), PER_PAGE)] or [[]]
-        paths = [
-            f"{folder}page/{index + 1}/index.html" if index else f"{folder}index.html" for index in range(len(pages))
-        ]
-        for index, (path, stories) in enumerate(zip(paths, pages, strict=True)):
-            leading = lead if index == 0 else []
-            yield (
-                path,
-                self._page(
-                    "listing.html",
-                    path,
-                    pictures=[*_pictures(leading, blurred=True), *_pictures(stories, blurred=False)],
-                    category=views[0].category if folder else None,
-                    lead=leading[0] if leading else None,
-                    stories=stories,
-                    number=index + 1,
-                    count=len(paths),
-                    newer=paths[index - 1] if index else "",
-                    older=paths[index + 1] if index + 1 < len(paths) else "",
-                ),
-            )
+    def line(self, view: StoryView) -> str:
+        """A story as the archive shows it, with ``ROOT`` in its links."""
+        return str(self._pieces.line(view, ROOT))
 
-    def _story(self, view: StoryView) -> bytes:
-        related = [other for other in self._desks[view.category.slug][: RELATED + 1] if other is not view][:RELATED]
+    def story(self, view: StoryView, related: Sequence[str], origins: Iterable[str]) -> bytes:
+        """A story's page with the cards ``related`` below it; their pictures come from ``origins``."""
         return self._page(
             "story.html",
             view.path,
-            pictures=[*_pictures([view], blurred=True), *_pictures(related, blurred=False)],
+            origins={*origins, *(view.picture.origins if view.picture else ())},
             story=view,
             credit=credit_of(view.picture) if view.picture else None,
-            related=related,
+            related=[_rooted(card, root_of(view.path)) for card in related],
             article=news_article(view, self._site_url),
             properties=open_graph(view, self._site_url),
         )
 
-    def _not_found(self) -> bytes:
-        """A page that looks right from any address, so it refers to nothing but the front page."""
-        return self._page("404.html", "404.html", style=self._assets.plain_style)
+    def listing(self, listing: Listing) -> bytes:
+        """A page of stories; the first picture is fetched at once, the others when they are scrolled to."""
+        items = [_rooted(item, root_of(listing.path)) for item in listing.items]
+        if items and not listing.lead:
+            items[0] = _markup(items[0].replace(_LAZY, _EAGER, 1))
+        own = listing.lead.picture.origins if listing.lead and listing.lead.picture else ()
+        return self._page(
+            "listing.html",
+            listing.path,
+            origins={*listing.origins, *own},
+            page=listing,
+            items=items,
+            described=web_page(listing.title, listing.summary, public_address(self._site_url, listing.path)),
+            shared=share_picture(listing.lead, self._site_url) if listing.lead else {},
+        )
 
-    def _for_machines(self) -> Iterator[tuple[str, bytes]]:
-        newest = max((view.updated for view in self._views), default=None)
-        listed = ["index.html", _ABOUT, *(f"category/{category.slug}/index.html" for category in self._categories)]
-        yield _FEED, self._text("feed.xml", stories=self._views[:FEED_LENGTH], newest=newest, feed=_FEED)
-        yield "sitemap.xml", self._text("sitemap.xml", stories=self._views, newest=newest, listed=listed)
+    def archive(self, years: Sequence[tuple[str, Sequence[tuple[str, str, int]]]]) -> bytes:
+        """The years with their months: path, name and number of stories of each."""
+        return self._page("archive.html", ARCHIVE, years=years)
+
+    def voices(self, views: Sequence[StoryView]) -> bytes:
+        """The personas, each by its newest story."""
+        return self._page("personas.html", PERSONAS, voices=views)
+
+    def about(self) -> bytes:
+        """What the site is and how its stories are made and checked."""
+        return self._page("about.html", ABOUT)
+
+    def not_found(self) -> bytes:
+        """The page of addresses that lead nowhere: shown at any of them, it names the top of the site."""
+        return self._page("404.html", "404.html", root=base_of(self._site_url))
+
+    def feeds(self, views: Sequence[StoryView]) -> dict[str, bytes]:
+        """The RSS and the JSON feed by path."""
+        newest = max((view.updated for view in views), default=None)
+        return {
+            FEED: self._text("feed.xml", stories=views, newest=newest, feed=FEED),
+            JSON_FEED: _json(self._json_feed(views)),
+        }
+
+    def sitemap(self, listed: Iterable[tuple[str, str]]) -> bytes:
+        """A sitemap of these pages: path and time of change, which may be empty."""
+        return self._text("sitemap.xml", kind="urlset", entry="url", listed=listed)
+
+    def sitemap_index(self, listed: Iterable[tuple[str, str]]) -> bytes:
+        """The list of sitemaps."""
+        return self._text("sitemap.xml", kind="sitemapindex", entry="sitemap", listed=listed)
+
+    def robots(self) -> bytes:
+        """Everything may be read."""
         sitemap = f"Sitemap: {self._site_url}/sitemap.xml\n" if self._site_url else ""
-        yield "robots.txt", f"User-agent: *\nAllow: /\n{sitemap}".encode()
+        return f"User-agent: *\nAllow: /\n{sitemap}".encode()
 
-    def _page(
-        self, template: str, path: str, pictures: Iterable[tuple[Picture, str]] = (), style: str = "", **context: Any
-    ) -> bytes:
-        shown = list(pictures)
-        style += "".join(sorted({rule for _, rule in shown if rule}))
-        origins = sorted(set().union(*(picture.origins for picture, _ in shown)))
+    def _json_feed(self, views: Sequence[StoryView]) -> dict[str, Any]:
+        """The feed as JSON Feed 1.1 (https://www.jsonfeed.org/version/1.1/)."""
+        addresses = {"home_page_url": f"{self._site_url}/", "feed_url": f"{self._site_url}/{JSON_FEED}"}
+        items = [
+            {
+                "id": f"threadjuice:{view.story.slug}",
+                "url": public_address(self._site_url, view.path),
+                "title": view.title,
+                "content_text": view.description,
+                "date_published": view.published.isoformat(),
+                "date_modified": view.updated.isoformat(),
+                "authors": [{"name": view.persona}],
+                "tags": [view.category.name, *view.story.draft.tags],
+                **({"image": shared["og:image"]} if (shared := share_picture(view, self._site_url)) else {}),
+            }
+            for view in views
+        ]
+        about = {"title": SITE_NAME, "description": STRAPLINE, "language": "en"}
+        return {
+            "version": "https://jsonfeed.org/version/1.1",
+            **about,
+            **(addresses if self._site_url else {}),
+            "items": items,
+        }
+
+    def _page(self, template: str, path: str, origins: Iterable[str] = (), root: str = "", **context: Any) -> bytes:
         return self._text(
             template,
-            path=path,
-            root=root_of(path),
-            style=_markup(style),
-            policy=_policy(style, origins),
+            root=root or root_of(path),
+            policy=content_policy(origins),
             canonical=public_address(self._site_url, path) if self._site_url else "",
             **context,
         )
 
     def _text(self, template: str, **context: Any) -> bytes:
-        text = self._templates.get_template(template).render(
-            site_name=SITE_NAME,
-            strapline=STRAPLINE,
-            site_url=self._site_url,
-            address=lambda path: public_address(self._site_url, path),
-            categories=self._categories,
-            assets=self._assets,
-            about=_ABOUT,
-            **context,
-        )
-        return text.encode()
+        return self._get(template).render(context).encode()
 
 
-def version_file(version: str, views: list[StoryView]) -> bytes:
-    """``version.json``: what a deployment compares to know which build it serves."""
-    newest = max((view.updated for view in views), default=None)
-    facts = {"version": version, "stories": len(views), "updated": newest.isoformat() if newest else None}
-    return (json.dumps(facts, indent=1) + "\n").encode()
+def version_file(version: str, stories: int, updated: str, origins: Sequence[str]) -> bytes:
+    """``version.json``: by what a deployment knows which build it serves, and which pictures its headers allow."""
+    return _json({"version": version, "stories": stories, "updated": updated or None, "origins": origins})
 
 
-def _pictures(views: Iterable[StoryView], blurred: bool) -> Iterator[tuple[Picture, str]]:
-    for view in views:
-        if view.picture:
-            yield view.picture, view.picture.placeholder_style(blurred)
+def _json(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def _policy(style: str, origins: list[str]) -> str:
-    """The page's content security policy: nothing but its own files and the pictures it names."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    styles = f"'self' 'sha256-{digest}'" if style else "'self'"
-    pictures = " ".join(["'self'", "data:", *origins])
-    return (
-        f"default-src 'none'; img-src {pictures}; style-src {styles}; font-src 'self'; "
-        "base-uri 'self'; form-action 'none'"
-    )
+def _rooted(html: str, root: str) -> "Markup":
+    return _markup(html.replace(ROOT, root))
 
 
-def _markup(style: str) -> "Markup":
-    """Style rules are built here from hashes, base64 and checked colours, never from a story's text."""
+def _markup(html: str) -> "Markup":
+    """HTML that a template made, which has escaped what came from outside."""
     from markupsafe import Markup
 
-    return Markup(style)  # noqa: S704
+    return Markup(html)  # noqa: S704
 
 
 def _templates() -> "Environment":

@@ -4,12 +4,12 @@ Choosing, licensing and encoding pictures belong in ``domain/images.py`` and ``r
 """
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from threadjuice_dagster.domain.images import Format, StoryImage, Variant
@@ -22,6 +22,9 @@ ReadPicture = Callable[[Variant], bytes]
 FORMATS: tuple[Format, ...] = ("avif", "webp", "jpeg")
 """Best first; the last one a picture has is what an old browser gets."""
 
+BLUR_SIDE = 8
+"""Pixels on the longer side of a placeholder: its waves are no finer, and a browser smooths it."""
+
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -32,7 +35,7 @@ class Picture:
     image: StoryImage
     places: tuple[tuple[Variant, str], ...]
 
-    @property
+    @cached_property
     def formats(self) -> tuple[Format, ...]:
         """The formats at hand, best first."""
         return tuple(name for name in FORMATS if any(variant.format == name for variant, _ in self.places))
@@ -47,38 +50,32 @@ class Picture:
         """Outside origins that variants are fetched from."""
         return {origin(place) for _, place in self.places if "://" in place}
 
-    def srcset(self, name: Format, root: str) -> str:
-        """The ``srcset`` of one format on a page ``root`` away from the top of the site."""
-        return ", ".join(f"{_from(root, place)} {variant.width}w" for variant, place in self._of(name))
+    def srcset(self, name: Format, root: str, widest: int = 100_000) -> str:
+        """The ``srcset`` of one format on a page ``root`` away from the top: the narrowest, and up to ``widest``."""
+        first, *more = self._of(name)
+        shown = [first, *(one for one in more if one[0].width <= widest)]
+        return ", ".join(f"{_from(root, place)} {variant.width}w" for variant, place in shown)
 
-    def fallback(self, root: str) -> str:
+    def fallback(self, root: str, widest: int = 1200) -> str:
         """The ``src`` for a browser that reads no ``srcset``."""
-        return _from(root, self.share()[1])
+        return _from(root, self.share(widest)[1])
 
-    def share(self) -> tuple[Variant, str]:
-        """The variant for link previews: the plainest format, nearest to 1200 pixels wide."""
-        return min(self._of(self.formats[-1]), key=lambda place: abs(place[0].width - 1200))
+    def share(self, width: int = 1200) -> tuple[Variant, str]:
+        """The variant for link previews: the plainest format, nearest to ``width`` pixels."""
+        return min(self._of(self.formats[-1]), key=lambda place: abs(place[0].width - width))
+
+    @cached_property
+    def blur(self) -> str:
+        """A preview of a few pixels as a data URI, shown until the picture is there; empty where there is none."""
+        from threadjuice_dagster.domain.thumbhash import to_data_url
+
+        # A placeholder nobody can read costs the reader nothing: the picture itself still comes.
+        with contextlib.suppress(ValueError, IndexError):
+            return to_data_url(self.image.placeholder, BLUR_SIDE) if self.image.placeholder else ""
+        return ""
 
     def _of(self, name: Format) -> list[tuple[Variant, str]]:
         return sorted((place for place in self.places if place[0].format == name), key=lambda place: place[0].width)
-
-    @property
-    def css_class(self) -> str:
-        """A class name for the placeholder, empty where there is none."""
-        text = self.image.placeholder
-        return "ph-" + hashlib.sha256(text.encode()).hexdigest()[:10] if text else ""
-
-    def placeholder_style(self, blurred: bool) -> str:
-        """A CSS rule that shows the blurred preview, or only its average colour, until the picture is there."""
-        from threadjuice_dagster.domain.thumbhash import average_colour, to_data_url
-
-        text = self.image.placeholder
-        # A placeholder nobody can read costs the reader nothing: the picture itself still comes.
-        with contextlib.suppress(ValueError, IndexError):
-            if text:
-                value = f"0 0/cover url({to_data_url(text)})" if blurred else average_colour(text)
-                return f".{self.css_class}{{background:{value}}}"
-        return ""
 
 
 def picture_of(image: StoryImage) -> Picture | None:

@@ -3,9 +3,11 @@
 It serves files and decides nothing about them; a public site belongs behind a real web server or a CDN.
 """
 
+import json
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,35 +15,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-LOG = logging.getLogger(__name__)
+from threadjuice_dagster.site.engagement import PATHS, Reports
+from threadjuice_dagster.site.headers import CONTENT_TYPES, headers_of
+from threadjuice_dagster.site.versions import MARKER
 
-CONTENT_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".xml": "application/xml; charset=utf-8",
-    ".json": "application/json",
-    ".txt": "text/plain; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".avif": "image/avif",
-    ".webp": "image/webp",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".png": "image/png",
-    ".woff": "font/woff",
-}
-IMMUTABLE = ("img", "assets")
-"""Folders whose file names carry their content's hash."""
+LOG = logging.getLogger(__name__)
 
 
 class PreviewServer(ThreadingHTTPServer):
     """Serves ``<target>/current``, read anew with each request, so that a build shows at once.
 
-    Pictures no page shows yet are served from the storage folder ``pictures``.
+    Pictures no page shows yet are served from the storage folder ``pictures``; ``reports`` takes what pages tell.
     """
 
-    def __init__(self, target: Path, address: tuple[str, int], pictures: Path | None = None) -> None:
+    def __init__(
+        self, target: Path, address: tuple[str, int], pictures: Path | None = None, reports: Reports | None = None
+    ) -> None:
         self.current = target / "current"
-        self.pictures = pictures
+        self.pictures, self.reports = pictures, reports
         super().__init__(address, _Handler)
 
     @property
@@ -50,12 +41,14 @@ class PreviewServer(ThreadingHTTPServer):
         return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
 
-def serve(target: Path, port: int, host: str = "127.0.0.1", pictures: Path | None = None) -> PreviewServer:
+def serve(
+    target: Path, port: int, host: str = "127.0.0.1", pictures: Path | None = None, reports: Reports | None = None
+) -> PreviewServer:
     """A server bound to ``host`` and ``port`` (0 picks a free one); call its ``serve_forever``.
 
     Raises ``OSError`` where the port is taken.
     """
-    return PreviewServer(target, (host, port), pictures)
+    return PreviewServer(target, (host, port), pictures, reports)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -71,6 +64,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         """Answer with the file's headers."""
         self._answer(send_body=False)
+
+    def do_POST(self) -> None:
+        """Answer a report of a page."""
+        if self.server.reports and self._raw_path in PATHS:
+            self.server.reports.answer(self)
+        else:
+            self.close_connection = True
+            self._send_text(HTTPStatus.METHOD_NOT_ALLOWED, b"Pages are only read.\n", "text/plain", send_body=True)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Requests go to the debug log."""
@@ -118,9 +119,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._miss(root, send_body)
             return
         with file:
-            cached = path.relative_to(root).parts[0] in IMMUTABLE
             facts = os.fstat(file.fileno())
-            self._head(HTTPStatus.OK, facts.st_size, _type_of(path), cached, formatdate(facts.st_mtime, usegmt=True))
+            headers = headers_of(path.relative_to(root).as_posix(), self._origins)
+            modified = {"Last-Modified": formatdate(facts.st_mtime, usegmt=True)}
+            self._head(HTTPStatus.OK, facts.st_size, {**headers, **modified})
             if send_body:
                 shutil.copyfileobj(file, self.wfile)
 
@@ -129,26 +131,24 @@ class _Handler(BaseHTTPRequestHandler):
             page = (root / "404.html").read_bytes()
         except OSError:
             page = b"<!doctype html><title>Page not found</title>Page not found"
-        # The page cannot know how deep the missing address was; here the site is at the top.
-        page = page.replace(b"<head>", b'<head><base href="/">', 1)
         self._send_text(HTTPStatus.NOT_FOUND, page, CONTENT_TYPES[".html"], send_body)
 
     def _send_text(self, status: HTTPStatus, body: bytes, content_type: str, send_body: bool) -> None:
-        self._head(status, len(body), content_type, cached=False)
+        self._head(status, len(body), {**headers_of("404.html", self._origins), "Content-Type": content_type})
         if send_body:
             self.wfile.write(body)
 
-    def _head(self, status: HTTPStatus, length: int, content_type: str, cached: bool, modified: str = "") -> None:
+    def _head(self, status: HTTPStatus, length: int, headers: Mapping[str, str]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(length))
-        self.send_header("Cache-Control", "public, max-age=31536000, immutable" if cached else "no-cache")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("X-Frame-Options", "DENY")
-        if modified:
-            self.send_header("Last-Modified", modified)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
 
-
-def _type_of(path: Path) -> str:
-    return CONTENT_TYPES.get(path.suffix.lower(), "application/octet-stream")
+    @property
+    def _origins(self) -> list[str]:
+        """Where else the site's pictures come from, as its marker says."""
+        try:
+            return list(json.loads((self.server.current / MARKER).read_bytes())["origins"])
+        except (OSError, ValueError, KeyError):
+            return []

@@ -1,55 +1,55 @@
 """The last look at a built site: every internal link, picture and file a page names is there."""
 
-from collections.abc import Iterable, Iterator
-from html.parser import HTMLParser
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from html import unescape
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote, urlsplit
 
 from threadjuice_dagster.failures import PermanentFailure
 
-_ADDRESSES = {"href", "src"}
+_NAMED = re.compile(r'\s(href|src|srcset)="([^"]*)"')
+_ID = re.compile(r'\sid="([^"]*)"')
+_KNOWN = 50_000
+"""Addresses remembered as being there, so that a site of any size is checked in the same memory."""
 
 
-class _Links(HTMLParser):
-    """Collects what a page refers to and the ids it can be jumped to."""
+def verify_site(folder: Path, base: str = "/", pages: Iterable[str] | None = None) -> None:
+    """Raise ``PermanentFailure`` for the first page that names a file the site does not have.
 
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.found: list[str] = []
-        self.ids: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the element's addresses and id."""
-        for name, value in attrs:
-            if name in _ADDRESSES and tag != "base":
-                self.found.append(value or "")
-            elif name == "srcset" and value:
-                self.found += [candidate.split()[0] for candidate in value.split(", ")]
-            elif name == "id" and value:
-                self.ids.add(value)
-
-
-def verify_site(folder: Path) -> None:
-    """Raise ``PermanentFailure`` for the first page that names a file the site does not have."""
-    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    for page in sorted(name for name in files if name.endswith(".html")):
-        for broken in _broken_links(page, (folder / page).read_text(encoding="utf-8"), files):
+    ``pages`` are looked at, else all. ``base`` is where the top of the site is on its host.
+    """
+    exists = lru_cache(_KNOWN)(lambda path: (folder / path).is_file())
+    for page in pages if pages is not None else _pages(folder):
+        for broken in _broken_links(page, (folder / page).read_text(encoding="utf-8"), base, exists):
             raise PermanentFailure(
                 f"The page {page} refers to {broken}, which the site does not have.",
                 "The site in use is unchanged; materialize story_image for that story, then build again.",
             )
 
 
-def _broken_links(page: str, text: str, files: Iterable[str]) -> Iterator[str]:
-    links = _Links()
-    links.feed(text)
-    links.close()
-    for link in dict.fromkeys(links.found):
-        parts = urlsplit(link)
-        if parts.scheme in {"http", "https", "data"}:
+def _pages(folder: Path) -> Iterator[str]:
+    return (path.relative_to(folder).as_posix() for path in folder.rglob("*.html"))
+
+
+def _broken_links(page: str, text: str, base: str, exists: Callable[[str], bool]) -> Iterator[str]:
+    place = dirname(page)
+    for link in dict.fromkeys(_links(text)):
+        if link.startswith(("https://", "http://", "data:")):
             continue
-        reached = normpath(join(dirname(page), unquote(parts.path))) if parts.path else page
-        lost_id = bool(parts.fragment) and reached == page and parts.fragment not in links.ids
-        if not link or parts.scheme or parts.netloc or link.startswith("/") or reached not in files or lost_id:
+        parts = urlsplit(link)
+        inside = link.removeprefix(base) if page == "404.html" and link.startswith(base) else link
+        path = unquote(urlsplit(inside).path)
+        reached = normpath(path if inside != link else join(place, path)) if path else page
+        lost_id = bool(parts.fragment) and reached == page and parts.fragment not in _ID.findall(text)
+        if not inside or parts.scheme or parts.netloc or inside.startswith("/") or lost_id or not exists(reached):
             yield link or "an empty address"
+
+
+def _links(text: str) -> Iterator[str]:
+    """Addresses in the order of the page. Text is escaped, so that a quotation mark only ever ends an attribute."""
+    for name, value in _NAMED.findall(text):
+        value = unescape(value) if "&" in value else value
+        yield from (one.split()[0] for one in value.split(", ")) if name == "srcset" else (value,)

@@ -1,69 +1,225 @@
-"""Versions of the site on disk: built aside, swapped in at once, a few kept.
+"""Versions of the site on disk: the one readers see, the one before it, and the next in the making.
 
-``<target>/versions/<version>/`` holds whole sites, ``<target>/current`` is a symbolic link to one of them.
-What is in a version belongs in ``site/builder.py``.
+``<target>/versions/<version>/`` are whole sites, ``<target>/current`` is a symbolic link to one of them. The version
+before the last is turned into the next: what both have in common is not touched, and what is the same in all is one
+file with several names. What is in a version belongs in ``site/builder.py``.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_UNFINISHED = ".build-"
-_NEXT_LINK = ".current-next"
+from threadjuice_dagster.site.memory import File, Memory
+
+MARKER = "version.json"
+"""Says which version a site is; not part of the version itself."""
+
+_NEXT, _NEXT_LINK, _MEMORY = ".next", ".current-next", "build.sqlite"
+
+
+class Edition:
+    """The next version of the site. Nothing is written before the first file that differs from the current one."""
+
+    def __init__(self, target: Path, memory: Memory) -> None:
+        self.memory = memory
+        self._target, self._versions = target, target / "versions"
+        self._folder: Path | None = None
+        self.written: list[str] = []
+        self.dropped: list[str] = []
+
+    @property
+    def current(self) -> Path:
+        """The folder of the version readers see; there may be none."""
+        return self._target / "current"
+
+    @property
+    def folder(self) -> Path:
+        """Where the next version is made; until something differs, the current one."""
+        return self._folder or self.current
+
+    def put(self, path: str, data: bytes) -> None:
+        """Have ``data`` at ``path``, written only if it is not there already."""
+        known = self.memory.file(path)
+        if known is None or known.sha256 != hashlib.sha256(data).hexdigest():
+            _write(self._open() / path, data)
+            self._note(path, data)
+
+    def place(self, path: str, bring: Callable[[Path], None]) -> None:
+        """Have the file that ``bring`` makes at ``path``, unless there is one: its name tells its content."""
+        if self.memory.file(path) is None:
+            place = self._open() / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)
+            bring(place)
+            self._note(path, place.read_bytes())
+
+    def drop(self, path: str) -> None:
+        """Have nothing at ``path``."""
+        if self.memory.file(path):
+            _unlink(self._open(), path)
+            self.memory.keep_file(path, None)
+            self.dropped.append(path)
+
+    def publish(self, marker: Callable[[str], bytes], keep_old: bool) -> tuple[str, bool]:
+        """Show readers the next version, named by its content; True if it is another one.
+
+        Without ``keep_old`` nothing of the version before is left.
+        """
+        before, version = self.memory.fact("version"), self.memory.digest
+        if self._folder is not None:
+            _write(self._folder / MARKER, marker(version))
+            self._swap(version)
+        if not keep_old or (self._folder is not None and not before):
+            self._level()
+        return version, version != before
+
+    def is_damaged(self) -> bool:
+        """Whether the current version, which the next one would equal, lacks files or has others in their place."""
+
+        def is_there(file: File) -> bool:
+            try:
+                return (self.current / file.path).stat().st_size == file.size
+            except OSError:
+                return False
+
+        return self._folder is None and not all(map(is_there, self.memory.files()))
+
+    def discard(self) -> None:
+        """Remove what was begun and not published."""
+        shutil.rmtree(self._versions / _NEXT, ignore_errors=True)
+
+    def _swap(self, version: str) -> None:
+        place = self._versions / version
+        if place.exists():  # the same content was built before, and may have been changed by someone since
+            place = place.with_name(f"{version}.{os.getpid()}")
+        replaced = self.current.readlink().name if self.current.is_symlink() else ""
+        (self._versions / _NEXT).rename(place)
+        self.memory.note("version", version)
+        self.memory.note("folder", place.name)
+        self.memory.note("spare", replaced if self.memory.fact("whole") else "")
+        self.memory.note("whole", "yes")
+        self.memory.save()
+        point(self._target, place.name)
+        self._folder = place
+        tidy(self._target, self.memory)
+
+    def _level(self) -> None:
+        """Make the folder beside the current one equal to it."""
+        self._base()
+        spare = ".spare"
+        (self._versions / _NEXT).rename(self._versions / spare)
+        self.memory.note("spare", spare)
+        self.memory.forget_changes()
+        self.memory.save()
+
+    def _open(self) -> Path:
+        if self._folder is None:
+            self._folder = self._base()
+            self.memory.forget_changes()
+        return self._folder
+
+    def _base(self) -> Path:
+        """A folder with the files of the current version, made of the one before it where there is one."""
+        base, spare = self._versions / _NEXT, self.memory.fact("spare")
+        if spare and (self._versions / spare).is_dir():
+            (self._versions / spare).rename(base)
+            paths: Iterator[str] = iter(self.memory.changes())
+        else:
+            base.mkdir()
+            paths = (file.path for file in self.memory.files())
+        self.memory.note("spare", "")
+        for path in paths:
+            _unlink(base, path) if self.memory.file(path) is None else _link(self.current / path, base / path)
+        if (self.current / MARKER).is_file() and self.memory.fact("version"):
+            _link(self.current / MARKER, base / MARKER)
+        return base
+
+    def _note(self, path: str, data: bytes) -> None:
+        sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        self.memory.keep_file(path, File(path, sha1, hashlib.sha256(data).hexdigest(), len(data)))
+        self.written.append(path)
 
 
 @contextmanager
-def workspace(target: Path) -> Iterator[Path]:
-    """A new folder to build in, gone afterwards unless it was swapped in; one build at a time per ``target``.
+def next_edition(target: Path, afresh: bool = False) -> Iterator[Edition]:
+    """The next version of the site in ``target``; one build at a time. What is not published leaves no trace.
 
-    What a killed build left behind is removed first: while the lock is held, nothing unfinished is anyone's.
+    ``afresh`` believes nothing of what the last build remembered.
     """
-    versions = target / "versions"
-    versions.mkdir(parents=True, exist_ok=True)
+    (target / "versions").mkdir(parents=True, exist_ok=True)
     with (target / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for leftover in versions.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(leftover)
-        (target / _NEXT_LINK).unlink(missing_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=versions))
-        folder.chmod(0o755)
+        if afresh:
+            (target / _MEMORY).unlink(missing_ok=True)
+        memory = Memory(target / _MEMORY)
+        edition = Edition(target, memory)
         try:
-            yield folder
+            _recall(target, memory)
+            tidy(target, memory)
+            yield edition
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            memory.close()
+            edition.discard()
 
 
-def swap_in(folder: Path, target: Path, version: str, keep: int) -> bool:
-    """Make a finished build the current version and keep the newest ``keep``; False if it was current already."""
-    place, link = target / "versions" / version, target / "current"
-    changed = not (link.is_symlink() and link.readlink().name == version)
-    if place.exists() and _listing(place) != _listing(folder):
-        _remove(place)  # someone changed files of a finished version: what was just built is right
-    if not place.exists():
-        folder.rename(place)
-    os.utime(place)
-    (target / _NEXT_LINK).symlink_to(Path("versions") / version)
-    (target / _NEXT_LINK).replace(link)
-    _prune(target / "versions", keep, current=version)
-    return changed
+def _recall(target: Path, memory: Memory) -> None:
+    """Finish a swap that was killed half way; forget everything where the version remembered is not there."""
+    name = memory.fact("folder")
+    if name and (target / "versions" / name).is_dir():
+        if not (target / "current").is_symlink() or (target / "current").readlink().name != name:
+            point(target, name)
+    else:
+        memory.clear()
 
 
-def _prune(versions: Path, keep: int, current: str) -> None:
-    others = [path for path in versions.iterdir() if not path.name.startswith(_UNFINISHED) and path.name != current]
-    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in others[max(keep, 1) - 1 :]:
-        _remove(path)
+def tidy(target: Path, memory: Memory) -> None:
+    """Remove folders that are neither what readers see nor the base of the next version."""
+    link = target / "current"
+    known = {memory.fact("spare"), link.readlink().name if link.is_symlink() else ""}
+    (target / _NEXT_LINK).unlink(missing_ok=True)
+    for folder in (target / "versions").iterdir():
+        if folder.name not in known:
+            shutil.rmtree(folder)
 
 
-def _remove(version: Path) -> None:
-    """Remove a version; renamed first, so that a build killed here leaves no half of one under its name."""
-    shutil.rmtree(version.rename(version.with_name(f"{_UNFINISHED}gone-{version.name}")))
+def point(target: Path, name: str) -> None:
+    """Show readers another version, in one rename."""
+    (target / _NEXT_LINK).unlink(missing_ok=True)
+    (target / _NEXT_LINK).symlink_to(Path("versions") / name)
+    (target / _NEXT_LINK).replace(target / "current")
 
 
-def _listing(folder: Path) -> dict[str, int]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+def _write(file: Path, data: bytes) -> None:
+    """Write a new file: one that is there may be part of other versions too."""
+    for _ in range(3):
+        try:
+            with file.open("xb") as stream:
+                stream.write(data)
+            return
+        except FileNotFoundError:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            file.unlink()
+
+
+def _link(source: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    try:
+        os.link(source, place)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without links, or one that allows no more to this file
+        shutil.copy2(source, place)
+
+
+def _unlink(root: Path, path: str) -> None:
+    """Remove a file and the folders it leaves empty."""
+    (root / path).unlink(missing_ok=True)
+    with suppress(OSError):
+        for folder in list((root / path).parents)[: path.count("/")]:
+            folder.rmdir()

@@ -61,6 +61,11 @@ class StoryView:
         return f"story/{self.story.slug}/provenance.json"
 
     @property
+    def persona_path(self) -> str:
+        """The path of the page of all stories in this voice."""
+        return f"persona/{self.story.persona.slug}/index.html"
+
+    @property
     def overruled(self) -> tuple[str, ...]:
         """The gates a person overruled, with name and reason as given."""
         record = self.story.provenance
@@ -99,12 +104,12 @@ class StoryView:
     @property
     def published(self) -> datetime:
         """When the story was published, UTC."""
-        return _utc(self.story.published_at)
+        return utc(self.story.published_at)
 
     @property
     def updated(self) -> datetime:
         """When the story last changed, UTC; never before it was published."""
-        return max(_utc(self.story.updated_at), self.published)
+        return max(utc(self.story.updated_at), self.published)
 
     @property
     def minutes(self) -> int:
@@ -170,25 +175,17 @@ def credit_of(picture: Picture) -> tuple[CreditPart, ...]:
     )
 
 
-def views_of(stories: Iterable[PublishedStory]) -> list[StoryView]:
-    """Every story as a view, newest first. Raises ``PermanentFailure`` for an unusable or repeated slug."""
-    ordered = sorted(stories, key=lambda story: (_utc(story.published_at), story.story_id), reverse=True)
-    seen: dict[str, str] = {}
-    for story in ordered:
-        for slug in (story.slug, story.category.slug):
-            if not _SLUG.fullmatch(slug):
-                raise PermanentFailure(
-                    f"Story {story.story_id}: {slug[:80]!r} cannot be part of an address.",
-                    "Give it a slug of lower-case letters, digits and hyphens.",
-                )
-        if story.slug in seen:
+def view_of(story: PublishedStory) -> StoryView:
+    """A story as a view. Raises ``PermanentFailure`` for a name that cannot be part of an address."""
+    for slug in (story.slug, story.category.slug, story.persona.slug):
+        if not _SLUG.fullmatch(slug):
             raise PermanentFailure(
-                f"Stories {seen[story.slug]} and {story.story_id} share the slug {story.slug}.",
-                "Withdraw one of them or give it another slug.",
+                f"Story {story.story_id}: {slug[:80]!r} cannot be part of an address.",
+                "Give it a slug of lower-case letters, digits and hyphens.",
             )
-        seen[story.slug] = story.story_id
-    return [StoryView(story, picture_of(story.image)) for story in ordered]
+    return StoryView(story, picture_of(story.image))
 
 
-def _utc(moment: datetime) -> datetime:
+def utc(moment: datetime) -> datetime:
+    """A moment in UTC; one without a zone is taken to be."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

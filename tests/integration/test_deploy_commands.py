@@ -1,0 +1,196 @@
+"""`threadjuice deploy` as operators and the sensor run it: to a folder, to a loopback Vercel, and back."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+import yaml
+from servers.vercel_server import PROJECT, TOKEN, VercelServer
+
+from threadjuice_dagster.cli import app
+from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.definitions import build_definitions
+from threadjuice_dagster.resources.postgres import Postgres
+from threadjuice_dagster.settings import load_settings
+
+BYPASS = "a-bypass-secret"
+WORKFLOWS = Path(__file__).parents[2] / ".github" / "workflows"
+
+
+def threadjuice(*arguments: str, **variables: str) -> tuple[int, Any, str]:
+    command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()", *arguments, "--json"]
+    environment = {**os.environ, **variables}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    assert TOKEN not in result.stdout + result.stderr
+    assert BYPASS not in result.stdout + result.stderr
+    return result.returncode, json.loads(result.stdout) if result.stdout.strip() else None, result.stderr
+
+
+def states(document: Any) -> dict[str, str]:
+    return {step["name"]: step["state"] for step in document["steps"]}
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.fixture
+def vercel(monkeypatch: pytest.MonkeyPatch) -> Iterator[VercelServer]:
+    with VercelServer(bypass=BYPASS) as server:
+        monkeypatch.setenv("VERCEL_API_URL", server.url)
+        monkeypatch.setenv("VERCEL_TOKEN", TOKEN)
+        monkeypatch.setenv("VERCEL_PROJECT_ID", PROJECT)
+        monkeypatch.setenv("VERCEL_PROTECTION_BYPASS", BYPASS)
+        monkeypatch.setenv("PRODUCTION_URL", server.live_url)
+        yield server
+
+
+def test_deployments_to_a_folder_go_forth_and_back(newsroom_environment: dict[str, str]) -> None:
+    home = Path(newsroom_environment["THREADJUICE_HOME"])
+    assert threadjuice("content", "generate")[0] == 0
+    code, built, _ = threadjuice("deploy", "build")
+    assert (code, built["deployment"]["state"], states(built)) == (0, "built", {"build": "done"})
+    code, staged, _ = threadjuice("deploy", "staging")
+    assert code == 0
+    assert staged["deployment"]["state"] == "staged"
+    assert states(staged)["smoke_test"] == "done"
+    assert (home / "deployment" / "staging" / "index.html").is_file()
+    assert not (home / "deployment" / "production").exists()
+    code, first, _ = threadjuice("deploy", "production")
+    assert code == 0
+    assert list(states(first)) == ["migrate", "build", "stage", "smoke_test", "promote", "validate", "contract"]
+    assert set(states(first).values()) == {"done"}
+    deployment = first["deployment"]
+    assert deployment["state"] == "live"
+    assert deployment["version"] == built["deployment"]["version"]
+    assert deployment["url"].startswith("file://")
+    code, refused, _ = threadjuice("deploy", "rollback")
+    assert (code, refused["error"]["kind"]) == (2, "usage")
+    assert threadjuice("content", "generate", "--count", "1")[0] == 0
+    code, second, _ = threadjuice("deploy", "production")
+    assert code == 0
+    assert second["deployment"]["version"] != deployment["version"]
+    code, back, _ = threadjuice("deploy", "rollback")
+    assert code == 0
+    assert back["deployment"] == {**deployment, "state": "live"}
+    assert states(back) == {"roll_back": "done", "verify_rollback": "done"}
+    marker = json.loads((home / "deployment" / "production" / "version.json").read_text())
+    assert marker["version"] == deployment["version"]
+    assert threadjuice("deploy", "rollback", second["deployment"]["id"])[0] == 0
+
+
+def test_deployments_to_vercel_are_promoted_refused_and_rolled_back(
+    newsroom_environment: dict[str, str], vercel: VercelServer
+) -> None:
+    assert threadjuice("content", "generate", "--count", "2")[0] == 0
+    code, first, _ = threadjuice("deploy", "production")
+    assert code == 0, first
+    assert first["deployment"]["id"] == vercel.live
+    assert first["deployment"]["url"] == f"http://{vercel.hosts[vercel.live].name}"
+    assert status_of(f"{vercel.live_url}/feed.xml") == 200
+    uploads = len(vercel.seen("upload"))
+    story = threadjuice("content", "list")[1]["stories"][0]
+    page = f"{vercel.live_url}/story/{story['slug']}/index.html"
+    assert status_of(page) == 200
+    assert threadjuice("content", "withdraw", story["id"], "--reason", "asked for")[0] == 0
+    assert status_of(page) == 200
+    vercel.live_damage = {"index.html": 500}
+    code, failed, _ = threadjuice("deploy", "production")
+    assert code == 1
+    assert states(failed)["validate"] == "failed"
+    assert states(failed)["verify_rollback"] == "done"
+    assert failed["deployment"]["state"] == "failed"
+    assert vercel.live == first["deployment"]["id"]
+    vercel.live_damage = {}
+    assert threadjuice("deploy", "production")[0] == 0
+    assert status_of(page) == 404
+    assert len(vercel.seen("upload")) - uploads < uploads
+    vercel.always("create", "expired")
+    code, refused, _ = threadjuice("deploy", "production")
+    assert code == 1
+    assert "VERCEL_TOKEN" in refused["steps"][-1]["message"]
+    code, back, _ = threadjuice("deploy", "rollback")
+    assert (code, back["deployment"]["id"]) == (0, first["deployment"]["id"])
+    assert vercel.live == first["deployment"]["id"]
+
+
+def test_a_story_taken_down_leaves_the_site_and_every_kept_deployment(
+    newsroom_environment: dict[str, str], vercel: VercelServer
+) -> None:
+    assert threadjuice("content", "generate", "--count", "2")[0] == 0
+    _, first, _ = threadjuice("deploy", "production")
+    story = threadjuice("content", "list")[1]["stories"][0]
+    assert threadjuice("content", "takedown", story["id"], "--reason", "deleted at its source")[0] == 0
+    code, second, _ = threadjuice("deploy", "production")
+    assert code == 0
+    assert states(second)["expire"] == "done"
+    assert status_of(f"{vercel.live_url}/story/{story['slug']}/index.html") == 404
+    assert first["deployment"]["id"] not in vercel.deployments
+    code, refused, _ = threadjuice("deploy", "rollback", first["deployment"]["id"])
+    assert (code, refused["error"]["kind"]) == (2, "usage")
+
+
+def test_workflows_run_commands_that_there_are_and_deploy_only_what_was_tested() -> None:
+    deploy = yaml.safe_load((WORKFLOWS / "deploy.yml").read_text())
+    ci = yaml.safe_load((WORKFLOWS / "ci.yml").read_text())
+    known = {
+        command.name or command.callback.__name__
+        for group in app.registered_groups
+        if group.name == "deploy"
+        for command in group.typer_instance.registered_commands
+        if command.callback
+    }
+    lines = [step["run"] for step in deploy["jobs"]["deploy"]["steps"] if "run" in step]
+    used = {line.split()[2] for line in lines if line.startswith("threadjuice deploy")}
+    assert used - {'"$THREADJUICE_ENV"'} <= known
+    assert {"staging", "production"} <= known
+    assert deploy["jobs"]["deploy"]["needs"] == "test"
+    assert deploy["jobs"]["test"]["uses"] == "./.github/workflows/ci.yml"
+    assert "workflow_call" in ci[True]
+    assert deploy[True]["push"]["branches"] == ["**"]
+    secrets = [name for name, value in deploy["jobs"]["deploy"]["env"].items() if "secrets." in value]
+    assert {"VERCEL_TOKEN", "DATABASE_URL"} <= set(secrets)
+
+
+def test_the_sensor_deploys_where_publications_are_deployed_by_themselves(
+    newsroom_environment: dict[str, str],
+) -> None:
+    database = Postgres(url=newsroom_environment["DATABASE_URL"], pool_size=2, migrates_itself=True)
+    for variables, job in (
+        ({}, "site_job"),
+        ({"AUTO_DEPLOY": "true"}, "production_job"),
+        ({"AUTO_DEPLOY": "true", "THREADJUICE_ENV": "staging"}, "staging_job"),
+    ):
+        definitions = build_definitions(load_settings({**newsroom_environment, **variables}))
+        sensor = definitions.get_repository_def().get_sensor_def("site_sensor")
+        change(database)
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(instance=instance, resources={"database": database}) as context,
+        ):
+            asked = sensor(context)
+            assert isinstance(asked, dg.RunRequest), asked
+            assert asked.job_name == job
+            assert isinstance(sensor(context), dg.SkipReason)
+            change(database)
+            assert isinstance(sensor(context), dg.RunRequest)
+
+
+def change(database: Postgres) -> None:
+    """What a story leaves that was taken down some seconds ago."""
+    with database.store.engine.begin() as connection:
+        at = sa.text("now() - interval '10 seconds'")
+        connection.execute(t.events.insert().values(kind="story_taken_down", story_id="x", detail={}, at=at))

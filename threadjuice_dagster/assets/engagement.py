@@ -1,0 +1,98 @@
+"""Engagement: what readers did on a day, by story, category and persona.
+
+What is counted at all is decided in ``domain/engagement.py``.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from threadjuice_dagster.assets.site import site
+from threadjuice_dagster.assets.steps import RETRIES, reported
+from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.resources.postgres import Database, Replica
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
+"""Days in UTC; today's is there from its first minute, and is complete when it is over."""
+
+LISTED = 20
+"""Stories in the table, the most viewed ones."""
+
+BEFORE = 27
+"""Days before the partition's that the plot of views shows."""
+
+
+@dg.asset(
+    group_name="monitoring",
+    owners=OWNERS,
+    kinds={"postgres", "pandas"},
+    partitions_def=DAYS,
+    deps=[site],
+    retry_policy=RETRIES,
+)
+def engagement_metrics(
+    context: dg.AssetExecutionContext, database: Database, replica: Replica
+) -> dg.MaterializeResult[None]:
+    """Views, read depth, shares and reactions of a day; counts only, nothing about who the readers are."""
+    from threadjuice_dagster.database.engagement import Tally, through
+
+    day = date.fromisoformat(context.partition_key)
+    with reported(context, database):
+        reads = replica.reads()
+        tally = Tally(through(reads.store.engine))
+        metadata = engagement_metadata(tally.of_day(day), tally.views(day, BEFORE))
+        return dg.MaterializeResult(metadata={**metadata, "read from": reads.source})
+
+
+def engagement_metadata(counts: Sequence[Any], views: Sequence[Any]) -> dict[str, Any]:
+    """What an operator sees: sums as numbers, the tables, and plots of the last weeks and of how far stories were read.
+
+    ``counts`` and ``views`` are what ``Tally.of_day`` and ``Tally.views`` return.
+    """
+    import pandas as pd
+
+    from threadjuice_dagster.domain.engagement import QUARTERS, figures
+
+    columns = ["story", "category", "persona", "event", "count", "dropped"]
+    frame = pd.DataFrame([tuple(row) for row in counts], columns=columns).astype({"count": "int64"})
+    by_story = figures(frame, "story")
+    total = figures(frame.assign(all="all"), "all").sum()
+    depth = [int(total[name]) for name in ("views", *(f"read_{quarter}" for quarter in QUARTERS))]
+    return {
+        **{name: int(total[name]) for name in ("views", "shares", "reactions")},
+        "finished %": float(total["finished"]),
+        "stories": len(by_story),
+        "dropped": int(frame["dropped"].sum()),
+        "views by day": _plot([row.views for row in views], f"Views of {len(views)} days"),
+        "depth": _plot(depth, "Views, and those that read a quarter, half, three quarters, all"),
+        "by story": _table(by_story.head(LISTED)),
+        "by category": _table(figures(frame, "category")),
+        "by persona": _table(figures(frame, "persona")),
+    }
+
+
+def _table(found: "pd.DataFrame") -> dg.TableMetadataValue:
+    records = found.reset_index().to_dict(orient="records")
+    kinds = {"finished": "float"}
+    columns = [
+        dg.TableColumn(str(name), "string" if number == 0 else kinds.get(str(name), "int"))
+        for number, name in enumerate(found.reset_index().columns)
+    ]
+    return dg.MetadataValue.table([dg.TableRecord(one) for one in records], dg.TableSchema(columns))
+
+
+def _plot(values: Sequence[int], title: str) -> dg.MarkdownMetadataValue:
+    """Bars, as a picture small enough to be shown inline, and the figures it was drawn from."""
+    most = max(*values, 1)
+    bars = "".join(
+        f"M{8 * x},40v-{round(40 * value / most)}h6v{round(40 * value / most)}" for x, value in enumerate(values)
+    )
+    size = f"viewBox='0 0 {8 * len(values)} 40' width='{16 * len(values)}' height='80'"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' {size}><path fill='%23d9480f' d='{bars}'/></svg>"
+    address = svg.replace(" ", "%20").replace("<", "%3C").replace(">", "%3E")
+    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml,{address})\n\n{title}: {', '.join(map(str, values))}")

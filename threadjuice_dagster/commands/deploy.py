@@ -1,0 +1,76 @@
+"""`threadjuice deploy`: from a checked environment to a site that readers see."""
+
+from typing import Annotated
+
+import typer
+
+from threadjuice_dagster.commands import printed
+from threadjuice_dagster.commands.shared import AsJson, load_env_file, opened_newsroom, reporting, say, show_document
+from threadjuice_dagster.settings import read_settings
+
+deploy = typer.Typer(no_args_is_help=True, help="Deployment: check, build, migrate, stage, go live, roll back.")
+
+
+@deploy.command()
+def check(as_json: AsJson = False) -> None:
+    """Look at every variable and ask every outside system once; works while the database is down."""
+    with reporting(as_json):
+        from threadjuice_dagster.resources.registry import build_resources
+
+        load_env_file()
+        settings, problems = read_settings()
+        with build_resources(settings)["environment"].process_config_and_initialize_cm() as environment:
+            report = environment.report(settings, problems)
+        show_document(report.model_dump(mode="json"), as_json, lambda: printed.environment_text(report))
+        if not report.ok:
+            raise typer.Exit(1)
+
+
+@deploy.command()
+def migrate(as_json: AsJson = False) -> None:
+    """Migrate the database to this version and seed the catalogue; doing it twice changes nothing."""
+    with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.deploying import migrate
+
+        document = migrate(newsroom)
+        show_document(document, as_json, lambda: printed.migration_text(document))
+        if document["deployment"]["state"] == "failed":
+            raise typer.Exit(1)
+
+
+@deploy.command()
+def build(as_json: AsJson = False) -> None:
+    """Build the site from the published stories; readers see nothing of it yet."""
+    _run("site_job", as_json)
+
+
+@deploy.command()
+def staging(as_json: AsJson = False) -> None:
+    """Migrate, build, and bring the site to where it can be tried; readers do not see it."""
+    _run("staging_job", as_json)
+
+
+@deploy.command()
+def production(as_json: AsJson = False) -> None:
+    """Migrate, build, stage, test, show to readers and validate; what fails there is rolled back at once."""
+    _run("production_job", as_json)
+
+
+@deploy.command()
+def rollback(
+    deployment: Annotated[str, typer.Argument(metavar="[DEPLOYMENT]", help="Its id.")] = "previous",
+    as_json: AsJson = False,
+) -> None:
+    """Show readers an earlier deployment again, and verify that they get it."""
+    _run("rollback_job", as_json, deployment)
+
+
+def _run(job: str, as_json: bool, roll_back: str | None = None) -> None:
+    with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.deploying import deploy
+
+        say(f"Running {job}")
+        document = deploy(newsroom, job, roll_back)
+        show_document(document, as_json, lambda: printed.deployment_text(document))
+        if any(step["state"] in ("failed", "interrupted") for step in document["steps"]):
+            raise typer.Exit(1)

@@ -1,0 +1,51 @@
+"""A replica to read from: whether it answers, and whether it follows its primary.
+
+What it is good for is said in ``resources/postgres.py``.
+"""
+
+import functools
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from threadjuice_dagster.database.engine import pooled_engine, read_only
+from threadjuice_dagster.database.schema import current_revision
+from threadjuice_dagster.database.server import app_url, unreachable
+from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.failures import ThreadJuiceError
+
+_NEWEST = "SELECT coalesce(max(id), 0) FROM events WHERE at <= now() - make_interval(secs => :seconds)"
+
+
+@functools.cache
+def open_replica(url: str, pool_size: int, statement_seconds: float) -> Store:
+    """The process's store for a replica; it refuses writes, and does not wait for one that is away."""
+    return Store(read_only(pooled_engine(app_url(url), pool_size, statement_seconds, patience=0)))
+
+
+def problem(replica: Store, primary: Callable[[], Store], seconds: float) -> str:
+    """Why not to read from a replica; empty for one that has all the primary had so many seconds ago.
+
+    What arrived is what counts. That holds for any kind of replication, also for one that stopped without a word. Where
+    the primary is away, the replica is what there is.
+    """
+    try:
+        there, arrived = _position(replica, 0)
+    except ThreadJuiceError as failure:
+        return f"the replica does not answer ({failure.message})"
+    try:
+        wanted, written = _position(primary(), seconds)
+    except ThreadJuiceError:
+        return ""
+    return f"the replica lags more than {seconds:.0f} s" if there != wanted or arrived < written else ""
+
+
+def _position(store: Store, seconds: float) -> tuple[str | None, int]:
+    """The migration, and the newest event that is at least this old."""
+    try:
+        with store.engine.connect() as connection:
+            revision = current_revision(connection)
+            newest = connection.scalar(sa.text(_NEWEST), {"seconds": seconds}) if revision else 0
+            return revision, int(newest or 0)
+    except sa.exc.DBAPIError as error:
+        raise unreachable(error) from error

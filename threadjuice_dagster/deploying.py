@@ -1,0 +1,74 @@
+"""Deployments as the command line drives them: the jobs of the UI, and what they did step by step.
+
+What a step does belongs in ``resources/deployments.py``, what a command prints in ``commands/printed.py``.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from threadjuice_dagster.domain.deployments import Step
+from threadjuice_dagster.newsroom import QUIET, Newsroom
+
+STEPS_OF_ASSETS = {"database_schema": "migrate", "editorial_catalogue": "seed", "site": "build"}
+"""Assets that are steps of a deployment, by the names they have there."""
+
+
+def deploy(newsroom: Newsroom, job: str, roll_back: str | None = None) -> dict[str, Any]:
+    """Run a deployment job: the deployment and the run's steps, as the command prints them; steps may have failed.
+
+    ``roll_back`` names the deployment to go back to, or ``previous``. Raises ``UsageError`` if there is none.
+    """
+    with newsroom.resources["deployment_desk"].process_config_and_initialize_cm() as desk:
+        config = {}
+        if roll_back is not None:
+            config = {"production_deployment": {"config": {"roll_back": desk.restorable(roll_back).id}}}
+        result = newsroom.execute(job, run_config={"ops": config, **QUIET})
+        steps = _steps_of_assets(newsroom, result)
+        deployment = None
+        if all(step.state == "done" for step in steps):
+            steps += desk.book.steps(result.run_id)
+            deployment = desk.book.of_run(result.run_id)
+    if not result.success and not any(step.state == "failed" for step in steps):
+        raise newsroom.failure(result)
+    told = deployment.told() if deployment else _told_of_build(newsroom, result.success)
+    return {"deployment": told, "steps": [step.model_dump(mode="json") for step in steps]}
+
+
+def migrate(newsroom: Newsroom) -> dict[str, Any]:
+    """Bring the database to this version: its revision before and after, and the migrations that ran."""
+    result = newsroom.execute("prepare_database_job")
+    steps = _steps_of_assets(newsroom, result)
+    done = result.asset_materializations_for_node("database_schema")
+    metadata: Any = done[-1].metadata if done else {}
+    before, after = (metadata[name].value if done else "" for name in ("before", "after"))
+    state = "migrated" if result.success else "failed"
+    return {
+        "deployment": {"id": after, "url": "", "version": after, "state": state},
+        "revision": {"before": before, "after": after},
+        "migrations": metadata["steps"].value if done else [],
+        "steps": [step.model_dump(mode="json") for step in steps],
+    }
+
+
+def _steps_of_assets(newsroom: Newsroom, result: dg.ExecuteInProcessResult) -> list[Step]:
+    stats = {one.step_key: one for one in newsroom.instance.get_run_step_stats(result.run_id)}
+    done = {event.step_key for event in result.all_events if event.is_step_success}
+    steps = []
+    for asset, name in STEPS_OF_ASSETS.items():
+        found = stats.get(asset)
+        if found is None or found.start_time is None:
+            continue
+        seconds = round((found.end_time or found.start_time) - found.start_time, 3)
+        message = "" if asset in done else str(newsroom.failure(result))
+        state = "done" if asset in done else "failed"
+        steps.append(Step(name=name, state=state, seconds=seconds, message=message))  # type: ignore[arg-type]
+    return steps
+
+
+def _told_of_build(newsroom: Newsroom, success: bool) -> dict[str, str]:
+    """What is told where nothing was deployed: the site as it is built."""
+    current = newsroom.publisher.current
+    version, front = current.resolve().name, current / "index.html"
+    url = front.absolute().as_uri() if front.exists() else ""
+    return {"id": version, "url": url, "version": version, "state": "built" if success else "failed"}

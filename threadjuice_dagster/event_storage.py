@@ -1,0 +1,61 @@
+"""Dagster's own storage, made to outlive a restart of its PostgreSQL; ``dagster.yaml`` names it.
+
+Dagster tries again when it cannot connect, but not when a connection is lost under a statement: the run whose event
+could not be stored would fail. Here the whole call is made again. At worst an event is then stored twice.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+
+from threadjuice_dagster.database.engine import patient
+
+_TRIES = 5
+
+
+class LastingStorage(DagsterPostgresStorage):
+    """PostgreSQL storage whose calls are made again when the connection is lost under them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        parts: tuple[Any, ...] = (self._run_storage, self._event_log_storage, self._schedule_storage)
+        for part in parts:
+            patient(part._engine)
+            part.__class__ = _lasting(type(part))
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "LastingStorage":
+        """The storage of these settings, which are those of ``dagster_postgres``."""
+        return cls(config_value["postgres_url"], inst_data=inst_data)
+
+
+def _lasting(kind: type) -> type:
+    calls = {name: call for name, call in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+    again = {name: _again(call) for name, call in calls.items()}
+    return type(kind.__name__, (kind,), {**again, "optimize_for_webserver": _optimize})
+
+
+def _again(call: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def tried(*arguments: Any, **options: Any) -> Any:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return call(*arguments, **options)
+            except sa.exc.DBAPIError as error:
+                if not error.connection_invalidated or attempt == _TRIES:
+                    raise
+        raise AssertionError
+
+    return tried
+
+
+def _optimize(self: Any, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
+    """As Dagster does it, with connections that are tested before they are used."""
+    super(type(self), self).optimize_for_webserver(statement_timeout, pool_recycle, max_overflow)
+    self._engine.pool._pre_ping = True
+    patient(self._engine)

@@ -1,0 +1,370 @@
+"""The environment desk: every variable looked at, every outside system asked once, all of them at the same time.
+
+What a system's refusal means is said by its own resource; what the rows add up to, in ``domain/environment.py``.
+Nothing here changes anything, but for one small file that storage is given and that is removed again.
+"""
+
+import contextlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dagster as dg
+from pydantic import SecretStr
+
+from threadjuice_dagster.domain.environment import EnvironmentReport, Probe, State
+from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.resources.backups import BackupDesk
+from threadjuice_dagster.resources.deployments import DeploymentDesk
+from threadjuice_dagster.resources.desk import Desk, ModelDesk
+from threadjuice_dagster.resources.http import look
+from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
+from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres
+from threadjuice_dagster.resources.reddit import RedditThreads, ThreadSource
+from threadjuice_dagster.resources.storage import FolderStorage, Storage
+from threadjuice_dagster.resources.vercel import VercelTarget
+from threadjuice_dagster.settings import CORRECT_IT, Section, Settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+START_SECONDS = 60.0
+"""The embedded server may have to be created first."""
+
+WANTED = ("DATABASE_URL", "OPENAI_API_KEY", "CDN_BUCKET", "BACKUP_BUCKET", "VERCEL_TOKEN", "MONITORING_WEBHOOK")
+"""Variables without which something of our own does the job, which production is warned of."""
+
+OPTIONAL = ("REDDIT_CLIENT_ID", "UNSPLASH_ACCESS_KEY", "INBOX_BUCKET")
+"""The same, and good enough anywhere."""
+
+TOGETHER = {"REDDIT_CLIENT_SECRET": "REDDIT_CLIENT_ID", "VERCEL_PROJECT_ID": "VERCEL_TOKEN"}
+"""What a variable is of no use without."""
+
+SYSTEMS = {
+    "database": "DATABASE_URL THREADJUICE_HOME",
+    "database_pool": "DATABASE_URL DATABASE_POOL_SIZE DATABASE_MAX_CONNECTIONS",
+    "database_replica": "DATABASE_REPLICA_URL",
+    "dagster_database": "DAGSTER_DATABASE_URL",
+    "openai": "OPENAI_API_KEY OPENAI_BASE_URL OPENAI_MODEL",
+    "reddit": "REDDIT_CLIENT_ID REDDIT_CLIENT_SECRET praw_reddit_url praw_oauth_url",
+    "openverse": "OPENVERSE_API_URL IMAGE_PROVIDERS",
+    "unsplash": "UNSPLASH_ACCESS_KEY UNSPLASH_API_URL",
+    "cdn": "CDN_BUCKET IMAGE_CDN_URL",
+    "backups": "BACKUP_BUCKET BACKUP_ENCRYPTION_KEY",
+    "inbox": "INBOX_BUCKET INBOX_PREFIX",
+    "vercel": "VERCEL_TOKEN VERCEL_PROJECT_ID VERCEL_API_URL",
+    "webhook": "MONITORING_WEBHOOK",
+}
+"""Every outside system, and the variables it goes by."""
+
+_OPENVERSE = "https://api.openverse.org"
+_LOGIN = re.compile(r"//[^/@]*@")
+_STARTING = threading.Lock()
+_CONNECT = {"connect_timeout": "8", "application_name": "threadjuice check"}
+_ROOM = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most,
+    (SELECT sum(numbackends)::int FROM pg_stat_database) AS used
+"""
+
+
+class Found(NamedTuple):
+    """What a system's answer comes to."""
+
+    state: State
+    message: str
+    next_step: str = ""
+
+
+class Question(NamedTuple):
+    """What one system is asked. It is not asked while one of the ``variables`` it goes by is invalid."""
+
+    name: str
+    variables: tuple[str, ...]
+    ask: Callable[[], Found]
+    seconds: float
+
+
+class EnvironmentDesk(dg.ConfigurableResource):
+    """Looks at everything the newsroom depends on, through the resources that the newsroom uses.
+
+    A system that has not answered after ``seconds`` has failed, whatever becomes of its answer.
+    """
+
+    database: dg.ResourceDependency[Database]
+    threads: dg.ResourceDependency[ThreadSource]
+    desk: dg.ResourceDependency[Desk]
+    pictures: dg.ResourceDependency[PictureDesk]
+    cdn: dg.ResourceDependency[Storage]
+    backup_desk: dg.ResourceDependency[BackupDesk]
+    inbox: dg.ResourceDependency[Storage]
+    deployment_desk: dg.ResourceDependency[DeploymentDesk]
+    dagster_url: str = ""
+    replica_url: str = ""
+    webhook: str = ""
+    seconds: float = 10.0
+
+    def report(self, settings: Settings, problems: Mapping[str, str], names: Sequence[str] = ()) -> EnvironmentReport:
+        """A row for each variable of ``read_settings``' answer and each system, or only for the systems named."""
+        asked = [one for one in self._questions() if not names or one.name in names]
+        rows = [] if names else list(variable_rows(settings, problems))
+        return EnvironmentReport(environment=settings.deployment.environment, rows=(*rows, *ask_all(asked, problems)))
+
+    def _questions(self) -> Iterator[Question]:
+        starting = START_SECONDS if isinstance(self.database, EmbeddedPostgres) else self.seconds
+        for name, variables in SYSTEMS.items():
+            seconds = starting if name.startswith("database") else self.seconds
+            yield Question(name, tuple(variables.split()), getattr(self, f"_{name}"), seconds)
+
+    def _database(self) -> Found:
+        """Whether it answers, and which migration it is at."""
+        from threadjuice_dagster.database.schema import current_revision, head_revision
+
+        with _connections(self._address(), 1) as (connection,):
+            version = connection.exec_driver_sql("SHOW server_version").scalar()
+            revision, head = current_revision(connection), head_revision()
+        embedded = isinstance(self.database, EmbeddedPostgres)
+        told = f"{'Embedded ' if embedded else ''}PostgreSQL {version}, migration {revision or 'none'} of {head}."
+        if revision and revision > head:
+            return Found("failed", told, "Install the ThreadJuice version that migrated it, or restore a backup.")
+        if revision != head and not self.database.migrates_itself:
+            return Found("warning", told, "Run: threadjuice deploy migrate")
+        return Found("stand-in" if embedded else "ok", told)
+
+    def _database_pool(self) -> Found:
+        """Whether the server has room for all processes together, and now for one more."""
+        database = self.database
+        with _connections(self._address(), 1) as (connection,):
+            most, used = connection.exec_driver_sql(_ROOM).one()
+        told = f"The server takes {most} connections, of which {used - 1} are in use."
+        if database.max_connections > most:
+            told = f"{told} DATABASE_MAX_CONNECTIONS is {database.max_connections}."
+            return Found("warning", told, f"Set DATABASE_MAX_CONNECTIONS={most}, or raise the server's limit.")
+        if database.share > most - used + 1:
+            told = f"{told} A process may open {database.share}."
+            return Found("warning", told, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
+        with _connections(self._address(), database.share) as opened:
+            return Found("ok", f"{told} {len(opened)} were opened at once, as many as a process may.")
+
+    def _database_replica(self) -> Found:
+        return _other_database(self.replica_url, "DATABASE_REPLICA_URL", "Reports read from the newsroom's database.")
+
+    def _dagster_database(self) -> Found:
+        instead = "A second database on the newsroom's server."
+        return _other_database(self.dagster_url, "DAGSTER_DATABASE_URL", instead)
+
+    def _address(self) -> str:
+        with _STARTING:  # two threads must not start the embedded server
+            return self.database.address()
+
+    def _openai(self) -> Found:
+        if not isinstance(self.desk, ModelDesk):
+            return Found("stand-in", "The extractive writer composes from the thread's own words; the rubric judges.")
+        openai = self.desk.openai
+        allowed, limit = openai.check(), getattr(openai.limiter, "per_minute", 0)
+        models = " and ".join(dict.fromkeys((openai.model, openai.judge_model or openai.model)))
+        if allowed is not None and allowed < limit:
+            told = f"It allows {allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
+            return Found("warning", told, f"Set CONTENT_GENERATION_RATE_LIMIT={allowed}.")
+        return Found("ok", f"The key is taken, and {models} is there.")
+
+    def _reddit(self) -> Found:
+        if not isinstance(self.threads, RedditThreads):
+            return Found("stand-in", "The bundled sample threads.")
+        self.threads.check()
+        return Found("ok", f"A token was given; {len(self.threads.subreddits)} subreddits are read.")
+
+    def _openverse(self) -> Found:
+        desk = self.pictures
+        if "openverse" not in desk.providers and desk.openverse_url == _OPENVERSE:
+            return Found("stand-in", f"Not asked for pictures: IMAGE_PROVIDERS is {','.join(desk.providers)}.")
+        return _searched(Openverse(desk.openverse_url).ask("garden", attempts=1))
+
+    def _unsplash(self) -> Found:
+        desk = self.pictures
+        if not desk.unsplash_key:
+            return Found("stand-in", "No key: the other providers' pictures, or title cards.")
+        found = _searched(Unsplash(desk.unsplash_url, desk.unsplash_key).ask("garden", attempts=1))
+        if not desk.unsplash_unattended:
+            told = "The key is taken, but its pictures are not chosen unattended."
+            return Found("warning", told, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
+        return found
+
+    def _cdn(self) -> Found:
+        return _written_and_read(self.cdn, public=bool(getattr(self.cdn, "public_url", "")))
+
+    def _backups(self) -> Found:
+        from threadjuice_dagster.database.sealing import Seal
+
+        Seal(self.backup_desk.encryption_key)
+        return _written_and_read(self.backup_desk.storage)
+
+    def _inbox(self) -> Found:
+        if isinstance(self.inbox, FolderStorage):
+            self.inbox.list()
+            return Found("stand-in", f"The folder {self.inbox.root}.")
+        return _written_and_read(self.inbox)
+
+    def _vercel(self) -> Found:
+        """Whether the project is there, and leaves it to us when a build goes live."""
+        target = self.deployment_desk.deployer
+        if not isinstance(target, VercelTarget):
+            return Found("stand-in", "The site is deployed to a folder.")
+        name, promoted = target.check()
+        if promoted:
+            return Found("ok", f"Project {name}; domains are given by promotion.")
+        told = f"Project {name} gives its domains to any production build that does not say otherwise; ours do say so."
+        return Found("warning", told, "Turn off Auto-assign Custom Production Domains in the project's settings.")
+
+    def _webhook(self) -> Found:
+        """Whether something answers there. OPTIONS asks for nothing to be done, and some servers do not know it."""
+        if not self.webhook:
+            return Found("stand-in", "Alerts are kept in the log and the database.")
+        status = look(self.webhook, method="OPTIONS", timeout=self.seconds).status
+        if status >= 500 and status != 501:
+            return Found("failed", f"It answers {status}.", "Check the service behind MONITORING_WEBHOOK.")
+        if status in (401, 403, 404, 410):
+            told = f"It answers {status} without a message, as one that was deleted does."
+            return Found("warning", told, "See that MONITORING_WEBHOOK is current.")
+        return Found("ok", "It was reached; no message was posted.")
+
+
+def ask_all(questions: Sequence[Question], problems: Mapping[str, str]) -> list[Probe]:
+    """The row of each question, in order. All are asked at once; threads that hang are left behind."""
+    answers: dict[str, Probe] = {}
+
+    def ask(question: Question) -> None:
+        answers[question.name] = _asked(question, problems)
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=ask, args=(one,), name=f"probe {one.name}", daemon=True) for one in questions]
+    for thread in threads:
+        thread.start()
+    for thread, question in zip(threads, questions, strict=True):
+        thread.join(max(0.0, began + question.seconds - time.monotonic()))
+    return [answers.get(one.name) or _late(one) for one in questions]
+
+
+def variable_rows(settings: Settings, problems: Mapping[str, str]) -> Iterator[Probe]:
+    """A row for each variable. A secret's value is in none, nor is a login in an address."""
+    sections: tuple[Section, ...] = (settings.database, settings.content, settings.deployment)
+    fields = [(one, name, field) for one in sections for name, field in type(one).model_fields.items()]
+    given = {str(field.alias) for section, name, field in fields if name in section.model_fields_set}
+    production = settings.deployment.environment == "production"
+    for section, name, field in fields:
+        alias, shown = str(field.alias), _shown(getattr(section, name))
+        if alias in problems:
+            found = Found("failed", problems[alias], CORRECT_IT)
+        elif alias in given:
+            found = Found("ok", shown)
+        elif TOGETHER.get(alias) in given or (production and alias == "PRODUCTION_URL"):
+            example = field.examples[0] if field.examples else ""
+            found = Found("failed", f"Not set. {field.description}", f"Set it, as in {alias}={example}.")
+        else:
+            found = _instead(alias, shown, str(field.description), production)
+        yield Probe(name=alias, kind="variable", **found._asdict())
+
+
+def _instead(alias: str, default: str, description: str, production: bool) -> Found:
+    """What is used where a variable is not set: its default, a stand-in as its description tells, or nothing."""
+    told = default or description.rstrip(".").partition("; empty ")[2].partition(";")[0] or "not needed"
+    if production and alias in (*WANTED, "BACKUP_ENCRYPTION_KEY"):
+        return Found("warning", f"Not set: {told}.", f"Set {alias}.")
+    return Found("stand-in" if alias in WANTED + OPTIONAL else "ok", f"Not set: {told}.")
+
+
+def _shown(value: Any) -> str:
+    """A setting as it may be shown."""
+    if isinstance(value, SecretStr):
+        return "set" if value.get_secret_value() else ""
+    text = ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+    return _LOGIN.sub("//", text)[:120]
+
+
+def _asked(question: Question, problems: Mapping[str, str]) -> Probe:
+    began = time.monotonic()
+    invalid = [name for name in question.variables if name in problems]
+    try:
+        found = Found("failed", f"Not asked: {invalid[0]} is invalid.", CORRECT_IT) if invalid else question.ask()
+    except ThreadJuiceError as failure:
+        found = Found("failed", failure.message, _mend(failure.next_step, question))
+    except Exception as error:  # of which only a file's name is sure to hold no secret
+        where = f", {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        found = Found("failed", f"It could not be asked ({type(error).__name__}{where}).", _mend("", question))
+    latency = None if invalid else round((time.monotonic() - began) * 1000, 1)
+    return Probe(name=question.name, kind="system", latency_ms=latency, **found._asdict())
+
+
+def _late(question: Question) -> Probe:
+    told = f"No answer within {question.seconds:g} s."
+    latency = question.seconds * 1000
+    step = _mend("See that its server runs and can be reached from here.", question)
+    return Probe(name=question.name, kind="system", state="failed", latency_ms=latency, message=told, next_step=step)
+
+
+def _mend(next_step: str, question: Question) -> str:
+    """A next step that names the variables it is about."""
+    if any(name in next_step for name in question.variables):
+        return next_step
+    return f"{next_step} The variables are {', '.join(question.variables)}.".strip()
+
+
+@contextlib.contextmanager
+def _connections(address: str, count: int, variable: str = "DATABASE_URL") -> "Iterator[list[sa.Connection]]":
+    """So many connections at once, outside every pool: one that waits for a server would not say what is wrong."""
+    import sqlalchemy as sa
+
+    from threadjuice_dagster.database.server import app_url, unreachable
+
+    engine = sa.create_engine(app_url(address), poolclass=sa.NullPool, connect_args=_CONNECT, hide_parameters=True)
+    try:
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(engine.connect()) for _ in range(count)]
+    except sa.exc.DBAPIError as error:
+        failure = unreachable(error)
+        raise type(failure)(failure.message, failure.next_step.replace("DATABASE_URL", variable)) from error
+
+
+def _other_database(address: str, variable: str, instead: str) -> Found:
+    if not address:
+        return Found("stand-in", instead)
+    with _connections(address, 1, variable) as (connection,):
+        return Found("ok", f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar()}.")
+
+
+def _searched(answer: object) -> Found:
+    found = answer.get("results") if isinstance(answer, dict) else None
+    if not isinstance(found, list):
+        raise PermanentFailure("It answers, but not with search results.", "Correct its address.")
+    return Found("ok", f"A search found {len(found)} pictures.")
+
+
+def _written_and_read(storage: Storage, *, public: bool = False) -> Found:
+    """Whether storage takes, gives back and removes a file, and, if ``public``, whether readers can fetch it."""
+    key, data = f"probe/{secrets.token_hex(8)}.tmp", b"threadjuice"
+    storage.put(key, data, "text/plain", "no-store")
+    try:
+        read = storage.get(key)
+        problem = _reading_problem(storage.url(key), data) if public else ""
+    finally:
+        storage.delete(key)
+    if read != data:
+        raise PermanentFailure("What was written comes back otherwise.", "Check what stands before the storage.")
+    if problem:
+        told = f"A file was written, read and removed, but readers cannot fetch it: {problem}"
+        return Found("warning", told, "Let IMAGE_CDN_URL serve what is in the bucket or folder.")
+    if isinstance(storage, FolderStorage):
+        return Found("stand-in", f"A file was written, read and removed in the folder {storage.root}.")
+    return Found("ok", "A file was written, read and removed in the bucket.")
+
+
+def _reading_problem(url: str, data: bytes) -> str:
+    try:
+        answer = look(url, timeout=4.0)
+    except ThreadJuiceError as failure:
+        return failure.message
+    fine = answer.status == 200 and answer.body == data
+    return "" if fine else f"{url.partition('/probe/')[0]} answers {answer.status}."

@@ -1,0 +1,70 @@
+"""What a host has to send with the files of the site: their types, how long they keep, and what pages may do.
+
+One list for every host: the preview server sends it as it is, a deployment turns it into its host's own settings.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".xml": "application/xml; charset=utf-8",
+    ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".avif": "image/avif",
+    ".webp": "image/webp",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".woff": "font/woff",
+}
+
+IMMUTABLE = ("assets", "img")
+"""Folders whose file names carry their content's hash."""
+
+ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
+UNCACHED = {"Cache-Control": "no-cache"}
+
+
+class Rule(NamedTuple):
+    """Headers of every address that matches ``source``, a regular expression of the whole path, slash first."""
+
+    source: str
+    headers: Mapping[str, str]
+
+
+def content_policy(origins: Iterable[str]) -> str:
+    """The content security policy: a page's own files, and pictures from these origins as well."""
+    pictures = " ".join(["'self'", "data:", *sorted(set(origins))])
+    return (
+        f"default-src 'none'; img-src {pictures}; style-src 'self'; font-src 'self'; script-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def header_rules(origins: Iterable[str]) -> tuple[Rule, ...]:
+    """The headers of a site whose pictures also come from ``origins``, as its marker names them."""
+    policy = {"Content-Security-Policy": f"{content_policy(origins)}; frame-ancestors 'none'"}
+    return (
+        Rule("/(.*)", {**policy, **ALWAYS}),
+        Rule(f"/({'|'.join(IMMUTABLE)})/(.*)", CACHED),
+        Rule(f"/((?!{'/|'.join(IMMUTABLE)}/).*)", UNCACHED),
+    )
+
+
+def headers_of(path: str, origins: Iterable[str] = ()) -> dict[str, str]:
+    """All headers of one file of the site, by its path from the top."""
+    always, cached, uncached = (rule.headers for rule in header_rules(origins))
+    kind = CONTENT_TYPES.get(PurePosixPath(path).suffix.lower(), "application/octet-stream")
+    return {"Content-Type": kind, **always, **(cached if path.partition("/")[0] in IMMUTABLE else uncached)}
