@@ -26,7 +26,9 @@ STORIES_PER_PARTITION = 20
 DISK = 16_000
 """Bytes of a story and its share of Dagster's history."""
 
-ROUNDS, SLOW_ROUNDS = 15, 5
+MEASURED = 1.5
+"""Seconds each operation is called for, at least five times and at most a hundred."""
+
 GOAL = 2.0
 Operation = Callable[[], object]
 
@@ -83,15 +85,12 @@ def main() -> None:
 
 
 def _compare(name: str, operations: list[Operation]) -> float:
-    """Print and return how much more the second costs than the first: medians of calls in turns, the first not counted.
-
-    Slow ones are called less often.
-    """
+    """Print and return the second's cost over the first's: medians of calls in turns, the first calls not counted."""
     began = time.perf_counter()
     for operation in operations:
         operation()
     seconds: list[list[float]] = [[] for _ in operations]
-    for _ in range(ROUNDS if time.perf_counter() - began < 1 else SLOW_ROUNDS):
+    for _ in range(max(5, min(100, int(MEASURED / (time.perf_counter() - began))))):
         for found, operation in zip(seconds, operations, strict=True):
             began = time.perf_counter()
             operation()

@@ -6,6 +6,7 @@ Rows are whole and their records valid; texts are short, since long ones are sto
 import sqlalchemy as sa
 from makers import make_draft, make_image, make_score, make_thread
 
+from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.domain.model import Model
 
 BANDS = 96
@@ -113,7 +114,6 @@ _SETTINGS = (
     "session_replication_role = replica",
     "synchronous_commit = off",
     "maintenance_work_mem = '512MB'",
-    "statement_timeout = 0",
 )
 
 
@@ -131,7 +131,8 @@ def fill(engine: sa.Engine, count: int) -> None:
     }
     values = {name: record.model_dump(mode="json") for name, record in records.items()}
     types = [sa.bindparam(name, type_=sa.dialects.postgresql.JSONB) for name in records]
-    with engine.begin() as connection:
+    unhurried = lone_engine(engine.url)
+    with unhurried.begin() as connection:
         for setting in _SETTINGS:
             connection.exec_driver_sql(f"SET LOCAL {setting}")
         connection.exec_driver_sql("DROP INDEX stories_bands_idx")
@@ -143,5 +144,5 @@ def fill(engine: sa.Engine, count: int) -> None:
                 text.bindparams(*known), {name: value for name, value in wanted.items() if name in text._bindparams}
             )
         connection.exec_driver_sql("CREATE INDEX stories_bands_idx ON stories USING gin (bands)")
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with unhurried.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE")

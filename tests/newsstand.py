@@ -3,6 +3,7 @@
 Equal numbers give equal stories. Pictures are plain files unless they are drawn (``drawn_picture``).
 """
 
+import base64
 import functools
 import random
 from collections.abc import Iterator
@@ -93,7 +94,9 @@ def _paragraph(rng: random.Random) -> str:
     return " ".join(_sentence(rng) for _ in range(2))
 
 
-def drawn_picture(storage: Path, title: str, category: Category, widths: tuple[int, ...] = (480, 768, 1200)) -> StoryImage:
+def drawn_picture(
+    storage: Path, title: str, category: Category, widths: tuple[int, ...] = (480, 768, 1200)
+) -> StoryImage:
     """A title card, drawn and encoded into ``storage``."""
     from threadjuice_dagster.domain.images import FAST, drawn_picture, encode_variants, variant_key
     from threadjuice_dagster.domain.title_card import draw_title_card
@@ -203,3 +206,10 @@ def redrafted(base: PublishedStory, **changes: Any) -> PublishedStory:
     """The story with other text."""
     draft = Draft.model_validate({**base.draft.model_dump(), **changes})
     return PublishedStory.model_validate({**base.model_dump(), "draft": draft.model_dump()})
+
+
+def varied_placeholder(number: int) -> str:
+    """A placeholder of its own: a well-formed ThumbHash with other waves."""
+    raw = bytearray(base64.b64decode(HASH + "=" * (-len(HASH) % 4)))
+    raw[5:] = random.Random(number).randbytes(len(raw) - 5)
+    return base64.b64encode(raw).decode()

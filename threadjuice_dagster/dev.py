@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) ->
     for name in (signal.SIGINT, signal.SIGTERM):
         # Set before the start: a child would inherit a shell's "ignore" for background jobs, but not a handler.
         signal.signal(name, stop)
-    with Reports(_tally(settings)) as reports:
+    with _reports(settings) as reports:
         preview = _serve_preview(settings, reports)
         for need, part in settings.stand_ins.items():
             say(f"{need:<10} {part}")
@@ -47,14 +48,16 @@ def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) ->
     return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else code
 
 
-def _tally(settings: Settings) -> Tally:
-    """Where events are counted; the database is opened when a page reports the first."""
-    database = build_resources(settings)["database"].process_config_and_initialize()
+@contextmanager
+def _reports(settings: Settings) -> Iterator[Reports]:
+    """Takes what pages tell and counts it; the database is opened when one tells something."""
+    with build_resources(settings)["database"].process_config_and_initialize_cm() as database:
 
-    def run(sql: str, values: Mapping[str, Any]) -> Sequence[Any]:
-        return through(database.store.engine)(sql, values)
+        def run(sql: str, values: Mapping[str, Any]) -> Sequence[Any]:
+            return through(database.store.engine)(sql, values)
 
-    return Tally(run)
+        with Reports(Tally(run)) as reports:
+            yield reports
 
 
 def _serve_preview(settings: Settings, reports: Reports) -> int:

@@ -209,14 +209,17 @@ class Newsroom:
 
     def status(self) -> dict[str, Any]:
         """What this newsroom runs on, its stories by status, unused threads, the site, and the newest errors."""
-        errors = self.store.ledger.errors(limit=5)
+        with self.resources["replica"].process_config_and_initialize_cm() as replica:
+            reads = replica.reads()
+        errors = reads.store.ledger.errors(limit=5)
         shown = ("asset", "story_id", "kind", "message", "next_step")
         return {
             "environment": self._settings.deployment.environment,
             "runs_on": self._settings.stand_ins,
             "migration": self.revision,
-            "stories": dict(self.store.status_counts()),
-            "threads": {"unused": self.store.unused_threads()},
+            "reads_from": reads.source,
+            "stories": dict(reads.store.status_counts()),
+            "threads": {"unused": reads.store.unused_threads()},
             "site": self._settings.deployment.production_url or str(self.publisher.current / "index.html"),
             "errors": [{**{key: e[key] for key in shown}, "at": e["at"].isoformat()} for e in errors],
         }
@@ -331,11 +334,12 @@ class Newsroom:
         return job_def.execute_in_process(instance=self.instance, raise_on_error=False, **given)
 
     def failure(self, result: dg.ExecuteInProcessResult) -> ThreadJuiceError:
-        """Why a run failed: what it recorded, or the check that stopped it."""
-        errors = self.store.ledger.errors(run_id=result.run_id, limit=1)
-        if errors:
-            kind = TransientFailure if errors[0]["kind"] == "transient" else PermanentFailure
-            return kind(errors[0]["message"], errors[0]["next_step"])
+        """Why a run failed: what its step said, or the check that stopped it."""
+        said = [event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure]
+        for failed in filter(None, said):
+            kind, next_step = (str(failed.metadata[name].value or "") for name in ("kind", "next step"))
+            message = (failed.description or "").removesuffix(next_step)
+            return (TransientFailure if kind == "transient" else PermanentFailure)(message, next_step)
         stopped = [check for check in result.get_asset_check_evaluations() if not check.passed and check.blocking]
         if stopped:
             told = "; ".join(f"{check.check_name}: {check.description}" for check in stopped)

@@ -97,7 +97,12 @@ class DatabaseSettings(Section):
         "postgresql://threadjuice:password@localhost:5432/threadjuice",
     )
     pool_size: int = variable(
-        "DATABASE_POOL_SIZE", 20, "Connections each process may hold to the database.", "20", ge=1, le=500
+        "DATABASE_POOL_SIZE",
+        20,
+        "Connections one process may hold at most; all together are bounded by DATABASE_MAX_CONNECTIONS.",
+        "20",
+        ge=1,
+        le=500,
     )
     replica_url: PostgresUrl = variable(
         "DATABASE_REPLICA_URL",

@@ -484,7 +484,7 @@ def test_a_place_that_sends_no_headers_is_told_of_and_one_that_sends_others_is_r
     assert on_vercel.deploy("v2")
     assert "none of the headers" in on_vercel.message("validate")
     vercel.live_host.bare = False
-    vercel.live_host.overlay = {"Cache-Control": "public, max-age=600"}
+    vercel.live_host.overlay = {"Cache-Control": "public, max-age=31536000, immutable"}
     assert not on_vercel.deploy("v3")
     assert "Cache-Control" in on_vercel.message("validate")
 

@@ -27,6 +27,7 @@ TOKEN, PROJECT = "vcp_loopback_token", "prj_loopback"
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
+    "js": "application/javascript; charset=utf-8",
     "xml": "application/xml",
     "json": "application/json; charset=utf-8",
     "txt": "text/plain; charset=utf-8",

@@ -91,7 +91,8 @@ def restore_database(
         context.log.info(f"{restored.backup} is live; the database before it is kept as {restored.kept or 'nothing'}.")
     except Exception as error:
         failure = classified(error)
-        raise dg.Failure(str(failure), metadata={"kind": failure.kind}, allow_retries=False) from error
+        metadata = {"kind": failure.kind, "next step": failure.next_step}
+        raise dg.Failure(str(failure), metadata=metadata, allow_retries=False) from error
 
 
 def replay_takedowns(desk: TakedownDesk, address: str, instance: dg.DagsterInstance) -> None:

@@ -60,6 +60,7 @@ def story_text(story: "StoryRecord") -> str:
 def status_text(document: dict[str, Any]) -> str:
     """The newsroom's state."""
     lines = [f"{name:<10} {value}" for name, value in document["runs_on"].items()]
+    lines.append(f"{'reads':<10} {document['reads_from']}")
     counts = ", ".join(f"{number} {name}" for name, number in document["stories"].items()) or "none yet"
     lines += [f"{'stories':<10} {counts}", f"{'threads':<10} {document['threads']['unused']} unused"]
     lines.append(f"{'site':<10} {document['site']}")

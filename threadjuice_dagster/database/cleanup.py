@@ -267,9 +267,8 @@ def _stories(name: str, condition: Any, delete: Callable[[sa.Connection, Sequenc
 
 
 def _left_over(status: str, before: datetime) -> Any:
-    written = sa.or_(*(_has(table) for table in CONTENT))
     public = _has(t.publications, t.publications.c.withdrawn_at.is_(None))
-    return (_story.status == status) & (_story.updated_at < before) & written & ~public & ~_buried()
+    return (_story.status == status) & (_story.updated_at < before) & _has(t.stories) & ~public & ~_buried()
 
 
 def _among(column: Any, values: Iterable[Any]) -> Any:

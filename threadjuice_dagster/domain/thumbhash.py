@@ -6,6 +6,7 @@ this small need no numpy, which would cost a run more to import than all its pla
 
 import base64
 import binascii
+import functools
 import io
 import math
 from collections.abc import Iterator
@@ -105,6 +106,7 @@ def _frequencies(across: int, down: int) -> Iterator[tuple[int, int]]:
                 yield column, row
 
 
+@functools.lru_cache(64)
 def _cosines(count: int, length: int) -> list[list[float]]:
     return [[math.cos(math.pi / length * wave * (at + 0.5)) for at in range(length)] for wave in range(count)]
 

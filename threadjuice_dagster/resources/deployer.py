@@ -3,6 +3,7 @@
 Vercel is ``resources/vercel.py``. In what order a target is asked belongs in ``resources/deployments.py``.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
-from threadjuice_dagster.domain.deployments import File
+from threadjuice_dagster.domain.deployments import MARKER, File
 from threadjuice_dagster.failures import PermanentFailure
 
 if TYPE_CHECKING:
@@ -208,7 +209,15 @@ class LocalTarget(Deployer):
 
 
 def manifest_of(folder: Path) -> list[File]:
-    """Every file of a built site."""
+    """Every file of a built site: as its build noted them, or where nothing is noted as they are."""
+    from threadjuice_dagster.site.memory import Memory
+
+    notes = folder.parents[1] / "build.sqlite"
+    if notes.is_file():
+        with contextlib.closing(Memory(notes)) as memory:
+            if memory.fact("folder") == folder.name:
+                noted = [File(one.path, one.sha1, one.size) for one in memory.files()]
+                return [*noted, _file(folder / MARKER, folder)]
     return [_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 

@@ -11,7 +11,7 @@ _CARRIED = ("domain/engagement.py", "database/engagement.py", "site/engagement.p
 VERCEL_SETTINGS: dict[str, Any] = {
     "rewrites": [{"source": path, "destination": "/api/events"} for path in PATHS],
     "functions": {
-        "api/events.py": {"maxDuration": 10, "excludeFiles": "{about,assets,category,img,page,story}/**"},
+        "api/events.py": {"maxDuration": 10, "excludeFiles": "**/*.{html,css,js,json,xml,svg,woff,avif,webp,jpeg,png}"},
     },
 }
 """What ``vercel.json`` says of the function. By default a Python function carries every file of the deployment."""

@@ -242,12 +242,13 @@ class Memory:
         """Paths of files that match a pattern."""
         return [path for (path,) in self._db.execute("SELECT path FROM files WHERE path GLOB ?", (pattern,))]
 
-    def keep_file(self, path: str, file: File | None) -> None:
-        """Note a file that was written, or with None removed."""
-        self._sum = (self._sum - _number(self.file(path)) + _number(file)) % 2**256
-        self._db.execute("DELETE FROM files WHERE path = ?", (path,))
+    def keep_file(self, path: str, file: File | None, before: File | None) -> None:
+        """Note a file that was written, or with None removed, and was known as ``before``."""
+        self._sum = (self._sum - _number(before) + _number(file)) % 2**256
         if file:
-            self._db.execute("INSERT INTO files VALUES (?, ?, ?, ?)", file)
+            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", file)
+        else:
+            self._db.execute("DELETE FROM files WHERE path = ?", (path,))
         self._db.execute("INSERT OR IGNORE INTO changes VALUES (?)", (path,))
 
     @property

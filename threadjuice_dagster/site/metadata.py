@@ -25,7 +25,7 @@ def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
         "dateModified": view.updated.isoformat(),
         "articleSection": view.category.name,
         "keywords": list(view.story.draft.tags),
-        "wordCount": view.story.draft.word_count,
+        "wordCount": view.word_count,
         "inLanguage": "en",
         "isAccessibleForFree": True,
         "author": publisher,

@@ -30,7 +30,7 @@ _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-
 
 @dataclass(frozen=True)
 class Picture:
-    """One story's picture with the address of each variant: a path in the site, or a URL as it stands."""
+    """One story's picture with the address of each variant, narrowest first: a path in the site, or a URL."""
 
     image: StoryImage
     places: tuple[tuple[Variant, str], ...]
@@ -75,12 +75,13 @@ class Picture:
         return ""
 
     def _of(self, name: Format) -> list[tuple[Variant, str]]:
-        return sorted((place for place in self.places if place[0].format == name), key=lambda place: place[0].width)
+        return [place for place in self.places if place[0].format == name]
 
 
 def picture_of(image: StoryImage) -> Picture | None:
     """The picture with each variant's address; None if it has no variant. Raises ``PermanentFailure``."""
-    places = tuple((variant, _place(image.story_id, variant)) for variant in image.variants)
+    ordered = sorted(image.variants, key=lambda variant: variant.width)
+    places = tuple((variant, _place(image.story_id, variant)) for variant in ordered)
     return Picture(image, places) if places else None
 
 

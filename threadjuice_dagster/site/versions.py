@@ -46,7 +46,7 @@ class Edition:
         known = self.memory.file(path)
         if known is None or known.sha256 != hashlib.sha256(data).hexdigest():
             _write(self._open() / path, data)
-            self._note(path, data)
+            self._note(path, data, known)
 
     def place(self, path: str, bring: Callable[[Path], None]) -> None:
         """Have the file that ``bring`` makes at ``path``, unless there is one: its name tells its content."""
@@ -55,13 +55,13 @@ class Edition:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.unlink(missing_ok=True)
             bring(place)
-            self._note(path, place.read_bytes())
+            self._note(path, place.read_bytes(), None)
 
     def drop(self, path: str) -> None:
         """Have nothing at ``path``."""
-        if self.memory.file(path):
+        if known := self.memory.file(path):
             _unlink(self._open(), path)
-            self.memory.keep_file(path, None)
+            self.memory.keep_file(path, None, known)
             self.dropped.append(path)
 
     def publish(self, marker: Callable[[str], bytes], keep_old: bool) -> tuple[str, bool]:
@@ -133,14 +133,18 @@ class Edition:
             paths = (file.path for file in self.memory.files())
         self.memory.note("spare", "")
         for path in paths:
-            _unlink(base, path) if self.memory.file(path) is None else _link(self.current / path, base / path)
-        if (self.current / MARKER).is_file() and self.memory.fact("version"):
-            _link(self.current / MARKER, base / MARKER)
+            if self.memory.file(path):
+                _link(f"{self.current}/{path}", f"{base}/{path}")
+            else:
+                _unlink(base, path)
+        if self.memory.fact("version"):
+            _link(f"{self.current}/{MARKER}", f"{base}/{MARKER}")
         return base
 
-    def _note(self, path: str, data: bytes) -> None:
+    def _note(self, path: str, data: bytes, before: File | None) -> None:
         sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-        self.memory.keep_file(path, File(path, sha1, hashlib.sha256(data).hexdigest(), len(data)))
+        file = File(path, sha1, hashlib.sha256(data).hexdigest(), len(data))
+        self.memory.keep_file(path, file, before)
         self.written.append(path)
 
 
@@ -195,26 +199,32 @@ def point(target: Path, name: str) -> None:
 
 def _write(file: Path, data: bytes) -> None:
     """Write a new file: one that is there may be part of other versions too."""
+    path = str(file)
     for _ in range(3):
         try:
-            with file.open("xb") as stream:
+            with open(path, "xb") as stream:  # noqa: PTH123 -- a site has many files, and Path takes its time
                 stream.write(data)
             return
         except FileNotFoundError:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
         except FileExistsError:
-            file.unlink()
+            os.unlink(path)  # noqa: PTH108
 
 
-def _link(source: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.unlink(missing_ok=True)
-    try:
-        os.link(source, place)
-    except FileNotFoundError:
-        raise
-    except OSError:  # a file system without links, or one that allows no more to this file
-        shutil.copy2(source, place)
+def _link(source: str, place: str) -> None:
+    """The same file under a second name, or a copy where that is not to be had."""
+    for _ in range(3):
+        try:
+            os.link(source, place)
+            return
+        except FileExistsError:
+            os.unlink(place)  # noqa: PTH108
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
+        except OSError:  # a file system without links, or one that allows no more to this file
+            shutil.copy2(source, place)
+            return
+    raise FileNotFoundError(source)
 
 
 def _unlink(root: Path, path: str) -> None:

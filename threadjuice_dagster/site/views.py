@@ -79,7 +79,7 @@ class StoryView:
         """The headline."""
         return self.story.draft.title
 
-    @property
+    @cached_property
     def category(self) -> Category:
         """The desk the story belongs to, its texts cleaned."""
         desk = self.story.category
@@ -101,20 +101,25 @@ class StoryView:
         draft = self.story.draft
         return cut(draft.seo_description or draft.dek or draft.sections[0].text, 200)
 
-    @property
+    @cached_property
     def published(self) -> datetime:
         """When the story was published, UTC."""
         return utc(self.story.published_at)
 
-    @property
+    @cached_property
     def updated(self) -> datetime:
         """When the story last changed, UTC; never before it was published."""
         return max(utc(self.story.updated_at), self.published)
 
+    @cached_property
+    def word_count(self) -> int:
+        """Words in the body and the quotes."""
+        return self.story.draft.word_count
+
     @property
     def minutes(self) -> int:
         """Reading time in whole minutes."""
-        return max(1, round(self.story.draft.word_count / WORDS_PER_MINUTE))
+        return max(1, round(self.word_count / WORDS_PER_MINUTE))
 
     @property
     def source(self) -> str:
