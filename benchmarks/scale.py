@@ -106,6 +106,8 @@ def _newsroom(folder: Path, size: int) -> "Iterator[Newsroom]":
     from many import fill
 
     from threadjuice_dagster.assets.threads import AssignmentConfig
+    from threadjuice_dagster.database.engine import lone_engine
+    from threadjuice_dagster.database.server import app_url, databases
     from threadjuice_dagster.newsroom import open_newsroom
     from threadjuice_dagster.settings import load_settings
 
@@ -115,7 +117,7 @@ def _newsroom(folder: Path, size: int) -> "Iterator[Newsroom]":
         (real,) = newsroom.generate(AssignmentConfig(count=1))
         fill(newsroom.store.engine, size)
         partitions = size // STORIES_PER_PARTITION
-        with newsroom.instance.event_log_storage.index_connection() as connection:  # type: ignore[attr-defined]
+        with lone_engine(app_url(databases(settings).dagster)).begin() as connection:
             for statement in RUNS:
                 values = {"count": partitions, "run": real.run_id, "real": real.id}
                 text = sa.text(statement)

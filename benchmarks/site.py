@@ -29,7 +29,15 @@ COUNT, FEW, CHANGES = 10_000, 1_000, 5
 ADDRESS = "https://threadjuice.example"
 COMMANDS = {
     "hugo": ["hugo", "--quiet", "--destination", "output"],
-    "pelican": ["pelican", "--quiet", "--settings", str(PEERS / "pelican" / "pelicanconf.py")],
+    "pelican": [
+        "pelican",
+        "content",
+        "--output",
+        "output",
+        "--quiet",
+        "--settings",
+        str(PEERS / "pelican" / "pelicanconf.py"),
+    ],
 }
 
 

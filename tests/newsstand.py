@@ -8,6 +8,7 @@ import functools
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,33 @@ def varied_placeholder(number: int) -> str:
     raw = bytearray(base64.b64decode(HASH + "=" * (-len(HASH) % 4)))
     raw[5:] = random.Random(number).randbytes(len(raw) - 5)
     return base64.b64encode(raw).decode()
+
+
+def page(target: Path, path: str) -> str:
+    """A page of the current version."""
+    return (target / "current" / path).read_text(encoding="utf-8")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder by its path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Elements(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.data: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.data.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str]]:
+        """The attributes of each element of a kind."""
+        return [attributes for name, attributes in self.found if name == tag]

@@ -44,6 +44,7 @@ EDGES = {
     "site": {"published_story", "database_schema"},
     "staged_deployment": {"site"},
     "production_deployment": {"staged_deployment"},
+    "engagement_metrics": {"site"},
 }
 SECRETS = {
     "OPENAI_API_KEY": "sk-hunter2-openai",
@@ -52,6 +53,8 @@ SECRETS = {
     "UNSPLASH_ACCESS_KEY": "hunter2-unsplash",
     "MONITORING_WEBHOOK": "https://hooks.example/hunter2",
     "VERCEL_TOKEN": "hunter2-vercel",
+    "VERCEL_PROTECTION_BYPASS": "hunter2-bypass",
+    "DATABASE_REPLICA_URL": "postgresql://hunter2:hunter2@127.0.0.1:1/none",
     "BACKUP_ENCRYPTION_KEY": "hunter2-backup-passphrase",
 }
 

@@ -9,6 +9,7 @@ from threadjuice_dagster.assets.backups import database_backup, expired_backups
 from threadjuice_dagster.assets.cleanup import content_cleanup
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
 from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
+from threadjuice_dagster.assets.engagement import engagement_metrics
 from threadjuice_dagster.assets.environment import environment_report
 from threadjuice_dagster.assets.image_library import image_library
 from threadjuice_dagster.assets.imports import imported_stories
@@ -25,6 +26,7 @@ from threadjuice_dagster.jobs import JOBS, STORY_STEPS
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.schedules.backups import daily_backup
 from threadjuice_dagster.schedules.daily_stories import daily_stories
+from threadjuice_dagster.schedules.engagement import hourly_engagement
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
 from threadjuice_dagster.sensors.inbox import inbox_sensor
 from threadjuice_dagster.sensors.site import publications_sensor
@@ -49,6 +51,7 @@ ASSETS = (
     environment_report,
     staged_deployment,
     production_deployment,
+    engagement_metrics,
 )
 
 
@@ -65,7 +68,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         assets=ASSETS,
         asset_checks=[text_gates, picture_gate, restore_is_proven, deployment_preconditions, deployment_results],
         jobs=JOBS,
-        schedules=[daily_stories(timezone, due), daily_backup(timezone, due)],
+        schedules=[daily_stories(timezone, due), daily_backup(timezone, due), hourly_engagement(due)],
         sensors=[
             story_assignments_sensor(dg.DefaultSensorStatus.RUNNING),
             publications_sensor(dg.DefaultSensorStatus.RUNNING, deploys=_deploy_job(settings)),

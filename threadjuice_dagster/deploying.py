@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from threadjuice_dagster.domain.deployments import Step
+from threadjuice_dagster.domain.deployments import MARKER, Marker, Step
 from threadjuice_dagster.newsroom import QUIET, Newsroom
 
 STEPS_OF_ASSETS = {"database_schema": "migrate", "editorial_catalogue": "seed", "site": "build"}
@@ -68,7 +68,7 @@ def _steps_of_assets(newsroom: Newsroom, result: dg.ExecuteInProcessResult) -> l
 
 def _told_of_build(newsroom: Newsroom, success: bool) -> dict[str, str]:
     """What is told where nothing was deployed: the site as it is built."""
-    current = newsroom.publisher.current
-    version, front = current.resolve().name, current / "index.html"
+    front, marker = newsroom.publisher.current / "index.html", newsroom.publisher.current / MARKER
+    version = Marker.read(marker.read_bytes()).version if marker.is_file() else ""
     url = front.absolute().as_uri() if front.exists() else ""
     return {"id": version, "url": url, "version": version, "state": "built" if success else "failed"}

@@ -8,6 +8,7 @@ from threadjuice_dagster.assets.backups import database_backup, expired_backups,
 from threadjuice_dagster.assets.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
 from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
+from threadjuice_dagster.assets.engagement import engagement_metrics
 from threadjuice_dagster.assets.environment import environment_report
 from threadjuice_dagster.assets.image_library import image_library
 from threadjuice_dagster.assets.images import story_image
@@ -118,6 +119,12 @@ rollback_job = dg.define_asset_job(
     description="Show readers an earlier deployment again: the one before, or the one that roll_back names.",
 )
 
+engagement_job = dg.define_asset_job(
+    "engagement_job",
+    selection=dg.AssetSelection.assets(engagement_metrics),
+    description="Sum up what readers did on a day: views, read depth, shares, reactions.",
+)
+
 backup_job = dg.define_asset_job(
     "backup_job",
     selection=dg.AssetSelection.assets(database_backup, expired_backups),
@@ -149,4 +156,5 @@ JOBS: "list[dg.JobDefinition | UnresolvedAssetJobDefinition]" = [
     staging_job,
     production_job,
     rollback_job,
+    engagement_job,
 ]

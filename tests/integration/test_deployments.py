@@ -598,18 +598,18 @@ def test_files_are_copied_where_they_cannot_be_linked(store: Store, home: Path) 
 
 
 SCRIPT = """
-import os, signal, sys, uuid
+import json, os, signal, sys, uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from threadjuice_dagster.resources.deployer import LocalTarget
 from threadjuice_dagster.resources.deployments import DeploymentDesk
 from threadjuice_dagster.resources.postgres import Postgres
+from threadjuice_dagster.resources.vercel import VercelTarget
 
-url, home, moment = sys.argv[1:]
-seen = []
+url, home, moment, settings = sys.argv[1:]
+settings = json.loads(settings)
 
 def reach(name):
-    seen.append(name)
     if name == moment:
         if os.environ.get("PAUSE"):
             print("paused", flush=True)
@@ -617,7 +617,16 @@ def reach(name):
         else:
             os.kill(os.getpid(), signal.SIGKILL)
 
-class Target(LocalTarget):
+class Target(LocalTarget if "folder" in settings else VercelTarget):
+    def _confirm(self, identity):
+        reach("unconfirmed promotion")
+        super()._confirm(identity)
+
+    def _upload(self, contents):
+        super()._upload(dict(list(contents.items())[:2]))
+        reach("half of the files")
+        super()._upload(contents)
+
     def stage(self, *arguments):
         reach("before staging")
         staged = super().stage(*arguments)
@@ -650,7 +659,7 @@ def counted(*arguments):
 module._link = counted
 
 desk = DeploymentDesk(
-    database=Postgres(url=url, pool_size=2), deployer=Target(folder=f"{home}/deployment"), settle_seconds=0.2
+    database=Postgres(url=url, pool_size=2), deployer=Target(**settings), settle_seconds=0.2
 )
 run = uuid.uuid4().hex
 desk.stage(Path(f"{home}/site"), run, datetime.now(UTC))
@@ -672,9 +681,9 @@ MOMENTS = (
 
 
 def start(newsroom: Newsroom, moment: str, **environment: str) -> "subprocess.Popen[str]":
-    url = newsroom.database.url
+    settings = json.dumps({name: getattr(newsroom.deployer, name) for name in type(newsroom.deployer).model_fields})
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, url, str(newsroom.home), moment],
+        [sys.executable, "-c", SCRIPT, newsroom.database.url, str(newsroom.home), moment, settings],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -705,6 +714,32 @@ def test_whatever_kills_a_deployment_readers_see_a_whole_version_and_the_next_on
         assert local.seen() == local.live == after
         unfinished = [path.name for path in (local.home / "deployment").rglob(".*")]
         assert unfinished == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "shown"), [("half of the files", "v1"), ("smoke test", "v1"), ("unconfirmed promotion", "v2")]
+)
+def test_a_killed_deployment_to_vercel_leaves_a_whole_version_and_the_next_one_works(
+    on_vercel: Newsroom, moment: str, shown: str
+) -> None:
+    assert on_vercel.deploy("v1")
+    write_site(on_vercel.home, "v2")
+    with start(on_vercel, moment) as process:
+        _, said = process.communicate()
+        assert process.returncode == -signal.SIGKILL, said
+    assert on_vercel.seen() == shown
+    assert on_vercel.live == "v1"
+    assert on_vercel.deploy("v3"), on_vercel.error
+    assert on_vercel.seen() == on_vercel.live == "v3"
+
+
+def test_a_killed_rollback_is_finished_by_the_next(local: Newsroom) -> None:
+    for version in ("v1", "v2", "v3"):
+        assert local.deploy(version)
+    local.deployer.restore(local.book.history()[1].platform_id)  # as far as a rollback that was killed then
+    assert (local.seen(), local.live) == ("v2", "v3")
+    assert local.roll_back()
+    assert local.seen() == local.live == "v2"
 
 
 def test_a_rollback_after_a_killed_deployment_goes_to_the_last_that_was_in_order(local: Newsroom) -> None:

@@ -10,19 +10,17 @@ from threadjuice_dagster.assets.steps import RETRIES, classified, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.backups import Manifest
 from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.partitions import DAYS
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.postgres import Database, Postgres
 from threadjuice_dagster.resources.takedowns import TakedownDesk
-
-BACKUP_DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
-"""Days in UTC; today's is there from its first minute."""
 
 
 @dg.asset(
     group_name="database",
     owners=OWNERS,
     kinds={"postgres"},
-    partitions_def=BACKUP_DAYS,
+    partitions_def=DAYS,
     deps=[database_schema],
     retry_policy=RETRIES,
 )
@@ -42,7 +40,7 @@ def database_backup(
     group_name="database",
     owners=OWNERS,
     kinds={"postgres"},
-    partitions_def=BACKUP_DAYS,
+    partitions_def=DAYS,
     deps=[database_backup],
     retry_policy=RETRIES,
 )

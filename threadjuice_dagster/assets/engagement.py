@@ -12,13 +12,11 @@ import dagster as dg
 from threadjuice_dagster.assets.site import site
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.partitions import DAYS
 from threadjuice_dagster.resources.postgres import Database, Replica
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
-"""Days in UTC; today's is there from its first minute, and is complete when it is over."""
 
 LISTED = 20
 """Stories in the table, the most viewed ones."""

@@ -70,12 +70,11 @@ class Reports:
         """Answer one ``POST``: 204 for what is taken or left uncounted, else why it is not; never with a body."""
         body, status = _read_body(request)
         status = status or self.status(request.headers, body)
-        request.close_connection = status != 204  # what was not read of a body is no next request
         request.send_response(status)
         request.send_header("Cache-Control", "no-store")
         if status != 204:
             request.send_header("Content-Length", "0")
-            request.send_header("Connection", "close")
+            request.send_header("Connection", "close")  # what was not read of a body is no next request
         request.end_headers()
 
     def status(self, headers: Message, body: bytes) -> int:

@@ -94,16 +94,16 @@ class Pages:
 
     def listing(self, listing: Listing) -> bytes:
         """A page of stories; the first picture is fetched at once, the others when they are scrolled to."""
-        items = [_rooted(item, root_of(listing.path)) for item in listing.items]
+        items = list(listing.items)
         if items and not listing.lead:
-            items[0] = _markup(items[0].replace(_LAZY, _EAGER, 1))
+            items[0] = items[0].replace(_LAZY, _EAGER, 1)
         own = listing.lead.picture.origins if listing.lead and listing.lead.picture else ()
         return self._page(
             "listing.html",
             listing.path,
             origins={*listing.origins, *own},
             page=listing,
-            items=items,
+            items=[_rooted(item, root_of(listing.path)) for item in items],
             described=web_page(listing.title, listing.summary, public_address(self._site_url, listing.path)),
             shared=share_picture(listing.lead, self._site_url) if listing.lead else {},
         )
@@ -193,14 +193,10 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 
 def _rooted(html: str, root: str) -> "Markup":
-    return _markup(html.replace(ROOT, root))
-
-
-def _markup(html: str) -> "Markup":
-    """HTML that a template made, which has escaped what came from outside."""
+    """HTML that a template made, which has escaped what came from outside, for a page ``root`` away from the top."""
     from markupsafe import Markup
 
-    return Markup(html)  # noqa: S704
+    return Markup(html.replace(ROOT, root))  # noqa: S704
 
 
 def _templates() -> "Environment":
