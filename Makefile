@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test dev check bench format
+.PHONY: demo test dev check bench audit format
 
 demo: $(VENV)/.installed  ## publish three stories from the sample threads, with no key and no service
 	$(BIN)/threadjuice content generate --count 3
@@ -28,6 +28,9 @@ format: $(VENV)/.tests-installed  ## put every file in its form
 
 bench: $(VENV)/.tests-installed  ## measure, each figure against a named peer in the same run
 	$(BIN)/python -m benchmarks
+
+audit: $(VENV)/.tests-installed  ## Lighthouse and axe on a site of drawn stories; needs Chromium and npm
+	$(BIN)/python -m benchmarks.audit
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

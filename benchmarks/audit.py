@@ -42,10 +42,10 @@ def main() -> int:
         print("audit: Chromium and npm are needed; Debian has both (packages chromium and npm).")
         return 1
     _fetch()
-    with tempfile.TemporaryDirectory(prefix="tj-audit-", ignore_cleanup_errors=True) as name:
-        with _site(Path(name)) as (address, pages):
-            sound = [_lighthouse(chromium, address, pages[page], page) for page in ("front", "story")]
-            sound.append(_axe(chromium, address, pages))
+    folder = tempfile.TemporaryDirectory(prefix="tj-audit-", ignore_cleanup_errors=True)
+    with folder as name, _site(Path(name)) as (address, pages):
+        sound = [_lighthouse(chromium, address, pages[page], page) for page in ("front", "story")]
+        sound.append(_axe(chromium, address, pages))
     return 0 if all(sound) else 1
 
 

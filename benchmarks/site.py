@@ -45,6 +45,7 @@ def main() -> None:
     count = int(next(filter(str.isdigit, sys.argv[1:]), COUNT))
     with tempfile.TemporaryDirectory(prefix="tj-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
+        _draw(folder)
         few, many = (_newsroom(folder / name, size) for name, size in (("few", FEW), ("many", count)))
         _say(count, many)
         changes = ", ".join(f"{kind} {many[kind]:.2f} s" for kind in ("changed", "new", "withdrawn", "unchanged"))
@@ -77,7 +78,7 @@ def _newsroom(folder: Path, count: int) -> dict[str, Any]:
 
 
 def fill(place: str, count: int) -> None:
-    """Write drawn pictures, and stories of five sections into an embedded database."""
+    """Write stories of five sections into an embedded database."""
     import sqlalchemy as sa
 
     from threadjuice_dagster.database import tables as t
@@ -106,7 +107,7 @@ def measure(place: str, count: int) -> None:
         shelf = Publications(store.engine)
 
         def build() -> float:
-            return build_site(shelf, folder / "site", ADDRESS, folder / "pictures").seconds
+            return build_site(shelf, folder / "site", ADDRESS, folder.parent / "pictures").seconds
 
         began = os.times()
         seconds, ended = build(), os.times()
@@ -139,12 +140,24 @@ def _changes(store: Any, build: Callable[[], float], count: int) -> dict[str, fl
 
 def _stories(folder: Path, count: int) -> "Iterator[PublishedStory]":
     sys.path.insert(0, str(ROOT / "tests"))
-    from newsstand import drawn_stories, made_story, varied_placeholder
+    from newsstand import made_story, varied_placeholder
 
-    images = [story.image for story in drawn_stories(folder / "pictures", 12)]
+    from threadjuice_dagster.domain.images import StoryImage
+
+    drawn = json.loads((folder.parent / "pictures.json").read_text())
+    images = [StoryImage.model_validate(one) for one in drawn]
     for number in range(count):
         image = images[number % len(images)]
         yield made_story(number, image.model_copy(update={"placeholder": varied_placeholder(number)}))
+
+
+def _draw(folder: Path) -> None:
+    """Twelve title cards for all to share."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from newsstand import drawn_stories
+
+    drawn = [story.image.model_dump(mode="json") for story in drawn_stories(folder / "pictures", 12)]
+    (folder / "pictures.json").write_text(json.dumps(drawn))
 
 
 def _database(folder: Path) -> Any:

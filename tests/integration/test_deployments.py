@@ -396,10 +396,12 @@ def test_an_alias_request_that_fails_is_told_at_once(on_vercel: Newsroom, vercel
 
 
 def test_a_promotion_is_done_when_the_project_says_so_and_not_before(on_vercel: Newsroom, vercel: VercelServer) -> None:
-    vercel.alias_after = 3
+    vercel.alias_after, vercel.alias_lag = 3, 2
     assert on_vercel.deploy("v1")
+    asked = len(vercel.seen("project"))
     assert on_vercel.deploy("v2")
     assert on_vercel.steps["promote"] == "done"
+    assert len(vercel.seen("project")) - asked >= 2 + 3
     assert on_vercel.seen() == "v2"
 
 
@@ -569,6 +571,13 @@ def test_versions_share_their_files_and_none_changes_with_another(local: Newsroo
     kept: dict[str, dict[str, str]] = {}
     for number in range(KEEP + 3):
         wanted = write_site(local.home, f"v{number}", stories=2 + number % 3)
+        if number > KEEP:  # what all kept versions share is another file from now on
+            wanted["robots.txt"] = "User-agent: nobody\n"
+            robots = local.home / "site" / "versions" / f"v{number}" / "robots.txt"
+            robots.unlink()
+            robots.write_text(wanted["robots.txt"])
+        else:
+            share(local.home, number, "robots.txt")
         assert local.stage()
         assert local.promote()
         live = local.book.live()
@@ -583,6 +592,14 @@ def test_versions_share_their_files_and_none_changes_with_another(local: Newsroo
             assert len(extra) <= 1
     picture = local.home / "deployment" / "production" / "img" / "ab" / "480.jpg"
     assert picture.stat().st_nlink > 1
+
+
+def share(home: Path, number: int, path: str) -> None:
+    """Make a file of a build the same file as in the build before, as builds do with what did not change."""
+    if number:
+        here, before = (home / "site" / "versions" / f"v{one}" / path for one in (number, number - 1))
+        here.unlink()
+        here.hardlink_to(before)
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no second file system")

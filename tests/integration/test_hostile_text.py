@@ -128,7 +128,7 @@ def roundtrip(connection: sa.Connection, column: "sa.Column[Any]", value: Any) -
 
 def filler(column: "sa.Column[Any]") -> Any:
     """Any value of the column's type."""
-    if isinstance(column.type, sa.DateTime):
+    if isinstance(column.type, sa.DateTime | sa.Date):
         return sa.func.now()
     text = "assigned" if column.name == "status" else "x"
     values = {JSONB: {}, sa.LargeBinary: b"", sa.ARRAY: [], sa.Text: text, sa.Boolean: True}
@@ -218,7 +218,7 @@ def ways_in(store: Store, story_id: str) -> dict[str, Callable[[str], Any]]:
         "a failure": lambda text: store.fail(story_id, TransientFailure(text, text)),
         "an error": lambda text: store.ledger.add_error(TransientFailure(text, text), "site", text, text),
         "an event": lambda text: store.settle(text, text),
-        "a takedown": store.takedowns.find,
+        "a takedown": lambda text: store.takedowns.find(text, store.takedowns.sources),
         "a tombstone": lambda text: store.takedowns.apply(Tombstone(kind="story", id=text, reason=text)),
         "a list by id": lambda text: story_records(store, str, ids=[text]),
         "a list by status": lambda text: story_records(store, str, status=text),

@@ -106,7 +106,8 @@ class VercelServer(LoopbackServer):
     """Speaks POST /v13/deployments, POST /v2/files, GET and DELETE /v13/deployments/x, GET /v9/projects/x,
     POST /v10/projects/x/promote/y, POST /v1/projects/x/rollback/y.
 
-    ``ready_after`` and ``alias_after`` are the answers that say "not yet"; ``alias_job`` how an alias request ends;
+    ``ready_after`` and ``alias_after`` are the answers that say "not yet", ``alias_lag`` those that still tell of the
+    alias request before; ``alias_job`` is how a request ends;
     ``damage`` what a new deployment serves instead of what was uploaded (path → bytes or status), ``live_damage``
     the same on the domain after a promotion.
     """
@@ -120,7 +121,8 @@ class VercelServer(LoopbackServer):
         self.live_host = Host()
         self.live = ""
         self.request: dict[str, Any] | None = None
-        self.ready_after = self.alias_after = 0
+        self.ready_after = self.alias_after = self.alias_lag = 0
+        self.before: list[dict[str, Any] | None] = []
         self.alias_job = "succeeded"
         self.damage: dict[str, bytes | int] = {}
         self.live_damage: dict[str, bytes | int] = {}
@@ -226,12 +228,7 @@ class VercelServer(LoopbackServer):
         return Reply({"uid": identity, "state": "DELETED"})
 
     def _project(self, request: Request) -> Reply:
-        if self.request and self.request["jobStatus"] in ("pending", "in-progress"):
-            self.request["left"] -= 1
-            if self.request["left"] < 0:
-                self.request["jobStatus"] = self.alias_job
-                if self.alias_job == "succeeded":
-                    self._move(self.request["toDeploymentId"], self.request["type"])
+        last = self.before.pop() if self.before else self._last_request()
         production = {"id": self.live, "alias": [self.live_host.name]} if self.live else None
         return Reply(
             {
@@ -239,9 +236,18 @@ class VercelServer(LoopbackServer):
                 "name": "threadjuice",
                 "autoAssignCustomDomains": False,
                 "targets": {"production": production} if production else {},
-                "lastAliasRequest": self.request,
+                "lastAliasRequest": last,
             }
         )
+
+    def _last_request(self) -> dict[str, Any] | None:
+        if self.request and self.request["jobStatus"] in ("pending", "in-progress"):
+            self.request["left"] -= 1
+            if self.request["left"] < 0:
+                self.request["jobStatus"] = self.alias_job
+                if self.alias_job == "succeeded":
+                    self._move(self.request["toDeploymentId"], self.request["type"])
+        return self.request
 
     def _promote(self, request: Request) -> Reply:
         return self._point(request, "promote")
@@ -255,6 +261,7 @@ class VercelServer(LoopbackServer):
         identity = request.path.split("/")[5]
         if identity not in self.deployments:
             return Reply(self.problem(404), 404)
+        self.before = [self.request] * self.alias_lag
         self.request = {
             "type": kind,
             "fromDeploymentId": self.live,

@@ -6,6 +6,7 @@ import dagster as dg
 
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.domain.takedowns import Tombstone
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
@@ -30,7 +31,7 @@ def takedowns(
         deletions = threads.deleted(sources)
         changed = takedown_desk.bury(_tombstones(deletions, sources), context.instance)
         if changed:
-            publisher.build(database.store.published(), keep_old=False)
+            publisher.build(Publications(database.store.engine), keep_old=False)
         return dg.MaterializeResult(
             metadata={
                 "sources": deletions.checked,

@@ -35,7 +35,7 @@ _WILL_PASS = re.compile(
     "too many clients|too many connections|connection slots are reserved|is starting up|is shutting down"
     "|recovery mode|not yet accepting"
 )
-_WILL_NOT_PASS = re.compile("authentication failed|no pg_hba.conf entry|role .* does not exist")
+_WILL_NOT_PASS = re.compile("authentication failed|no pg_hba.conf entry|(role|database) .* does not exist")
 _NO_TEXT = re.compile(r"\(0x00\)|Unicode (escape|(low|high) surrogate)|0x00 for encoding")
 _TOO_LONG = "54000"
 _reached: set[tuple[object, ...]] = set()

@@ -32,7 +32,7 @@ def story_records(
     A story whose run died counts as failed.
     """
     columns = t.assignments.c
-    statuses = STATUSES if status is None else _AS[status]
+    statuses = STATUSES if status is None else _AS.get(status, (status,))
     most = limit if status is None else limit * len(statuses)
     query = _query().order_by(columns.created_at.desc(), columns.story_id).limit(most)
     if ids is not None:

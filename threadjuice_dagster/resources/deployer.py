@@ -3,7 +3,6 @@
 Vercel is ``resources/vercel.py``. In what order a target is asked belongs in ``resources/deployments.py``.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -106,7 +105,7 @@ class LocalTarget(Deployer):
         there = self._root / PRODUCTION
         wanted |= {one.path: (one, there) for one in shared if one.path not in wanted and (there / one.path).is_file()}
         new = [(file, root) for file, root in wanted.values() if had.get(file.path) != file.sha1]
-        for path in had.keys() - {path for path, (file, _) in wanted.items() if had.get(path) == file.sha1}:
+        for path in had.keys() - wanted.keys():
             _unlink(part, path)
         for file, root in new:
             _link(root / file.path, part / file.path)
@@ -210,14 +209,11 @@ class LocalTarget(Deployer):
 
 def manifest_of(folder: Path) -> list[File]:
     """Every file of a built site: as its build noted them, or where nothing is noted as they are."""
-    from threadjuice_dagster.site.memory import Memory
+    from threadjuice_dagster.site.memory import noted_files
 
-    notes = folder.parents[1] / "build.sqlite"
-    if notes.is_file():
-        with contextlib.closing(Memory(notes)) as memory:
-            if memory.fact("folder") == folder.name:
-                noted = [File(one.path, one.sha1, one.size) for one in memory.files()]
-                return [*noted, _file(folder / MARKER, folder)]
+    noted = [File(one.path, one.sha1, one.size) for one in noted_files(folder.parents[1], folder.name)]
+    if noted:
+        return [*noted, _file(folder / MARKER, folder)]
     return [_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 

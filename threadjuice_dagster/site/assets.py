@@ -93,7 +93,7 @@ def _static(name: str) -> bytes:
 
 def _face(path: str, weight: int, style: str) -> str:
     source = f"url({path.removeprefix('assets/')}) format('woff')"
-    look = f"font-weight:{weight};font-style:{style};font-display:swap"
+    look = f"font-weight:{weight};font-style:{style};font-display:optional"
     return f"@font-face{{font-family:'{_FAMILY}';{look};src:{source}}}\n"
 
 

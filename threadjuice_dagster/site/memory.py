@@ -4,11 +4,15 @@ One SQLite file beside the versions, written in one transaction a build, so that
 changed and holds nothing of the rest. What is made of it belongs in ``site/builder.py``.
 """
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+FILE = "build.sqlite"
+"""Its name in the folder of the site."""
 
 _SCHEMA = 1
 _TABLES = """
@@ -87,8 +91,9 @@ class Memory:
             self._db.close()
             path.unlink()
             self._db, form = sqlite3.connect(path, isolation_level=None), 0
-        # What left the site leaves this file as well.
-        self._db.executescript(f"PRAGMA secure_delete = ON; {'' if form else _TABLES} {_INCOMING}")
+        # What left the site leaves this file as well, and who reads it is kept waiting by no build.
+        pragmas = "PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL;"
+        self._db.executescript(f"{pragmas} {'' if form else _TABLES} {_INCOMING}")
         self._db.execute("BEGIN IMMEDIATE")
         self._sum = int(self.fact("sum") or "0", 16)
 
@@ -293,6 +298,15 @@ class Memory:
     def _one(self, query: str, values: Sequence[object] = ()) -> tuple:
         found: tuple = self._db.execute(query, values).fetchone()
         return found
+
+
+def noted_files(target: Path, version: str) -> Iterator[File]:
+    """The manifest of the version in the folder ``version``; nothing if it is not what was built last."""
+    path = target / FILE
+    if path.is_file():
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as notes:
+            if notes.execute("SELECT 1 FROM facts WHERE name = 'folder' AND value = ?", (version,)).fetchone():
+                yield from (File(*row) for row in notes.execute("SELECT * FROM files ORDER BY path"))
 
 
 def _number(file: File | None) -> int:

@@ -3,10 +3,11 @@
 It serves files and decides nothing about them; a public site belongs behind a real web server or a CDN.
 """
 
+import gzip
 import json
 import logging
 import os
-import shutil
+import sys
 from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
@@ -22,6 +23,9 @@ from threadjuice_dagster.site.versions import MARKER
 LOG = logging.getLogger(__name__)
 
 
+_COMPRESSED = {".html", ".css", ".js", ".xml", ".json", ".svg", ".txt"}
+
+
 class PreviewServer(ThreadingHTTPServer):
     """Serves ``<target>/current``, read anew with each request, so that a build shows at once.
 
@@ -34,6 +38,11 @@ class PreviewServer(ThreadingHTTPServer):
         self.current = target / "current"
         self.pictures, self.reports = pictures, reports
         super().__init__(address, _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A reader who leaves before the end is no error of ours; anything else is logged."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            LOG.exception("A request could not be answered")
 
     @property
     def url(self) -> str:
@@ -121,10 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
         with file:
             facts = os.fstat(file.fileno())
             headers = headers_of(path.relative_to(root).as_posix(), self._origins)
-            modified = {"Last-Modified": formatdate(facts.st_mtime, usegmt=True)}
-            self._head(HTTPStatus.OK, facts.st_size, {**headers, **modified})
-            if send_body:
-                shutil.copyfileobj(file, self.wfile)
+            headers["Last-Modified"] = formatdate(facts.st_mtime, usegmt=True)
+            body = file.read()
+        if "gzip" in self.headers.get("Accept-Encoding", "") and path.suffix in _COMPRESSED:
+            body = gzip.compress(body, 6, mtime=0)
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        self._head(HTTPStatus.OK, len(body), headers)
+        if send_body:
+            self.wfile.write(body)
 
     def _miss(self, root: Path, send_body: bool) -> None:
         try:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from threadjuice_dagster.site.memory import File, Memory
+from threadjuice_dagster.site.memory import FILE, File, Memory
 
 MARKER = "version.json"
 """Says which version a site is; not part of the version itself."""
 
-_NEXT, _NEXT_LINK, _MEMORY = ".next", ".current-next", "build.sqlite"
+_NEXT, _NEXT_LINK = ".next", ".current-next"
 
 
 class Edition:
@@ -158,8 +158,8 @@ def next_edition(target: Path, afresh: bool = False) -> Iterator[Edition]:
     with (target / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if afresh:
-            (target / _MEMORY).unlink(missing_ok=True)
-        memory = Memory(target / _MEMORY)
+            (target / FILE).unlink(missing_ok=True)
+        memory = Memory(target / FILE)
         edition = Edition(target, memory)
         try:
             _recall(target, memory)
