@@ -1,5 +1,7 @@
 """The public stories as the site reads them, out of a real PostgreSQL."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +67,19 @@ def test_a_stamp_tells_of_every_change_and_of_nothing_else(engine: sa.Engine, st
     change(engine, stories[5], "record = jsonb_set(record, '{draft,dek}', '\"Cut out.\"')")
     after = {one.story_id: one.stamp for one in shelf.listing()}
     assert {story_id for story_id in after if after[story_id] != before[story_id]} == {stories[5].story_id}
+
+
+def test_a_row_that_was_written_and_is_the_same_is_looked_at_once(
+    engine: sa.Engine, stories: list[PublishedStory], tmp_path: Path
+) -> None:
+    shelf = Publications(engine)
+    build_site(shelf, tmp_path, "", None)
+    change(engine, stories[5], "score = score")
+    built = build_site(shelf, tmp_path, "", None)
+    assert (built.changed, built.written) == (False, 0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "build.sqlite")) as memory:
+        known = dict(memory.execute("SELECT story_id, stamp FROM stories"))
+    assert known == {one.story_id: one.stamp for one in shelf.listing()}
 
 
 def test_a_site_follows_its_database(engine: sa.Engine, stories: list[PublishedStory], tmp_path: Path) -> None:
