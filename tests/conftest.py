@@ -1,6 +1,9 @@
 """Shared fixtures: an embedded PostgreSQL per test session, a fresh database and home per test."""
 
+import gc
 import os
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -11,6 +14,9 @@ import pytest
 from threadjuice_dagster.settings import variables
 
 os.environ["TZ"] = "UTC"
+gc.set_threshold(
+    100_000, 20, 100
+)  # Dagster keeps some million objects, which are not worth looking through all the time
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +29,19 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """Address of an embedded server that lives as long as this test process."""
+    """Address of an embedded server that lives as long as this test process, and need not outlive the machine."""
+    import sqlalchemy as sa
+
     from threadjuice_dagster.database.server import embedded_url
 
     with tempfile.TemporaryDirectory(prefix="tj-", ignore_cleanup_errors=True) as folder:
-        yield embedded_url(Path(folder))
+        url = embedded_url(Path(folder))
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text("ALTER SYSTEM SET fsync = off"))
+            connection.execute(sa.text("SELECT pg_reload_conf()"))
+        engine.dispose()
+        yield url
 
 
 @pytest.fixture
@@ -48,10 +62,58 @@ def database_url(server_url: str) -> Iterator[str]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def templates(server_url: str) -> dict[str, str]:
+    """Databases with every table of the newsroom's and of Dagster's, by what the copy of each is to be called after.
+
+    Copying is much faster than making the tables; a process of its own makes them, and leaves nobody connected.
+    """
+    import sqlalchemy as sa
+
+    from threadjuice_dagster.database.server import create_database
+
+    url = sa.engine.make_url(server_url)
+    create_database(url, "prepared")
+    with tempfile.TemporaryDirectory() as home:
+        given = {"DATABASE_URL": url.set(database="prepared").render_as_string(hide_password=False)}
+        subprocess.run(
+            [sys.executable, "-c", _PREPARE], check=True, env={**os.environ, **given, "THREADJUICE_HOME": home}
+        )
+    return {"": "prepared", "_dagster": "prepared_dagster"}
+
+
+_PREPARE = """
+from threadjuice_dagster.instance import open_instance
+from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.settings import load_settings
+settings = load_settings()
+with open_instance(settings), build_resources(settings)["database"].process_config_and_initialize_cm() as database:
+    database.store
+"""
+
+
 @pytest.fixture
-def newsroom_environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def prepared_url(server_url: str, templates: dict[str, str]) -> Iterator[str]:
+    """Address of a database of its own with the newsroom's tables, empty; Dagster's is beside it."""
+    import sqlalchemy as sa
+
+    url = sa.engine.make_url(server_url)
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for suffix, template in templates.items():
+            connection.execute(sa.text(f'CREATE DATABASE "{name}{suffix}" TEMPLATE "{template}"'))
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        for suffix in templates:
+            connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}{suffix}" WITH (FORCE)'))
+    engine.dispose()
+
+
+@pytest.fixture
+def newsroom_environment(prepared_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The variables of a newsroom with a database and a home of its own, set for this process too."""
-    variables = {"DATABASE_URL": database_url, "THREADJUICE_HOME": str(tmp_path / "home"), "DATABASE_POOL_SIZE": "2"}
+    variables = {"DATABASE_URL": prepared_url, "THREADJUICE_HOME": str(tmp_path / "home"), "DATABASE_POOL_SIZE": "2"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     for name in ("DAGSTER_HOME", "DAGSTER_DATABASE_URL"):

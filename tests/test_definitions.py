@@ -31,7 +31,7 @@ EDGES = {
     "story_draft": {"story_assignments"},
     "quality_score": {"story_draft"},
     "story_image": {"story_draft", "quality_score"},
-    "image_library": {"published_story"},
+    "image_library": {"published_story", "content_cleanup"},
     "published_story": {"story_draft", "quality_score", "story_image"},
     "imported_stories": set(),
     "content_validation": {"imported_stories"},
@@ -39,12 +39,16 @@ EDGES = {
     "takedowns": set(),
     "database_backup": {"database_schema"},
     "expired_backups": {"database_backup"},
-    "content_cleanup": {"database_schema"},
+    "content_cleanup": {"database_backup"},
     "environment_report": set(),
     "site": {"published_story", "database_schema"},
     "staged_deployment": {"site"},
     "production_deployment": {"staged_deployment"},
     "engagement_metrics": {"site"},
+    "database_health": set(),
+    "generation_metrics": set(),
+    "image_delivery": set(),
+    "error_report": set(),
 }
 SECRETS = {
     "OPENAI_API_KEY": "sk-hunter2-openai",
@@ -56,6 +60,8 @@ SECRETS = {
     "VERCEL_PROTECTION_BYPASS": "hunter2-bypass",
     "DATABASE_REPLICA_URL": "postgresql://hunter2:hunter2@127.0.0.1:1/none",
     "BACKUP_ENCRYPTION_KEY": "hunter2-backup-passphrase",
+    "OPENAI_API_KEY_NEXT": "sk-hunter2-next",
+    "MONITORING_WEBHOOK_SECRET": "hunter2-webhook",
 }
 
 

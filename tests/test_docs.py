@@ -64,6 +64,6 @@ def test_every_file_a_document_names_exists(document: Path) -> None:
 def test_every_command_a_document_names_exists(document: Path) -> None:
     known = {command.split()[0] for command in commands()} | set(commands())
     for words in re.findall(
-        r"threadjuice ((?:content|database|deploy|maintenance) \w+|dev|status)\b", document.read_text()
+        r"threadjuice ((?:alerts|content|database|deploy|diagnose|maintenance) \w+|dev|status|watch)\b", document.read_text()
     ):
         assert words in known, words

@@ -5,17 +5,24 @@ from typing import Annotated
 import typer
 
 from threadjuice_dagster.commands import printed
+from threadjuice_dagster.commands.alerts import alerts, watch
 from threadjuice_dagster.commands.content import content
 from threadjuice_dagster.commands.database import database
 from threadjuice_dagster.commands.deploy import deploy
+from threadjuice_dagster.commands.diagnose import diagnose
 from threadjuice_dagster.commands.maintenance import maintenance
 from threadjuice_dagster.commands.shared import AsJson, opened_newsroom, read_environment, reporting, say, show_document
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="ThreadJuice.")
+app.add_typer(alerts, name="alerts")
 app.add_typer(content, name="content")
 app.add_typer(database, name="database")
 app.add_typer(deploy, name="deploy")
+app.add_typer(diagnose, name="diagnose")
 app.add_typer(maintenance, name="maintenance")
+
+
+app.command()(watch)
 
 
 @app.command()

@@ -8,9 +8,13 @@ import dagster as dg
 from threadjuice_dagster.assets.backups import database_backup, expired_backups
 from threadjuice_dagster.assets.cleanup import content_cleanup
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
+from threadjuice_dagster.assets.database_health import database_health
 from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
 from threadjuice_dagster.assets.engagement import engagement_metrics
 from threadjuice_dagster.assets.environment import environment_report
+from threadjuice_dagster.assets.errors import error_report
+from threadjuice_dagster.assets.generation import generation_metrics
+from threadjuice_dagster.assets.image_delivery import image_delivery
 from threadjuice_dagster.assets.image_library import image_library
 from threadjuice_dagster.assets.imports import imported_stories
 from threadjuice_dagster.assets.review import review_desk
@@ -23,10 +27,13 @@ from threadjuice_dagster.checks.checklist import deployment_preconditions, deplo
 from threadjuice_dagster.checks.images import picture_gate
 from threadjuice_dagster.checks.quality import text_gates
 from threadjuice_dagster.jobs import JOBS, STORY_STEPS
+from threadjuice_dagster.resources.openai import SERVICE
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.schedules.backups import daily_backup
 from threadjuice_dagster.schedules.daily_stories import daily_stories
-from threadjuice_dagster.schedules.engagement import hourly_engagement
+from threadjuice_dagster.schedules.maintenance import weekly_maintenance, weekly_pruning
+from threadjuice_dagster.schedules.monitoring import hourly_monitoring
+from threadjuice_dagster.sensors.alerts import alert_sensors
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
 from threadjuice_dagster.sensors.inbox import inbox_sensor
 from threadjuice_dagster.sensors.site import publications_sensor
@@ -51,7 +58,11 @@ ASSETS = (
     environment_report,
     staged_deployment,
     production_deployment,
+    database_health,
+    generation_metrics,
+    image_delivery,
     engagement_metrics,
+    error_report,
 )
 
 
@@ -68,16 +79,29 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
         assets=ASSETS,
         asset_checks=[text_gates, picture_gate, restore_is_proven, deployment_preconditions, deployment_results],
         jobs=JOBS,
-        schedules=[daily_stories(timezone, due), daily_backup(timezone, due), hourly_engagement(due)],
+        schedules=[
+            daily_stories(timezone, due),
+            daily_backup(timezone, due),
+            weekly_maintenance(timezone, due),
+            weekly_pruning(timezone, due),
+            hourly_monitoring(timezone, due),
+        ],
         sensors=[
-            story_assignments_sensor(dg.DefaultSensorStatus.RUNNING),
+            story_assignments_sensor(dg.DefaultSensorStatus.RUNNING, _indispensable(settings)),
             publications_sensor(dg.DefaultSensorStatus.RUNNING, deploys=_deploy_job(settings)),
             deleted_sources_sensor(dg.DefaultSensorStatus.RUNNING),
             inbox_sensor(dg.DefaultSensorStatus.RUNNING),
+            *alert_sensors(dg.DefaultSensorStatus.RUNNING),
         ],
         resources=dict(resources or build_resources(settings)),
         executor=dg.in_process_executor,
     )
+
+
+def _indispensable(settings: Settings) -> str:
+    """The service without which no story is written: the model's, unless another writer steps in for it."""
+    content = settings.content
+    return SERVICE if content.openai_api_key.get_secret_value() and not content.writer_fallback else ""
 
 
 def _deploy_job(settings: Settings) -> str:

@@ -6,6 +6,7 @@ could not be stored would fail. Here the whole call is made again. At worst an e
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from dagster_postgres import DagsterPostgresStorage
 from threadjuice_dagster.database.engine import patient
 
 _TRIES = 5
+
+# Every process with an instance loads this file. The log that ``dagster.yaml`` configures is tested with this Dagster.
+warnings.filterwarnings("ignore", message="Handling yaml-defined logging configuration")
 
 
 class LastingStorage(DagsterPostgresStorage):

@@ -20,17 +20,25 @@ def _line(text: str) -> str:
 class TransientFailure(ThreadJuiceError):
     """It may work later: an outage, a limit, a time-out. ``retry_after`` is in seconds, if told.
 
-    ``exhausted`` says the caller's own bounded retries are used up, so the step is not retried again.
+    ``exhausted`` says the caller's own bounded retries are used up, so the step is not retried again; ``service``
+    names an outside service that is down as a whole, whoever asks it for whatever.
     """
 
     kind = "transient"
 
     def __init__(
-        self, message: str, next_step: str = "", *, retry_after: float | None = None, exhausted: bool = False
+        self,
+        message: str,
+        next_step: str = "",
+        *,
+        retry_after: float | None = None,
+        exhausted: bool = False,
+        service: str = "",
     ) -> None:
         super().__init__(message, next_step)
         self.retry_after = retry_after
         self.exhausted = exhausted
+        self.service = service
 
 
 class PermanentFailure(ThreadJuiceError):

@@ -26,6 +26,8 @@ run_coordinator:
 concurrency:
   runs: {max_concurrent_runs: 4}
   pools: {default_limit: 4}
+freshness:
+  enabled: true
 run_monitoring:
   enabled: true
   start_timeout_seconds: 180
@@ -41,6 +43,10 @@ compute_logs:
 python_logs:
   managed_python_loggers: [threadjuice_dagster]
   python_log_level: INFO
+  # One JSON object per line, with the run's id, in THREADJUICE_HOME/logs/<day>.jsonl.
+  dagster_handler_config:
+    handlers:
+      jsonl: {class: threadjuice_dagster.logs.JsonLines, level: INFO}
 sensors: {use_threads: true, num_workers: 4}
 schedules: {use_threads: true, num_workers: 2}
 # Days a tick of a schedule or sensor is kept; a sensor ticks every ten seconds, mostly with nothing to do.

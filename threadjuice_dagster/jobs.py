@@ -8,7 +8,6 @@ from threadjuice_dagster.assets.backups import database_backup, expired_backups,
 from threadjuice_dagster.assets.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
 from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
-from threadjuice_dagster.assets.engagement import engagement_metrics
 from threadjuice_dagster.assets.environment import environment_report
 from threadjuice_dagster.assets.image_library import image_library
 from threadjuice_dagster.assets.images import story_image
@@ -23,6 +22,12 @@ from threadjuice_dagster.assets.validation import content_validation
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+MONITORING = dg.AssetSelection.groups("monitoring") | dg.AssetSelection.assets(environment_report)
+"""What is looked at every hour."""
+
+MAINTENANCE = {"ops": {"content_cleanup": {"config": {"dry_run": False}}}}
+"""How the week's upkeep is launched: by itself, a clean-up would only say what it would do."""
 
 STORY_STEPS = (story_draft, quality_score, story_image, published_story)
 """The assets of one story, in the order they run."""
@@ -119,16 +124,24 @@ rollback_job = dg.define_asset_job(
     description="Show readers an earlier deployment again: the one before, or the one that roll_back names.",
 )
 
-engagement_job = dg.define_asset_job(
-    "engagement_job",
-    selection=dg.AssetSelection.assets(engagement_metrics),
-    description="Sum up what readers did on a day: views, read depth, shares, reactions.",
+monitoring_job = dg.define_asset_job(
+    "monitoring_job",
+    selection=MONITORING,
+    description="The figures of a day (database, generation, pictures, errors, readers); and every system asked.",
 )
 
 backup_job = dg.define_asset_job(
     "backup_job",
     selection=dg.AssetSelection.assets(database_backup, expired_backups),
     description="Back the database up, prove the backup by restoring it, and delete what BACKUP_RETENTION lets go.",
+)
+
+
+maintenance_job = dg.define_asset_job(
+    "maintenance_job",
+    selection=dg.AssetSelection.assets(database_backup, expired_backups, content_cleanup, image_library) | MONITORING,
+    config=MAINTENANCE,
+    description="The week's upkeep: a proven backup, then the clean-up, then the image sweep, then the figures.",
 )
 
 
@@ -156,5 +169,6 @@ JOBS: "list[dg.JobDefinition | UnresolvedAssetJobDefinition]" = [
     staging_job,
     production_job,
     rollback_job,
-    engagement_job,
+    monitoring_job,
+    maintenance_job,
 ]

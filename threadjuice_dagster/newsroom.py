@@ -8,6 +8,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from threadjuice_dagster.domain.records import StoryRecord
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.instance import open_instance
+from threadjuice_dagster.jobs import MAINTENANCE
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.publisher import Publisher
@@ -35,6 +37,7 @@ from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.resources.takedowns import TakedownDesk
 from threadjuice_dagster.sensors.assignments import remaining_steps
 from threadjuice_dagster.settings import Settings
+from threadjuice_dagster.watching import incident_record, send_test
 
 if TYPE_CHECKING:
     from threadjuice_dagster.domain.threads import Thread
@@ -225,6 +228,21 @@ class Newsroom:
             "errors": [{**{key: e[key] for key in shown}, "at": e["at"].isoformat()} for e in errors],
         }
 
+    def incidents(self, *, everything: bool) -> dict[str, Any]:
+        """What is wrong, or also what was, and how many messages on it wait to be delivered."""
+        incidents = self.store.incidents
+        listed = [incident_record(one) for one in incidents.listed(everything=everything)]
+        return {"incidents": listed, "waiting": incidents.waiting()}
+
+    def mute(self, cause: str, until: datetime | None, by: str) -> dict[str, Any]:
+        """Keep quiet about a cause until then, or speak of it again. Raises ``UsageError`` for an unknown one."""
+        return incident_record(self.store.incidents.mute(cause, until, by, now()))
+
+    def send_test_alert(self) -> dict[str, Any]:
+        """Deliver a message that says it is a test. Raises ``TransientFailure`` if it does not arrive."""
+        with self.resources["alerts"].process_config_and_initialize_cm() as alerts:
+            return send_test(alerts)
+
     def candidates(self) -> "list[Thread]":
         """Threads a story could be made of, from wherever the settings say."""
         return self._threads.candidates(self._policy.candidates)
@@ -266,6 +284,29 @@ class Newsroom:
         encrypted = taken[-1].metadata["encrypted"].value == "yes"
         identity = taken[-1].metadata["backup"].value
         return {"id": identity, **told, "encrypted": encrypted, "proven": proven, "problem": problem}
+
+    def maintain(self, job: str) -> dict[str, Any]:
+        """Run the upkeep or the monitoring of today: each asset's state, and the checks that do not pass.
+
+        Nothing is raised for a step that fails: it is in the answer, and what depends on it was left out.
+        """
+        self._progress(f"Running {job}")
+        config = MAINTENANCE if job == "maintenance_job" else {}
+        result = self.execute(job, partition_key=now().strftime("%Y-%m-%d"), run_config={**config, **QUIET})
+        made = {event.asset_key.path[-1] for event in result.get_asset_materialization_events() if event.asset_key}
+        failed = {event.step_key: _said(event) for event in result.all_events if event.is_step_failure}
+        wanted = [key.path[-1] for key in self._definitions.resolve_job_def(job).asset_layer.executable_asset_keys]
+        state = {name: "done" if name in made else "failed" if name in failed else "left out" for name in wanted}
+        return {
+            "run_id": result.run_id,
+            "ok": result.success,
+            "assets": [{"name": one, "state": state[one], "message": failed.get(one, "")} for one in sorted(wanted)],
+            "checks": [
+                {"name": one.check_name, "asset": one.asset_key.path[-1], "message": one.description or ""}
+                for one in result.get_asset_check_evaluations()
+                if not one.passed
+            ],
+        }
 
     def prepare_database(self) -> None:
         """Migrate to this version's tables and seed the catalogue."""
@@ -346,3 +387,9 @@ class Newsroom:
             told = "; ".join(f"{check.check_name}: {check.description}" for check in stopped)
             return PermanentFailure(told, "Mend it, then run the command again.")
         return PermanentFailure(f"Run {result.run_id} failed.", "Open it in the Dagster UI for its log.")
+
+
+def _said(event: dg.DagsterEvent) -> str:
+    """What a failed step said."""
+    told = event.step_failure_data.user_failure_data
+    return (told.description if told else "") or "See the run's log."

@@ -118,6 +118,14 @@ class DatabaseSettings(Section):
         ge=6,
         le=100_000,
     )
+    slow_query_seconds: float = variable(
+        "SLOW_QUERY_SECONDS",
+        5.0,
+        "Seconds a database statement may take, on average or now, before database_health warns of it.",
+        "5",
+        gt=0,
+        le=86_400,
+    )
     statement_seconds: float = variable(
         "DATABASE_STATEMENT_TIMEOUT_SECONDS",
         60.0,
@@ -142,6 +150,12 @@ class ContentSettings(Section):
     )
     openai_api_key: SecretStr = variable(
         "OPENAI_API_KEY", SecretStr(""), "Key of the model's API; empty uses the extractive writer.", "sk-..."
+    )
+    openai_api_key_next: SecretStr = variable(
+        "OPENAI_API_KEY_NEXT",
+        SecretStr(""),
+        "The key to come: it is used as soon as OPENAI_API_KEY is refused, and somebody is told.",
+        "sk-...",
     )
     openai_base_url: Url = variable(
         "OPENAI_BASE_URL", "", "Any OpenAI-compatible server; empty is OpenAI itself.", "https://api.openai.com/v1"
@@ -170,6 +184,22 @@ class ContentSettings(Section):
         "10",
         ge=1,
         le=100_000,
+    )
+    daily_budget_usd: float = variable(
+        "DAILY_BUDGET_USD",
+        0.0,
+        "US dollars a day may cost in calls to the model before somebody is told; 0 is no budget.",
+        "5",
+        ge=0,
+        le=1_000_000,
+    )
+    rejection_alert_share: float = variable(
+        "REJECTION_ALERT_SHARE",
+        0.5,
+        "Share of a day's stories, of four or more, that gates may keep back before somebody is told.",
+        "0.5",
+        ge=0,
+        le=1,
     )
     writer_fallback: Literal["", "extractive"] = variable(
         "WRITER_FALLBACK", "", "Who writes when the model's API is down; empty waits for it.", "extractive"
@@ -342,6 +372,34 @@ class DeploymentSettings(Section):
         "Address alerts are sent to; empty keeps them in log and database.",
         "https://hooks.slack.com/services/...",
     )
+    webhook_secret: SecretStr = variable(
+        "MONITORING_WEBHOOK_SECRET",
+        SecretStr(""),
+        "Secret alerts are signed with, as the Standard Webhooks specification says; empty leaves them unsigned.",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    )
+    webhook_format: Literal["", "slack", "discord", "teams", "json"] = variable(
+        "MONITORING_WEBHOOK_FORMAT", "", "Form of alerts; empty goes by the webhook's address.", "slack"
+    )
+    ui_url: Url = variable(
+        "DAGSTER_UI_URL",
+        "http://127.0.0.1:3000",
+        "Address of the Dagster UI, for links in alerts.",
+        "https://dagster.example.org",
+    )
+    runbook_url: str = variable(
+        "RUNBOOK_URL",
+        "docs/EMERGENCY.md",
+        "Address or path of the runbook that alerts point to.",
+        "https://wiki.example.org/threadjuice/emergency",
+        min_length=1,
+    )
+    long_run_minutes: float = variable(
+        "LONG_RUN_MINUTES", 60.0, "Minutes after which a run that has not ended is told of.", "60", gt=0, le=10_080
+    )
+    key_max_age_days: int = variable(
+        "KEY_MAX_AGE_DAYS", 180, "Days after which a key counts as due to be replaced.", "180", ge=1, le=3650
+    )
 
 
 class Settings(BaseModel):
@@ -357,6 +415,17 @@ class Settings(BaseModel):
     def home(self) -> Path:
         """The absolute folder of local state."""
         return self.database.home.expanduser().resolve()
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The secrets that are to be replaced now and then, by variable; not the addresses that hold a password."""
+        held = {
+            field.alias or name: getattr(section, name)
+            for section in (self.content, self.deployment)
+            for name, field in type(section).model_fields.items()
+            if field.annotation is SecretStr
+        }
+        return {name: secret.get_secret_value() for name, secret in held.items() if secret.get_secret_value()}
 
     @property
     def image_providers(self) -> list[str]:

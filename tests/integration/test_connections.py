@@ -237,6 +237,22 @@ class TestLocksOutliveTheirConnection:
             assert not is_held(connection, "run:one")
         locks.close()
 
+    def test_a_database_that_is_gone_is_asked_for_seldom(
+        self, server_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tries: list[float] = []
+        url = sa.make_url(server_url).set(database="gone")
+        create_database(sa.make_url(server_url), "gone")
+        locks = Locks(url)
+        connect = locks._engine.connect
+        monkeypatch.setattr(locks._engine, "connect", lambda: (tries.append(time.monotonic()), connect())[1])
+        with locks.held("run:one"), lone_engine(server_url, isolation_level="AUTOCOMMIT").connect() as connection:
+            tries.clear()
+            connection.execute(sa.text("DROP DATABASE gone WITH (FORCE)"))
+            time.sleep(4)
+        assert 1 <= len(tries) <= 4
+        locks.close()
+
     def test_a_lock_that_was_given_back_is_not_taken_again(self, database_url: str, engine: sa.Engine) -> None:
         locks = Locks(database_url)
         with locks.held("kept"):

@@ -66,9 +66,8 @@ def write_site(home: Path, version: str, stories: int = 3) -> dict[str, str]:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    engine = sa.create_engine(database_url, pool_pre_ping=True)
-    migrate(engine)
+def store(prepared_url: str) -> Iterator[Store]:
+    engine = sa.create_engine(prepared_url, pool_pre_ping=True)
     store = Store(engine)
     yield store
     store.locks.close()

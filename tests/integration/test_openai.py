@@ -20,7 +20,7 @@ from threadjuice_dagster.domain.threads import Comment, Thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.resources.desk import EXTRACTIVE, SCREENED_CHARACTERS, ExtractiveDesk, ModelDesk
 from threadjuice_dagster.resources.metering import Meter, spent
-from threadjuice_dagster.resources.openai import ATTEMPTS, BadAnswer, OpenAIResource, Refused
+from threadjuice_dagster.resources.openai import ATTEMPTS, BadAnswer, OpenAIResource, Refused, Unlimited
 
 KEY = "sk-loopback-0123456789abcdef"
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
@@ -480,12 +480,13 @@ def test_an_outage_while_a_picture_is_looked_at_is_no_verdict(server: OpenAIServ
         desk(server).inspect(PICTURE, "image/jpeg", Meter())
 
 
-class Counting:
+class Counting(Unlimited):
     def __init__(self) -> None:
         self.services: list[str] = []
 
-    def acquire(self, service: str) -> None:
+    def acquire(self, service: str) -> bool:
         self.services.append(service)
+        return False
 
 
 def test_every_attempt_passes_the_limiter(server: OpenAIServer) -> None:

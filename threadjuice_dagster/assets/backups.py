@@ -10,6 +10,7 @@ from threadjuice_dagster.assets.steps import RETRIES, classified, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.backups import Manifest
 from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.partitions import DAYS
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.postgres import Database, Postgres
@@ -23,6 +24,7 @@ from threadjuice_dagster.resources.takedowns import TakedownDesk
     partitions_def=DAYS,
     deps=[database_schema],
     retry_policy=RETRIES,
+    freshness_policy=FRESH["database_backup"].policy,
 )
 def database_backup(
     context: dg.AssetExecutionContext, database: Database, backup_desk: BackupDesk

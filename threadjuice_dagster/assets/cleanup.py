@@ -5,7 +5,7 @@ What is removed, and what holds a clean-up back, belongs in ``resources/cleanup.
 
 import dagster as dg
 
-from threadjuice_dagster.assets.database import database_schema
+from threadjuice_dagster.assets.backups import database_backup
 from threadjuice_dagster.assets.steps import RETRIES, classified, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.database.publications import Publications
@@ -32,7 +32,7 @@ class CleanupConfig(dg.Config):
     group_name="maintenance",
     owners=OWNERS,
     kinds={"postgres", "s3"},
-    deps=[database_schema],
+    deps=[database_backup],
     check_specs=[COMPLETE],
     retry_policy=RETRIES,
 )

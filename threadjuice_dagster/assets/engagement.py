@@ -5,18 +5,17 @@ What is counted at all is decided in ``domain/engagement.py``.
 
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.plots import bars, frame_table
 from threadjuice_dagster.assets.site import site
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.partitions import DAYS
 from threadjuice_dagster.resources.postgres import Database, Replica
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LISTED = 20
 """Stories in the table, the most viewed ones."""
@@ -32,6 +31,7 @@ BEFORE = 27
     partitions_def=DAYS,
     deps=[site],
     retry_policy=RETRIES,
+    freshness_policy=FRESH["engagement_metrics"].policy,
 )
 def engagement_metrics(
     context: dg.AssetExecutionContext, database: Database, replica: Replica
@@ -66,31 +66,9 @@ def engagement_metadata(counts: Sequence[Any], views: Sequence[Any]) -> dict[str
         "finished %": float(total["finished"]),
         "stories": len(by_story),
         "dropped": int(frame["dropped"].sum()),
-        "views by day": _plot([row.views for row in views], f"Views of {len(views)} days"),
-        "depth": _plot(depth, "Views, and those that read a quarter, half, three quarters, all"),
-        "by story": _table(by_story.head(LISTED)),
-        "by category": _table(figures(frame, "category")),
-        "by persona": _table(figures(frame, "persona")),
+        "views by day": bars([row.views for row in views], f"Views of {len(views)} days"),
+        "depth": bars(depth, "Views, and those that read a quarter, half, three quarters, all"),
+        "by story": frame_table(by_story.head(LISTED)),
+        "by category": frame_table(figures(frame, "category")),
+        "by persona": frame_table(figures(frame, "persona")),
     }
-
-
-def _table(found: "pd.DataFrame") -> dg.TableMetadataValue:
-    records = found.reset_index().to_dict(orient="records")
-    kinds = {"finished": "float"}
-    columns = [
-        dg.TableColumn(str(name), "string" if number == 0 else kinds.get(str(name), "int"))
-        for number, name in enumerate(found.reset_index().columns)
-    ]
-    return dg.MetadataValue.table([dg.TableRecord(one) for one in records], dg.TableSchema(columns))
-
-
-def _plot(values: Sequence[int], title: str) -> dg.MarkdownMetadataValue:
-    """Bars, as a picture small enough to be shown inline, and the figures it was drawn from."""
-    most = max(*values, 1)
-    bars = "".join(
-        f"M{8 * x},40v-{round(40 * value / most)}h6v{round(40 * value / most)}" for x, value in enumerate(values)
-    )
-    size = f"viewBox='0 0 {8 * len(values)} 40' width='{16 * len(values)}' height='80'"
-    svg = f"<svg xmlns='http://www.w3.org/2000/svg' {size}><path fill='%23d9480f' d='{bars}'/></svg>"
-    address = svg.replace(" ", "%20").replace("<", "%3C").replace(">", "%3E")
-    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml,{address})\n\n{title}: {', '.join(map(str, values))}")

@@ -32,7 +32,7 @@ class SweepConfig(dg.Config):
     group_name="images",
     owners=OWNERS,
     kinds={"pillow", "s3"},
-    deps=["published_story"],
+    deps=["published_story", "content_cleanup"],
     check_specs=[COMPLETE],
     retry_policy=RETRIES,
     pool="pictures",

@@ -7,6 +7,7 @@ from threadjuice_dagster.assets.publication import published_story
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.database.publications import Publications
+from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.takedowns import TakedownDesk
@@ -19,6 +20,7 @@ from threadjuice_dagster.resources.takedowns import TakedownDesk
     deps=[database_schema, published_story],
     code_version="2",
     retry_policy=RETRIES,
+    freshness_policy=FRESH["site"].policy,
 )
 def site(
     context: dg.AssetExecutionContext, database: Database, publisher: Publisher, takedown_desk: TakedownDesk

@@ -36,7 +36,11 @@ def reported(context: Context, database: Database, story_id: str | None = None) 
         _record(context, database, story_id, failure)
         raise dg.Failure(
             description=str(failure),
-            metadata={"kind": failure.kind, "next step": failure.next_step or "See the run's log."},
+            metadata={
+                "kind": failure.kind,
+                "next step": failure.next_step or "See the run's log.",
+                "service": getattr(failure, "service", ""),
+            },
             allow_retries=False,
         ) from error
 

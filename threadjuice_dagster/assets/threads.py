@@ -9,6 +9,7 @@ from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.domain.assignments import Assignment, Order, known
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
@@ -48,7 +49,14 @@ def reddit_threads(
         )
 
 
-@dg.asset(group_name="threads", owners=OWNERS, kinds={"postgres"}, deps=[reddit_threads], retry_policy=RETRIES)
+@dg.asset(
+    group_name="threads",
+    owners=OWNERS,
+    kinds={"postgres"},
+    deps=[reddit_threads],
+    retry_policy=RETRIES,
+    freshness_policy=FRESH["story_assignments"].policy,
+)
 def story_assignments(
     context: dg.AssetExecutionContext,
     config: AssignmentConfig,

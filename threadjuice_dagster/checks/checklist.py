@@ -10,21 +10,21 @@ import html
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import dagster as dg
 
 from threadjuice_dagster.assets.steps import classified, now
+from threadjuice_dagster.domain.database_health import backup_finding
 from threadjuice_dagster.domain.environment import EnvironmentReport, Probe
+from threadjuice_dagster.domain.errors import error_finding
 from threadjuice_dagster.domain.grounding import ground
-from threadjuice_dagster.domain.images import FAST, drawn_picture, encode_variants, read_picture
+from threadjuice_dagster.domain.image_delivery import encoding_finding
 from threadjuice_dagster.domain.injection import for_people
 from threadjuice_dagster.domain.moderation import load_moderator
 from threadjuice_dagster.domain.originality import originality_problem
 from threadjuice_dagster.domain.quality import rate
-from threadjuice_dagster.domain.title_card import draw_title_card
 from threadjuice_dagster.domain.verdicts import QualityScore, gate_findings, overall_score
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.resources.backups import BackupDesk
@@ -41,9 +41,6 @@ from threadjuice_dagster.settings import read_settings
 if TYPE_CHECKING:
     from threadjuice_dagster.domain.threads import Thread
 
-BACKUP_AGE = timedelta(hours=26)
-"""The newest proven backup may be this old: a day, and the time a late one takes."""
-
 HEARTBEAT = 300.0
 """Seconds after which a silent daemon counts as stopped."""
 
@@ -52,9 +49,6 @@ SLOWEST_PAGE, SLOWEST_QUERY = 2.0, 1.0
 
 HEAVIEST_PAGE, HEAVIEST_PICTURE = 300_000, 600_000
 """Bytes."""
-
-TOLERATED, TOLERATED_SHARE = 3, 0.1
-"""Errors of a day that need no look, and the share of the day's stories that may end in one."""
 
 _PICTURE = re.compile(r'<(?:img|source)\b[^>]*?\ssrc(?:set)?="([^"\s]+)')
 _STORY = re.compile(r'href="((?:[^"]*/)?story/[^"]+)"')
@@ -128,15 +122,8 @@ def pipeline(scene: Scene) -> Line:
 
 def image_optimization(scene: Scene) -> Line:
     """A card is drawn and encoded, and every file is read back as a picture of its size."""
-    card = drawn_picture(draw_title_card("A card to see that cards can be drawn", "Deployment", "#2f5d8a"))
-    encoded = encode_variants(card, scene.pictures.quality, FAST).variants
-    for variant in encoded:
-        read = read_picture(variant.data)
-        if (read.width, read.height) != (variant.width, variant.height):
-            told = f"A {variant.format} {variant.width} pixels wide came back as {read.width} by {read.height}."
-            return Line(False, told, severe=True)
-    formats = ", ".join(sorted({variant.format for variant in encoded}))
-    return Line(True, f"{len(encoded)} files were drawn and read back: {formats}.")
+    found = encoding_finding(scene.pictures.quality)
+    return Line(found.passed, found.message, severe=not found.passed)
 
 
 def rate_limits(scene: Scene) -> Line:
@@ -185,7 +172,7 @@ def image_loading(scene: Scene) -> Line:
         found = _PICTURE.search(_page(site, "/")[0])
         if found is None:
             return Line(True, "The front page shows no picture yet.")
-        status, headers, data = _asked(site, found[1])
+        status, headers, data, _ = _asked(site, found[1])
     kind, age = headers.get("content-type", ""), _MAX_AGE.search(headers.get("cache-control", ""))
     kept = int(age[1]) if age else 0
     fine = status == 200 and kind.startswith("image/") and kept >= 86_400 and len(data) <= HEAVIEST_PICTURE
@@ -206,22 +193,15 @@ def performance(scene: Scene) -> Line:
 def error_rates(scene: Scene) -> Line:
     """Few runs of the last 24 hours ended in an error that was no editorial outcome."""
     errors = scene.database.store.ledger.errors_of_day()
-    _, stories = _of_the_day(scene)
-    allowed = max(TOLERATED, round(stories * TOLERATED_SHARE))
-    kinds = ", ".join(f"{count} {kind}" for kind, count in errors.items()) or "none"
-    told = f"Errors of the last 24 hours: {kinds}; {allowed} are tolerated."
-    return Line(errors.total() <= allowed, told)
+    found = error_finding(errors, _of_the_day(scene)[1])
+    return Line(found.passed, f"In the last 24 hours: {found.message}")
 
 
 def backup_systems(scene: Scene) -> Line:
     """The newest backup that a restore has proven is of the last 26 hours."""
-    proven = [backup.manifest for backup in scene.backup_desk.backups() if backup.proven_at]
-    if not proven:
-        return Line(False, "No backup is proven yet. Run: threadjuice maintenance backup", severe=scene.production)
-    newest = max(proven, key=lambda manifest: manifest.taken_at)
-    age = now() - newest.taken_at
-    told = f"The newest proven backup, {newest.id}, is {age.total_seconds() / 3600:.1f} hours old."
-    return Line(age <= BACKUP_AGE, told, severe=scene.production)
+    proven = [backup.manifest.taken_at for backup in scene.backup_desk.backups() if backup.proven_at]
+    found = backup_finding(max(proven, default=None), now())
+    return Line(found.passed, f"{found.message} {found.next_step}".strip(), severe=scene.production)
 
 
 BEFORE: Mapping[str, Callable[[Scene], Line]] = {

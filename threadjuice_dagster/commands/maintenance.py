@@ -34,6 +34,26 @@ def backup(as_json: AsJson = False) -> None:
 
 
 @maintenance.command()
+def monitor(as_json: AsJson = False) -> None:
+    """Measure database, generation, pictures, errors and readers, and ask every outside system."""
+    _maintain("monitoring_job", as_json)
+
+
+@maintenance.command()
+def full(as_json: AsJson = False) -> None:
+    """The week's upkeep: a proven backup, then the clean-up, then the image sweep, then the figures."""
+    _maintain("maintenance_job", as_json)
+
+
+def _maintain(job: str, as_json: bool) -> None:
+    with opened_newsroom(as_json) as newsroom:
+        done = newsroom.maintain(job)
+        show_document(done, as_json, lambda: printed.upkeep_text(done))
+        if not done["ok"]:
+            raise typer.Exit(1)
+
+
+@maintenance.command()
 def cleanup(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Remove more than CLEANUP_MAX_SHARE too.")] = False,

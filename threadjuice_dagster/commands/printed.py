@@ -68,6 +68,29 @@ def status_text(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def upkeep_text(document: dict[str, Any]) -> str:
+    """What was done, and which thresholds are crossed."""
+    lines = [f"{one['state']:<9} {one['name']}  {one['message']}".rstrip() for one in document["assets"]]
+    lines += [f"crossed   {one['name']} of {one['asset']}: {one['message']}" for one in document["checks"]]
+    return "\n".join([*lines, f"Run {document['run_id']}"])
+
+
+def incidents_text(document: dict[str, Any]) -> str:
+    """Incidents, and the messages that have not arrived yet."""
+    lines = [incident_line(one) for one in document["incidents"]] or ["Nothing is wrong."]
+    waiting = document["waiting"]
+    return "\n".join([*lines, *([f"{waiting} messages have not been delivered yet."] if waiting else [])])
+
+
+def incident_line(one: dict[str, Any]) -> str:
+    """An incident with its cause and what to do."""
+    state = one["severity"] if one["open"] else "over"
+    muted = f", muted until {one['muted_until']} by {one['muted_by']}" if one["muted_until"] else ""
+    lines = [f"{state:<8} {one['title']} ({one['count']} times, last {one['last_at']}{muted})"]
+    lines += [f"         {text}" for text in (one["message"], one["next_step"]) if text]
+    return "\n".join([*lines, f"         {one['cause']}"])
+
+
 def cleanup_text(report: dict[str, Any]) -> str:
     """What a clean-up found and removed, a line for each rule."""
     lines = [

@@ -14,8 +14,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
+from threadjuice_dagster.database.incidents import Incidents
+from threadjuice_dagster.database.keys import Keys
 from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.locks import Locks, is_held, lock_key
+from threadjuice_dagster.database.outages import Outages
+from threadjuice_dagster.database.rows import upsert
 from threadjuice_dagster.database.takedowns import Takedowns, buried
 from threadjuice_dagster.domain.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.domain.threads import Thread
@@ -54,6 +58,9 @@ class Assignments:
         self.catalogue = Catalogue(engine)
         self.ledger = Ledger(engine)
         self.takedowns = Takedowns(engine)
+        self.incidents = Incidents(engine)
+        self.outages = Outages(engine)
+        self.keys = Keys(engine)
 
     def save_threads(self, threads: Iterable[Thread]) -> int:
         """Upsert threads by id; returns how many were new or changed. What was taken down is never stored again."""
@@ -236,7 +243,12 @@ class Assignments:
     def fail(self, story_id: str, error: ThreadJuiceError, *, rejected: bool = False) -> None:
         """Record that a story's run failed, or that its thread cannot be written; what it has so far is kept."""
         status = "rejected" if rejected else "failed"
-        detail = {"kind": error.kind, "message": error.message, "next_step": error.next_step}
+        detail = {
+            "kind": error.kind,
+            "message": error.message,
+            "next_step": error.next_step,
+            "service": getattr(error, "service", ""),
+        }
         with self.engine.begin() as connection:
             self._update(connection, story_id, unless=("published", "withdrawn"), status=status, error=detail)
 
@@ -250,6 +262,15 @@ class Assignments:
         with self.engine.connect() as connection:
             run_id = connection.scalar(sa.select(t.assignments.c.run_id).where(t.assignments.c.story_id == story_id))
             return run_id is not None and is_held(connection, run_lock(run_id))
+
+    def resume(self, order: Order) -> int:
+        """Let an order's stories wait again that only an outage of an outside service kept from being written."""
+        columns = t.assignments.c
+        kept = columns.error["service"].astext != ""
+        stories = t.assignments.update().where(columns.order_id == order.id, columns.status == "failed", kept)
+        with self.engine.begin() as connection:
+            values = {"status": "assigned", "run_id": None, "error": None, "updated_at": sa.func.now()}
+            return connection.execute(stories.values(values)).rowcount
 
     def _revive(self, connection: sa.Connection, order: Order) -> None:
         """Let an order's stories whose run died wait for another one, unless they died too often."""
@@ -340,11 +361,3 @@ def _assignment_row(choice: Choice, order: Order) -> dict[str, Any]:
 
 def _assignment(row: "sa.Row[Any]") -> Assignment:
     return Assignment.model_validate(dict(row._mapping))
-
-
-def upsert(table: sa.Table, row: dict[str, Any], keep: Iterable[str] = (), where: Any = None) -> Any:
-    """INSERT … ON CONFLICT by primary key DO UPDATE of every given column."""
-    statement = insert(table).values(row)
-    keys = [column.name for column in table.primary_key]
-    changes = {name: statement.excluded[name] for name in row if name not in keys and name not in set(keep)}
-    return statement.on_conflict_do_update(index_elements=keys, set_=changes, where=where)

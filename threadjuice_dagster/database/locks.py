@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 GRACE = 2.0
 """Seconds that processes have to take their locks again after an outage, before one is thought dead."""
 
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries to take lost locks again, while the server cannot be reached."""
+
 
 def lock_key(name: str) -> int:
     """The signed 64-bit key PostgreSQL locks for a name."""
@@ -116,25 +119,40 @@ class Locks:
                     log.warning("While the database was away, another process took the lock of %s.", name)
             return bool(self._connection.scalar(sa.select(question)))
 
-    def _lives_on(self, connection: sa.Connection, line: socket.socket) -> bool:
-        """Whether this is still the connection in use; where the server spoke without being asked, it is tried."""
+    def _lives_on(self, connection: sa.Connection, line: socket.socket, *, give_up: bool) -> bool:
+        """Whether this is still the connection in use; where the server spoke without being asked, it is tried.
+
+        A restore takes the database away for a moment; ``give_up`` says that it has been away for longer than that.
+        """
         with self._turn:
-            if self._connection is connection and select.select([line], [], [], 0)[0]:
-                with suppress(sa.exc.DBAPIError):  # the next one that needs a lock is told
+            if self._connection is connection and _has_spoken(line, 0):
+                try:
                     self._ask(sa.true())
+                except sa.exc.DBAPIError as error:  # the next one that needs a lock is told
+                    if give_up and "does not exist" in str(error.orig):
+                        self._connection = None
             return self._connection is connection
 
 
 def _watch(locks: "weakref.ref[Locks]", connection: sa.Connection) -> None:
     """See to it that a connection that is lost while nobody uses it is replaced at once."""
     driver: Any = connection.connection.driver_connection
+    pause = 1.0
     with socket.socket(fileno=os.dup(driver.fileno())) as line:
         while True:
-            select.select([line], [], [], 1.0)
+            _has_spoken(line, 1.0)
             owner = locks()
-            if owner is None or not owner._lives_on(connection, line):
+            if owner is None or not owner._lives_on(connection, line, give_up=pause >= LONGEST_PAUSE):
                 return
             del owner
+            if _has_spoken(line, 0):  # the line is dead, and there is no other yet
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _has_spoken(line: socket.socket, seconds: float) -> bool:
+    """Whether there is something to read, or the end of the connection, within so many seconds."""
+    return bool(select.select([line], [], [], seconds)[0])
 
 
 def is_held(connection: sa.Connection, name: str) -> bool:

@@ -14,9 +14,10 @@ from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.assignments import Assignments, upsert
+from threadjuice_dagster.database.assignments import Assignments
 from threadjuice_dagster.database.engine import STATEMENT_SECONDS, pooled_engine
 from threadjuice_dagster.database.ledger import add_decision, add_event
+from threadjuice_dagster.database.rows import upsert
 from threadjuice_dagster.domain.gates import GATES, PICTURE_GATE, TEXT_GATES, Finding, GateVerdict
 from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.publication import PublishedStory

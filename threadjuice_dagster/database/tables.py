@@ -234,8 +234,10 @@ pipeline_errors = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("next_step", sa.Text, nullable=False),
-    sa.Column("fingerprint", sa.Text, nullable=False, index=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
     _now("at"),
+    sa.Index(None, "fingerprint", "at"),
+    sa.Index(None, "at", postgresql_include=["fingerprint", "kind", "id"]),
 )
 
 model_usage = sa.Table(
@@ -251,6 +253,7 @@ model_usage = sa.Table(
     sa.Column("output_tokens", sa.Integer, nullable=False),
     sa.Column("cost_usd", sa.Float, nullable=False),
     _now("at"),
+    sa.Index(None, "at"),
 )
 
 rate_tickets = sa.Table(
@@ -349,3 +352,58 @@ engagement = sa.Table(
     sa.Column("in_minute", sa.Integer, nullable=False),
 )
 """What readers did, counted; ``minute`` is that of the newest count, ``in_minute`` how much fell in it."""
+
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("cause", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False),
+    sa.Column("record", JSONB, nullable=False),
+    sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Index("incidents_open_idx", "source", postgresql_where=sa.text("open")),
+)
+"""Troubles by cause, as ``domain/incidents.py`` has them."""
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("record", JSONB, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("problem", sa.Text, nullable=False, server_default=""),
+    _now("due_at"),
+    _now("created_at"),
+    sa.Column("delivered_at", sa.DateTime(timezone=True)),
+    sa.Index("alerts_waiting_idx", "number", postgresql_where=sa.text("delivered_at IS NULL")),
+)
+"""The outbox: messages in the order they are to be delivered in; written with the incident they are about."""
+
+alert_positions = sa.Table(
+    "alert_positions",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("position", JSONB, nullable=False),
+)
+"""How far each of Dagster's logs was read for troubles."""
+
+outages = sa.Table(
+    "outages",
+    metadata,
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    _now("since"),
+    sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
+)
+"""Outside services that are down, and when one of them may be asked again."""
+
+keys_seen = sa.Table(
+    "keys_seen",
+    metadata,
+    sa.Column("variable", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    _now("first_at"),
+)
+"""Since when each secret has its present value, told apart by a digest."""

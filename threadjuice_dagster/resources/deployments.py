@@ -245,7 +245,7 @@ def _tested(opened: Opened, deployment: Deployment | None) -> str:
 
 def _problem(opened: Opened, question: Question) -> str:
     try:
-        return problem(question, *_ask(opened, question.path))
+        return problem(question, *_ask(opened, question.path)[:3])
     except ThreadJuiceError as error:
         return error.message.rstrip(".")
 

@@ -42,11 +42,15 @@ _CHOOSE_ANOTHER = "Choose another picture."
 
 
 class Answer(NamedTuple):
-    """What a service said; names of ``headers`` may be asked for in any case."""
+    """What a service said; names of ``headers`` may be asked for in any case.
+
+    ``first_byte`` is how many seconds passed until the headers were there.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    first_byte: float = 0.0
 
 
 def send(
@@ -72,16 +76,16 @@ def send(
         if attempt:
             time.sleep(_wait(attempt, failure.retry_after))
         try:
-            response, body = _exchange(url, params, headers, timeout, method, content)
+            answer = _exchange(url, params, headers, timeout, method, content)
         except httpx2.TransportError as error:
             failure = TransientFailure(f"{asked} got no answer ({type(error).__name__}).")
             continue
         except (httpx2.InvalidURL, ValueError) as error:
             raise PermanentFailure(f"{asked} is no address to ask.", "Correct the configured address.") from error
-        if response.status_code != 429 and response.status_code < 500:
-            return Answer(response.status_code, response.headers, body)
-        told = retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
-        failure = TransientFailure(f"{asked} answered {response.status_code}.", retry_after=told)
+        if answer.status != 429 and answer.status < 500:
+            return answer
+        told = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+        failure = TransientFailure(f"{asked} answered {answer.status}.", retry_after=told)
     message = f"{failure.message} It was tried {attempts} times."
     raise TransientFailure(message, "Try again later.", retry_after=failure.retry_after, exhausted=True)
 
@@ -115,7 +119,13 @@ def fetch_json(
         raise TransientFailure(message, "Check that the configured address is the API's.", exhausted=True) from error
 
 
-def look(url: str, headers: Mapping[str, str] | None = None, method: str = "GET", timeout: float = 10.0) -> Answer:
+def look(
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    method: str = "GET",
+    timeout: float = 10.0,
+    content: bytes | None = None,
+) -> Answer:
     """One answer, whatever it is: an outage too is one, and nothing is tried again.
 
     Raises ``TransientFailure`` without any. It names the host alone: a webhook's path is a secret.
@@ -123,11 +133,10 @@ def look(url: str, headers: Mapping[str, str] | None = None, method: str = "GET"
     import httpx2
 
     try:
-        response, body = _exchange(url, None, headers, timeout, method)
+        return _exchange(url, None, headers, timeout, method, content)
     except (httpx2.TransportError, httpx2.InvalidURL, ValueError) as error:
         message = f"{urlsplit(url).hostname} got no answer ({type(error).__name__})."
         raise TransientFailure(message, "Check the configured address, and that its server runs.") from error
-    return Answer(response.status_code, response.headers, body)
 
 
 def retry_after(value: str, now: datetime) -> float | None:
@@ -224,20 +233,21 @@ def _exchange(
     timeout: float,
     method: str = "GET",
     content: bytes | None = None,
-) -> tuple["httpx2.Response", bytes]:
+) -> Answer:
     """One request and its bounded answer."""
     import httpx2
 
-    deadline, body = time.monotonic() + timeout, bytearray()
+    began, body = time.monotonic(), bytearray()
     query = None if params is None else dict(params)
     with _client().stream(method, url, params=query, headers=headers, content=content, timeout=timeout) as response:
+        first_byte = time.monotonic() - began
         for chunk in response.iter_bytes():
             body += chunk
             if len(body) > MAX_JSON:
                 raise PermanentFailure(f"{urlsplit(url).hostname} answered more than {MAX_JSON} bytes.")
-            if time.monotonic() > deadline:
+            if time.monotonic() > began + timeout:
                 raise httpx2.ReadTimeout("the answer took too long")
-        return response, bytes(body)
+        return Answer(response.status_code, response.headers, bytes(body), first_byte)
 
 
 def _wait(attempt: int, told: float | None) -> float:

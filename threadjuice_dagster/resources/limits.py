@@ -1,10 +1,13 @@
-"""How often an outside service may be asked, over every process that shares the database."""
+"""Whether and how often an outside service may be asked, over every process that shares the database."""
 
 import logging
 import time
+from datetime import UTC, datetime
 
 import dagster as dg
 
+from threadjuice_dagster.domain.incidents import Trouble
+from threadjuice_dagster.failures import TransientFailure
 from threadjuice_dagster.resources.postgres import Database
 
 log = logging.getLogger(__name__)
@@ -17,20 +20,66 @@ class SharedRateLimit(dg.ConfigurableResource):
     """At most ``per_minute`` requests to a service in any 60 seconds, however many processes ask.
 
     A token bucket would let twice its rate through in a window that spans a refill; this counts the requests
-    of the last window in PostgreSQL instead, one process at a time, by the server's clock.
+    of the last window in PostgreSQL instead, one process at a time, by the server's clock. While a service is known
+    to be down nobody asks it, but for one process now and then that finds out whether it is back.
     """
 
     database: dg.ResourceDependency[Database]
     per_minute: int = 10
 
-    def acquire(self, service: str) -> None:
-        """Block until a request to ``service`` is allowed."""
+    def acquire(self, service: str) -> bool:
+        """Block until a request to ``service`` is allowed; True if it is the one that finds out whether it is back.
+
+        Raises ``TransientFailure`` while it is known to be down.
+        """
+        on_trial = self._enter(service)
         told = False
         while (wait := self._try(service)) > 0:
             if not told and wait > 1:
                 log.warning("%d requests a minute are used up: waiting about %.0f s.", self.per_minute, wait)
                 told = True
             time.sleep(min(wait, 5.0))
+        return on_trial
+
+    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
+        """The service failed as often as it is tried: nobody needs to find that out again for a while."""
+        self.database.store.outages.failed(service, message, on_trial=on_trial)
+
+    def over(self, service: str) -> None:
+        """The service answered whom it was tried by."""
+        self.database.store.outages.over(service)
+
+    def refused(self, variable: str, message: str) -> None:
+        """A service refused the key of ``variable``, and the key to come was taken instead: somebody should know."""
+        trouble = Trouble(
+            cause=f"key:{variable}",
+            source="key",
+            severity="warning",
+            title=f"{variable} is refused, and {variable}_NEXT is used",
+            message=message,
+            next_step=f"Put the value of {variable}_NEXT into {variable}, and empty {variable}_NEXT.",
+            at=datetime.now(UTC),
+        )
+        self.database.store.incidents.note(trouble)
+
+    def accepted(self, variable: str) -> None:
+        """The key of ``variable`` is taken."""
+        self.database.store.incidents.end(f"key:{variable}", datetime.now(UTC))
+
+    def _enter(self, service: str) -> bool:
+        outages = self.database.store.outages
+        for outage in outages.known(service):
+            if not outages.may_try(service):
+                since = f"{outage.since:%H:%M} UTC"
+                raise TransientFailure(
+                    f"{outage.message} It has been down since {since}.",
+                    "Nothing needs to be done: it is tried again by itself.",
+                    retry_after=max(outage.waits, 0.0),
+                    exhausted=True,
+                    service=service,
+                )
+            return True
+        return False
 
     def _try(self, service: str) -> float:
         """Take a ticket and return 0, or return the seconds until one may be free."""

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SERVICE = "openai"
+"""Under which the limit of requests and an outage are known to all processes."""
+
 ATTEMPTS = 4
 """Times one request is sent while the server is limiting, failing or silent."""
 
@@ -42,6 +45,9 @@ SPARE_ASKS = 2
 """Further requests for answers that came back unusable, per story or verdict."""
 
 Messages = list[dict[str, str]]
+
+Send = Callable[["openai.OpenAI"], Any]
+"""One request through the SDK, with the client of the key in use."""
 
 _MODERATED_CHARACTERS = 20_000
 _PICTURE_MODERATOR = "omni-moderation-latest"
@@ -55,6 +61,10 @@ class _UnknownThingError(ConfigurationError):
     """The server has no such model or endpoint."""
 
 
+class _RefusedKeyError(ConfigurationError):
+    """The server does not take the key."""
+
+
 class _RejectedError(PermanentFailure):
     """The server found the request itself wrong; ``hint`` says which part, as far as it told."""
 
@@ -65,17 +75,45 @@ class _RejectedError(PermanentFailure):
 
 @runtime_checkable
 class RateLimiter(Protocol):
-    """Whoever decides when a request may be sent."""
+    """Whoever decides whether and when a request may be sent."""
 
-    def acquire(self, service: str) -> None:
-        """Return once a request to ``service`` is allowed."""
+    def acquire(self, service: str) -> bool:
+        """Return once a request to ``service`` is allowed; True if it is the one that finds out whether it is back.
+
+        Raises ``TransientFailure`` while it is known to be down.
+        """
+
+    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
+        """The service failed as often as it is tried."""
+
+    def over(self, service: str) -> None:
+        """The service answered on trial."""
+
+    def refused(self, variable: str, message: str) -> None:
+        """The key of ``variable`` was refused, and the one to come is used instead."""
+
+    def accepted(self, variable: str) -> None:
+        """The key of ``variable`` was taken."""
 
 
 class Unlimited:
     """No limit of our own: the server's is the only one."""
 
-    def acquire(self, service: str) -> None:
+    def acquire(self, service: str) -> bool:
         """Return at once."""
+        return False
+
+    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
+        """Nobody else needs to know."""
+
+    def over(self, service: str) -> None:
+        """Nobody else needs to know."""
+
+    def refused(self, variable: str, message: str) -> None:
+        """Nobody else needs to know."""
+
+    def accepted(self, variable: str) -> None:
+        """Nobody else needs to know."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +147,7 @@ class OpenAIResource(dg.ConfigurableResource):
     """Writer, judge and moderator behind one key. Prices are US dollars per million tokens."""
 
     api_key: str
+    next_key: str = ""
     base_url: str = ""
     model: str = "gpt-4o"
     judge_model: str = ""
@@ -119,6 +158,7 @@ class OpenAIResource(dg.ConfigurableResource):
     limiter: dg.ResourceDependency[RateLimiter] = Unlimited()  # type: ignore[assignment]
 
     _dialect: _Dialect = PrivateAttr(default=_Dialect())
+    _on_next: bool | None = PrivateAttr(default=None)
 
     def write(self, thread: Thread, category: Category, persona: Persona, meter: Meter) -> tuple[Draft, str]:
         """A draft of the thread's story and the model that wrote it.
@@ -144,9 +184,9 @@ class OpenAIResource(dg.ConfigurableResource):
         Raises ``TransientFailure`` when no verdict can be had: nothing counts as clean unread.
         """
         slices = [text[at : at + _MODERATED_CHARACTERS] for at in range(0, len(text), _MODERATED_CHARACTERS)] or [" "]
-        create = self._client().moderations.with_raw_response.create
+        text_or_slices = slices[0] if len(slices) == 1 else slices
         try:
-            document = self._send(lambda: create(input=slices[0] if len(slices) == 1 else slices), meter)
+            document = self._send(lambda api: api.moderations.with_raw_response.create(input=text_or_slices), meter)
         except _UnknownThingError:
             return None
         return read_verdict(document, len(slices))
@@ -154,10 +194,11 @@ class OpenAIResource(dg.ConfigurableResource):
     def moderate_picture(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
         """The endpoint's verdict on a small picture, or None where the server does not look at pictures."""
         url = f"data:{content_type};base64,{base64.b64encode(data).decode()}"
-        create = self._client().moderations.with_raw_response.create
         asked: Any = [{"type": "image_url", "image_url": {"url": url}}]
         try:
-            document = self._send(lambda: create(model=_PICTURE_MODERATOR, input=asked), meter)
+            document = self._send(
+                lambda api: api.moderations.with_raw_response.create(model=_PICTURE_MODERATOR, input=asked), meter
+            )
         except (_UnknownThingError, _RejectedError):
             return None
         return read_verdict(document, 1)
@@ -167,26 +208,25 @@ class OpenAIResource(dg.ConfigurableResource):
 
         Returns the requests a minute the server allows, where it tells. Raises as ``write`` does.
         """
-        models = self._client().models.with_raw_response
         headers: dict[str, str] = {}
         for model in dict.fromkeys((self.model, self.judge_model or self.model)):
 
-            def ask(model: str = model) -> Any:
-                answer = models.retrieve(model)
+            def ask(api: "openai.OpenAI", model: str = model) -> Any:
+                answer = api.models.with_raw_response.retrieve(model)
                 headers.update(answer.headers)
                 return answer
 
             found = self._attempt(ask)
-            if isinstance(found, _UnknownThingError) and model not in self._listed(models.list):
+            if isinstance(found, _UnknownThingError) and model not in self._listed():
                 raise _UnknownThingError(f"{self._host} knows no model {model!r} (404).", found.next_step)
             if isinstance(found, ThreadJuiceError) and not isinstance(found, _UnknownThingError):
                 raise found
         told = headers.get("x-ratelimit-limit-requests", "")
         return int(told) if told.isdecimal() else None
 
-    def _listed(self, send: Callable[[], Any]) -> set[str]:
+    def _listed(self) -> set[str]:
         """The models a server lists: many compatible ones cannot be asked for a single one."""
-        found = self._attempt(send)
+        found = self._attempt(lambda api: api.models.with_raw_response.list())
         listed = found.get("data") if isinstance(found, dict) else None
         return {str(one.get("id")) for one in listed if isinstance(one, dict)} if isinstance(listed, list) else set()
 
@@ -200,10 +240,8 @@ class OpenAIResource(dg.ConfigurableResource):
         """So many usable answers and the model that gave them; unusable ones are asked for again, one at a time."""
         found: list[Answer] = []
         problem: PermanentFailure = BadAnswer(f"{model} gave no answer.")
-        client = self._client()
-        create = client.chat.completions.with_raw_response.create
         for ask in range(wanted + SPARE_ASKS):
-            document = self._complete(create, messages, shape, model, 1 if ask else wanted, meter)
+            document = self._complete(messages, shape, model, 1 if ask else wanted, meter)
             for outcome in read_answers(document, shape):
                 if isinstance(outcome, PermanentFailure):
                     problem = outcome
@@ -217,7 +255,6 @@ class OpenAIResource(dg.ConfigurableResource):
 
     def _complete(
         self,
-        create: Callable[..., Any],
         messages: Messages,
         shape: type[BaseModel],
         model: str,
@@ -228,7 +265,7 @@ class OpenAIResource(dg.ConfigurableResource):
         while dialect:
             request = dialect.request(model, messages, shape, wanted)
             try:
-                document = self._send(functools.partial(create, **request), meter)
+                document = self._send(functools.partial(_create, request), meter)
             except _RejectedError as failure:
                 rejected, dialect = failure, dialect.weaker(failure, wanted)
             else:
@@ -237,29 +274,47 @@ class OpenAIResource(dg.ConfigurableResource):
                 return document
         raise rejected
 
-    def _send(self, send: Callable[[], Any], meter: Meter) -> dict[str, Any]:
+    def _send(self, send: Send, meter: Meter) -> dict[str, Any]:
         for attempt in range(1, ATTEMPTS + 1):
-            self.limiter.acquire("openai")
+            on_trial = self.limiter.acquire(SERVICE)
             meter.add(Usage(requests=1))
             outcome = self._attempt(send)
+            if on_trial and not isinstance(outcome, TransientFailure):
+                self.limiter.over(SERVICE)
             if isinstance(outcome, dict):
                 return outcome
             if not isinstance(outcome, TransientFailure):
                 raise outcome
             failure = outcome
-            if attempt < ATTEMPTS:
-                pause = self._pause(attempt, failure.retry_after)
-                log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, ATTEMPTS)
-                time.sleep(pause)
-        failure.exhausted = True
+            if on_trial or attempt == ATTEMPTS:
+                break
+            pause = self._pause(attempt, failure.retry_after)
+            log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, ATTEMPTS)
+            time.sleep(pause)
+        self.limiter.failed(SERVICE, failure.message, on_trial=on_trial)
+        failure.exhausted, failure.service = True, SERVICE
         raise failure
 
-    def _attempt(self, send: Callable[[], Any]) -> dict[str, Any] | ThreadJuiceError:
+    def _attempt(self, send: Send) -> dict[str, Any] | ThreadJuiceError:
+        """One answer: to the key in use, or where that is refused to the one to come, which is in use from then on."""
+        outcome = self._ask(send)
+        if not self.next_key or self._on_next:
+            return outcome
+        if isinstance(outcome, _RefusedKeyError):
+            self._on_next = True
+            self.limiter.refused("OPENAI_API_KEY", outcome.message)
+            return self._ask(send)
+        if self._on_next is None and isinstance(outcome, dict):
+            self._on_next = False
+            self.limiter.accepted("OPENAI_API_KEY")
+        return outcome
+
+    def _ask(self, send: Send) -> dict[str, Any] | ThreadJuiceError:
         """One request. Failures are returned: raised in here they would carry the SDK's words along."""
         import openai
 
         try:
-            document = json.loads(send().http_response.text)
+            document = json.loads(send(self._client()).http_response.text)
             if isinstance(document, dict):
                 return document
             problem = "answered with something other than a JSON object"
@@ -277,8 +332,9 @@ class OpenAIResource(dg.ConfigurableResource):
         status, host = error.status_code, self._host
         code = f"{error.code or ''} {error.type or ''}".lower()
         if status in (401, 403):
-            return ConfigurationError(
-                f"{host} refused the key in OPENAI_API_KEY ({status}).",
+            variable = "OPENAI_API_KEY_NEXT" if self._on_next else "OPENAI_API_KEY"
+            return _RefusedKeyError(
+                f"{host} refused the key in {variable} ({status}).",
                 "Set OPENAI_API_KEY to a current key with access to the chat and moderation endpoints.",
             )
         if status in (404, 405, 501):
@@ -293,7 +349,7 @@ class OpenAIResource(dg.ConfigurableResource):
             return TransientFailure(message, "Try again later.", retry_after=waiting(error.response.headers))
         if any(name in code for name in _POLICY):
             return Refused(f"{host} refused the request by its content policy.")
-        said = cut(_KEY_LIKE.sub("[key]", clean(error.message).replace(self.api_key, "[key]")), 200)
+        said = cut(_KEY_LIKE.sub("[key]", clean(error.message).replace(self._key, "[key]")), 200)
         hint = f"{code} {error.param or ''} {said}".lower()
         return _RejectedError(f"{host} rejected the request ({status}): {said}", "Check OPENAI_MODEL.", hint)
 
@@ -303,11 +359,15 @@ class OpenAIResource(dg.ConfigurableResource):
         return min(wait * spread, MAX_WAIT)
 
     @property
+    def _key(self) -> str:
+        return (self.next_key if self._on_next else self.api_key).strip()
+
+    @property
     def _host(self) -> str:
         return (urlsplit(self.base_url).hostname or "OPENAI_BASE_URL") if self.base_url else "OpenAI"
 
     def _client(self) -> "openai.OpenAI":
-        key = self.api_key.strip()
+        key = self._key
         if not key or not key.isascii() or not key.isprintable() or " " in key:
             raise ConfigurationError("OPENAI_API_KEY is empty or not a key.", "Set it, as in OPENAI_API_KEY=sk-....")
         if self.base_url and not re.match(r"https?://[^/\s]+", self.base_url):
@@ -317,6 +377,10 @@ class OpenAIResource(dg.ConfigurableResource):
         # An address always given: with none, the SDK would take one from the environment.
         base_url = self.base_url or "https://api.openai.com/v1"
         return _client_of(key, base_url, self.timeout_seconds)
+
+
+def _create(request: dict[str, Any], api: "openai.OpenAI") -> Any:
+    return api.chat.completions.with_raw_response.create(**request)
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.resources.alerts import AlertDesk
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.cleanup import CleanupDesk
 from threadjuice_dagster.resources.deployer import Deployer, LocalTarget
@@ -20,6 +21,7 @@ from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.reddit import RedditThreads, SampleThreads, ThreadSource
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.resources.takedowns import TakedownDesk
+from threadjuice_dagster.resources.thresholds import Thresholds
 from threadjuice_dagster.resources.vercel import VercelTarget
 from threadjuice_dagster.settings import Settings
 
@@ -44,6 +46,12 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "takedown_desk": takedown_desk,
         "deployment_desk": DeploymentDesk(database=database, deployer=_deployer(settings)),
         "cleanup_desk": _cleanup_desk(settings, database, backup_desk, takedown_desk),
+        "alerts": _alerts(settings, database),
+        "thresholds": Thresholds(
+            daily_budget_usd=settings.content.daily_budget_usd,
+            rejection_share=settings.content.rejection_alert_share,
+            slow_query_seconds=settings.database.slow_query_seconds,
+        ),
         "publisher": _publisher(settings, cdn),
         "policy": EditorialPolicy(
             daily_story_count=settings.content.daily_story_count,
@@ -108,6 +116,7 @@ def _desk(settings: Settings, database: Database) -> Desk:
         return ExtractiveDesk()
     openai = OpenAIResource(
         api_key=dg.EnvVar("OPENAI_API_KEY"),
+        next_key=dg.EnvVar("OPENAI_API_KEY_NEXT") if content.openai_api_key_next.get_secret_value() else "",
         base_url=content.openai_base_url,
         model=content.openai_model,
         judge_model=content.openai_judge_model,
@@ -189,6 +198,19 @@ def _deployer(settings: Settings) -> Deployer:
         bypass=dg.EnvVar("VERCEL_PROTECTION_BYPASS") if bypass else "",
         api_url=deployment.vercel_api_url,
         site_url=deployment.production_url,
+    )
+
+
+def _alerts(settings: Settings, database: Database) -> AlertDesk:
+    deployment = settings.deployment
+    return AlertDesk(
+        database=database,
+        webhook=dg.EnvVar("MONITORING_WEBHOOK") if deployment.monitoring_webhook.get_secret_value() else "",
+        secret=dg.EnvVar("MONITORING_WEBHOOK_SECRET") if deployment.webhook_secret.get_secret_value() else "",
+        format=deployment.webhook_format,
+        ui_url=deployment.ui_url,
+        runbook_url=deployment.runbook_url,
+        long_run_minutes=deployment.long_run_minutes,
     )
 
 

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
 
 
-def story_assignments_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """The sensor that has every open order written, whoever opened it."""
+def story_assignments_sensor(status: dg.DefaultSensorStatus, waits_for: str = "") -> dg.SensorDefinition:
+    """The sensor that has every open order written, whoever opened it.
+
+    While the service ``waits_for`` is down it starts one story now and then, to see whether it is back.
+    """
 
     @dg.sensor(
         name="story_assignment_sensor",
@@ -28,9 +31,14 @@ def story_assignments_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinit
         context: dg.SensorEvaluationContext, database: Database
     ) -> dg.SensorResult | dg.SkipReason:
         store = database.store
+        outage = next(iter(store.outages.known(waits_for)), None) if waits_for else None
+        if outage and outage.waits > 0:
+            down = f"{outage.service} is down since {outage.since:%Y-%m-%d %H:%M} UTC: {outage.message}"
+            return dg.SkipReason(f"{down} One story is tried again in {outage.waits:.0f} s; the others wait.")
         waiting = [one for order in store.open_orders() for one in _advance(store, order)]
         if not waiting:
             return dg.SkipReason("Every order is fulfilled, given up, or being written.")
+        waiting = waiting[:1] if outage else waiting
         return dg.SensorResult(
             run_requests=[story_run(store, one) for one in waiting],
             dynamic_partitions_requests=[STORIES.build_add_request([one.story_id for one in waiting])],
@@ -59,6 +67,7 @@ def _advance(store: "Store", order: Order) -> list[Assignment]:
     """Assign what an order lacks and return what waits for a run; close the order when nothing is left to do."""
     if store.is_driven(order.id):
         return []
+    store.resume(order)
     waiting = store.assign(order)
     if not waiting and not store.order_counts(order.id)["running"]:
         store.close_order(order.id)

@@ -65,6 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "ThreadJuice", ""
     timeout = 30
+    disable_nagle_algorithm = True  # a body would wait until the headers before it are acknowledged: 40 ms
 
     def do_GET(self) -> None:
         """Answer with the file."""

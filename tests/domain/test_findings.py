@@ -1,0 +1,121 @@
+"""Thresholds: from where on figures want looking at, and what is said then."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from threadjuice_dagster.domain.database_health import Health, Running, TableFigures, backup_finding, health_findings
+from threadjuice_dagster.domain.errors import by_class, error_finding
+from threadjuice_dagster.domain.image_delivery import encoding_finding, missing, page_findings, sniffed
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def health(**changes: Any) -> Health:
+    values: dict[str, Any] = {
+        "most": 100, "used": 5, "sessions": (), "running": (), "waiting": (), "statements": None, "tables": (),
+        "bytes": 10_000_000, "cache_hits": 99.0, "deadlocks": 0, "own_ms": {"stories": 1.0},
+    }  # fmt: skip
+    return Health(**{**values, **changes})
+
+
+def running(seconds: float, **changes: Any) -> Running:
+    return Running(**{"pid": 7, "seconds": seconds, "application": "x", "statement": "SELECT 1", **changes})
+
+
+def table(dead: int, rows: int = 100_000, size: int = 50_000_000) -> TableFigures:
+    return TableFigures(name="events", bytes=size, rows=rows, dead=dead, vacuumed_at=None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "state"),
+    [
+        ({}, "queries_are_fast", "ok"),
+        ({"running": (running(4.9),)}, "queries_are_fast", "ok"),
+        ({"running": (running(5.1),)}, "queries_are_fast", "warning"),
+        ({"own_ms": {"stories": 1500.0}}, "queries_are_fast", "warning"),
+        ({"used": 79}, "connections_have_room", "ok"),
+        ({"used": 80}, "connections_have_room", "warning"),
+        ({"used": 95}, "connections_have_room", "failed"),
+        ({"tables": (table(30_000),)}, "no_bloat", "ok"),
+        ({"tables": (table(60_000),)}, "no_bloat", "warning"),
+        ({"tables": (table(9_000, 10),)}, "no_bloat", "ok"),
+        ({"tables": (table(60_000, size=1_000_000),)}, "no_bloat", "ok"),
+        ({"waiting": (running(29, blocked_by="3"),)}, "locks_are_free", "ok"),
+        ({"waiting": (running(31, blocked_by="3, 4"),)}, "locks_are_free", "failed"),
+    ],
+)
+def test_a_database_is_judged_by_its_figures(changes: dict[str, Any], name: str, state: str) -> None:
+    found = {one.name: one for one in health_findings(health(**changes), 5.0)}
+    assert found[name].state == state
+    assert bool(found[name].next_step) == (state != "ok")
+    assert [one.name for one in found.values() if one.state != "ok"] == ([name] if state != "ok" else [])
+
+
+def test_who_holds_a_lock_is_named_in_the_next_step() -> None:
+    *_, locks = health_findings(health(waiting=(running(31, blocked_by="3, 4"),)), 5.0)
+    assert "pg_terminate_backend(3)" in locks.next_step
+
+
+@pytest.mark.parametrize(
+    ("hours", "stored", "state"),
+    [(None, True, "warning"), (25.9, True, "ok"), (26.1, True, "failed"), (1, False, "failed")],
+)
+def test_a_backup_is_recent_for_a_day_and_two_hours(hours: float | None, stored: bool, state: str) -> None:
+    taken = NOW - timedelta(hours=hours) if hours is not None else None
+    assert backup_finding(taken, NOW, is_stored=stored).state == state
+
+
+@pytest.mark.parametrize(
+    ("kinds", "stories", "state"),
+    [
+        ({}, 0, "ok"),
+        ({"transient": 3}, 0, "ok"),
+        ({"transient": 2, "configuration": 2}, 0, "warning"),
+        ({"transient": 10}, 0, "failed"),
+        ({"transient": 10}, 100, "ok"),
+        ({"unsuitable": 50, "usage": 50, "permanent": 1}, 0, "ok"),
+    ],
+)
+def test_errors_are_few_by_number_or_by_share(kinds: dict[str, int], stories: int, state: str) -> None:
+    assert error_finding(kinds, stories).state == state
+
+
+def test_every_kind_of_error_has_a_class() -> None:
+    kinds = {"transient": 1, "permanent": 2, "unexpected": 4, "configuration": 8, "unsuitable": 16, "usage": 32}
+    assert by_class(kinds) == {"transient": 1, "permanent": 14, "editorial": 48}
+
+
+def test_an_encoder_that_works_is_found_to() -> None:
+    assert encoding_finding(85).state == "ok"
+
+
+def test_formats_are_told_by_their_first_bytes() -> None:
+    assert sniffed(b"\xff\xd8\xff\xe0") == "jpeg"
+    assert sniffed(b"RIFF\x00\x00\x00\x00WEBPVP8 ") == "webp"
+    assert sniffed(b"\x00\x00\x00\x1cftypavif") == "avif"
+    assert sniffed(b"<html>") == sniffed(b"") == ""
+
+
+def test_what_a_picture_should_have_goes_by_its_width() -> None:
+    assert missing(480, [(480, "avif"), (480, "webp")]) == [(480, "jpeg")]
+    assert len(missing(1920, [])) == 12
+
+
+PICTURE = '<picture><source srcset="a.avif"><img src="{}" width="4" height="3" {}></picture>'
+
+
+@pytest.mark.parametrize(
+    ("page", "wrong"),
+    [
+        (PICTURE.format("a.jpg", "") + PICTURE.format("b.jpg", 'loading="lazy"'), []),
+        (PICTURE.format("a.jpg", "") * 2, ["lazy_loading"]),
+        (PICTURE.format("a.avif", 'loading="lazy"'), ["fallback_pictures"]),
+        (PICTURE.replace(' width="4"', "").format("a.jpg", ""), ["fallback_pictures"]),
+        ('<img src="a.webp">', []),
+        ("", []),
+    ],
+)
+def test_pages_load_their_pictures_lazily_and_have_one_for_old_browsers(page: str, wrong: list[str]) -> None:
+    assert [one.name for one in page_findings([page]) if not one.passed] == wrong

@@ -1,0 +1,184 @@
+"""Incidents and the outbox of messages on them. What opens, ends and announces one is ``domain/incidents.py``.
+
+An incident, the message on it and how far a log was read are written in one transaction: whoever is killed before
+its end reads the log again from where it stood, and whoever is killed after it has lost nothing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.locks import lock_key
+from threadjuice_dagster.database.rows import upsert
+from threadjuice_dagster.domain.incidents import Alert, Incident, Trouble, announcement, ended, retry_in, seen
+from threadjuice_dagster.failures import UsageError
+
+_Outcome = Literal["arrived", "refused", "nothing"]
+_ALONE = "refused: "
+
+
+class Undelivered(Exception):
+    """Why a message did not arrive; ``alone`` says that others may, ``retry_after`` is in seconds."""
+
+    def __init__(self, problem: str, *, alone: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(problem)
+        self.problem, self.alone, self.retry_after = problem, alone, retry_after
+
+
+class Incidents:
+    """What is wrong, what was, and what people were told."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def reading(self, stream: str) -> "Iterator[Reading]":
+        """Read one log from where it was left; what is found and how far it was read are kept together, or neither."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"alerts:{stream}"))))
+            where = t.alert_positions.c.stream == stream
+            position = connection.scalar(sa.select(t.alert_positions.c.position).where(where))
+            reading = Reading(connection, position)
+            yield reading
+            if reading.position != position:
+                row = {"stream": stream, "position": reading.position}
+                connection.execute(upsert(t.alert_positions, row))
+
+    def note(self, *troubles: Trouble) -> None:
+        """Count troubles that were met elsewhere than in a log, and have people told of what is new."""
+        with self._engine.begin() as connection:
+            for trouble in troubles:
+                Reading(connection, None).note(trouble)
+
+    def end(self, cause: str, now: datetime) -> None:
+        """What this cause led to is over."""
+        with self._engine.begin() as connection:
+            Reading(connection, None).end([cause], now)
+
+    def listed(self, *, everything: bool = False, limit: int = 200) -> list[Incident]:
+        """Open incidents, or all there were; those seen last first."""
+        query = sa.select(t.incidents.c.record).order_by(t.incidents.c.last_at.desc()).limit(limit)
+        query = query if everything else query.where(t.incidents.c.open)
+        with self._engine.connect() as connection:
+            return [Incident.model_validate(record) for record in connection.scalars(query)]
+
+    def mute(self, cause: str, until: datetime | None, by: str, now: datetime) -> Incident:
+        """Keep quiet about a cause until then (None: speak again). Raises ``UsageError`` for a cause nobody knows."""
+        with self._engine.begin() as connection:
+            known = Reading(connection, None).incident(cause)
+            if known is None:
+                raise UsageError(f"There is no incident {cause[:100]!r}.", "List them with: threadjuice alerts list")
+            muted = known.model_copy(update={"muted_until": until, "muted_by": by if until else ""})
+            return Reading(connection, None).tell(muted, now)
+
+    def unmuted(self, now: datetime) -> None:
+        """Tell of what is still wrong after the time somebody had muted it for."""
+        was_muted = t.incidents.c.record["muted_until"].astext.is_not(None)
+        query = sa.select(t.incidents.c.record).where(t.incidents.c.open, was_muted)
+        with self._engine.begin() as connection:
+            for record in connection.scalars(query).all():
+                Reading(connection, None).tell(Incident.model_validate(record), now)
+
+    def deliver(self, send: Callable[[Alert], None], most: int, clock: Callable[[], datetime]) -> int:
+        """Send what waits in the outbox, oldest first, at most so many; returns how many arrived.
+
+        ``send`` raises ``Undelivered``. One process delivers at a time. A message is marked when it has arrived, so
+        whoever is killed in between sends it again, under the same id.
+        """
+        arrived = 0
+        while arrived < most and (outcome := self._deliver_next(send, clock)) != "nothing":
+            arrived += outcome == "arrived"
+        return arrived
+
+    def waiting(self) -> int:
+        """How many messages have not arrived yet."""
+        query = sa.select(sa.func.count()).where(t.alerts.c.delivered_at.is_(None))
+        with self._engine.connect() as connection:
+            return connection.scalar(query) or 0
+
+    def messages(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest messages with what became of them."""
+        query = sa.select(t.alerts).order_by(t.alerts.c.number.desc()).limit(limit)
+        with self._engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def _deliver_next(self, send: Callable[[Alert], None], clock: Callable[[], datetime]) -> _Outcome:
+        """Send one message, unless none is due or none will arrive now. One refused for what it is waits alone."""
+        columns, now = t.alerts.c, clock()
+        waits_alone = columns.problem.startswith(_ALONE) & (columns.due_at > now)
+        query = sa.select(t.alerts).where(columns.delivered_at.is_(None), ~waits_alone).order_by(columns.number)
+        with self._engine.begin() as connection:
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(lock_key("alerts:delivery")))):
+                return "nothing"
+            row = connection.execute(query.limit(1)).one_or_none()
+            if row is None or row.due_at > now:
+                return "nothing"
+            this = t.alerts.update().where(columns.number == row.number)
+            try:
+                send(Alert.model_validate(row.record))
+            except Undelivered as failure:
+                due = clock() + timedelta(seconds=retry_in(row.attempts + 1, failure.retry_after))
+                problem = (_ALONE if failure.alone else "") + failure.problem
+                connection.execute(this.values(attempts=row.attempts + 1, due_at=due, problem=problem))
+                return "refused" if failure.alone else "nothing"
+            connection.execute(this.values(attempts=row.attempts + 1, delivered_at=clock(), problem=""))
+            return "arrived"
+
+
+class Reading:
+    """One transaction in which troubles are written down. ``position`` is how far the log was read."""
+
+    def __init__(self, connection: sa.Connection, position: Any) -> None:
+        self.connection, self.position = connection, position
+
+    def note(self, trouble: Trouble) -> None:
+        """A trouble was seen."""
+        self.tell(seen(self.incident(trouble.cause), trouble), trouble.at)
+
+    def end(self, causes: Iterable[str], now: datetime) -> None:
+        """These causes are over, where they were open."""
+        for cause in causes:
+            known = self.incident(cause)
+            if known and known.open:
+                self.tell(ended(known, now), now)
+
+    def now_wrong(self, source: str, troubles: Sequence[Trouble], now: datetime) -> None:
+        """All that is wrong now of one source: what is new is opened, what is gone is over, the rest is as it was."""
+        wrong = {trouble.cause: trouble for trouble in troubles}
+        known = {incident.cause for incident in self.open(source)}
+        for cause, trouble in wrong.items():
+            if cause not in known:
+                self.note(trouble)
+        self.end(known - wrong.keys(), now)
+
+    def open(self, *sources: str) -> list[Incident]:
+        """The open incidents of these sources."""
+        query = sa.select(t.incidents.c.record).where(t.incidents.c.open, t.incidents.c.source.in_(sources))
+        return [Incident.model_validate(record) for record in self.connection.scalars(query)]
+
+    def incident(self, cause: str) -> Incident | None:
+        """What is known of a cause; nobody else writes of it until the end of the transaction."""
+        self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"incident:{cause}"))))
+        record = self.connection.scalar(sa.select(t.incidents.c.record).where(t.incidents.c.cause == cause))
+        return Incident.model_validate(record) if record else None
+
+    def tell(self, incident: Incident, now: datetime) -> Incident:
+        """Store an incident, and with it the message on it that people have not had yet."""
+        incident, alert = announcement(incident, now)
+        row = {
+            "cause": incident.cause,
+            "source": incident.trouble.source,
+            "open": incident.open,
+            "record": incident.model_dump(mode="json"),
+            "last_at": incident.last_at,
+        }
+        self.connection.execute(upsert(t.incidents, row))
+        if alert:
+            message = insert(t.alerts).values(id=alert.id, record=alert.model_dump(mode="json"), due_at=now)
+            self.connection.execute(message.on_conflict_do_nothing())
+        return incident

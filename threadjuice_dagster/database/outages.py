@@ -1,0 +1,64 @@
+"""Outside services that are down: who knows of it does not ask, and one of all processes finds out when it is over."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+FIRST, MOST = 30.0, 300.0
+"""Seconds until a service that failed is asked again: doubled with each failure, up to the second."""
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A service that failed, since when, how often, and when it may be asked again."""
+
+    service: str
+    failures: int
+    message: str
+    since: datetime
+    next_at: datetime
+    waits: float
+    """Seconds from now until it may be asked again; 0 or less where it may."""
+
+
+class Outages:
+    """The services that are down, by the database's clock."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def known(self, service: str | None = None) -> list[Outage]:
+        """The outages that go on, of one service or of all."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.text(_KNOWN), {"service": service}).all()
+        return [Outage(**row._mapping) for row in rows]
+
+    def may_try(self, service: str) -> bool:
+        """Whether this process is the one to find out if a service is back; the others go on waiting meanwhile."""
+        with self._engine.begin() as connection:
+            return connection.execute(sa.text(_TRY), {"service": service, "first": FIRST}).one_or_none() is not None
+
+    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
+        """A service failed as often as it is tried; ``on_trial`` it failed again, and is left alone for longer."""
+        values = {"service": service, "message": message, "first": FIRST, "most": MOST}
+        with self._engine.begin() as connection:
+            connection.execute(sa.text(_FAILED_AGAIN if on_trial else _FAILED), values)
+
+    def over(self, service: str) -> None:
+        """The service answers."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.text("DELETE FROM outages WHERE service = :service"), {"service": service})
+
+
+_KNOWN = """SELECT service, failures, message, since, next_at,
+    extract(epoch FROM next_at - clock_timestamp())::float AS waits
+FROM outages WHERE CAST(:service AS text) IS NULL OR service = :service ORDER BY since"""
+_TRY = """UPDATE outages SET next_at = clock_timestamp() + make_interval(secs => :first)
+WHERE service = :service AND next_at <= clock_timestamp() RETURNING service"""
+_FAILED = """INSERT INTO outages (service, failures, message, next_at)
+VALUES (:service, 1, :message, clock_timestamp() + make_interval(secs => :first))
+ON CONFLICT (service) DO NOTHING"""
+_FAILED_AGAIN = """UPDATE outages SET failures = failures + 1, message = :message,
+    next_at = clock_timestamp() + make_interval(secs => least(:first * 2.0 ^ least(failures, 20), :most))
+WHERE service = :service"""

@@ -1,0 +1,161 @@
+"""`threadjuice watch`: the watch from outside, for cron or a container, which needs neither daemon nor database.
+
+Where the database answers, it does what the alert sensors do, and looks whether the daemon lives. Where it does not,
+that itself is the trouble: nothing can be written down, so what was told is kept in a file.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from threadjuice_dagster.assets.steps import classified
+from threadjuice_dagster.database.incidents import Undelivered
+from threadjuice_dagster.domain.incidents import Incident, Trouble, announcement, ended, seen
+from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.instance import open_instance
+from threadjuice_dagster.resources.alerts import AlertDesk
+from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.settings import Settings
+
+CAUSE = "database"
+
+
+def look_once(settings: Settings) -> dict[str, Any]:
+    """Look at everything and deliver what waits: open incidents, and how many messages arrived and wait.
+
+    Raises ``TransientFailure`` if the database cannot be reached, after people were told of it once.
+    """
+    unreachable = UnreachableDatabase(settings)
+    with _alerts(settings) as alerts:
+        try:
+            found = _look(settings, alerts)
+        except ThreadJuiceError as error:
+            unreachable.tell(alerts, error)
+            raise
+        except Exception as error:
+            failure = classified(error)
+            if not isinstance(failure, TransientFailure):
+                raise
+            unreachable.tell(alerts, failure)
+            raise failure from error
+        unreachable.over(alerts)
+        return found
+
+
+def _look(settings: Settings, alerts: AlertDesk) -> dict[str, Any]:
+    with open_instance(settings) as instance:
+        watch = alerts.watch(instance)
+        for look in (watch.runs, watch.checks, watch.ticks, watch.now, watch.daemon):
+            look()
+        delivered = alerts.deliver()
+        incidents = alerts.database.store.incidents
+        return {
+            "incidents": [incident_record(one) for one in incidents.listed()],
+            "delivered": delivered,
+            "waiting": incidents.waiting(),
+        }
+
+
+@contextmanager
+def _alerts(settings: Settings) -> Iterator[AlertDesk]:
+    with build_resources(settings)["alerts"].process_config_and_initialize_cm() as alerts:
+        yield alerts
+
+
+def incident_record(incident: Incident) -> dict[str, Any]:
+    """An incident as commands print it."""
+    trouble = incident.trouble
+    return {
+        "cause": incident.cause,
+        "open": incident.open,
+        "severity": trouble.severity,
+        "title": trouble.title,
+        "message": trouble.message,
+        "next_step": trouble.next_step,
+        "runbook": trouble.section,
+        "run_id": trouble.run_id or None,
+        "asset": trouble.asset or None,
+        "partition": trouble.partition or None,
+        "count": incident.count,
+        "first_at": incident.first_at.isoformat(),
+        "last_at": incident.last_at.isoformat(),
+        "muted_until": incident.muted_until.isoformat() if incident.muted_until else None,
+        "muted_by": incident.muted_by or None,
+    }
+
+
+def send_test(alerts: AlertDesk) -> dict[str, Any]:
+    """Deliver a message that says it is a test. Raises ``TransientFailure`` if it does not arrive."""
+    trouble = Trouble(
+        cause=f"test:{uuid.uuid4()}",
+        source="test",
+        severity="warning",
+        title="This is a test",
+        message="Somebody ran: threadjuice alerts test",
+        next_step="Nothing needs to be done.",
+        runbook="alerts",
+        at=datetime.now(UTC),
+    )
+    _, alert = announcement(seen(None, trouble), trouble.at)
+    assert alert
+    try:
+        alerts.send(alert)
+    except Undelivered as failure:
+        raise TransientFailure(failure.problem, "Check MONITORING_WEBHOOK and what is behind it.") from failure
+    return {"delivered_to": "the webhook" if alerts.webhook else "the log", "id": alert.id}
+
+
+class UnreachableDatabase:
+    """The one trouble that cannot be written into the database, kept in a file beside it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.home / "watch.json"
+
+    def tell(self, alerts: AlertDesk, error: ThreadJuiceError) -> None:
+        """Tell people that the database cannot be reached, unless they know."""
+        trouble = Trouble(
+            cause=CAUSE,
+            source="database",
+            title="The newsroom's database cannot be used",
+            message=error.message,
+            next_step=error.next_step,
+            kind=error.kind,
+            at=datetime.now(UTC),
+        )
+        self._announce(alerts, seen(self._known(), trouble))
+
+    def over(self, alerts: AlertDesk) -> None:
+        """Tell people that it is over, if they knew."""
+        known = self._known()
+        if known and (known.open or known.told):
+            self._announce(alerts, ended(known, datetime.now(UTC)))
+
+    def _announce(self, alerts: AlertDesk, incident: Incident) -> None:
+        """Send what people have not heard yet; what did not arrive is sent by the next look."""
+        after, alert = announcement(incident, datetime.now(UTC))
+        if alert:
+            try:
+                alerts.send(alert)
+            except Undelivered as failure:
+                self._keep(incident)
+                raise PermanentFailure(
+                    f"{incident.trouble.title}, and nobody could be told: {failure.problem}", incident.trouble.next_step
+                ) from failure
+        self._keep(after)
+
+    def _known(self) -> Incident | None:
+        try:
+            return Incident.model_validate(json.loads(self._path.read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def _keep(self, incident: Incident) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._path.with_suffix(f".{os.getpid()}.tmp")
+        beside.write_text(incident.model_dump_json())
+        Path(beside).replace(self._path)
