@@ -82,9 +82,10 @@ def changed_at_random(rng: random.Random, stories: dict[str, PublishedStory], st
         if kind == 1:
             del stories[story.story_id]
             continue
+        words = {"description": f"Told {rng.randrange(3)} times.", "name": f"Ada {rng.randrange(3)}"}
         changes = {
-            2: {"category": rng.choice(categories[:3])},
-            3: {"persona": rng.choice(personas)},
+            2: {"category": rng.choice(categories[:3]).model_copy(update=words)},
+            3: {"persona": rng.choice(personas).model_copy(update=words)},
             4: {"published_at": story.published_at + timedelta(days=rng.randrange(-40, 40))},
             5: {"draft": story.draft.model_copy(update={"dek": f"Told anew {rng.random()}.", "tags": ("soup",)})},
         }[kind]

@@ -140,8 +140,10 @@ class _Build:
 
     def check(self) -> None:
         """Look at the links of what was written; where files are gone, at those of every page."""
-        pages = None if self._edition.dropped else [path for path in self._edition.written if path.endswith(".html")]
-        verify_site(self._edition.folder, base_of(self._site_url), pages)
+        written, dropped = self._edition.written, self._edition.dropped
+        if written or dropped:
+            pages = None if dropped else self._memory.changes("*.html")
+            verify_site(self._edition.folder, base_of(self._site_url), pages)
 
     def marker(self, version: str) -> bytes:
         """``version.json``."""
@@ -159,8 +161,8 @@ class _Build:
             pictures=pictures,
             seconds=time.perf_counter() - started,
             changed=changed,
-            written=len(self._edition.written),
-            removed=len(self._edition.dropped),
+            written=self._edition.written,
+            removed=self._edition.dropped,
         )
 
     def _desks(self) -> list[Category]:
@@ -210,7 +212,7 @@ class _Build:
                 if one:
                     self._lists.moved(one)
         else:
-            self._lists.touched(story, shown=(before.card, before.line) != (story.card, story.line))
+            self._lists.touched(story, shown=before.look != story.look)
         if not self._everything:
             self._rendered.add(story.story_id)
             self._shifted += [(one.category, one.key) for one in {before, story} if one]
@@ -248,6 +250,7 @@ class _Build:
             month=published[:7],
             category=view.story.category.slug,
             persona=view.story.persona.slug,
+            voice=f"{view.persona}\n{view.byline}",
             tags="\n".join(view.story.draft.tags),
             related="",
             origins=" ".join(sorted(view.picture.origins)) if view.picture else "",

@@ -79,21 +79,24 @@ class Lists:
         self._sitemaps()
 
     def _scope(self, scope: Scope, voices: Mapping[str, StoryView]) -> None:
-        total, before = self._memory.count(*scope), self._memory.pages_of(scope.folder)
+        total, (before, said) = self._memory.count(*scope), self._memory.list_of(scope.folder)
         older = max(total // scope.per_page - 1, 0)
-        for number in range(older if total else 0, before or 0):
+        for number in range(older, before):
             self._edition.drop(scope.page(number + 1, number + 1))
-        self._memory.keep_list(scope.folder, older if total else None)
         if not total:
+            self._memory.forget_list(scope.folder)
             self._edition.drop(f"{scope.folder}index.html")
             return
-        for number in [*sorted(self._stale(scope, older, before)), older]:
+        words = self._words(scope, voices)
+        self._memory.keep_list(scope.folder, older, "\n".join(words))
+        stale = self._stale(scope, older, before) if said == "\n".join(words) else set(range(older))
+        for number in [*sorted(stale), older]:
             last = number == older
             stories = self._memory.stretch(number * scope.per_page, total if last else scope.per_page, *scope)
             newer = "" if last else scope.page(number + 2, older)
             path, previous = scope.page(number + 1, older), scope.page(number, older) if number else ""
             listing = replace(
-                self._listing(scope, voices, stories),
+                self._listing(scope, words, stories),
                 path=path,
                 number=0 if last else number + 1,
                 newer=newer,
@@ -101,22 +104,21 @@ class Lists:
             )
             self._edition.put(path, self._pages.listing(listing))
 
-    def _stale(self, scope: Scope, older: int, before: int | None) -> set[int]:
+    def _stale(self, scope: Scope, older: int, before: int) -> set[int]:
         """Pages of older stories, from 0, that are not as they were."""
         stale = {self._memory.rank(key, *scope) // scope.per_page for key in self._touched.get(scope, ())}
         if scope in self._moved:
             stale |= set(range(self._memory.rank(self._moved[scope], *scope) // scope.per_page, older))
-        if before is not None and before != older:
+        if before != older:
             stale |= set(range(max(min(before, older) - 1, 0), older))
         return {number for number in stale if number < older}
 
-    def _listing(self, scope: Scope, voices: Mapping[str, StoryView], stories: Sequence[Brief]) -> Listing:
-        title, summary = self._words(scope, voices)
+    def _listing(self, scope: Scope, words: tuple[str, str], stories: Sequence[Brief]) -> Listing:
         return Listing(
             path="",
             kind=scope.kind,
-            title=title,
-            summary=summary,
+            title=words[0],
+            summary=words[1],
             slug=scope.value,
             items=[one.line if scope.kind == "month" else one.card for one in reversed(stories)],
             origins=_origins(stories),

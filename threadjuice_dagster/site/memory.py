@@ -14,12 +14,12 @@ from typing import NamedTuple
 FILE = "build.sqlite"
 """Its name in the folder of the site."""
 
-_SCHEMA = 1
+_SCHEMA = 2
 _TABLES = """
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 CREATE TABLE stories (
     story_id TEXT PRIMARY KEY, stamp TEXT, published TEXT, updated TEXT, slug TEXT UNIQUE, month TEXT, category TEXT,
-    persona TEXT, tags TEXT, related TEXT, origins TEXT, card TEXT, line TEXT
+    persona TEXT, voice TEXT, tags TEXT, related TEXT, origins TEXT, card TEXT, line TEXT
 );
 CREATE INDEX stories_published ON stories (published, story_id);
 CREATE INDEX stories_category ON stories (category, published, story_id);
@@ -29,7 +29,7 @@ CREATE TABLE pictures (path TEXT, story_id TEXT, PRIMARY KEY (path, story_id)) W
 CREATE INDEX pictures_story ON pictures (story_id);
 CREATE TABLE files (path TEXT PRIMARY KEY, sha1 TEXT, sha256 TEXT, size INTEGER) WITHOUT ROWID;
 CREATE TABLE changes (path TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE lists (folder TEXT PRIMARY KEY, older INTEGER) WITHOUT ROWID;
+CREATE TABLE lists (folder TEXT PRIMARY KEY, older INTEGER, words TEXT) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 _INCOMING = """
@@ -51,7 +51,7 @@ class File(NamedTuple):
 
 
 class Brief(NamedTuple):
-    """A story as lists show it. ``card`` and ``line`` are HTML whose links start with ``pages.ROOT``."""
+    """A story as lists show it. ``voice`` is its persona's name and byline; ``card`` and ``line`` are HTML."""
 
     story_id: str
     stamp: str
@@ -61,6 +61,7 @@ class Brief(NamedTuple):
     month: str
     category: str
     persona: str
+    voice: str
     tags: str
     related: str
     origins: str
@@ -71,6 +72,11 @@ class Brief(NamedTuple):
     def key(self) -> Key:
         """Its place in every order."""
         return self.published, self.story_id
+
+    @property
+    def look(self) -> tuple[str, ...]:
+        """What lists show of it."""
+        return self.voice, self.card, self.line
 
     @property
     def place(self) -> tuple[str, ...]:
@@ -167,7 +173,7 @@ class Memory:
     def keep(self, story: Brief, pictures: Iterable[str]) -> list[str]:
         """Know a story, and the paths of its pictures; returns those it had that no story has now."""
         before = self._pictures(story.story_id)
-        self._db.execute("INSERT OR REPLACE INTO stories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", story)
+        self._db.execute("INSERT OR REPLACE INTO stories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", story)
         self._db.executemany("INSERT INTO pictures VALUES (?, ?)", [(one, story.story_id) for one in set(pictures)])
         return self._orphans(before)
 
@@ -221,16 +227,18 @@ class Memory:
         rows = self._db.execute("SELECT DISTINCT origins FROM stories WHERE origins <> ''")
         return sorted({origin for (text,) in rows for origin in text.split()})
 
-    def pages_of(self, folder: str) -> int | None:
-        """How many pages of older stories a list had; None if it did not exist."""
-        row = self._db.execute("SELECT older FROM lists WHERE folder = ?", (folder,)).fetchone()
-        return int(row[0]) if row else None
+    def list_of(self, folder: str) -> tuple[int, str]:
+        """How many pages of older stories a list had, and its words; none for a list that was not there."""
+        row = self._db.execute("SELECT older, words FROM lists WHERE folder = ?", (folder,)).fetchone()
+        return row or (0, "")
 
-    def keep_list(self, folder: str, older: int | None) -> None:
-        """Note how many pages of older stories a list has; None for a list that is gone."""
+    def keep_list(self, folder: str, older: int, words: str) -> None:
+        """Note how many pages of older stories a list has, and its words."""
+        self._db.execute("INSERT OR REPLACE INTO lists VALUES (?, ?, ?)", (folder, older, words))
+
+    def forget_list(self, folder: str) -> None:
+        """Note that a list is gone."""
         self._db.execute("DELETE FROM lists WHERE folder = ?", (folder,))
-        if older is not None:
-            self._db.execute("INSERT INTO lists VALUES (?, ?)", (folder, older))
 
     # Files
 
@@ -267,9 +275,10 @@ class Memory:
         pages, pictures = self._one(query)
         return int(pages), int(pictures)
 
-    def changes(self) -> Sequence[str]:
-        """Paths written or removed since ``forget_changes``."""
-        return [path for (path,) in self._db.execute("SELECT path FROM changes ORDER BY path")]
+    def changes(self, pattern: str = "*") -> Iterator[str]:
+        """Paths that match a pattern and were written or removed since ``forget_changes``."""
+        rows = self._db.execute("SELECT path FROM changes WHERE path GLOB ? ORDER BY path", (pattern,))
+        return (path for (path,) in rows)
 
     def forget_changes(self) -> None:
         """Start anew to note what is written or removed."""

@@ -28,8 +28,7 @@ class Edition:
         self.memory = memory
         self._target, self._versions = target, target / "versions"
         self._folder: Path | None = None
-        self.written: list[str] = []
-        self.dropped: list[str] = []
+        self.written = self.dropped = 0
 
     @property
     def current(self) -> Path:
@@ -62,7 +61,7 @@ class Edition:
         if known := self.memory.file(path):
             _unlink(self._open(), path)
             self.memory.keep_file(path, None, known)
-            self.dropped.append(path)
+            self.dropped += 1
 
     def publish(self, marker: Callable[[str], bytes], keep_old: bool) -> tuple[str, bool]:
         """Show readers the next version, named by its content; True if it is another one.
@@ -73,6 +72,8 @@ class Edition:
         if self._folder is not None:
             _write(self._folder / MARKER, marker(version))
             self._swap(version)
+        else:
+            self.memory.save()
         if not keep_old or (self._folder is not None and not before):
             self._level()
         return version, version != before
@@ -127,7 +128,7 @@ class Edition:
         base, spare = self._versions / _NEXT, self.memory.fact("spare")
         if spare and (self._versions / spare).is_dir():
             (self._versions / spare).rename(base)
-            paths: Iterator[str] = iter(self.memory.changes())
+            paths = self.memory.changes()
         else:
             base.mkdir()
             paths = (file.path for file in self.memory.files())
@@ -145,7 +146,7 @@ class Edition:
         sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
         file = File(path, sha1, hashlib.sha256(data).hexdigest(), len(data))
         self.memory.keep_file(path, file, before)
-        self.written.append(path)
+        self.written += 1
 
 
 @contextmanager
@@ -157,8 +158,8 @@ def next_edition(target: Path, afresh: bool = False) -> Iterator[Edition]:
     (target / "versions").mkdir(parents=True, exist_ok=True)
     with (target / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if afresh:
-            (target / FILE).unlink(missing_ok=True)
+        for name in (FILE, f"{FILE}-wal", f"{FILE}-shm") if afresh else ():
+            (target / name).unlink(missing_ok=True)
         memory = Memory(target / FILE)
         edition = Edition(target, memory)
         try:
