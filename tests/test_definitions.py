@@ -45,9 +45,9 @@ EDGES = {
     "staged_deployment": {"site"},
     "production_deployment": {"staged_deployment"},
     "engagement_metrics": {"site"},
-    "database_health": set(),
-    "generation_metrics": set(),
-    "image_delivery": set(),
+    "database_health": {"expired_backups", "content_cleanup"},
+    "generation_metrics": {"site"},
+    "image_delivery": {"image_library"},
     "error_report": set(),
 }
 SECRETS = {

@@ -1,14 +1,12 @@
 """The runbook is held to the product: each of its commands runs, and each alert's link leads to a section."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from command import threadjuice
 
-from threadjuice_dagster.cli import app
 from threadjuice_dagster.domain.incidents import RUNBOOK
 
 RUNBOOK_FILE = Path(__file__).parents[1] / "docs" / "EMERGENCY.md"
@@ -22,25 +20,25 @@ SECTIONS = {
 }
 
 
-def threadjuice(command: str) -> tuple[int, Any]:
-    """The exit code and the document of a command, run in this process."""
-    result = CliRunner().invoke(app, [*command.split()[1:], "--json"], catch_exceptions=False)
-    assert result.exit_code in (0, 1), f"{command}: {result.stderr} {result.stdout}"
-    return result.exit_code, json.loads(result.stdout)
+def run(command: str) -> tuple[int, Any]:
+    """The exit code and the document of a command of the runbook."""
+    code, document, said = threadjuice(*command.split()[1:])
+    assert code in (0, 1), f"{command}: {said} {document}"
+    return code, document
 
 
 @pytest.mark.timeout(600)
 def test_every_command_of_the_runbook_runs(newsroom_environment: dict[str, str], tmp_path: Path) -> None:
     written = tmp_path / "story.md"
     written.write_text(_MANUAL)
-    story = threadjuice("threadjuice content generate --count 1")[1]["stories"][0]["id"]
-    threadjuice("threadjuice maintenance backup")
-    backup = threadjuice("threadjuice database backups")[1]["backups"][0]["id"]
-    threadjuice("threadjuice watch")  # no daemon runs here, and it tells so
-    cause = threadjuice("threadjuice alerts list")[1]["incidents"][0]["cause"]
+    story = run("threadjuice content generate --count 1")[1]["stories"][0]["id"]
+    run("threadjuice maintenance backup")
+    backup = run("threadjuice database backups")[1]["backups"][0]["id"]
+    run("threadjuice watch")  # no daemon runs here, and it tells so
+    cause = run("threadjuice alerts list")[1]["incidents"][0]["cause"]
     names = {"STORY": story, "BACKUP": backup, "CAUSE": cause, "FILE": str(written)}
     for command in dict.fromkeys(COMMANDS):
-        code, document = threadjuice(re.sub(r"\b(STORY|BACKUP|CAUSE|FILE)\b", lambda name: names[name[0]], command))
+        code, document = run(re.sub(r"\b(STORY|BACKUP|CAUSE|FILE)\b", lambda name: names[name[0]], command))
         assert code == 0 or "error" not in document, (command, document)
 
 

@@ -99,6 +99,7 @@ class Newsroom:
         could be assigned.
         """
         self.end_dead_runs()
+        self.store.outages.try_now()
         if not config.thread:
             return self._fulfil(config)
         thread = open_thread(config.thread, self._threads)
@@ -132,6 +133,7 @@ class Newsroom:
         turn.
         """
         assignment = self.store.assignment(story_id)
+        self.store.outages.try_now()
         for _ in range(3 if overruled else 1):
             if overruled:
                 self.store.overrule(story_id, *overruled)
@@ -163,6 +165,7 @@ class Newsroom:
     def import_manual(self, stories: Sequence[ManualStory]) -> dict[str, Any]:
         """Check, illustrate and publish stories that people wrote: counts of what was done, and the stories."""
         counts: Counter[str] = Counter()
+        self.store.outages.try_now()
         for story in stories:
             done = self._store_manual(story)
             counts[done] += 1

@@ -1,15 +1,13 @@
 """`threadjuice deploy` as operators and the sensor run it: to a folder, to a loopback Vercel, and back."""
 
 import json
-import os
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import command
 import dagster as dg
 import pytest
 import sqlalchemy as sa
@@ -27,12 +25,9 @@ WORKFLOWS = Path(__file__).parents[2] / ".github" / "workflows"
 
 
 def threadjuice(*arguments: str, **variables: str) -> tuple[int, Any, str]:
-    command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()", *arguments, "--json"]
-    environment = {**os.environ, **variables}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
-    assert TOKEN not in result.stdout + result.stderr
-    assert BYPASS not in result.stdout + result.stderr
-    return result.returncode, json.loads(result.stdout) if result.stdout.strip() else None, result.stderr
+    code, document, said = command.threadjuice(*arguments, **variables)
+    assert not any(secret in f"{document}{said}" for secret in (TOKEN, BYPASS))
+    return code, document, said
 
 
 def states(document: Any) -> dict[str, str]:
@@ -89,6 +84,12 @@ def test_deployments_to_a_folder_go_forth_and_back(newsroom_environment: dict[st
     assert states(back) == {"roll_back": "done", "verify_rollback": "done"}
     marker = json.loads((home / "deployment" / "production" / "version.json").read_text())
     assert marker["version"] == deployment["version"]
+    listed = threadjuice("deploy", "history")[1]["deployments"]
+    assert [(one["id"], one["state"], one["restorable"]) for one in listed] == [
+        (second["deployment"]["id"], "rolled_back", True),
+        (deployment["id"], "live", True),
+        (staged["deployment"]["id"], "staged", False),
+    ]
     assert threadjuice("deploy", "rollback", second["deployment"]["id"])[0] == 0
 
 

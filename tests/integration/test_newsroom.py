@@ -9,21 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from command import threadjuice
 from servers.openai_server import OpenAIServer
 
 SAMPLES = Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads"
 KEY = "sk-hunter2-hunter2-hunter2"
-
-
-def threadjuice(*arguments: str, timeout: float = 240, **variables: str) -> tuple[int, Any, str]:
-    """Run the command with ``--json``; returns its exit code, the document and what it said on stderr."""
-    command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()", *arguments, "--json"]
-    environment = {**os.environ, **variables}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
-    return result.returncode, json.loads(result.stdout) if result.stdout.strip() else None, result.stderr
 
 
 @pytest.fixture
@@ -299,7 +291,7 @@ class TestWithAModel:
         assert max(sum(first <= other < first + 60 for other in arrived) for first in arrived) == 8
 
     def test_no_secret_is_stored_or_shown_anywhere(
-        self, written_by_model: OpenAIServer, newsroom_environment: dict[str, str], database_url: str
+        self, written_by_model: OpenAIServer, newsroom_environment: dict[str, str], prepared_url: str
     ) -> None:
         import sqlalchemy as sa
 
@@ -307,7 +299,7 @@ class TestWithAModel:
         _, document, said = threadjuice("content", "generate", "--thread", sample())
         assert "hunter2" not in json.dumps(document) + said
         for name in (None, "dagster"):
-            url = sa.engine.make_url(database_url)
+            url = sa.engine.make_url(prepared_url)
             engine = sa.create_engine(url.set(database=f"{url.database}_{name}") if name else url)
             with engine.connect() as connection:
                 for table in sa.inspect(connection).get_table_names():

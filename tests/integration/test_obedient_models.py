@@ -1,10 +1,7 @@
 """Hostile threads over the wire: a model that obeys whatever it hears, and the whole newsroom around it."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -13,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from command import threadjuice
 from corpora.injections import ATTACKS, Attack, document
 from servers.loopback import Reply, Request
 from servers.openai_server import OpenAIServer, fenced_data
@@ -98,12 +96,9 @@ def harmless(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> "Page
 def generate(path: Path, attack: Attack | None, **variables: str) -> dict[str, Any]:
     """The story that the newsroom makes of a thread, as the command line reports it."""
     path.write_text(json.dumps(document(attack)), encoding="utf-8")
-    command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()"]
-    command += ["content", "generate", "--thread", str(path), "--json"]
-    environment = {**os.environ, **variables}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
-    assert result.returncode == 0, result.stderr
-    told: dict[str, Any] = json.loads(result.stdout)["stories"][0]
+    code, answer, said = threadjuice("content", "generate", "--thread", str(path), **variables)
+    assert code == 0, said
+    told: dict[str, Any] = answer["stories"][0]
     return told
 
 

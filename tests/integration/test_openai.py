@@ -484,9 +484,8 @@ class Counting(Unlimited):
     def __init__(self) -> None:
         self.services: list[str] = []
 
-    def acquire(self, service: str) -> bool:
+    def acquire(self, service: str) -> None:
         self.services.append(service)
-        return False
 
 
 def test_every_attempt_passes_the_limiter(server: OpenAIServer) -> None:

@@ -1,14 +1,12 @@
 """Backups and restores as the command line does them, from a working newsroom to an empty machine."""
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from command import threadjuice
 
 from threadjuice_dagster.settings import load_settings
 
@@ -18,12 +16,6 @@ PASSPHRASE = "a passphrase nobody guesses"
 @pytest.fixture(autouse=True)
 def _encrypted(newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKUP_ENCRYPTION_KEY", PASSPHRASE)
-
-
-def threadjuice(*arguments: str) -> tuple[int, Any, str]:
-    command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()", *arguments, "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    return result.returncode, json.loads(result.stdout) if result.stdout.strip() else None, result.stderr
 
 
 def restored(backup: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ _SIZE = "size MB"
     owners=OWNERS,
     kinds={"postgres"},
     partitions_def=DAYS,
+    deps=["expired_backups", "content_cleanup"],
     check_specs=CHECKS,
     retry_policy=RETRIES,
     freshness_policy=FRESH["database_health"].policy,

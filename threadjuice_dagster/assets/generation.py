@@ -40,6 +40,7 @@ CHECKS = specs(
     owners=OWNERS,
     kinds={"postgres", "pandas"},
     partitions_def=DAYS,
+    deps=["site"],
     check_specs=CHECKS,
     retry_policy=RETRIES,
     freshness_policy=FRESH["generation_metrics"].policy,

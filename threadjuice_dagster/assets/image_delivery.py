@@ -35,6 +35,7 @@ COLUMNS = ("wrong", "story", "width", "format", "place", "status", "first_byte_m
     owners=OWNERS,
     kinds={"http"},
     partitions_def=DAYS,
+    deps=["image_library"],
     check_specs=CHECKS,
     retry_policy=RETRIES,
     freshness_policy=FRESH["image_delivery"].policy,

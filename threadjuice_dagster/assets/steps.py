@@ -36,11 +36,7 @@ def reported(context: Context, database: Database, story_id: str | None = None) 
         _record(context, database, story_id, failure)
         raise dg.Failure(
             description=str(failure),
-            metadata={
-                "kind": failure.kind,
-                "next step": failure.next_step or "See the run's log.",
-                "service": getattr(failure, "service", ""),
-            },
+            metadata={"kind": failure.kind, "next step": failure.next_step or "See the run's log."} | _down(failure),
             allow_retries=False,
         ) from error
 
@@ -82,6 +78,11 @@ def classified(error: Exception) -> ThreadJuiceError:
     if isinstance(error, OSError) and error.errno == 28:
         return TransientFailure("The disk is full.", "Free space where THREADJUICE_HOME is.", exhausted=True)
     return UnexpectedFailure(f"{type(error).__name__}: {str(error)[:300]}", "See the run's log, and report it.")
+
+
+def _down(failure: ThreadJuiceError) -> dict[str, str]:
+    """The outside service that is down as a whole, where that is why."""
+    return {"service": service} if (service := getattr(failure, "service", "")) else {}
 
 
 def _record(context: Context, database: Database, story_id: str | None, failure: ThreadJuiceError) -> None:

@@ -39,6 +39,11 @@ class Outages:
         with self._engine.begin() as connection:
             return connection.execute(sa.text(_TRY), {"service": service, "first": FIRST}).one_or_none() is not None
 
+    def try_now(self) -> None:
+        """An operator asks for something: every service that is down may be asked at once."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.text("UPDATE outages SET next_at = clock_timestamp()"))
+
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
         """A service failed as often as it is tried; ``on_trial`` it failed again, and is left alone for longer."""
         values = {"service": service, "message": message, "first": FIRST, "most": MOST}

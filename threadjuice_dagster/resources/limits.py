@@ -27,19 +27,14 @@ class SharedRateLimit(dg.ConfigurableResource):
     database: dg.ResourceDependency[Database]
     per_minute: int = 10
 
-    def acquire(self, service: str) -> bool:
-        """Block until a request to ``service`` is allowed; True if it is the one that finds out whether it is back.
-
-        Raises ``TransientFailure`` while it is known to be down.
-        """
-        on_trial = self._enter(service)
+    def acquire(self, service: str) -> None:
+        """Block until a request to ``service`` is allowed."""
         told = False
         while (wait := self._try(service)) > 0:
             if not told and wait > 1:
                 log.warning("%d requests a minute are used up: waiting about %.0f s.", self.per_minute, wait)
                 told = True
             time.sleep(min(wait, 5.0))
-        return on_trial
 
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
         """The service failed as often as it is tried: nobody needs to find that out again for a while."""
@@ -66,7 +61,11 @@ class SharedRateLimit(dg.ConfigurableResource):
         """The key of ``variable`` is taken."""
         self.database.store.incidents.end(f"key:{variable}", datetime.now(UTC))
 
-    def _enter(self, service: str) -> bool:
+    def enter(self, service: str) -> bool:
+        """Whether this process is the one to find out if the service is back; False where nothing is wrong with it.
+
+        Raises ``TransientFailure`` while it is known to be down.
+        """
         outages = self.database.store.outages
         for outage in outages.known(service):
             if not outages.may_try(service):

@@ -41,6 +41,9 @@ SERVICE = "openai"
 ATTEMPTS = 4
 """Times one request is sent while the server is limiting, failing or silent."""
 
+TRIAL_ATTEMPTS = 2
+"""The same, while the server is known to be down."""
+
 SPARE_ASKS = 2
 """Further requests for answers that came back unusable, per story or verdict."""
 
@@ -77,11 +80,11 @@ class _RejectedError(PermanentFailure):
 class RateLimiter(Protocol):
     """Whoever decides whether and when a request may be sent."""
 
-    def acquire(self, service: str) -> bool:
-        """Return once a request to ``service`` is allowed; True if it is the one that finds out whether it is back.
+    def enter(self, service: str) -> bool:
+        """Whether this caller is the one that finds out if ``service`` is back. Raises while it is known to be down."""
 
-        Raises ``TransientFailure`` while it is known to be down.
-        """
+    def acquire(self, service: str) -> None:
+        """Return once a request to ``service`` is allowed."""
 
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
         """The service failed as often as it is tried."""
@@ -99,9 +102,12 @@ class RateLimiter(Protocol):
 class Unlimited:
     """No limit of our own: the server's is the only one."""
 
-    def acquire(self, service: str) -> bool:
-        """Return at once."""
+    def enter(self, service: str) -> bool:
+        """Nothing is known."""
         return False
+
+    def acquire(self, service: str) -> None:
+        """Return at once."""
 
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
         """Nobody else needs to know."""
@@ -275,8 +281,10 @@ class OpenAIResource(dg.ConfigurableResource):
         raise rejected
 
     def _send(self, send: Send, meter: Meter) -> dict[str, Any]:
-        for attempt in range(1, ATTEMPTS + 1):
-            on_trial = self.limiter.acquire(SERVICE)
+        on_trial = self.limiter.enter(SERVICE)
+        attempts = TRIAL_ATTEMPTS if on_trial else ATTEMPTS
+        for attempt in range(1, attempts + 1):
+            self.limiter.acquire(SERVICE)
             meter.add(Usage(requests=1))
             outcome = self._attempt(send)
             if on_trial and not isinstance(outcome, TransientFailure):
@@ -286,10 +294,10 @@ class OpenAIResource(dg.ConfigurableResource):
             if not isinstance(outcome, TransientFailure):
                 raise outcome
             failure = outcome
-            if on_trial or attempt == ATTEMPTS:
+            if attempt == attempts:
                 break
             pause = self._pause(attempt, failure.retry_after)
-            log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, ATTEMPTS)
+            log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, attempts)
             time.sleep(pause)
         self.limiter.failed(SERVICE, failure.message, on_trial=on_trial)
         failure.exhausted, failure.service = True, SERVICE
