@@ -7,6 +7,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -92,9 +93,8 @@ with open_instance(settings), build_resources(settings)["database"].process_conf
 """
 
 
-@pytest.fixture
-def prepared_url(server_url: str, templates: dict[str, str]) -> Iterator[str]:
-    """Address of a database of its own with the newsroom's tables, empty; Dagster's is beside it."""
+@contextmanager
+def _copied(server_url: str, templates: dict[str, str]) -> Iterator[str]:
     import sqlalchemy as sa
 
     url = sa.engine.make_url(server_url)
@@ -108,6 +108,20 @@ def prepared_url(server_url: str, templates: dict[str, str]) -> Iterator[str]:
         for suffix in templates:
             connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}{suffix}" WITH (FORCE)'))
     engine.dispose()
+
+
+@pytest.fixture
+def prepared_url(server_url: str, templates: dict[str, str]) -> Iterator[str]:
+    """Address of a database of its own with the newsroom's tables, empty; Dagster's is beside it."""
+    with _copied(server_url, templates) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_url(server_url: str, templates: dict[str, str]) -> Iterator[str]:
+    """The same for all tests of a file, which leave rows to one another."""
+    with _copied(server_url, templates) as url:
+        yield url
 
 
 @pytest.fixture

@@ -28,11 +28,23 @@ def deploy(newsroom: Newsroom, job: str, roll_back: str | None = None) -> dict[s
         deployment = None
         if all(step.state == "done" for step in steps):
             steps += desk.book.steps(result.run_id)
-            deployment = desk.book.of_run(result.run_id)
+            found = desk.book.of_run(result.run_id)
+            deployment = found and desk.shown(found)
     if not result.success and not any(step.state == "failed" for step in steps):
         raise newsroom.failure(result)
     told = deployment.told() if deployment else _told_of_build(newsroom, result.success)
     return {"deployment": told, "steps": [step.model_dump(mode="json") for step in steps]}
+
+
+def history(newsroom: Newsroom) -> dict[str, Any]:
+    """The last deployments with their time (ISO 8601), and whether a rollback can go to them."""
+    with newsroom.resources["deployment_desk"].process_config_and_initialize_cm() as desk:
+        return {
+            "deployments": [
+                {**desk.shown(one).told(), "at": one.built_at.isoformat(), "restorable": desk.is_restorable(one)}
+                for one in desk.book.history()
+            ]
+        }
 
 
 def migrate(newsroom: Newsroom) -> dict[str, Any]:

@@ -281,6 +281,14 @@ class DeploymentSettings(Section):
     preview_port: int = variable(
         "THREADJUICE_PREVIEW_PORT", 3001, "Port of the site preview of `threadjuice dev`.", "3001", ge=0, le=65535
     )
+    production_port: int = variable(
+        "THREADJUICE_PRODUCTION_PORT",
+        3002,
+        "Port where `threadjuice dev` serves what was deployed to the folder of this machine.",
+        "3002",
+        ge=0,
+        le=65535,
+    )
     image_cdn_url: Url = variable(
         "IMAGE_CDN_URL", "", "Public address under which pictures are served.", "https://img.threadjuice.com"
     )

@@ -19,7 +19,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import sqlalchemy as sa
 from servers.loopback import Reply
 from servers.vercel_server import PROJECT, TOKEN, VercelServer
 
@@ -28,8 +27,8 @@ from threadjuice_dagster.database import schema
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.deployments import Deployments
 from threadjuice_dagster.database.schema import current_revision, expanded_revision, head_revision, migrate
-from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UsageError
+from threadjuice_dagster.resources import http
 from threadjuice_dagster.resources.deployer import KEEP, Deployer, LocalTarget, manifest_of
 from threadjuice_dagster.resources.deployments import DeploymentDesk
 from threadjuice_dagster.resources.postgres import Postgres
@@ -66,12 +65,19 @@ def write_site(home: Path, version: str, stories: int = 3) -> dict[str, str]:
 
 
 @pytest.fixture
-def store(prepared_url: str) -> Iterator[Store]:
-    engine = sa.create_engine(prepared_url, pool_pre_ping=True)
-    store = Store(engine)
-    yield store
-    store.locks.close()
-    engine.dispose()
+def database(shared_url: str) -> Postgres:
+    """The database that all tests here use one after the other, with no deployment in it."""
+    database = Postgres(url=shared_url, pool_size=2)
+    with database.store.engine.begin() as connection:
+        for table in (t.deployment_steps, t.deployments, t.events):
+            connection.execute(table.delete())
+    return database
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried again at once."""
+    monkeypatch.setattr(http, "_BACKOFF", 0.01)
 
 
 @pytest.fixture
@@ -99,15 +105,12 @@ def vercel_target(server: VercelServer, **changes: Any) -> VercelTarget:
 
 
 class Newsroom:
-    """Runs the deployment's assets as jobs do, on a database and a home of its own."""
+    """Runs the deployment's assets as jobs do, with a home of its own."""
 
-    def __init__(self, store: Store, home: Path, deployer: Deployer) -> None:
-        url = store.engine.url.render_as_string(hide_password=False)
-        self.home, self.deployer = home, deployer
-        self.database = Postgres(url=url, pool_size=2)
+    def __init__(self, database: Postgres, home: Path, deployer: Deployer) -> None:
+        self.database, self.home, self.deployer = database, home, deployer
         self.desk = DeploymentDesk(database=self.database, deployer=deployer, settle_seconds=0.2)
-        self.book = Deployments(store, deployer.place)
-        self.instance = dg.DagsterInstance.ephemeral()
+        self.book = Deployments(database.unchecked_store, deployer.place)
         self.result: dg.ExecuteInProcessResult
         self.run_id, self.error = "", ""
 
@@ -115,7 +118,6 @@ class Newsroom:
         given = {"ops": {"production_deployment": {"config": config}}} if config else {}
         self.result = dg.materialize(
             list(assets),
-            instance=self.instance,
             raise_on_error=False,
             run_config={**given, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             resources={
@@ -164,6 +166,13 @@ class Newsroom:
         live = self.book.live()
         return live.version if live else ""
 
+    @property
+    def address(self) -> str:
+        """Where operators are told that readers are."""
+        live = self.book.live()
+        assert live
+        return self.desk.shown(live).url
+
     def seen(self) -> str:
         """The version that readers see."""
         with self.deployer.opened() as opened:
@@ -171,19 +180,19 @@ class Newsroom:
 
 
 @pytest.fixture(params=["local", "vercel"])
-def newsroom(request: pytest.FixtureRequest, store: Store, home: Path, vercel: VercelServer) -> Newsroom:
+def newsroom(request: pytest.FixtureRequest, database: Postgres, home: Path, vercel: VercelServer) -> Newsroom:
     local = LocalTarget(folder=str(home / "deployment"))
-    return Newsroom(store, home, local if request.param == "local" else vercel_target(vercel))
+    return Newsroom(database, home, local if request.param == "local" else vercel_target(vercel))
 
 
 @pytest.fixture
-def local(store: Store, home: Path) -> Newsroom:
-    return Newsroom(store, home, LocalTarget(folder=str(home / "deployment")))
+def local(database: Postgres, home: Path) -> Newsroom:
+    return Newsroom(database, home, LocalTarget(folder=str(home / "deployment")))
 
 
 @pytest.fixture
-def on_vercel(store: Store, home: Path, vercel: VercelServer) -> Newsroom:
-    return Newsroom(store, home, vercel_target(vercel))
+def on_vercel(database: Postgres, home: Path, vercel: VercelServer) -> Newsroom:
+    return Newsroom(database, home, vercel_target(vercel))
 
 
 def get(url: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
@@ -302,6 +311,24 @@ def test_a_deployment_is_recorded_step_by_step_and_shown_to_the_operator(newsroo
     assert newsroom.seen() == "v1"
 
 
+def test_the_address_of_what_is_live_in_a_folder_is_one_that_shows_it(database: Postgres, home: Path) -> None:
+    folder = home / "deployment"
+    first = Newsroom(database, home, LocalTarget(folder=str(folder)))
+    assert first.deploy("v1")
+    assert first.address == (folder / "production" / "index.html").as_uri()
+    with LocalTarget(folder=str(folder)).server(0) as server:  # as ``threadjuice dev`` does
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        served = Newsroom(database, home, LocalTarget(folder=str(folder), port=server.server_port))
+        assert served.deploy("v2")
+        assert served.address == f"{server.url}/"
+        assert b"version v2" in get(f"{server.url}/")[1]
+        assert served.roll_back()
+        assert served.address == f"{server.url}/"
+        server.shutdown()
+    elsewhere = LocalTarget(folder=str(folder), site_url="https://stories.example", port=server.server_port)
+    assert Newsroom(database, home, elsewhere).address == "https://stories.example"
+
+
 def test_only_files_that_are_new_there_are_brought(newsroom: Newsroom) -> None:
     for number in range(KEEP + 1):
         assert newsroom.deploy(f"v{number}")
@@ -321,15 +348,13 @@ def test_a_page_loaded_before_a_deployment_still_finds_its_stylesheet_after_it(n
         assert get(f"{opened.url}/{old}")[0] == 404
 
 
-@pytest.mark.parametrize("path", ["index.html", "feed.xml", "img/ab/480.jpg", "version.json", "story/s1/index.html"])
-def test_a_staged_site_that_serves_something_else_is_never_shown(
-    newsroom: Newsroom, vercel: VercelServer, path: str
-) -> None:
+def test_a_staged_site_that_serves_something_else_is_never_shown(newsroom: Newsroom, vercel: VercelServer) -> None:
     assert newsroom.deploy("v1")
-    with damaged(newsroom, vercel, path):
-        assert not newsroom.deploy("v2")
-    assert newsroom.steps == {"stage": "done", "smoke_test": "failed"}
-    assert newsroom.seen() == newsroom.live == "v1"
+    for path in ("index.html", "feed.xml", "img/ab/480.jpg", "version.json", "story/s1/index.html"):
+        with damaged(newsroom, vercel, path):
+            assert not newsroom.deploy("v2"), path
+        assert newsroom.steps == {"stage": "done", "smoke_test": "failed"}
+        assert newsroom.seen() == newsroom.live == "v1"
     assert newsroom.deploy("v3")
 
 
@@ -444,10 +469,10 @@ def test_an_expired_token_is_one_clear_line_without_the_token(on_vercel: Newsroo
 
 
 def test_a_protected_deployment_is_tested_with_the_bypass_and_told_of_without(
-    store: Store, home: Path, vercel: VercelServer
+    database: Postgres, home: Path, vercel: VercelServer
 ) -> None:
-    assert Newsroom(store, home, vercel_target(vercel)).deploy("v1")
-    locked_out = Newsroom(store, home, vercel_target(vercel, bypass=""))
+    assert Newsroom(database, home, vercel_target(vercel)).deploy("v1")
+    locked_out = Newsroom(database, home, vercel_target(vercel, bypass=""))
     assert not locked_out.deploy("v2")
     assert "401" in locked_out.message("smoke_test") or "none instead of v2" in locked_out.message("smoke_test")
 
@@ -462,13 +487,13 @@ def test_a_plan_that_cannot_roll_back_so_far_promotes_the_earlier_deployment(
     assert on_vercel.seen() == on_vercel.live == "v1"
 
 
-def test_a_team_s_project_is_asked_for_in_its_name(store: Store, home: Path, vercel: VercelServer) -> None:
-    assert Newsroom(store, home, vercel_target(vercel, team_id="team_x")).deploy("v1")
+def test_a_team_s_project_is_asked_for_in_its_name(database: Postgres, home: Path, vercel: VercelServer) -> None:
+    assert Newsroom(database, home, vercel_target(vercel, team_id="team_x")).deploy("v1")
     assert {request.query.get("teamId") for request in vercel.requests} == {"team_x"}
 
 
-def test_a_domain_is_found_out_where_none_is_set(store: Store, home: Path, vercel: VercelServer) -> None:
-    assert Newsroom(store, home, vercel_target(vercel, site_url="")).deploy("v1")
+def test_a_domain_is_found_out_where_none_is_set(database: Postgres, home: Path, vercel: VercelServer) -> None:
+    assert Newsroom(database, home, vercel_target(vercel, site_url="")).deploy("v1")
 
 
 def test_a_token_without_a_project_is_a_matter_of_configuration() -> None:
@@ -515,6 +540,7 @@ def test_a_deployment_that_is_not_kept_cannot_be_gone_back_to(local: Newsroom) -
         assert local.deploy(f"v{number}")
     assert len(list((local.home / "deployment" / "versions").iterdir())) == KEEP
     first = local.book.history()[-1]
+    assert [local.desk.is_restorable(one) for one in local.book.history()] == [True] * KEEP + [False]
     assert not local.roll_back(first.id)
     assert "not kept" in local.message("roll_back")
     assert local.seen() == local.live == f"v{KEEP}"
@@ -602,10 +628,10 @@ def share(home: Path, number: int, path: str) -> None:
 
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no second file system")
-def test_files_are_copied_where_they_cannot_be_linked(store: Store, home: Path) -> None:
+def test_files_are_copied_where_they_cannot_be_linked(database: Postgres, home: Path) -> None:
     folder = Path(f"/dev/shm/threadjuice-{os.getpid()}")
     try:
-        newsroom = Newsroom(store, home, LocalTarget(folder=str(folder)))
+        newsroom = Newsroom(database, home, LocalTarget(folder=str(folder)))
         assert newsroom.deploy("v1")
         assert (folder / "production" / "img" / "ab" / "480.jpg").stat().st_nlink == 1
         assert newsroom.seen() == "v1"
@@ -658,21 +684,21 @@ class Target(LocalTarget if "folder" in settings else VercelTarget):
         reach("smoke test" if deployment else "validation")
         return super().opened(deployment)
 
-    def _point(self, link, identity):
-        beside = Path(self.folder) / f".{link}-next"
-        if moment == f"pointing {link}":
+    def _point(self, name, identity):
+        beside = Path(self.folder) / f".{name}-next"
+        if moment == f"pointing {name}":
             beside.symlink_to("versions/nowhere")
-        reach(f"pointing {link}")
-        super()._point(link, identity)
+        reach(f"pointing {name}")
+        super()._point(name, identity)
 
 import threadjuice_dagster.resources.deployer as module
-link, count = module._link, [0]
+link, count = module.link, [0]
 def counted(*arguments):
     count[0] += 1
     if count[0] == 4:
         reach("half of the files")
     link(*arguments)
-module._link = counted
+module.link = counted
 
 desk = DeploymentDesk(
     database=Postgres(url=url, pool_size=2), deployer=Target(**settings), settle_seconds=0.2
@@ -821,8 +847,9 @@ def later_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_a_migration_takes_away_goes_only_when_the_new_version_is_validated(
-    on_vercel: Newsroom, vercel: VercelServer, later_migrations: Path
+    prepared_url: str, home: Path, vercel: VercelServer, later_migrations: Path
 ) -> None:
+    on_vercel = Newsroom(Postgres(url=prepared_url, pool_size=2), home, vercel_target(vercel))
     engine = on_vercel.database.unchecked_store.engine
 
     def revision() -> str | None:

@@ -31,7 +31,7 @@ from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.engagement import BURST, EVENTS, MAX_BODY, STORY_PER_MINUTE
 from threadjuice_dagster.resources.postgres import Postgres, Replica
-from threadjuice_dagster.site.bundle import VERCEL_SETTINGS, function_files
+from threadjuice_dagster.resources.vercel import VERCEL_SETTINGS, function_files
 from threadjuice_dagster.site.engagement import PATHS, Reports
 from threadjuice_dagster.site.preview import serve
 

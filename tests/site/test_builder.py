@@ -83,8 +83,7 @@ def test_the_picture_comes_in_every_format_with_sizes_and_room_kept(storage: Pat
     assert [source["type"] for source in elements.of("source")] == ["image/avif", "image/webp"]
     blur, first = elements.of("img")[:2]
     assert (first["width"], first["height"], first["alt"]) == ("1200", "800", "A kettle on a sill")
-    assert first["fetchpriority"] == "high"
-    assert "loading" not in first
+    assert (first["loading"], first["fetchpriority"]) == ("eager", "high")
     assert re.fullmatch(r"\.\./\.\./img/\w+/480\.jpeg 480w, \.\./\.\./img/\w+/1200\.jpeg 1200w", first["srcset"])
     assert all(source["sizes"] for source in elements.of("source"))
     assert (blur["class"], blur["alt"]) == ("blur", "")
@@ -94,7 +93,7 @@ def test_pictures_below_the_fold_load_lazily(storage: Path, target: Path) -> Non
     build_site([kettle_story(storage, number) for number in range(1, 5)], target, "", storage)
     for path in ("index.html", "category/home/index.html"):
         pictures = [image for image in Elements(page(target, path)).of("img") if image.get("class") != "blur"]
-        assert [image.get("loading") for image in pictures] == [None, "lazy", "lazy", "lazy"]
+        assert [image.get("loading") for image in pictures] == ["eager", "lazy", "lazy", "lazy"]
         assert [image.get("fetchpriority") for image in pictures] == ["high", None, None, None]
 
 
@@ -210,6 +209,27 @@ def test_a_story_describes_itself_to_search_engines(storage: Path, target: Path)
     assert found["headline"] == "The kettle that whistled in B flat, part 1"
     assert found["datePublished"] == "2026-02-03T13:00:00+00:00"
     assert found["isBasedOn"].endswith("/abc123/")
+
+
+def test_every_page_but_that_of_what_is_missing_describes_itself(storage: Path, target: Path) -> None:
+    build_site([kettle_story(storage)], target, SITE, storage)
+    for path in files(target / "current"):
+        if path.endswith(".html") and path != "404.html":
+            elements = Elements(page(target, path))
+            told = {
+                one.get("property") or one.get("name"): one["content"]
+                for one in elements.of("meta")
+                if "content" in one
+            }
+            address = f"{SITE}/{path.removesuffix('index.html')}"
+            assert [link["href"] for link in elements.of("link") if link["rel"] == "canonical"] == [address]
+            assert told["og:url"] == address
+            assert told["og:description"] == told["description"]
+            named = article(page(target, path))
+            assert told["og:title"] == (named.get("name") or named["headline"])
+    missing = page(target, "404.html")
+    assert 'content="noindex"' in missing
+    assert "canonical" not in missing
 
 
 def hostile(storage: Path) -> PublishedStory:

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from newsstand import kettle_story, plain_picture
 
-from threadjuice_dagster.site.assets import site_assets, woff
+from threadjuice_dagster.site.assets import INK, PAPER, contrast, readable, site_assets, woff
 from threadjuice_dagster.site.builder import build_site
-from threadjuice_dagster.site.colour import INK, PAPER, contrast, readable
 from threadjuice_dagster.site.headers import header_rules, headers_of
 from threadjuice_dagster.site.preview import PreviewServer, serve
 

@@ -65,6 +65,16 @@ def rollback(
     _run("rollback_job", as_json, deployment)
 
 
+@deploy.command()
+def history(as_json: AsJson = False) -> None:
+    """The last 20 deployments, newest first, and which of them can be gone back to."""
+    with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.deploying import history
+
+        document = history(newsroom)
+        show_document(document, as_json, lambda: printed.history_text(document))
+
+
 def _run(job: str, as_json: bool, roll_back: str | None = None) -> None:
     with opened_newsroom(as_json) as newsroom:
         from threadjuice_dagster.deploying import deploy

@@ -122,6 +122,15 @@ def deployment_text(document: dict[str, Any]) -> str:
     return "\n".join([*_step_lines(document["steps"]), shown, f"    {one['url']}"])
 
 
+def history_text(document: dict[str, Any]) -> str:
+    """Deployments with a star before those that can be gone back to."""
+    lines = (
+        f"{'*' if one['restorable'] else ' '} {one['at'][:16]}  {one['state']:<11} {one['id']}"
+        for one in document["deployments"]
+    )
+    return "\n".join(lines) or "Nothing was deployed yet."
+
+
 def migration_text(document: dict[str, Any]) -> str:
     """The migrations that ran, and where the database is now."""
     revision = document["revision"]

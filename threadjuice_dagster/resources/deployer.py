@@ -10,16 +10,20 @@ import shutil
 import threading
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
-from threadjuice_dagster.domain.deployments import MARKER, File
-from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.domain.deployments import MARKER, Deployment, File, Marker
+from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.resources.http import send
+from threadjuice_dagster.site.memory import noted_files
+from threadjuice_dagster.site.versions import link, point, unlink
 
 if TYPE_CHECKING:
+    from threadjuice_dagster.site.engagement import Reports
     from threadjuice_dagster.site.preview import PreviewServer
 
 KEEP = 5
@@ -79,6 +83,10 @@ class Deployer(dg.ConfigurableResource):
     def remove(self, identity: str) -> None:
         """Delete a deployment for good; one that is not there is no error."""
 
+    def shown_at(self, deployment: Deployment) -> str:
+        """Where a deployment that is live now can be looked at."""
+        return deployment.url
+
     @abstractmethod
     def opened(self, deployment: Staged | None = None) -> AbstractContextManager[Opened]:
         """Where to ask a deployment for pages while the block lasts; without one, what readers see."""
@@ -89,9 +97,13 @@ class LocalTarget(Deployer):
 
     A version is made of hard links to the files of the build, so it costs no room for them. As soon as ``KEEP`` are
     there, the oldest is turned into the newest: what both have in common is not touched.
+
+    ``threadjuice dev`` serves what is live at ``port``; ``site_url`` is where a server of the operator's does.
     """
 
     folder: str
+    site_url: str = ""
+    port: int = 0
 
     @property
     def place(self) -> str:
@@ -106,9 +118,9 @@ class LocalTarget(Deployer):
         wanted |= {one.path: (one, there) for one in shared if one.path not in wanted and (there / one.path).is_file()}
         new = [(file, root) for file, root in wanted.values() if had.get(file.path) != file.sha1]
         for path in had.keys() - wanted.keys():
-            _unlink(part, path)
+            unlink(part, path)
         for file, root in new:
-            _link(root / file.path, part / file.path)
+            link(f"{root}/{file.path}", f"{part}/{file.path}")
         listing = {path: file.sha1 for path, (file, _) in wanted.items()}
         (self._listings / f"{name}.json").write_text(json.dumps(listing))
         os.utime(part)
@@ -143,11 +155,24 @@ class LocalTarget(Deployer):
             shutil.rmtree(part)
             (self._listings / f"{identity}.json").unlink(missing_ok=True)
 
+    def shown_at(self, deployment: Deployment) -> str:
+        """The site's address, or that of a server on this machine which shows this version, or else the file."""
+        if self.site_url:
+            return self.site_url
+        here = f"http://127.0.0.1:{self.port}"
+        with suppress(ThreadJuiceError):
+            found = (
+                Marker.read(send("GET", f"{here}/{MARKER}", timeout=2.0, attempts=1).body) if self.port else Marker()
+            )
+            if found.version == deployment.version:
+                return f"{here}/"
+        return (self._root / PRODUCTION / "index.html").absolute().as_uri()
+
     @contextmanager
     def opened(self, deployment: Staged | None = None) -> Iterator[Opened]:
         """A server of the folder, for as long as the block lasts."""
         with self.server(0, deployment) as server:
-            thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
             thread.start()
             try:
                 yield Opened(server.url, {})
@@ -155,11 +180,11 @@ class LocalTarget(Deployer):
                 server.shutdown()
                 thread.join()
 
-    def server(self, port: int, deployment: Staged | None = None) -> "PreviewServer":
+    def server(self, port: int, deployment: Staged | None = None, reports: "Reports | None" = None) -> "PreviewServer":
         """A server of what readers see, or of a deployment; call its ``serve_forever``."""
         from threadjuice_dagster.site.preview import serve
 
-        server = serve(self._root, port)
+        server = serve(self._root, port, reports=reports)
         server.current = self._version(deployment.id) if deployment else self._root / PRODUCTION
         return server
 
@@ -174,15 +199,12 @@ class LocalTarget(Deployer):
     def _version(self, identity: str) -> Path:
         return self._root / "versions" / identity
 
-    def _target(self, link: str) -> str:
-        path = self._root / link
+    def _target(self, name: str) -> str:
+        path = self._root / name
         return path.readlink().name if path.is_symlink() else ""
 
-    def _point(self, link: str, identity: str) -> None:
-        beside = self._root / f".{link}-next"
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(Path("versions") / identity)
-        beside.replace(self._root / link)
+    def _point(self, name: str, identity: str) -> None:
+        point(self._root, identity, name)
 
     def _spare(self) -> tuple[Path, dict[str, str]]:
         """A folder to make the next version in, and what it has (path → SHA-1): the oldest one if there are enough.
@@ -209,8 +231,6 @@ class LocalTarget(Deployer):
 
 def manifest_of(folder: Path) -> list[File]:
     """Every file of a built site: as its build noted them, or where nothing is noted as they are."""
-    from threadjuice_dagster.site.memory import noted_files
-
     noted = [File(one.path, one.sha1, one.size) for one in noted_files(folder.parents[1], folder.name)]
     if noted:
         return [*noted, _file(folder / MARKER, folder)]
@@ -221,25 +241,3 @@ def _file(path: Path, root: Path) -> File:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, lambda: hashlib.sha1(usedforsecurity=False))
         return File(path.relative_to(root).as_posix(), digest.hexdigest(), stream.tell())
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under a second name, or a copy where file systems do not allow that."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)  # never write into it: other versions share the file
-    try:
-        target.hardlink_to(source)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copy2(source, target)
-
-
-def _unlink(root: Path, path: str) -> None:
-    """Remove a file and the folders it leaves empty."""
-    file = root / path
-    file.unlink(missing_ok=True)
-    for folder in file.parents:
-        if folder == root or any(folder.iterdir()):
-            return
-        folder.rmdir()

@@ -27,7 +27,7 @@ from threadjuice_dagster.domain.deployments import (
     questions,
     sample,
 )
-from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, UsageError
 from threadjuice_dagster.resources.deployer import Deployer, Opened, Staged, manifest_of
 from threadjuice_dagster.resources.http import Answer, send
 from threadjuice_dagster.resources.postgres import Database
@@ -95,7 +95,7 @@ class DeploymentDesk(dg.ConfigurableResource):
             deployment = book.change(deployment, state="live")
             self._contract(deployment, run_id)
             self._expire(deployment, run_id)
-            return deployment
+            return self.shown(deployment)
 
     def roll_back(self, reference: str, run_id: str) -> Deployment:
         """Show an earlier deployment again, by name or the ``previous`` one, and verify it.
@@ -108,7 +108,13 @@ class DeploymentDesk(dg.ConfigurableResource):
             self._restore(target.platform_id, target, target, run_id)
             if live and live.number != target.number:
                 book.change(live, state="rolled_back")
-            return book.change(target, state="live")
+            return self.shown(book.change(target, state="live"))
+
+    def shown(self, deployment: Deployment) -> Deployment:
+        """A deployment as people are told of it: one that is live with the address where readers are."""
+        if deployment.state != "live":
+            return deployment
+        return deployment.model_copy(update={"url": self.deployer.shown_at(deployment)})
 
     def restorable(self, reference: str) -> Deployment:
         """The deployment a rollback is to, as ``Deployments.restorable``.
@@ -121,6 +127,13 @@ class DeploymentDesk(dg.ConfigurableResource):
             known = self.book.find(shown)
             reference = shown if known and known.state in VALIDATED else live.platform_id
         return self.book.restorable(reference)
+
+    def is_restorable(self, deployment: Deployment) -> bool:
+        """Whether a rollback can go to it: it was in order, and is still kept."""
+        try:
+            return self.deployer.keeps(self.book.restorable(deployment.id).platform_id)
+        except UsageError:
+            return False
 
     def _show(self, deployment: Deployment, run_id: str, back: tuple[str, Deployment | None]) -> None:
         """Promote and validate; a failure is raised after readers see the deployment before again."""

@@ -189,7 +189,8 @@ def _cleanup_desk(
 def _deployer(settings: Settings) -> Deployer:
     deployment = settings.deployment
     if not deployment.vercel_token.get_secret_value():
-        return LocalTarget(folder=str(settings.home / "deployment"))
+        folder, port = str(settings.home / "deployment"), deployment.production_port
+        return LocalTarget(folder=folder, site_url=deployment.production_url, port=port)
     bypass = deployment.vercel_protection_bypass.get_secret_value()
     return VercelTarget(
         token=dg.EnvVar("VERCEL_TOKEN"),

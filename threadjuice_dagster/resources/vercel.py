@@ -5,6 +5,8 @@ A staged deployment is one for production that takes no domain. In what order th
 """
 
 import hashlib
+import importlib.metadata
+import importlib.resources
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,6 +21,7 @@ from threadjuice_dagster.domain.deployments import MARKER, File, Marker
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.resources.deployer import Deployer, Opened, Staged
 from threadjuice_dagster.resources.http import Answer, refused, retry_after, send
+from threadjuice_dagster.site.engagement import PATHS
 
 UPLOADS = 8
 """Files sent at a time."""
@@ -28,6 +31,16 @@ ATTEMPTS = 5
 
 ROUNDS = 3
 """Times Vercel may say that it lacks files before it is believed to lose them."""
+
+_CARRIED = ("domain/engagement.py", "database/engagement.py", "site/engagement.py")
+
+VERCEL_SETTINGS: dict[str, Any] = {
+    "rewrites": [{"source": path, "destination": "/api/events"} for path in PATHS],
+    "functions": {
+        "api/events.py": {"maxDuration": 10, "excludeFiles": "**/*.{html,css,js,json,xml,svg,woff,avif,webp,jpeg,png}"},
+    },
+}
+"""What ``vercel.json`` says of the function. By default a Python function carries every file of the deployment."""
 
 _BROKEN = ("ERROR", "CANCELED", "BLOCKED", "DELETED")
 _CREATE_ANOTHER = "Create another one at vercel.com/account/tokens, with access to the project, and set VERCEL_TOKEN."
@@ -238,7 +251,6 @@ def _beside_the_pages(origins: Collection[str]) -> dict[str, bytes]:
 
     Folders end with a slash, as the site's relative links need it.
     """
-    from threadjuice_dagster.site.bundle import VERCEL_SETTINGS, function_files
     from threadjuice_dagster.site.headers import header_rules
 
     settings = {
@@ -284,3 +296,18 @@ def _document(answer: Answer) -> dict[str, Any]:
 
 def _production(project: Mapping[str, Any]) -> dict[str, Any]:
     return (project.get("targets") or {}).get("production") or {}
+
+
+def function_files() -> dict[str, bytes]:
+    """The function's files by their path in a deployment.
+
+    Vercel makes a function of each file in ``api/``, save those in a folder whose name begins with an underscore.
+    """
+    package = importlib.resources.files("threadjuice_dagster")
+    carried = {f"api/_vendor/threadjuice_dagster/{path}": (package / path).read_bytes() for path in _CARRIED}
+    psycopg = importlib.metadata.version("psycopg")
+    return {
+        "api/events.py": (package / "site/functions/events.py").read_bytes(),
+        "api/requirements.txt": f"psycopg[binary]=={psycopg}\n".encode(),
+        **carried,
+    }

@@ -41,9 +41,9 @@ def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
 
 
 def web_page(title: str, summary: str, address: str) -> dict[str, Any]:
-    """A list of stories as schema.org ``CollectionPage``."""
+    """A page that is no story's as schema.org ``CollectionPage``."""
     page = {"@context": "https://schema.org", "@type": "CollectionPage", "name": title, "description": summary}
-    found = {**page, "url": address if "://" in address else "", "inLanguage": "en"}
+    found = {**page, "url": address, "inLanguage": "en"}
     return _told({**found, "isPartOf": {"@type": "WebSite", "name": SITE_NAME}})
 
 

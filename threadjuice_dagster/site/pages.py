@@ -27,9 +27,12 @@ ROOT = "\x01"
 
 STRAPLINE = "The best of the thread, carefully squeezed."
 ABOUT, ARCHIVE, PERSONAS = "about/index.html", "archive/index.html", "persona/index.html"
+_ABOUT = ("About", f"What {SITE_NAME} is: stories written with AI from public discussions, and how each is checked.")
+_ALL_STORIES = ("All stories", f"Every story of {SITE_NAME}, by month.")
+_VOICES = ("Voices", f"The voices {SITE_NAME} tells its stories in.")
 FEED, JSON_FEED = "feed.xml", "feed.json"
 
-_LAZY, _EAGER = 'loading="lazy"', 'fetchpriority="high"'
+_LAZY, _EAGER = 'loading="lazy"', 'loading="eager" fetchpriority="high"'
 
 
 @dataclass(frozen=True)
@@ -104,25 +107,25 @@ class Pages:
             origins={*listing.origins, *own},
             page=listing,
             items=[_rooted(item, root_of(listing.path)) for item in items],
-            described=web_page(listing.title, listing.summary, public_address(self._site_url, listing.path)),
+            described=(listing.title, listing.summary),
             shared=share_picture(listing.lead, self._site_url) if listing.lead else {},
         )
 
     def archive(self, years: Sequence[tuple[str, Sequence[tuple[str, str, int]]]]) -> bytes:
         """The years with their months: path, name and number of stories of each."""
-        return self._page("archive.html", ARCHIVE, years=years)
+        return self._page("archive.html", ARCHIVE, described=_ALL_STORIES, years=years)
 
     def voices(self, views: Sequence[StoryView]) -> bytes:
         """The personas, each by its newest story."""
-        return self._page("personas.html", PERSONAS, voices=views)
+        return self._page("personas.html", PERSONAS, described=_VOICES, voices=views)
 
     def about(self) -> bytes:
         """What the site is and how its stories are made and checked."""
-        return self._page("about.html", ABOUT)
+        return self._page("about.html", ABOUT, described=_ABOUT)
 
     def not_found(self) -> bytes:
         """The page of addresses that lead nowhere: shown at any of them, it names the top of the site."""
-        return self._page("404.html", "404.html", root=base_of(self._site_url))
+        return self._page("404.html", "404.html", root=base_of(self._site_url), canonical="")
 
     def feeds(self, views: Sequence[StoryView]) -> dict[str, bytes]:
         """The RSS and the JSON feed by path."""
@@ -170,14 +173,19 @@ class Pages:
             "items": items,
         }
 
-    def _page(self, template: str, path: str, origins: Iterable[str] = (), root: str = "", **context: Any) -> bytes:
-        return self._text(
-            template,
-            root=root or root_of(path),
-            policy=content_policy(origins),
-            canonical=public_address(self._site_url, path) if self._site_url else "",
-            **context,
-        )
+    def _page(
+        self,
+        template: str,
+        path: str,
+        described: tuple[str, str] = ("", ""),
+        origins: Iterable[str] = (),
+        **context: Any,
+    ) -> bytes:
+        """A page at ``path``; ``described`` is its title and summary, where it is no story's."""
+        address = public_address(self._site_url, path) if self._site_url else ""
+        given = {"root": root_of(path), "canonical": address, "shared": {}, **context}
+        page = web_page(described[0] or SITE_NAME, described[1] or STRAPLINE, address)
+        return self._text(template, policy=content_policy(origins), described=page, **given)
 
     def _text(self, template: str, **context: Any) -> bytes:
         return self._get(template).render(context).encode()

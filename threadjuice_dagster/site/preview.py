@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+from threadjuice_dagster.domain.deployments import MARKER
 from threadjuice_dagster.site.engagement import PATHS, Reports
 from threadjuice_dagster.site.headers import CONTENT_TYPES, headers_of
-from threadjuice_dagster.site.versions import MARKER
 
 LOG = logging.getLogger(__name__)
 

@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from threadjuice_dagster.domain.deployments import MARKER
 from threadjuice_dagster.site.memory import FILE, File, Memory
 
-MARKER = "version.json"
-"""Says which version a site is; not part of the version itself."""
-
-_NEXT, _NEXT_LINK = ".next", ".current-next"
+_NEXT = ".next"
 
 
 class Edition:
@@ -59,7 +57,7 @@ class Edition:
     def drop(self, path: str) -> None:
         """Have nothing at ``path``."""
         if known := self.memory.file(path):
-            _unlink(self._open(), path)
+            unlink(self._open(), path)
             self.memory.keep_file(path, None, known)
             self.dropped += 1
 
@@ -135,11 +133,11 @@ class Edition:
         self.memory.note("spare", "")
         for path in paths:
             if self.memory.file(path):
-                _link(f"{self.current}/{path}", f"{base}/{path}")
+                link(f"{self.current}/{path}", f"{base}/{path}")
             else:
-                _unlink(base, path)
+                unlink(base, path)
         if self.memory.fact("version"):
-            _link(f"{self.current}/{MARKER}", f"{base}/{MARKER}")
+            link(f"{self.current}/{MARKER}", f"{base}/{MARKER}")
         return base
 
     def _note(self, path: str, data: bytes, before: File | None) -> None:
@@ -183,19 +181,20 @@ def _recall(target: Path, memory: Memory) -> None:
 
 def tidy(target: Path, memory: Memory) -> None:
     """Remove folders that are neither what readers see nor the base of the next version."""
-    link = target / "current"
-    known = {memory.fact("spare"), link.readlink().name if link.is_symlink() else ""}
-    (target / _NEXT_LINK).unlink(missing_ok=True)
+    current = target / "current"
+    known = {memory.fact("spare"), current.readlink().name if current.is_symlink() else ""}
+    (target / ".current-next").unlink(missing_ok=True)
     for folder in (target / "versions").iterdir():
         if folder.name not in known:
             shutil.rmtree(folder)
 
 
-def point(target: Path, name: str) -> None:
-    """Show readers another version, in one rename."""
-    (target / _NEXT_LINK).unlink(missing_ok=True)
-    (target / _NEXT_LINK).symlink_to(Path("versions") / name)
-    (target / _NEXT_LINK).replace(target / "current")
+def point(target: Path, name: str, link: str = "current") -> None:
+    """Have a link lead to another version, in one rename."""
+    beside = target / f".{link}-next"
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(Path("versions") / name)
+    beside.replace(target / link)
 
 
 def _write(file: Path, data: bytes) -> None:
@@ -212,7 +211,7 @@ def _write(file: Path, data: bytes) -> None:
             os.unlink(path)  # noqa: PTH108
 
 
-def _link(source: str, place: str) -> None:
+def link(source: str, place: str) -> None:
     """The same file under a second name, or a copy where that is not to be had."""
     for _ in range(3):
         try:
@@ -228,7 +227,7 @@ def _link(source: str, place: str) -> None:
     raise FileNotFoundError(source)
 
 
-def _unlink(root: Path, path: str) -> None:
+def unlink(root: Path, path: str) -> None:
     """Remove a file and the folders it leaves empty."""
     (root / path).unlink(missing_ok=True)
     with suppress(OSError):
