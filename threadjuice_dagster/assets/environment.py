@@ -20,9 +20,7 @@ YOUNG = dg.AssetCheckSpec(
 )
 
 
-@dg.asset(
-    group_name="deployment", owners=OWNERS, kinds={"python"}, check_specs=[ANSWER, YOUNG], retry_policy=RETRIES
-)
+@dg.asset(group_name="deployment", owners=OWNERS, kinds={"python"}, check_specs=[ANSWER, YOUNG], retry_policy=RETRIES)
 def environment_report(
     context: dg.AssetExecutionContext, database: Database, environment: EnvironmentDesk
 ) -> dg.MaterializeResult:
@@ -37,7 +35,7 @@ def environment_report(
                 "verdict": "ok" if report.ok else ", ".join(row.name for row in report.failed()),
                 "systems": report_table(report, "system"),
                 "variables": report_table(report, "variable"),
-            }
+            },
         )
 
 
