@@ -163,7 +163,7 @@ def test_an_overlong_wait_is_capped_and_told_to_the_caller(
     server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("threadjuice_dagster.resources.openai.time.sleep", waits.append)
+    monkeypatch.setattr("threadjuice_dagster.resources.openai.sleep", waits.append)
     server.always("write", "429:3600")
     with pytest.raises(TransientFailure) as caught:
         write(server)

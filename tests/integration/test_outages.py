@@ -99,7 +99,7 @@ def test_an_hour_without_the_model_costs_few_calls_one_alert_and_no_story(
     webhook: Webhook,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("threadjuice_dagster.resources.openai.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("threadjuice_dagster.resources.openai.sleep", lambda seconds: None)
     newsroom.store.save_threads(newsroom.candidates())
     newsroom.store.open_order(3, None, None, 9)
     for kind in ("write", "judge", "moderate"):
@@ -133,7 +133,7 @@ def test_an_hour_without_the_model_costs_few_calls_one_alert_and_no_story(
 def test_a_hundred_stories_cost_an_outage_no_more_calls_than_one(
     newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("threadjuice_dagster.resources.openai.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("threadjuice_dagster.resources.openai.sleep", lambda seconds: None)
     model.always("write", "503")
     for number in range(100):
         with pytest.raises(TransientFailure) as failed:

@@ -11,8 +11,8 @@ import json
 import logging
 import random
 import re
-import time
 from collections.abc import Callable, Sequence
+from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -281,6 +281,7 @@ class OpenAIResource(dg.ConfigurableResource):
         raise rejected
 
     def _send(self, send: Send, meter: Meter) -> dict[str, Any]:
+        self._client()  # loaded before a request is allowed: what is allowed is to be sent at once
         on_trial = self.limiter.enter(SERVICE)
         attempts = TRIAL_ATTEMPTS if on_trial else ATTEMPTS
         for attempt in range(1, attempts + 1):
@@ -298,7 +299,7 @@ class OpenAIResource(dg.ConfigurableResource):
                 break
             pause = self._pause(attempt, failure.retry_after)
             log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, attempts)
-            time.sleep(pause)
+            sleep(pause)
         self.limiter.failed(SERVICE, failure.message, on_trial=on_trial)
         failure.exhausted, failure.service = True, SERVICE
         raise failure
