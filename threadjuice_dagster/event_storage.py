@@ -4,19 +4,14 @@ Dagster tries again when it cannot connect, but not when a connection is lost un
 could not be stored would fail. Here the whole call is made again. At worst an event is then stored twice.
 """
 
-import functools
 import inspect
 import warnings
-from collections.abc import Callable
 from typing import Any
 
-import sqlalchemy as sa
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
-from threadjuice_dagster.database.engine import patient
-
-_TRIES = 5
+from threadjuice_dagster.database.engine import lasting, patient
 
 # Every process with an instance loads this file. The log that ``dagster.yaml`` configures is tested with this Dagster.
 warnings.filterwarnings("ignore", message="Handling yaml-defined logging configuration")
@@ -40,22 +35,8 @@ class LastingStorage(DagsterPostgresStorage):
 
 def _lasting(kind: type) -> type:
     calls = {name: call for name, call in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
-    again = {name: _again(call) for name, call in calls.items()}
+    again = {name: lasting(call) for name, call in calls.items()}
     return type(kind.__name__, (kind,), {**again, "optimize_for_webserver": _optimize})
-
-
-def _again(call: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(call)
-    def tried(*arguments: Any, **options: Any) -> Any:
-        for attempt in range(1, _TRIES + 1):
-            try:
-                return call(*arguments, **options)
-            except sa.exc.DBAPIError as error:
-                if not error.connection_invalidated or attempt == _TRIES:
-                    raise
-        raise AssertionError
-
-    return tried
 
 
 def _optimize(self: Any, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:

@@ -17,6 +17,7 @@ import dagster as dg
 from threadjuice_dagster.assets.steps import ORDER_TAG, now
 from threadjuice_dagster.assets.threads import AssignmentConfig, order_for
 from threadjuice_dagster.database.assignments import order_lock
+from threadjuice_dagster.database.engine import lasting
 from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import current_revision
@@ -113,11 +114,7 @@ class Newsroom:
         order = order_for(config, self.store, self._policy)
         with self.store.locks.held(order_lock(order.id)):
             self._discover(config, order)
-            while waiting := self.store.waiting(order.id) or self._make_up(order):
-                for assignment in waiting:
-                    self.write(assignment)
-            self.store.close_order(order.id)
-        stories = story_records(self.store, self.page, order=order.id)[::-1]
+            stories = self._work_off(order)
         if not stories:
             raise PermanentFailure(
                 "No unused thread suits this order.",
@@ -125,6 +122,15 @@ class Newsroom:
             )
         self.build_site()
         return stories
+
+    @lasting
+    def _work_off(self, order: Order) -> list[StoryRecord]:
+        """Write what the order waits for, and more in place of what was not published; goes on from where it is."""
+        while waiting := self.store.waiting(order.id) or self._make_up(order):
+            for assignment in waiting:
+                self.write(assignment)
+        self.store.close_order(order.id)
+        return story_records(self.store, self.page, order=order.id)[::-1]
 
     def publish(self, story_id: str, overruled: tuple[str, str] | None = None) -> StoryRecord:
         """Finish what a story still lacks and publish it; ``overruled`` is who lets it through refused gates, and why.
@@ -350,6 +356,7 @@ class Newsroom:
         self._run("assign_stories_job", {"story_assignments": {"order": order.id}})
         return self.store.waiting(order.id)
 
+    @lasting
     def write(self, assignment: Assignment, *, order_tag: bool = True) -> None:
         """Run the story job for an assignment, from the first step that is not done."""
         story_id, order = assignment.story_id, assignment.order_id if order_tag else None

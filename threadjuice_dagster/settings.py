@@ -320,7 +320,7 @@ class DeploymentSettings(Section):
         le=36500,
     )
     cleanup_events_days: int = variable(
-        "CLEANUP_EVENTS_DAYS", 180, "Days events and errors are kept.", "180", ge=1, le=36500
+        "CLEANUP_EVENTS_DAYS", 180, "Days events, errors and alerts are kept.", "180", ge=1, le=36500
     )
     cleanup_archive_days: int = variable(
         "CLEANUP_ARCHIVE_DAYS",

@@ -237,7 +237,7 @@ class TestACleanUp:
         rooms.story(1)
         rooms.clean()
         report = rooms.clean()
-        assert [one.found for one in report.rules] == [0] * 9
+        assert [one.found for one in report.rules] == [0] * 11
         assert report.archive == ""
 
     def test_keeps_the_audit_and_the_tombstones(self, rooms: Rooms) -> None:
@@ -248,17 +248,35 @@ class TestACleanUp:
         assert (rooms.execute("SELECT * FROM audit"), rooms.execute("SELECT * FROM tombstones")) == before
         assert len(before[0]) == 1
 
-    def test_removes_old_events_and_errors_and_no_young_ones(self, rooms: Rooms) -> None:
+    def test_removes_what_was_noted_long_ago_and_nothing_young(self, rooms: Rooms) -> None:
         for days in (181, 179):
             rooms.execute("INSERT INTO events (kind, at) VALUES ('x', now() - make_interval(days => :days))", days=days)
             rooms.execute(
                 "INSERT INTO pipeline_errors (asset, kind, message, next_step, fingerprint, at)"
                 " VALUES ('a', 'permanent', 'No.', '', 'f', now() - make_interval(days => :days))", days=days,
             )  # fmt: skip
+            for state in ("open", "over"):
+                rooms.execute(
+                    "INSERT INTO incidents (cause, source, open, record, last_at)"
+                    " VALUES (:cause, 's', :open, '{}', now() - make_interval(days => :days))",
+                    cause=f"{state}:{days}", open=state == "open", days=days,
+                )  # fmt: skip
+                rooms.execute(
+                    "INSERT INTO alerts (id, record, created_at, delivered_at)"
+                    " VALUES (:id, '{}', now() - make_interval(days => :days), :delivered)",
+                    id=f"{state}:{days}", days=days,
+                    delivered=datetime.now(UTC) - timedelta(days=days) if state == "over" else None,
+                )  # fmt: skip
         rooms.story(1, "published")
         report = rooms.clean()
-        assert removed(report) == {"old_events": 1, "old_errors": 1}
-        assert {one["table"] for one in rooms.archived()} == {"pipeline_errors", "events"}
+        assert removed(report) == {"old_events": 1, "old_errors": 1, "old_alerts": 1, "old_incidents": 1}
+        assert {one["table"] for one in rooms.archived()} == {"pipeline_errors", "events", "alerts", "incidents"}
+        assert {cause for (cause,) in rooms.execute("SELECT cause FROM incidents")} == {
+            "open:181",
+            "open:179",
+            "over:179",
+        }
+        assert {name for (name,) in rooms.execute("SELECT id FROM alerts")} == {"open:181", "open:179", "over:179"}
 
     def test_drops_the_text_of_old_threads_and_archives_none_of_it(self, rooms: Rooms) -> None:
         rooms.story(1, "published")

@@ -335,7 +335,7 @@ class TestRestarts:
             assert eventually(lambda name=table: rows(engine, name) or process.poll() is not None, 120)  # type: ignore[misc]
             server.restart(mode)
         said, told = process.communicate(timeout=200)
-        assert process.returncode == 0, told
+        assert process.returncode == 0, said + told
         assert [story["status"] for story in json.loads(said)["stories"]] == ["published"]
         assert rows(engine, "publications") == 1
         assert rows(engine, "assignments") == 1

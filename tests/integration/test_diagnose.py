@@ -78,6 +78,13 @@ class TestGeneration:
         assert "WRITER_FALLBACK" in named(document, "errors_stay_few")["next_step"]
         assert "4 times today" in named(document, "error in story_draft")["message"]
 
+    def test_a_service_that_is_left_alone_is_named(self, store: Store, diagnose: Diagnose) -> None:
+        store.outages.failed("openai", "openai.example fails (503).", on_trial=False)
+        code, document = diagnose("generation")
+        finding = named(document, "openai_outage")
+        assert (code, finding["state"]) == (1, "warning")
+        assert "openai.example fails (503)" in finding["message"]
+
     def test_a_refused_key_is_told_apart_from_a_missing_fallback(self, store: Store, diagnose: Diagnose) -> None:
         with OpenAIServer() as server:
             server.always("models", Reply({"error": {"message": "no"}}, 401))

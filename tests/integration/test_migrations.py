@@ -236,7 +236,11 @@ class TestSeveralMigrators:
             wait_until(engine, "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-        wait_until(engine, "SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'")
+        wait_until(
+            engine,
+            "SELECT count(*) = 0 FROM pg_locks JOIN pg_database d ON d.oid = database"
+            " WHERE locktype = 'advisory' AND datname = current_database()",
+        )
         assert revision_of(engine) == "0001"
         assert outline(engine) == before
         assert migrate(engine) == ("0001", head_revision())

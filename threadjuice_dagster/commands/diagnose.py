@@ -75,7 +75,7 @@ Part = Callable[[Newsdesk], Iterable[Finding]]
 @diagnose.command()
 def generation(as_json: AsJson = False) -> None:
     """Why stories do not come: the model's API and its limits, the database, patterns of errors, the fallback."""
-    _diagnose("generation", as_json, (_stories, _errors, _fallback))
+    _diagnose("generation", as_json, (_outages, _stories, _errors, _fallback))
 
 
 @diagnose.command()
@@ -120,6 +120,15 @@ def _looked_at(part: Part, desk: Newsdesk, possible: bool, runbook: str) -> list
         failure: ThreadJuiceError = classified(error)
         message, step = failure.message, failure.next_step
         return [Finding(name=name, state="failed", message=message, next_step=step, runbook=runbook)]
+
+
+def _outages(desk: Newsdesk) -> Iterator[Finding]:
+    """Services the newsroom leaves alone for the moment."""
+    for outage in desk.database.store.outages.known():
+        step = (
+            "Nothing needs to be done: what waits for it goes on by itself. Any story asked for by hand tries it now."
+        )
+        yield Finding(name=f"{outage.service}_outage", state="warning", message=str(outage), next_step=step)
 
 
 def _stories(desk: Newsdesk) -> list[Finding]:

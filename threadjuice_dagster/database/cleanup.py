@@ -252,13 +252,15 @@ def withdrawn(before: datetime) -> Rows:
     return _stories("withdrawn_stories", _left_over("withdrawn", before), _erase)
 
 
-def older(name: str, table: sa.Table, before: datetime) -> Rows:
-    """Rows of a table that only grows."""
-
-    def delete(connection: sa.Connection, keys: Sequence[Any]) -> None:
-        connection.execute(table.delete().where(_among(table.c.id, keys)))
-
-    return Rows(name, table, table.c.at < before, table, (), delete, floor=1000, batch=5000)
+def records(before: datetime) -> Iterator[Rows]:
+    """What was noted before in tables that only grow, apart from alerts nobody got and incidents that go on."""
+    for name, table, condition in (
+        ("old_events", t.events, t.events.c.at < before),
+        ("old_errors", t.pipeline_errors, t.pipeline_errors.c.at < before),
+        ("old_alerts", t.alerts, t.alerts.c.delivered_at < before),
+        ("old_incidents", t.incidents, ~t.incidents.c.open & (t.incidents.c.last_at < before)),
+    ):
+        yield Rows(name, table, condition, table, (), functools.partial(_delete, table), floor=1000, batch=5000)
 
 
 def _stories(name: str, condition: Any, delete: Callable[[sa.Connection, Sequence[Any]], None]) -> Rows:
@@ -284,6 +286,11 @@ def _buried() -> Any:
     """Whether a story was taken down: whatever came back of it is for the takedown to remove, and for no archive."""
     about, tomb = (("story", _story.story_id), ("thread", _story.thread_id)), t.tombstones.c
     return sa.or_(*(sa.exists().where(tomb.kind == kind, tomb.id == name) for kind, name in about))
+
+
+def _delete(table: sa.Table, connection: sa.Connection, keys: Sequence[Any]) -> None:
+    (key,) = table.primary_key
+    connection.execute(table.delete().where(_among(key, keys)))
 
 
 def _erase(connection: sa.Connection, stories: Sequence[Any]) -> None:

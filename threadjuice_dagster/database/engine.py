@@ -3,10 +3,12 @@
 What is asked over them belongs elsewhere. How many a process may open is decided in ``resources/postgres.py``.
 """
 
+import functools
 import random
 import re
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,6 +23,10 @@ UNHURRIED = "SET LOCAL statement_timeout = 0"
 PATIENCE = 60.0
 """Seconds an engine that worked before tries to connect again: a restart takes less, recovery seldom more."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_TRIES = 5
 _IDLE_IN_TRANSACTION = "10min"
 _LIBPQ = {
     "connect_timeout": "10",
@@ -63,6 +69,22 @@ def lone_engine(url: str | sa.URL, limits: dict[str, str] | None = None, **optio
     """
     unlimited = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
     return patient(_engine(url, {**unlimited, **(limits or {})}, poolclass=sa.NullPool, **options))
+
+
+def lasting(call: Callable[P, R]) -> Callable[P, R]:
+    """Make a call that can be made twice again when a connection is lost under it."""
+
+    @functools.wraps(call)
+    def tried(*arguments: P.args, **options: P.kwargs) -> R:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return call(*arguments, **options)
+            except sa.exc.DBAPIError as error:
+                if not error.connection_invalidated or attempt == _TRIES:
+                    raise
+        raise AssertionError
+
+    return tried
 
 
 def read_only(engine: sa.Engine) -> sa.Engine:

@@ -113,7 +113,9 @@ class Locks:
                     if not error.connection_invalidated:
                         raise
             self._connection = self._engine.connect()
-            threading.Thread(target=_watch, args=(weakref.ref(self), self._connection), daemon=True).start()
+            driver: Any = self._connection.connection.driver_connection
+            line = socket.socket(fileno=os.dup(driver.fileno()))
+            threading.Thread(target=_watch, args=(weakref.ref(self), self._connection, line), daemon=True).start()
             for name in +self._held:
                 if not self._connection.scalar(sa.select(sa.func.pg_try_advisory_lock(lock_key(name)))):
                     log.warning("While the database was away, another process took the lock of %s.", name)
@@ -134,11 +136,10 @@ class Locks:
             return self._connection is connection
 
 
-def _watch(locks: "weakref.ref[Locks]", connection: sa.Connection) -> None:
-    """See to it that a connection that is lost while nobody uses it is replaced at once."""
-    driver: Any = connection.connection.driver_connection
+def _watch(locks: "weakref.ref[Locks]", connection: sa.Connection, line: socket.socket) -> None:
+    """See to it that a connection that is lost while nobody uses its ``line`` is replaced at once."""
     pause = 1.0
-    with socket.socket(fileno=os.dup(driver.fileno())) as line:
+    with line:
         while True:
             _has_spoken(line, 1.0)
             owner = locks()

@@ -1,7 +1,7 @@
 """Outside services that are down: who knows of it does not ask, and one of all processes finds out when it is over."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -20,6 +20,9 @@ class Outage:
     next_at: datetime
     waits: float
     """Seconds from now until it may be asked again; 0 or less where it may."""
+
+    def __str__(self) -> str:
+        return f"{self.service} is down since {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC: {self.message}"
 
 
 class Outages:

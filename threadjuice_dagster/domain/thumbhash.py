@@ -78,12 +78,6 @@ def to_data_url(placeholder: str, side: int = _PREVIEW_SIDE) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def average_colour(placeholder: str) -> str:
-    """The picture's average colour as ``#rrggbb``, from a base64 hash. Raises ``ValueError``."""
-    light, warm, red_green = (channel.steady for channel in _read(placeholder)[0][:3])
-    return "#" + bytes(_rgb(light, warm, red_green)).hex()
-
-
 def _round(value: float) -> int:
     return int(value + 0.5)
 

@@ -140,7 +140,6 @@ class CleanupDesk(dg.ConfigurableResource):
     ) -> "Iterator[Rule]":
         """In this order: files are nobody's, and runs of nothing, once the rows are gone."""
         from threadjuice_dagster.database import cleanup as rows
-        from threadjuice_dagster.database import tables as t
 
         def before(days: int) -> datetime:
             return moment - timedelta(days=days)
@@ -150,8 +149,7 @@ class CleanupDesk(dg.ConfigurableResource):
         yield cleanup.rule(rows.turned_down(before(self.rejected_days)))
         yield cleanup.rule(rows.withdrawn(before(self.withdrawn_days)))
         yield self._expired_threads(cleanup)
-        yield cleanup.rule(rows.older("old_events", t.events, before(self.events_days)))
-        yield cleanup.rule(rows.older("old_errors", t.pipeline_errors, before(self.events_days)))
+        yield from map(cleanup.rule, rows.records(before(self.events_days)))
         yield self._orphan_files(cleanup, moment - FILE_GRACE)
         yield self._story_runs(cleanup, instance)
         yield self._old_archives(before(self.archive_days))

@@ -33,8 +33,7 @@ def story_assignments_sensor(status: dg.DefaultSensorStatus, waits_for: str = ""
         store = database.store
         outage = next(iter(store.outages.known(waits_for)), None) if waits_for else None
         if outage and outage.waits > 0:
-            down = f"{outage.service} is down since {outage.since:%Y-%m-%d %H:%M} UTC: {outage.message}"
-            return dg.SkipReason(f"{down} One story is tried again in {outage.waits:.0f} s; the others wait.")
+            return dg.SkipReason(f"{outage} One story is tried again in {outage.waits:.0f} s; the others wait.")
         waiting = [one for order in store.open_orders() for one in _advance(store, order)]
         if not waiting:
             return dg.SkipReason("Every order is fulfilled, given up, or being written.")
