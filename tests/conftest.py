@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,9 @@ def server_url() -> Iterator[str]:
 
     from threadjuice_dagster.database.server import embedded_url
 
-    with tempfile.TemporaryDirectory(prefix="tj-", ignore_cleanup_errors=True) as folder:
+    memory = Path("/dev/shm")  # files in memory are made ten times as fast
+    place = memory if memory.is_dir() and shutil.disk_usage(memory).free > 4_000_000_000 else None
+    with tempfile.TemporaryDirectory(prefix="tj-", dir=place, ignore_cleanup_errors=True) as folder:
         url = embedded_url(Path(folder))
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
