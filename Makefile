@@ -14,7 +14,7 @@ dev: $(VENV)/.installed  ## the Dagster UI, its daemon and the site preview
 	$(BIN)/threadjuice dev
 
 test: $(VENV)/.tests-installed  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.tests-installed  ## lint, format, types, and what migrations may do
 	$(BIN)/ruff check .
