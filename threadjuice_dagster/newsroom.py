@@ -18,7 +18,6 @@ from threadjuice_dagster.assets.steps import ORDER_TAG, now
 from threadjuice_dagster.assets.threads import AssignmentConfig, order_for
 from threadjuice_dagster.database.assignments import order_lock
 from threadjuice_dagster.database.engine import lasting
-from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.store import Store
@@ -217,7 +216,7 @@ class Newsroom:
         find, sources = self.store.takedowns.find, self._takedown_desk.sources
         tombstones = [find(one, sources).model_copy(update={"reason": reason}) for one in references]
         changed = self._takedown_desk.bury(tombstones, self.instance)
-        self.publisher.build(Publications(self.store.engine), keep_old=False)
+        self.publisher.build(self.store.publications, keep_old=False)
         return changed
 
     def status(self) -> dict[str, Any]:

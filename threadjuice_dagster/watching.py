@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from threadjuice_dagster.assets.steps import classified
-from threadjuice_dagster.database.incidents import Undelivered
-from threadjuice_dagster.domain.incidents import Incident, Trouble, announcement, ended, seen
+from threadjuice_dagster.domain.incidents import Incident, Trouble, Undelivered, announcement, ended, seen
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.resources.alerts import AlertDesk

@@ -8,7 +8,6 @@ import dagster as dg
 from threadjuice_dagster.assets.backups import database_backup
 from threadjuice_dagster.assets.steps import RETRIES, classified, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
-from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.domain.cleanup import CleanupReport
 from threadjuice_dagster.resources.cleanup import CleanupDesk, Site
 from threadjuice_dagster.resources.postgres import Database
@@ -81,7 +80,7 @@ def prune_runs(context: dg.OpExecutionContext, config: PruningConfig, cleanup_de
 
 
 def _rebuild(database: Database, publisher: Publisher) -> None:
-    publisher.build(Publications(database.store.engine), keep_old=False)
+    publisher.build(database.store.publications, keep_old=False)
 
 
 def _metadata(report: CleanupReport) -> dict[str, dg.MetadataValue | str | int]:

@@ -6,7 +6,6 @@ from threadjuice_dagster.assets.database import database_schema
 from threadjuice_dagster.assets.publication import published_story
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
-from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
@@ -29,7 +28,7 @@ def site(
     with reported(context, database):
         # A restored database may hold what was taken down since its backup was made.
         returned = takedown_desk.replay(context.instance)
-        built = publisher.build(Publications(database.store.engine), keep_old=not returned)
+        built = publisher.build(database.store.publications, keep_old=not returned)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.version),
             metadata={

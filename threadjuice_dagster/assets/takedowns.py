@@ -6,7 +6,6 @@ import dagster as dg
 
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
-from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.domain.takedowns import Tombstone
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
@@ -31,7 +30,7 @@ def takedowns(
         deletions = threads.deleted(sources)
         changed = takedown_desk.bury(_tombstones(deletions, sources), context.instance)
         if changed:
-            publisher.build(Publications(database.store.engine), keep_old=False)
+            publisher.build(database.store.publications, keep_old=False)
         return dg.MaterializeResult(
             metadata={
                 "sources": deletions.checked,

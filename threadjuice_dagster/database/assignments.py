@@ -19,6 +19,7 @@ from threadjuice_dagster.database.keys import Keys
 from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.locks import Locks, is_held, lock_key
 from threadjuice_dagster.database.outages import Outages
+from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.database.rows import upsert
 from threadjuice_dagster.database.takedowns import Takedowns, buried
 from threadjuice_dagster.domain.assignments import Assignment, Choice, Order, choose
@@ -60,6 +61,7 @@ class Assignments:
         self.takedowns = Takedowns(engine)
         self.incidents = Incidents(engine)
         self.outages = Outages(engine)
+        self.publications = Publications(engine)
         self.keys = Keys(engine)
 
     def save_threads(self, threads: Iterable[Thread]) -> int:

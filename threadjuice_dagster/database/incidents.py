@@ -15,19 +15,20 @@ from sqlalchemy.dialects.postgresql import insert
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.locks import lock_key
 from threadjuice_dagster.database.rows import upsert
-from threadjuice_dagster.domain.incidents import Alert, Incident, Trouble, announcement, ended, retry_in, seen
+from threadjuice_dagster.domain.incidents import (
+    Alert,
+    Incident,
+    Trouble,
+    Undelivered,
+    announcement,
+    ended,
+    retry_in,
+    seen,
+)
 from threadjuice_dagster.failures import UsageError
 
 _Outcome = Literal["arrived", "refused", "nothing"]
 _ALONE = "refused: "
-
-
-class Undelivered(Exception):
-    """Why a message did not arrive; ``alone`` says that others may, ``retry_after`` is in seconds."""
-
-    def __init__(self, problem: str, *, alone: bool = False, retry_after: float | None = None) -> None:
-        super().__init__(problem)
-        self.problem, self.alone, self.retry_after = problem, alone, retry_after
 
 
 class Incidents:

@@ -88,6 +88,14 @@ class Alert(Model):
     incident: Incident
 
 
+class Undelivered(Exception):
+    """Why a message did not arrive; ``alone`` says that others may, ``retry_after`` is in seconds."""
+
+    def __init__(self, problem: str, *, alone: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(problem)
+        self.problem, self.alone, self.retry_after = problem, alone, retry_after
+
+
 def seen(before: Incident | None, trouble: Trouble) -> Incident:
     """The incident of this cause after ``trouble`` was seen: opened, opened again, or counted."""
     if before is None or not before.open:

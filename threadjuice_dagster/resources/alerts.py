@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from threadjuice_dagster.database.incidents import Undelivered
-from threadjuice_dagster.domain.incidents import Alert
+from threadjuice_dagster.domain.incidents import Alert, Undelivered
 from threadjuice_dagster.domain.webhooks import Format, Reader, detect, render, sign, summary
 from threadjuice_dagster.failures import TransientFailure
 from threadjuice_dagster.resources.http import look, retry_after

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import DagsterEventType
 
-from threadjuice_dagster.database.incidents import Reading
 from threadjuice_dagster.domain.gates import GATES
 from threadjuice_dagster.domain.incidents import Incident, Trouble, fingerprint, overdue
 from threadjuice_dagster.failures import UnexpectedFailure
@@ -21,6 +20,7 @@ from threadjuice_dagster.freshness import FRESH
 if TYPE_CHECKING:
     from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick
 
+    from threadjuice_dagster.database.incidents import Reading
     from threadjuice_dagster.database.store import Store
 
 BACK = timedelta(days=1)
@@ -109,7 +109,7 @@ class Watch:
             reading.now_wrong("daemon", [dead] if silent else [], now)
 
     def _read(
-        self, reading: Reading, event_type: DagsterEventType, take: Callable[[Reading, "dg.EventLogRecord"], None]
+        self, reading: "Reading", event_type: DagsterEventType, take: "Callable[[Reading, dg.EventLogRecord], None]"
     ) -> None:
         """Hand every event of a type to ``take`` that it was not handed before, in order."""
         position = reading.position or {"after": 0, "seen": []}
@@ -132,7 +132,7 @@ class Watch:
         unsettled = [one.storage_id for one in records if one.storage_id > after]
         reading.position = {**position, "after": after, "seen": unsettled}
 
-    def _run(self, reading: Reading, record: "dg.EventLogRecord") -> None:
+    def _run(self, reading: "Reading", record: "dg.EventLogRecord") -> None:
         """A failed run, unless it is tried again, or failed for what a story is, or at a check that tells it itself."""
         run = self._instance.get_run_by_id(record.run_id)
         if run is None:
@@ -201,7 +201,7 @@ class Watch:
         found = self._instance.get_run_records(after, limit=1, order_by="update_timestamp")
         return max((one.update_timestamp.replace(tzinfo=UTC).timestamp() for one in found), default=since)
 
-    def _check(self, reading: Reading, record: "dg.EventLogRecord") -> None:
+    def _check(self, reading: "Reading", record: "dg.EventLogRecord") -> None:
         event = record.event_log_entry.dagster_event
         evaluation = event.asset_check_evaluation_data if event else None
         if evaluation is None or evaluation.check_name in GATES:
@@ -228,7 +228,7 @@ class Watch:
         )
         reading.note(trouble)
 
-    def _ticks_of(self, state: "InstigatorState", reading: Reading, seen: float | None) -> float:
+    def _ticks_of(self, state: "InstigatorState", reading: "Reading", seen: float | None) -> float:
         """Note the failed ticks of a schedule or sensor after ``seen``; returns the moment of the newest."""
         from dagster._core.scheduler.instigation import TickStatus
 
