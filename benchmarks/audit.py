@@ -111,9 +111,10 @@ def _report(chromium: str, url: str) -> dict[str, Any]:
     """Lighthouse's report; empty where Chromium gave up, which Lighthouse tells on stderr."""
     command = ["node", str(TOOLS / "node_modules/lighthouse/cli/index.js"), url, "--quiet", "--output=json"]
     command += [f"--chrome-flags={' '.join(FLAGS)}", f"--only-categories={','.join(CATEGORIES)}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "CHROME_PATH": chromium})
-    report: dict[str, Any] = json.loads(done.stdout or "{}")
-    return report if done.returncode == 0 else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.json"  # Node ends before a pipe has taken all of it
+        done = subprocess.run([*command, f"--output-path={path}"], env={**os.environ, "CHROME_PATH": chromium})
+        return dict(json.loads(path.read_text())) if done.returncode == 0 else {}
 
 
 def _lost(report: dict[str, Any]) -> Iterator[str]:

@@ -74,6 +74,11 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+def was_missed(request: Any) -> bool:
+    """Whether the page lacks it: fonts for the next page are given up where the reader goes on."""
+    return not (request.url.endswith(".woff") and request.failure == "net::ERR_ABORTED")
+
+
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens a page; afterwards fails for anything the browser complained of or fetched from elsewhere."""
@@ -85,7 +90,10 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         home = "/".join(address.split("/")[:3])
         page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+        page.on(
+            "requestfailed",
+            lambda request: complaints.append(f"failed: {request.url}") if was_missed(request) else None,
+        )
         page.on(
             "request",
             lambda request: None if request.url.startswith((home, "data:")) else complaints.append(request.url),
@@ -198,6 +206,27 @@ def test_a_reader_s_choice_of_colours_stays_on_the_next_page(browser: Any, site:
     assert ground(page) == INK
     page.get_by_role("button", name="Switch to light colours").click()
     assert ground(page) == PAPER
+    context.close()
+
+
+def test_fonts_are_fetched_once_the_first_page_is_there_and_set_the_next_one(
+    browser: Any, site: str, story: str
+) -> None:
+    context = browser.new_context()
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith(".woff") else None)
+    page.goto(f"{site}/", wait_until="domcontentloaded")
+    assert page.evaluate("document.fonts.size") == 0
+    kept = "const look = () => localStorage.fonts ? done() : setTimeout(look, 50); look()"
+    page.evaluate(f"new Promise(done => {{ {kept} }})")
+    assert len(asked) == 3
+    page.goto(f"{site}/{story}")
+    page.evaluate("document.fonts.ready.then(() => true)")
+    assert page.evaluate("[...document.fonts].map(font => font.status)") == ["loaded"] * 3
+    shifts = "new PerformanceObserver(list => done(list.getEntries().length))"
+    seen = f"{shifts}.observe({{type: 'layout-shift', buffered: true}}); setTimeout(() => done(0), 500)"
+    moved = page.evaluate(f"new Promise(done => {{ {seen} }})")
+    assert moved == 0
     context.close()
 
 

@@ -30,17 +30,17 @@ _FALLBACK = "#8a3a12"
 class Assets:
     """Shared files by their path in the site, and the paths pages link to.
 
-    ``stylesheet`` is the light scheme, ``dark`` what differs in the dark one; ``script`` belongs to every page,
-    ``engagement`` to stories.
+    ``stylesheet`` is the light scheme, ``dark`` what differs in the dark one, ``fonts`` names the fonts; ``script``
+    belongs to every page, ``engagement`` to stories.
     """
 
     files: dict[str, bytes]
     stylesheet: str
     dark: str
+    fonts: str
     icon: str
     script: str
     engagement: str
-    fonts: tuple[str, ...]
 
 
 def site_assets(categories: Iterable[Category]) -> Assets:
@@ -56,16 +56,16 @@ def site_assets(categories: Iterable[Category]) -> Assets:
     fonts = [add(f"serif-{name.lower()}", "woff", data) for name, data in _fonts().items()]
     faces = "".join(_face(path, weight, style) for path, (_, weight, style) in zip(fonts, _FONTS, strict=True))
     drawn = add("drawn", "svg", _static("drawn.svg")).removeprefix("assets/")
-    light = faces + _static("site.css").decode().replace("drawn.svg", drawn) + _accents(desks, PAPER)
+    light = _static("site.css").decode().replace("drawn.svg", drawn) + _accents(desks, PAPER)
     files["assets/font-licence.txt"] = _font_file("LICENSE.txt")
     return Assets(
         files,
         stylesheet=add("site", "css", light.encode()),
         dark=add("dark", "css", (_static("dark.css").decode() + _accents(desks, INK)).encode()),
+        fonts=add("fonts", "css", faces.encode()),
         icon=add("icon", "svg", _static("icon.svg")),
         script=add("site", "js", _static("site.js")),
         engagement=add("engagement", "js", _static("engagement.js")),
-        fonts=tuple(fonts),
     )
 
 
