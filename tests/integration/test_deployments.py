@@ -805,8 +805,11 @@ def test_of_two_deployments_at_once_the_second_waits_for_the_first(local: Newsro
             assert "waits until it has ended" in second.stderr.readline()
             assert local.live == ""
             first.communicate("\n")
-            assert second.wait() == 0
-    assert [one.state for one in local.book.history()] == ["live", "superseded"]
+            assert (first.returncode, second.wait()) == (0, 0)
+    newer, older = local.book.history()
+    assert newer.state == "live"
+    # Staging and promoting take a turn each: the second may be live before the first is to be promoted.
+    assert older.state in ("superseded", "staged")
     assert [one.state for one in local.book.steps(local.book.history()[0].run_id)] == ["done"] * 5
 
 
