@@ -75,8 +75,14 @@ def browser() -> Iterator[Any]:
 
 
 def was_missed(request: Any) -> bool:
-    """Whether the page lacks it: fonts for the next page are given up where the reader goes on."""
-    return not (request.url.endswith(".woff") and request.failure == "net::ERR_ABORTED")
+    """Whether the page lacks it: what is still on its way is given up where the reader goes on."""
+    return bool(request.failure != "net::ERR_ABORTED")
+
+
+def follow(page: Any, link: Any) -> None:
+    """Click a link, and wait for the page it leads to."""
+    with page.expect_navigation():
+        link.click()
 
 
 @pytest.fixture
@@ -150,16 +156,16 @@ def test_a_reader_gets_from_the_front_page_through_a_story_to_its_desk_and_the_a
 ) -> None:
     newest = stories[-1]
     page = visit(f"{site}/", width=390)
-    page.get_by_role("link", name=newest.draft.title).first.click()
+    follow(page, page.get_by_role("link", name=newest.draft.title).first)
     assert page.locator("h1").inner_text() == newest.draft.title
     for shown in (newest.draft.dek, newest.persona.byline, "min read", "The thread in r/stairs"):
         assert page.get_by_text(shown).count()
-    page.get_by_role("main").get_by_role("link", name=newest.category.name).first.click()
+    follow(page, page.get_by_role("main").get_by_role("link", name=newest.category.name).first)
     assert page.locator("h1").inner_text() == newest.category.name
-    page.get_by_role("link", name="All stories").click()
-    page.get_by_role("link", name="September 2025").click()
+    follow(page, page.get_by_role("link", name="All stories"))
+    follow(page, page.get_by_role("link", name="September 2025"))
     assert page.locator(".lines li").count() == len(stories)
-    page.get_by_role("link", name="ThreadJuice").first.click()
+    follow(page, page.get_by_role("link", name="ThreadJuice").first)
     assert page.url.endswith("/index.html")
 
 
@@ -182,7 +188,7 @@ def test_pictures_far_below_the_fold_wait_until_they_are_near(browser: Any, site
 
 def test_the_site_opens_from_a_folder(visit: Callable[..., Any], target: Path, stories: list[PublishedStory]) -> None:
     page = visit((target / "current").resolve().joinpath("index.html").as_uri())
-    page.get_by_role("link", name=stories[-1].draft.title).first.click()
+    follow(page, page.get_by_role("link", name=stories[-1].draft.title).first)
     assert page.locator("h1").inner_text() == stories[-1].draft.title
     assert page.locator("picture img").first.evaluate("image => image.naturalWidth") > 0
 
@@ -234,7 +240,7 @@ def test_everything_can_be_read_without_script(browser: Any, site: str, stories:
     context = browser.new_context(java_script_enabled=False, color_scheme="dark")
     page = context.new_page()
     page.goto(f"{site}/")
-    page.get_by_role("link", name=stories[-1].draft.title).first.click()
+    follow(page, page.get_by_role("link", name=stories[-1].draft.title).first)
     assert page.locator("h1").inner_text() == stories[-1].draft.title
     assert page.get_by_text(stories[-1].draft.sections[-1].text.split("\n")[0]).is_visible()
     assert not page.get_by_role("button").count()
@@ -321,6 +327,6 @@ def test_a_missing_page_looks_like_the_site_and_leads_home(browser: Any, site: s
     answer = page.goto(f"{site}/story/gone/deeper/")
     assert answer.status == 404
     assert ground(page) == PAPER
-    page.get_by_role("link", name="Go to the front page").click()
+    follow(page, page.get_by_role("link", name="Go to the front page"))
     assert page.locator("picture img").count() > 1
     page.close()
