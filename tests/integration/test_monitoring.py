@@ -293,6 +293,28 @@ class TestDatabaseHealth:
         assert figures(result)["size MB"] > 1
         assert "publications" in {one["name"] for one in records(result, "tables")}
 
+    def test_of_proven_backups_of_many_days_the_newest_that_is_still_stored_is_looked_at(
+        self, store: Store, look: Callable[..., dg.ExecuteInProcessResult]
+    ) -> None:
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "id": f"backup-{days}",
+                "key": f"backups/backup-{days}/dump.zst",
+                "taken_at": now - timedelta(days=days),
+                "sha256": "",
+                "bytes": 9,
+                "encrypted": False,
+                "proven_at": now - timedelta(days=days),
+                "deleted_at": now if days == 1 else None,
+            }
+            for days in (3, 1, 2)
+        ]
+        with store.engine.begin() as connection:
+            connection.execute(t.backups.insert(), rows)
+        evaluation = checked(look(database_health))["backup_is_recent"]
+        assert "The newest proven backup is 48.0 hours old." in str(evaluation.description)
+
     def test_a_statement_that_runs_long_is_seen_without_the_texts_in_it(self, store: Store) -> None:
         with elsewhere(store, "SELECT 'hunter2', pg_sleep(4)"):
             found = seen(store, "running")

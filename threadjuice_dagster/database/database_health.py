@@ -86,8 +86,11 @@ def measure(engine: sa.Engine) -> Health:
 def newest_proven(engine: sa.Engine) -> tuple[datetime, str] | None:
     """When the newest backup that a restore has proven was taken, and its key in storage."""
     columns = t.backups.c
-    proven = sa.select(columns.taken_at, columns.key).where(
-        columns.proven_at.is_not(None), columns.deleted_at.is_(None)
+    proven = (
+        sa.select(columns.taken_at, columns.key)
+        .where(columns.proven_at.is_not(None), columns.deleted_at.is_(None))
+        .order_by(columns.taken_at.desc(), columns.id.desc())
+        .limit(1)
     )
     with engine.connect() as connection:
         row = connection.execute(proven).one_or_none()
