@@ -34,6 +34,7 @@ def server_url() -> Iterator[str]:
     """Address of an embedded server that lives as long as this test process, and need not outlive the machine."""
     import sqlalchemy as sa
 
+    from threadjuice_dagster.database.embedded import EmbeddedServer
     from threadjuice_dagster.database.server import embedded_url
 
     memory = Path("/dev/shm")  # files in memory are made ten times as fast
@@ -46,6 +47,7 @@ def server_url() -> Iterator[str]:
             connection.execute(sa.text("SELECT pg_reload_conf()"))
         engine.dispose()
         yield url
+        EmbeddedServer(Path(folder)).leave()
 
 
 @pytest.fixture

@@ -6,11 +6,15 @@ could not be stored would fail. Here the whole call is made again. At worst an e
 
 import inspect
 import warnings
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import pg_config
 
+from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import lasting, patient
 
 # Every process with an instance loads this file. The log that ``dagster.yaml`` configures is tested with this Dagster.
@@ -28,9 +32,18 @@ class LastingStorage(DagsterPostgresStorage):
             part.__class__ = _lasting(type(part))
 
     @classmethod
+    def config_type(cls) -> Any:
+        """The settings of ``dagster_postgres``, and the home whose embedded server may be the one of the address."""
+        settings: Any = pg_config()
+        return {**settings, "home": dg.Field(dg.StringSource, is_required=False)}
+
+    @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "LastingStorage":
-        """The storage of these settings, which are those of ``dagster_postgres``."""
-        return cls(config_value["postgres_url"], inst_data=inst_data)
+        """The storage of these settings. A process that has one keeps an embedded server running."""
+        address, home = config_value["postgres_url"], config_value.get("home")
+        if home and (server := EmbeddedServer(Path(home))).is_at(address):
+            server.use()
+        return cls(address, inst_data=inst_data)
 
 
 def _lasting(kind: type) -> type:

