@@ -15,7 +15,7 @@ STEPS_OF_ASSETS = {"database_schema": "migrate", "editorial_catalogue": "seed", 
 
 
 def deploy(newsroom: Newsroom, job: str, roll_back: str | None = None) -> dict[str, Any]:
-    """Run a deployment job: the deployment and the run's steps, as the command prints them; steps may have failed.
+    """Run a deployment job: the deployment, its steps and checks, as the command prints them; some may have failed.
 
     ``roll_back`` names the deployment to go back to, or ``previous``. Raises ``UsageError`` if there is none.
     """
@@ -30,10 +30,17 @@ def deploy(newsroom: Newsroom, job: str, roll_back: str | None = None) -> dict[s
             steps += desk.book.steps(result.run_id)
             found = desk.book.of_run(result.run_id)
             deployment = found and desk.shown(found)
-    if not result.success and not any(step.state == "failed" for step in steps):
+    checks = [_told_of_check(check) for check in result.get_asset_check_evaluations()]
+    document = {"steps": [step.model_dump(mode="json") for step in steps], "checks": checks}
+    if not result.success and is_in_order(document):
         raise newsroom.failure(result)
     told = deployment.told() if deployment else _told_of_build(newsroom, result.success)
-    return {"deployment": told, "steps": [step.model_dump(mode="json") for step in steps]}
+    return {"deployment": told, **document}
+
+
+def is_in_order(document: dict[str, Any]) -> bool:
+    """Whether no step and no check of a deployment failed; a check that warns has not."""
+    return not any(one["state"] in ("failed", "interrupted") for one in (*document["steps"], *document["checks"]))
 
 
 def history(newsroom: Newsroom) -> dict[str, Any]:
@@ -76,6 +83,13 @@ def _steps_of_assets(newsroom: Newsroom, result: dg.ExecuteInProcessResult) -> l
         state = "done" if asset in done else "failed"
         steps.append(Step(name=name, state=state, seconds=seconds, message=message))  # type: ignore[arg-type]
     return steps
+
+
+def _told_of_check(check: dg.AssetCheckEvaluation) -> dict[str, str]:
+    """A check: ``passed``, ``warning``, or ``failed`` where it is an error."""
+    missed = "failed" if check.severity == dg.AssetCheckSeverity.ERROR else "warning"
+    state = "passed" if check.passed else missed
+    return {"name": check.check_name, "state": state, "message": check.description or ""}
 
 
 def _told_of_build(newsroom: Newsroom, success: bool) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 from threadjuice_dagster.domain.database_health import Health, Running, TableFigures, backup_finding, health_findings
 from threadjuice_dagster.domain.errors import by_class, error_finding
 from threadjuice_dagster.domain.image_delivery import encoding_finding, missing, page_findings, sniffed
+from threadjuice_dagster.domain.markup import Page, PagePicture, srcset
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -119,3 +120,37 @@ PICTURE = '<picture><source srcset="a.avif"><img src="{}" width="4" height="3" {
 )
 def test_pages_load_their_pictures_lazily_and_have_one_for_old_browsers(page: str, wrong: list[str]) -> None:
     assert [one.name for one in page_findings([page]) if not one.passed] == wrong
+
+
+@pytest.mark.parametrize(
+    ("value", "addresses"),
+    [
+        ("a.avif 480w, b.avif 768w", ["a.avif", "b.avif"]),
+        ("a.avif 1x,b.avif 2x", ["a.avif", "b.avif"]),
+        ("\n  a,b.jpg?w=4,h=3 480w\t,\n c.jpg", ["a,b.jpg?w=4,h=3", "c.jpg"]),
+        ("a.jpg, b.jpg", ["a.jpg", "b.jpg"]),
+        ("data:image/png;base64,AA== 1x, , c.jpg 2x", ["data:image/png;base64,AA==", "c.jpg"]),
+        (" , ", []),
+    ],
+)
+def test_a_srcset_is_split_as_browsers_do(value: str, addresses: list[str]) -> None:
+    assert [address for address, _ in srcset(value)] == addresses
+
+
+def test_a_page_is_read_as_browsers_do() -> None:
+    page = Page(
+        """<!-- <img src="comment.jpg"> --><script>var html = '<img src="script.jpg">'</script>
+        <img class=blur src="data:image/png;base64,AA==" alt=""><IMG ALT="a > b" SRC='plain.jpg' LOADING=lazy>
+        <picture><source srcset="small.avif 480w, wide.avif 1200w"><source srcset="wide.webp 1200w">
+        <img src="small.jpg" width=4 height=3 srcset="small.jpg 480w"></picture>
+        <a id="top" href="?a=1&amp;b=2">x</a><textarea><a href="text.html"></textarea>"""
+    )
+    plain, shown = page.pictures()
+    assert plain == PagePicture(("plain.jpg",), "plain.jpg", has_formats=False, is_lazy=True, has_size=False)
+    assert shown.choices == ("wide.avif", "small.avif", "wide.webp", "small.jpg")
+    assert (shown.fallback, shown.has_formats, shown.is_lazy, shown.has_size) == ("small.jpg", True, False, True)
+    assert page.links() == ["?a=1&b=2"]
+    assert {"data:image/png;base64,AA==", "wide.webp", "?a=1&b=2"} < set(page.addresses())
+    assert not {"comment.jpg", "script.jpg", "text.html"} & set(page.addresses())
+    assert page.has_id("top")
+    assert not page.has_id("blur")

@@ -34,6 +34,14 @@ def states(document: Any) -> dict[str, str]:
     return {step["name"]: step["state"] for step in document["steps"]}
 
 
+def checks(document: Any) -> dict[str, str]:
+    return {check["name"]: check["state"] for check in document["checks"]}
+
+
+def message(document: Any, name: str) -> str:
+    return next(one["message"] for one in (*document["steps"], *document["checks"]) if one["name"] == name)
+
+
 def status_of(url: str) -> int:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
@@ -68,6 +76,11 @@ def test_deployments_to_a_folder_go_forth_and_back(newsroom_environment: dict[st
     assert code == 0
     assert list(states(first)) == ["migrate", "build", "stage", "smoke_test", "promote", "validate", "contract"]
     assert set(states(first).values()) == {"done"}
+    found = checks(first)
+    assert len(found) == 12
+    assert {name for name, state in found.items() if state != "passed"} == {"backup_systems_operational"}
+    assert found["backup_systems_operational"] == "warning"
+    assert "files of 3 pictures came" in message(first, "image_loading_optimized")
     deployment = first["deployment"]
     assert deployment["state"] == "live"
     assert deployment["version"] == built["deployment"]["version"]

@@ -507,13 +507,22 @@ def live_folder(environment: dict[str, str]) -> Path:
     """The live site of the local target, with one story and its picture."""
     site = Path(environment["THREADJUICE_HOME"]) / "deployment" / "production"
     for path, text in {
-        "index.html": '<a href="story/a/"><img alt="" srcset="img/a.jpg 480w"></a>',
+        "index.html": FRONT_PAGE,
         "story/a/index.html": "A story",
-        "img/a.jpg": "a picture",
+        "img/a.jpg": PICTURE,
+        "img/b.jpg": PICTURE,
     }.items():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
-        (site / path).write_text(text)
+        (site / path).write_text(text, encoding="latin-1")
     return site
+
+
+PICTURE = "\xff\xd8\xff a picture, by its first bytes"
+FRONT_PAGE = """
+<a href="story/a/"><img class="blur" src="data:image/png;base64,AAAA" alt="">
+<picture><source type="image/avif" srcset="img/a.jpg 480w,
+  img/b.jpg 768w"><img alt="" src="img/a.jpg" width="4" height="3"></picture></a>
+"""
 
 
 class TestChecklist:
@@ -572,10 +581,16 @@ class TestChecklist:
 
     def test_an_outage_elsewhere_does_not_stop_a_deployment_but_is_told_of(self, deploy: Callable[..., Any]) -> None:
         nowhere = "http://127.0.0.1:9"
-        lines, live = deploy(OPENAI_API_KEY="sk-hunter2", OPENAI_BASE_URL=f"{nowhere}/v1", MONITORING_WEBHOOK=nowhere)
+        given = {"OPENAI_API_KEY": "sk-hunter2", "OPENAI_BASE_URL": f"{nowhere}/v1", "MONITORING_WEBHOOK": nowhere}
+        lines, live = deploy(**given)
         assert live
         for name in ("environment_variables_configured", "monitoring_systems_active", "content_generation_works"):
             assert not lines[name].passed
+            assert lines[name].severity == dg.AssetCheckSeverity.WARN
+        given |= {"THREADJUICE_ENV": "production", "PRODUCTION_URL": "https://x.example"}
+        lines, live = deploy(**given, IMAGE_PROVIDERS="title_card")
+        assert live
+        assert lines["content_generation_works"].severity == dg.AssetCheckSeverity.ERROR
         assert not any("hunter2" in line.description for line in lines.values())
 
     def test_migrations_that_cannot_be_tried_stop_a_deployment(
@@ -616,13 +631,23 @@ class TestChecklist:
         page, picture = site / "index.html", site / "img" / "a.jpg"
         assert see("image_loading_optimized").passed
         assert see("performance_metrics_green").passed
+        picture.write_text("no picture")
+        line = see("image_loading_optimized")
+        assert (line.passed, line.severe) == (False, True)
+        assert "img/a.jpg is called image/jpeg and is none" in line.message
         picture.unlink()
         page.write_text(page.read_text() + " " * 400_000)
-        assert not see("image_loading_optimized").passed
+        assert "img/a.jpg answers 404" in see("image_loading_optimized").message
         assert not see("performance_metrics_green").passed
-        page.write_text(page.read_text().replace("img/a.jpg", "a.jpg").strip())
-        (site / "a.jpg").write_text("a picture whose address does not name its content")
-        assert "cached for 0 s" in see("image_loading_optimized").message
+        page.write_text(FRONT_PAGE.replace("img/", ""))
+        for name in ("a.jpg", "b.jpg"):  # whose addresses do not name their content
+            (site / name).write_text(PICTURE, encoding="latin-1")
+        line = see("image_loading_optimized")
+        assert (line.passed, line.severe) == (False, False)
+        assert "cached for 0 s" in line.message
+        page.write_text(FRONT_PAGE.replace('width="4"', ""))
+        picture.write_text(PICTURE, encoding="latin-1")
+        assert "1 have no JPEG or no size" in see("image_loading_optimized").message
 
     def test_too_many_errors_of_a_day_are_told_of(self, see: Callable[..., Line], database: Postgres) -> None:
         ledger = database.store.ledger
@@ -653,6 +678,6 @@ class TestChecklist:
             assert see("backup_systems_operational").passed
             vault = Vault(desk.storage, Seal(""))
             vault.put_manifest(taken.model_copy(update={"taken_at": taken.taken_at - timedelta(hours=27)}))
-        line = see("backup_systems_operational", THREADJUICE_ENV="production", IMAGE_PROVIDERS="title_card")
-        assert (line.passed, line.severe) == (False, True)
+        line = see("backup_systems_operational")
+        assert not line.passed
         assert "27.0 hours" in line.message

@@ -6,12 +6,10 @@ a takedown can be deployed whatever else is broken. What a line looks at belongs
 
 import dataclasses
 import functools
-import html
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urljoin, urlsplit
 
 import dagster as dg
 
@@ -20,21 +18,22 @@ from threadjuice_dagster.domain.database_health import backup_finding
 from threadjuice_dagster.domain.environment import EnvironmentReport, Probe
 from threadjuice_dagster.domain.errors import error_finding
 from threadjuice_dagster.domain.grounding import ground
-from threadjuice_dagster.domain.image_delivery import encoding_finding
+from threadjuice_dagster.domain.image_delivery import encoding_finding, page_findings, sniffed
 from threadjuice_dagster.domain.injection import for_people
+from threadjuice_dagster.domain.markup import Page, PagePicture
 from threadjuice_dagster.domain.moderation import load_moderator
 from threadjuice_dagster.domain.originality import originality_problem
 from threadjuice_dagster.domain.quality import rate
 from threadjuice_dagster.domain.verdicts import QualityScore, gate_findings, overall_score
-from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.deployer import Opened
 from threadjuice_dagster.resources.deployments import DeploymentDesk
-from threadjuice_dagster.resources.http import Answer, look
 from threadjuice_dagster.resources.limits import SharedRateLimit
 from threadjuice_dagster.resources.pictures import PictureDesk
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.probes import EnvironmentDesk
+from threadjuice_dagster.resources.readers import read, read_page
 from threadjuice_dagster.resources.reddit import SampleThreads
 from threadjuice_dagster.settings import read_settings
 
@@ -50,13 +49,21 @@ SLOWEST_PAGE, SLOWEST_QUERY = 2.0, 1.0
 HEAVIEST_PAGE, HEAVIEST_PICTURE = 300_000, 600_000
 """Bytes."""
 
-_PICTURE = re.compile(r'<(?:img|source)\b[^>]*?\ssrc(?:set)?="([^"\s]+)')
-_STORY = re.compile(r'href="((?:[^"]*/)?story/[^"]+)"')
+CACHED_A_DAY = 86_400
+"""Seconds."""
+
+PICTURES = 4
+"""Pictures of the front page that are fetched, each as the newest browser does and as the oldest."""
+
 _MAX_AGE = re.compile(r"max-age=(\d+)")
 
 
 class Line(NamedTuple):
-    """What became of a line; one that is ``severe`` and did not pass stops a deployment, or wants mending at once."""
+    """What became of a line.
+
+    Before a deployment a ``severe`` line that did not pass stops it. After one it is an error instead of a warning, as
+    every line is in production.
+    """
 
     passed: bool
     message: str
@@ -155,7 +162,7 @@ def database_connections(scene: Scene) -> Line:
     slowest = max(row.latency_ms or 0.0 for row in rows) / 1000
     failed = [row for row in rows if row.state in ("failed", "warning")]
     told = _told(failed) or f"The slowest of {len(rows)} answers took {slowest:.2f} s. {rows[-1].message}"
-    return Line(not failed and slowest < SLOWEST_QUERY, told, severe=scene.production)
+    return Line(not failed and slowest < SLOWEST_QUERY, told)
 
 
 def content_generation(scene: Scene) -> Line:
@@ -167,25 +174,29 @@ def content_generation(scene: Scene) -> Line:
 
 
 def image_loading(scene: Scene) -> Line:
-    """A picture of the live front page is one, is light enough, and may be cached for a day or longer."""
+    """Pictures of the live front page are pictures, light, and cached for a day; they have a size and load lazily."""
     with scene.deployment_desk.deployer.opened() as site:
-        found = _PICTURE.search(_page(site, "/")[0])
-        if found is None:
-            return Line(True, "The front page shows no picture yet.")
-        status, headers, data, _ = _asked(site, found[1])
-    kind, age = headers.get("content-type", ""), _MAX_AGE.search(headers.get("cache-control", ""))
-    kept = int(age[1]) if age else 0
-    fine = status == 200 and kind.startswith("image/") and kept >= 86_400 and len(data) <= HEAVIEST_PICTURE
-    return Line(fine, f"It answers {status}, {kind or 'no type'}, {len(data):,} bytes, cached for {kept:,} s.")
+        front = read_page(site, "/").text
+        pictures = Page(front).pictures()
+        found = [_fetched(site, address) for picture in pictures[:PICTURES] for address in _tried(picture)]
+    broken = [one.problem for one in found if one.problem]
+    if broken:
+        return Line(False, f"{len(broken)} of {len(found)} files fail: {'; '.join(broken[:3])}.", severe=True)
+    heaviest, shortest = max((one.bytes for one in found), default=0), min((one.kept for one in found), default=0)
+    told = f"{len(found)} files of {len(pictures)} pictures came, the heaviest with {heaviest:,} bytes"
+    told = f"{told}, cached for {shortest:,} s." if found else "The front page shows no picture yet."
+    untidy = [finding.message for finding in page_findings([front]) if not finding.passed]
+    fine = not found or (heaviest <= HEAVIEST_PICTURE and shortest >= CACHED_A_DAY)
+    return Line(fine and not untidy, " ".join([told, *untidy]))
 
 
 def performance(scene: Scene) -> Line:
     """The live front page and its first story are there, quick and light."""
     with scene.deployment_desk.deployer.opened() as site:
-        pages = [_page(site, "/")]
-        if found := _STORY.search(pages[0][0]):
-            pages.append(_page(site, found[1]))
-    slowest, heaviest = max(taken for _, taken in pages), max(len(page) for page, _ in pages)
+        pages = [read_page(site, "/")]
+        stories = [link for link in Page(pages[0].text).links() if "story/" in link]
+        pages += [read_page(site, link) for link in stories[:1]]
+    slowest, heaviest = max(page.seconds for page in pages), max(len(page.text) for page in pages)
     told = f"The slowest of {len(pages)} pages took {slowest:.2f} s, the heaviest has {heaviest:,} characters."
     return Line(slowest <= SLOWEST_PAGE and heaviest <= HEAVIEST_PAGE, told)
 
@@ -201,7 +212,7 @@ def backup_systems(scene: Scene) -> Line:
     """The newest backup that a restore has proven is of the last 26 hours."""
     proven = [backup.manifest.taken_at for backup in scene.backup_desk.backups() if backup.proven_at]
     found = backup_finding(max(proven, default=None), now())
-    return Line(found.passed, f"{found.message} {found.next_step}".strip(), severe=scene.production)
+    return Line(found.passed, f"{found.message} {found.next_step}".strip())
 
 
 BEFORE: Mapping[str, Callable[[Scene], Line]] = {
@@ -244,11 +255,12 @@ def _checks(
         for line, evaluate in lines.items():
             began = time.monotonic()
             found = _evaluated(evaluate, scene)
+            severe = found.severe or (not blocking and scene.production)
             yield dg.AssetCheckResult(
                 passed=found.passed,
                 check_name=line,
                 asset_key=asset,
-                severity=dg.AssetCheckSeverity.ERROR if found.severe else dg.AssetCheckSeverity.WARN,
+                severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
                 description=found.message,
                 metadata={"seconds": round(time.monotonic() - began, 3)},
             )
@@ -293,21 +305,31 @@ def _of_the_day(scene: Scene) -> tuple[int, int]:
     return counts["failed"], counts.total()
 
 
-def _page(site: Opened, link: str) -> tuple[str, float]:
-    """A page as readers get it, and the seconds it took. Raises ``PermanentFailure`` if it is not there."""
-    began = time.monotonic()
-    answer = _asked(site, link)
-    if answer.status != 200:
-        message = f"{link} answers {answer.status} on the live site."
-        raise PermanentFailure(message, "Deploy again, or: threadjuice deploy rollback")
-    return answer.body.decode(errors="replace"), time.monotonic() - began
+class _Fetched(NamedTuple):
+    """A picture's file: what is wrong with it, its bytes, and the seconds it may be cached."""
+
+    problem: str
+    bytes: int = 0
+    kept: int = 0
 
 
-def _asked(site: Opened, link: str) -> Answer:
-    """What a link of the front page leads to; what opens the site is told to nobody else."""
-    address = urljoin(f"{site.url.rstrip('/')}/", html.unescape(link))
-    own = urlsplit(address).netloc == urlsplit(site.url).netloc
-    return look(address, site.headers if own else None)
+def _tried(picture: PagePicture) -> Iterable[str]:
+    """What the newest browser loads on the widest screen, and what the oldest loads."""
+    return dict.fromkeys((picture.choices[0], picture.choices[-1]))
+
+
+def _fetched(site: Opened, address: str) -> _Fetched:
+    try:
+        answer = read(site, address).answer
+    except ThreadJuiceError as failure:
+        return _Fetched(f"{address}: {failure.message.rstrip('.')}")
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip()
+    if answer.status != 200 or not kind.startswith("image/"):
+        return _Fetched(f"{address} answers {answer.status}, {kind or 'no type'}")
+    if kind.removeprefix("image/") in ("avif", "webp", "jpeg") and sniffed(answer.body) != kind.removeprefix("image/"):
+        return _Fetched(f"{address} is called {kind} and is none")
+    age = _MAX_AGE.search(answer.headers.get("cache-control", ""))
+    return _Fetched("", len(answer.body), int(age[1]) if age else 0)
 
 
 deployment_preconditions = _checks("before_deployment", "staged_deployment", BEFORE, blocking=True)

@@ -1,4 +1,7 @@
-"""`threadjuice deploy`: from a checked environment to a site that readers see."""
+"""`threadjuice deploy`: from a checked environment to a site that readers see.
+
+Exit codes: 0 done and in order (a check may warn), 1 a step or a check failed, 2 wrong usage or configuration.
+"""
 
 from typing import Annotated
 
@@ -46,13 +49,16 @@ def build(as_json: AsJson = False) -> None:
 
 @deploy.command()
 def staging(as_json: AsJson = False) -> None:
-    """Migrate, build, and bring the site to where it can be tried; readers do not see it."""
+    """Migrate, build, and bring the site to where it can be tried; readers do not see it. Exits 1 if a check fails."""
     _run("staging_job", as_json)
 
 
 @deploy.command()
 def production(as_json: AsJson = False) -> None:
-    """Migrate, build, stage, test, show to readers and validate; what fails there is rolled back at once."""
+    """Migrate, build, stage, test, show to readers and validate; what fails there is rolled back at once.
+
+    Exits 1 if a step fails (readers see what they saw before) or a check of the live site fails (they see the new one).
+    """
     _run("production_job", as_json)
 
 
@@ -77,10 +83,10 @@ def history(as_json: AsJson = False) -> None:
 
 def _run(job: str, as_json: bool, roll_back: str | None = None) -> None:
     with opened_newsroom(as_json) as newsroom:
-        from threadjuice_dagster.deploying import deploy
+        from threadjuice_dagster.deploying import deploy, is_in_order
 
         say(f"Running {job}")
         document = deploy(newsroom, job, roll_back)
         show_document(document, as_json, lambda: printed.deployment_text(document))
-        if any(step["state"] in ("failed", "interrupted") for step in document["steps"]):
+        if not is_in_order(document):
             raise typer.Exit(1)

@@ -116,10 +116,16 @@ def environment_text(report: "EnvironmentReport") -> str:
 
 
 def deployment_text(document: dict[str, Any]) -> str:
-    """A deployment and its steps."""
-    one = document["deployment"]
+    """A deployment, its steps, and the checks that did not pass."""
+    one, checks = document["deployment"], document["checks"]
+    missed = [f"{check['state']:<11} {check['name']}: {check['message']}" for check in checks if _is_missed(check)]
+    passed = [f"{len(checks) - len(missed)} of {len(checks)} checks passed."] if checks else []
     shown = f"{one['state']}: {one['id']} (version {one['version']})"
-    return "\n".join([*_step_lines(document["steps"]), shown, f"    {one['url']}"])
+    return "\n".join([*_step_lines(document["steps"]), *missed, *passed, shown, f"    {one['url']}"])
+
+
+def _is_missed(check: dict[str, Any]) -> bool:
+    return bool(check["state"] != "passed")
 
 
 def history_text(document: dict[str, Any]) -> str:

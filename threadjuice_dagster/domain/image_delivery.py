@@ -5,7 +5,6 @@ How pictures are fetched belongs in ``resources/image_delivery.py``.
 
 import re
 from collections.abc import Iterable, Sequence
-from html.parser import HTMLParser
 
 from threadjuice_dagster.domain.findings import Finding, judged
 from threadjuice_dagster.domain.images import (
@@ -17,6 +16,7 @@ from threadjuice_dagster.domain.images import (
     read_picture,
     variant_widths,
 )
+from threadjuice_dagster.domain.markup import Page, PagePicture
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.title_card import draw_title_card
 
@@ -137,9 +137,9 @@ def encoding_finding(quality: int) -> Finding:
 
 def page_findings(pages: Sequence[str]) -> list[Finding]:
     """Whether pages load pictures lazily, save the first one, and have a JPEG for browsers that know nothing else."""
-    pictures = [one for page in pages for one in _pictures(page)]
-    eager = sum(not one.waits for one in pictures)
-    bare = sum(not one.has_fallback for one in pictures)
+    pictures = [picture for page in pages for picture in Page(page).pictures() if picture.has_formats]
+    eager = sum(not picture.is_lazy for picture in pictures)
+    bare = sum(not (picture.has_size and _is_plain(picture)) for picture in pictures)
     step = "Build the site again: threadjuice deploy build"
     told = f"{len(pictures)} pictures on {len(pages)} pages"
     return [
@@ -158,36 +158,10 @@ def page_findings(pages: Sequence[str]) -> list[Finding]:
     ]
 
 
-class _Shown(Model):
-    waits: bool
-    has_fallback: bool
-
-
-class _Pictures(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[_Shown] = []
-        self._inside = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag == "picture":
-            self._inside = True
-        elif tag == "img" and self._inside:
-            source = (given.get("src") or "").partition("?")[0]
-            sized = bool(given.get("width") and given.get("height"))
-            plain = bool(source) and not source.endswith((".avif", ".webp"))
-            self.found.append(_Shown(waits=given.get("loading") == "lazy", has_fallback=plain and sized))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "picture":
-            self._inside = False
-
-
-def _pictures(page: str) -> list[_Shown]:
-    parser = _Pictures()
-    parser.feed(page)
-    return parser.found
+def _is_plain(picture: PagePicture) -> bool:
+    """Whether a browser that knows no newer format can show it."""
+    source = picture.fallback.partition("?")[0]
+    return bool(source) and not source.startswith("data:") and not source.endswith((".avif", ".webp"))
 
 
 def _slowest(delivered: Sequence[Delivered]) -> float:

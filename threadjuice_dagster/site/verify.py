@@ -3,15 +3,14 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from html import unescape
 from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote, urlsplit
 
+from threadjuice_dagster.domain.markup import Page
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.site.links import root_of
 
-_NAMED = re.compile(r'="(?:(?<= href=")|(?<= src=")|(?<= srcset="))([^"]*)"')
 _PLAIN = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*")
 _KNOWN = 50_000
 """Addresses remembered as being there, so that a site of any size is checked in the same memory."""
@@ -36,8 +35,8 @@ def _pages(folder: Path) -> Iterator[str]:
 
 
 def _broken_links(page: str, text: str, base: str, exists: Callable[[str], bool]) -> Iterator[str]:
-    place, root = dirname(page), root_of(page)
-    for link in dict.fromkeys(_links(text)):
+    place, root, parsed = dirname(page), root_of(page), Page(text)
+    for link in parsed.addresses():
         if link.startswith(("https://", "http://", "data:")):
             continue
         if link.startswith(root) and _PLAIN.fullmatch(link, len(root)) and exists(link[len(root) :]):
@@ -46,13 +45,6 @@ def _broken_links(page: str, text: str, base: str, exists: Callable[[str], bool]
         inside = link.removeprefix(base) if page == "404.html" and link.startswith(base) else link
         path = unquote(urlsplit(inside).path)
         reached = normpath(path if inside != link else join(place, path)) if path else page
-        lost_id = bool(parts.fragment) and reached == page and f' id="{parts.fragment}"' not in text
+        lost_id = bool(parts.fragment) and reached == page and not parsed.has_id(parts.fragment)
         if not inside or parts.scheme or parts.netloc or inside.startswith("/") or lost_id or not exists(reached):
             yield link or "an empty address"
-
-
-def _links(text: str) -> Iterator[str]:
-    """Addresses in the order of the page. Text is escaped, so that a quotation mark only ever ends an attribute."""
-    for value in _NAMED.findall(text):
-        value = unescape(value) if "&" in value else value
-        yield from (one.partition(" ")[0] for one in value.split(", ")) if value.endswith("w") else (value,)
