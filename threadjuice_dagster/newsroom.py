@@ -37,7 +37,7 @@ from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.resources.takedowns import TakedownDesk
 from threadjuice_dagster.sensors.assignments import remaining_steps
 from threadjuice_dagster.settings import Settings
-from threadjuice_dagster.watching import incident_record, send_test
+from threadjuice_dagster.watching import incident_record, incidents_document, send_test
 
 if TYPE_CHECKING:
     from threadjuice_dagster.domain.threads import Thread
@@ -237,10 +237,8 @@ class Newsroom:
         }
 
     def incidents(self, *, everything: bool) -> dict[str, Any]:
-        """What is wrong, or also what was, and how many messages on it wait to be delivered."""
-        incidents = self.store.incidents
-        listed = [incident_record(one) for one in incidents.listed(everything=everything)]
-        return {"incidents": listed, "waiting": incidents.waiting()}
+        """What is wrong, or also what was: those seen last, how many more, and how many messages on them wait."""
+        return incidents_document(self.store.incidents, everything=everything)
 
     def mute(self, cause: str, until: datetime | None, by: str) -> dict[str, Any]:
         """Keep quiet about a cause until then, or speak of it again. Raises ``UsageError`` for an unknown one."""

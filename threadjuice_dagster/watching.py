@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.domain.incidents import Incident, Trouble, Undelivered, announcement, ended, seen
@@ -20,6 +20,9 @@ from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.resources.alerts import AlertDesk
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.incidents import Incidents
 
 CAUSE = "database"
 
@@ -52,18 +55,20 @@ def _look(settings: Settings, alerts: AlertDesk) -> dict[str, Any]:
         for look in (watch.runs, watch.checks, watch.ticks, watch.now, watch.daemon):
             look()
         delivered = alerts.deliver()
-        incidents = alerts.database.store.incidents
-        return {
-            "incidents": [incident_record(one) for one in incidents.listed()],
-            "delivered": delivered,
-            "waiting": incidents.waiting(),
-        }
+        return {**incidents_document(alerts.database.store.incidents), "delivered": delivered}
 
 
 @contextmanager
 def _alerts(settings: Settings) -> Iterator[AlertDesk]:
     with build_resources(settings)["alerts"].process_config_and_initialize_cm() as alerts:
         yield alerts
+
+
+def incidents_document(incidents: "Incidents", *, everything: bool = False) -> dict[str, Any]:
+    """Incidents as commands print them: those seen last, how many ``more`` there are, and messages that wait."""
+    shown = [incident_record(one) for one in incidents.listed(everything=everything)]
+    more = max(incidents.count(everything=everything) - len(shown), 0)
+    return {"incidents": shown, "more": more, "waiting": incidents.waiting()}
 
 
 def incident_record(incident: Incident) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Proving them belongs in ``checks/backups.py``.
 import dagster as dg
 
 from threadjuice_dagster.assets.database import database_schema
+from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.steps import RETRIES, classified, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.backups import Manifest
@@ -52,13 +53,12 @@ def expired_backups(
     """The backups that ``BACKUP_RETENTION`` no longer keeps, deleted; never the newest proven one or any after it."""
     with reported(context, database):
         deleted = backup_desk.expire()
-        listed = "\n".join(f"* `{identity}`" for identity in deleted) or "none"
         return dg.MaterializeResult(
             metadata={
                 "deleted": len(deleted),
                 "kept": len(backup_desk.manifests()),
                 "retention": backup_desk.retention,
-                "backups": dg.MetadataValue.md(listed),
+                "backups": listed([f"`{identity}`" for identity in deleted], "none"),
             }
         )
 

@@ -48,7 +48,7 @@ def error_report(context: dg.AssetExecutionContext, database: Database, replica:
             metadata={
                 "errors": found.kinds.total(),
                 **by_class(found.kinds),
-                "causes": len(found.groups),
+                "causes": found.causes,
                 "by hour": bars(found.hours, "Errors by hour, UTC"),
                 "by cause": table([_row(group) for group in found.groups], COLUMNS),
                 "read from": reads.source,

@@ -6,6 +6,7 @@ The picture of a story that is being written belongs in ``assets/images.py``.
 import dagster as dg
 
 from threadjuice_dagster.assets.images import choose_picture
+from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.publication import public_record
 from threadjuice_dagster.assets.steps import RETRIES, classified, reported
 from threadjuice_dagster.assets.threads import OWNERS
@@ -58,14 +59,14 @@ def image_library(
             except Exception as error:
                 failed[story_id] = str(classified(error))
         left = [story_id for story_id in lacking if story_id in failed or story_id not in redrawn]
-        listed = [f"* `{story_id}`: {failed.get(story_id, 'not tried in this run')}" for story_id in left[:50]]
+        lacks = [f"`{story_id}`: {failed.get(story_id, 'not tried in this run')}" for story_id in left]
         return dg.MaterializeResult(
             metadata={
                 "lacking": len(lacking),
                 "files": sum(lacking.values()),
                 "redrawn": len(redrawn) - len(failed),
                 "left": len(left),
-                "stories": dg.MetadataValue.md("\n".join(listed) or "all complete"),
+                "stories": listed(lacks, "all complete"),
             },
             check_results=[
                 dg.AssetCheckResult(

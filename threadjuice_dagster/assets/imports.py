@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.resources.postgres import Database
@@ -50,9 +51,7 @@ def imported_stories(
             done = [_import_inbox(key, inbox, folder, config, context, database) for key in waiting_files(inbox)]
         counts = {name: sum(getattr(one, name) for one in done) for name in _counted()}
         rejects = [one.rejects_file for one in done if one.rejects_file]
-        return dg.MaterializeResult(
-            metadata={**counts, "rejects": dg.MetadataValue.md("\n".join(f"* `{one}`" for one in rejects) or "none")}
-        )
+        return dg.MaterializeResult(metadata={**counts, "rejects": listed([f"`{one}`" for one in rejects], "none")})
 
 
 def waiting_files(inbox: Storage) -> list[str]:

@@ -40,6 +40,13 @@ def table(rows: Iterable[Mapping[Any, Any]], columns: Sequence[str]) -> dg.Metad
     return dg.MetadataValue.table(shown, dg.TableSchema([dg.TableColumn(name, kinds[name]) for name in columns]))
 
 
+def listed(lines: Sequence[str], nothing: str, most: int = 50) -> dg.MarkdownMetadataValue:
+    """A list of lines, or the word for none; however many there are, a report stays short."""
+    shown = [f"* {line}" for line in lines[:most]]
+    shown += [f"* and {len(lines) - most} more"] if len(lines) > most else []
+    return dg.MetadataValue.md("\n".join(shown) or nothing)
+
+
 def _kind(values: Sequence[Any]) -> str:
     known = [value for value in values if value is not None]
     return _KINDS.get(type(known[0]), "string") if known else "string"

@@ -51,11 +51,12 @@ def review_desk(
         for decision in config.decisions:
             _carry_out(decision, database.store)
         waiting = _waiting(database.store, publisher.page, config.shown)
+        counts = database.store.status_counts()
         return dg.MaterializeResult(
             metadata={
                 "decided": len(config.decisions),
-                "held": sum(story.status == "held" for story in waiting),
-                "rejected": sum(story.status == "rejected" for story in waiting),
+                "held": counts["held"],
+                "rejected": counts["rejected"],
                 "stories": dg.MetadataValue.md(review_list(waiting)),
                 "decisions": dg.MetadataValue.md(decision_list(database.store.decisions())),
             }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.takedowns import Tombstone
@@ -37,7 +38,7 @@ def takedowns(
                 "requests": deletions.requests,
                 "deleted_threads": len(deletions.threads),
                 "deleted_comments": len(deletions.comments),
-                "stories": dg.MetadataValue.md("\n".join(f"* `{story}`" for story in changed) or "none"),
+                "stories": listed([f"`{story}`" for story in changed], "none"),
                 "withdrawn": len(changed),
                 "expired_threads": expired,
             }

@@ -78,6 +78,7 @@ def upkeep_text(document: dict[str, Any]) -> str:
 def incidents_text(document: dict[str, Any]) -> str:
     """Incidents, and the messages that have not arrived yet."""
     lines = [incident_line(one) for one in document["incidents"]] or ["Nothing is wrong."]
+    lines += [f"{document['more']} more are not shown."] if document["more"] else []
     waiting = document["waiting"]
     return "\n".join([*lines, *([f"{waiting} messages have not been delivered yet."] if waiting else [])])
 

@@ -148,7 +148,7 @@ class Deployments:
             raise UsageError(f"There is {what} to go back to.", f"Deployments that were live: {known}.")
         if found.state not in VALIDATED:
             raise UsageError(f"Deployment {found.id} was never live and in order, or is deleted.", "Name another.")
-        if found in self.tainted():
+        if self._is_tainted(found):
             raise UsageError(
                 f"Something was taken down since deployment {found.id} was built, which may still show it.",
                 "Deploy the site as it is now: threadjuice deploy production",
@@ -157,10 +157,12 @@ class Deployments:
 
     def tainted(self, before: Deployment | None = None) -> list[Deployment]:
         """Deployments (before this one, or all) that may show what was taken down since they were built."""
-        columns, events = t.deployments.c, t.events.c
-        later = events.kind.in_(_TAKEN_DOWN) & (events.at >= columns.built_at)
-        kept = (columns.platform_id != "") & (columns.state != "deleted") & sa.exists().where(later)
+        columns = t.deployments.c
+        kept = (columns.platform_id != "") & (columns.state != "deleted") & _taken_down_since()
         return self._find(kept & (columns.number < before.number) if before else kept)
+
+    def _is_tainted(self, deployment: Deployment) -> bool:
+        return bool(self._find((t.deployments.c.number == deployment.number) & _taken_down_since()))
 
     def ever_published(self) -> bool:
         """Whether a story was published here, even if all are gone again."""
@@ -172,6 +174,12 @@ class Deployments:
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(t.deployments.c.number.desc()).limit(limit))
             return [_deployment(row) for row in rows]
+
+
+def _taken_down_since() -> "sa.ColumnElement[bool]":
+    """Whether anything was taken down after a deployment was built."""
+    events = t.events.c
+    return sa.exists().where(events.kind.in_(_TAKEN_DOWN) & (events.at >= t.deployments.c.built_at))
 
 
 def _deployment(row: "sa.Row[Any]") -> Deployment:

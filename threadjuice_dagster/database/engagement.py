@@ -44,9 +44,9 @@ SELECT coalesce(p.slug, e.story_id) AS story, a.category, a.persona, e.event, e.
 FROM engagement e JOIN assignments a USING (story_id) LEFT JOIN publications p USING (story_id) WHERE e.day = %(day)s
 """
 _VIEWS = """
-SELECT d::date AS day, coalesce(sum(e.count), 0)::bigint AS views
-FROM generate_series(%(day)s::date - %(before)s::int, %(day)s::date, '1 day') d
-LEFT JOIN engagement e ON e.day = d::date AND e.event = 'view'
+SELECT d.day, coalesce(sum(e.count), 0)::bigint AS views
+FROM (SELECT %(day)s::date - ago AS day FROM generate_series(0, %(before)s::int) ago) d
+LEFT JOIN engagement e ON e.day = d.day AND e.event = 'view'
 GROUP BY 1 ORDER BY 1
 """
 

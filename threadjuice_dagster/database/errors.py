@@ -19,6 +19,7 @@ _BY_KIND = f"""
 SELECT kind, extract(hour FROM at AT TIME ZONE 'UTC')::int AS hour, count(*) AS errors
 FROM pipeline_errors WHERE {_DAY} GROUP BY 1, 2
 """  # noqa: S608
+_CAUSES = f"SELECT count(DISTINCT fingerprint) FROM pipeline_errors WHERE {_DAY}"  # noqa: S608
 _GROUPS = f"""
 WITH grouped AS (
     SELECT fingerprint, count(*) AS count, max(at) AS last_at, max(id) AS newest
@@ -32,10 +33,11 @@ FROM grouped g JOIN pipeline_errors e ON e.id = g.newest ORDER BY g.count DESC, 
 
 
 class ErrorsOfDay(NamedTuple):
-    """A UTC day's errors: how many of each kind, in each of its 24 hours, and the most frequent causes."""
+    """A UTC day's errors: how many of each kind, in each of its hours, of how many causes; and the commonest ones."""
 
     kinds: Counter[str]
     hours: list[int]
+    causes: int
     groups: list[ErrorGroup]
 
 
@@ -47,8 +49,9 @@ def errors_of_day(engine: sa.Engine, day: date, shown: int = SHOWN) -> ErrorsOfD
         for kind, hour, errors in connection.execute(sa.text(_BY_KIND), span):
             kinds[kind] += errors
             hours[hour] += errors
+        causes = connection.scalar(sa.text(_CAUSES), span) or 0
         rows = connection.execute(sa.text(_GROUPS), {**span, "shown": shown})
-        return ErrorsOfDay(kinds, hours, [ErrorGroup.model_validate(dict(row._mapping)) for row in rows])
+        return ErrorsOfDay(kinds, hours, causes, [ErrorGroup.model_validate(dict(row._mapping)) for row in rows])
 
 
 def span_of(day: date) -> dict[str, Any]:

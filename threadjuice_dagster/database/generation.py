@@ -41,11 +41,12 @@ SELECT story_id, purpose, sum(requests)::bigint AS requests, sum(input_tokens)::
 FROM model_usage WHERE at >= :start AND at < :end GROUP BY story_id, purpose
 """
 _SPENT = """
-SELECT d::date AS day, coalesce(sum(u.cost_usd), 0) AS cost_usd
-FROM generate_series(CAST(:day AS date) - :before, CAST(:day AS date), '1 day') d
-LEFT JOIN model_usage u ON u.at >= d AT TIME ZONE 'UTC' AND u.at < (d + interval '1 day') AT TIME ZONE 'UTC'
+SELECT d.day, coalesce(sum(u.cost_usd), 0) AS cost_usd
+FROM (SELECT CAST(:day AS date) - ago AS day FROM generate_series(0, :before) ago) d
+LEFT JOIN model_usage u ON u.at >= CAST(d.day AS timestamp) AT TIME ZONE 'UTC'
+    AND u.at < CAST(d.day + 1 AS timestamp) AT TIME ZONE 'UTC'
 GROUP BY 1 ORDER BY 1
-"""
+"""  # days are counted as numbers: a session's time zone may have days without a midnight
 STEPS = {"write": "written_at", "judge": "scored_at", "picture": "chosen_at", "publish": "at"}
 """A story's steps, and the column of the moment each one ended."""
 

@@ -68,6 +68,12 @@ class Incidents:
         with self._engine.connect() as connection:
             return [Incident.model_validate(record) for record in connection.scalars(query)]
 
+    def count(self, *, everything: bool = False) -> int:
+        """How many incidents are open, or how many there were."""
+        query = sa.select(sa.func.count()).select_from(t.incidents)
+        with self._engine.connect() as connection:
+            return connection.scalar(query if everything else query.where(t.incidents.c.open)) or 0
+
     def mute(self, cause: str, until: datetime | None, by: str, now: datetime) -> Incident:
         """Keep quiet about a cause until then (None: speak again). Raises ``UsageError`` for a cause nobody knows."""
         with self._engine.begin() as connection:

@@ -74,12 +74,15 @@ class Watch:
             self._read(reading, DagsterEventType.ASSET_CHECK_EVALUATION, self._check)
 
     def ticks(self) -> None:
-        """Ticks of schedules and sensors that failed; over once one succeeds."""
+        """Ticks of schedules and sensors that failed; over once one succeeds, or the schedule or sensor is gone."""
         with self._store.incidents.reading("ticks") as reading:
             seen = dict(reading.position or {})
-            for state in self._instance.all_instigator_state():
+            states = self._instance.all_instigator_state()
+            for state in states:
                 seen[state.selector_id] = self._ticks_of(state, reading, seen.get(state.selector_id))
-            reading.position = seen
+            reading.position = {state.selector_id: seen[state.selector_id] for state in states}
+            there = {f"tick:{state.instigator_name}" for state in states}
+            reading.end([one.cause for one in reading.open("tick") if one.cause not in there], self._clock())
 
     def now(self) -> None:
         """What is overdue, which runs take too long, and which outside services are down."""

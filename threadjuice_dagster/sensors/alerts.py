@@ -33,8 +33,7 @@ def _sensor(
         delivered = alerts.deliver()
         incidents = alerts.database.store.incidents
         return dg.SkipReason(
-            f"{len(incidents.listed())} incidents are open; {delivered} messages delivered now, "
-            f"{incidents.waiting()} wait."
+            f"{incidents.count()} incidents are open; {delivered} messages delivered now, {incidents.waiting()} wait."
         )
 
     return sensor
