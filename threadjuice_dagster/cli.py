@@ -11,7 +11,14 @@ from threadjuice_dagster.commands.database import database
 from threadjuice_dagster.commands.deploy import deploy
 from threadjuice_dagster.commands.diagnose import diagnose
 from threadjuice_dagster.commands.maintenance import maintenance
-from threadjuice_dagster.commands.shared import AsJson, opened_newsroom, read_environment, reporting, say, show_document
+from threadjuice_dagster.commands.shared import (
+    AsJson,
+    explaining,
+    opened_newsroom,
+    read_environment,
+    say,
+    show_document,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="ThreadJuice.")
 app.add_typer(alerts, name="alerts")
@@ -39,7 +46,7 @@ def dev(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Run the Dagster UI, its daemon and the site preview until interrupted."""
-    with reporting(as_json=False):
+    with explaining(as_json=False):
         from threadjuice_dagster.dev import run
 
         raise typer.Exit(run(read_environment(), host, port, say))

@@ -1,4 +1,4 @@
-"""The two kinds of failure. Every resource raises one of these; nothing else decides on a retry."""
+"""The kinds of failure. Every resource raises one of these; nothing else decides on a retry."""
 
 
 class ThreadJuiceError(Exception):
@@ -10,6 +10,11 @@ class ThreadJuiceError(Exception):
         self.message = _line(message)
         self.next_step = _line(next_step)
         super().__init__(f"{self.message} {self.next_step}".strip())
+
+    @property
+    def record(self) -> dict[str, str]:
+        """The error as it is stored with a story and printed as JSON."""
+        return {"kind": self.kind, "message": self.message, "next_step": self.next_step}
 
 
 def _line(text: str) -> str:
@@ -69,3 +74,14 @@ class UsageError(PermanentFailure):
     """The request cannot be met as asked, such as an unknown category; the known ones are listed."""
 
     kind = "usage"
+
+
+class Interrupted(ThreadJuiceError):
+    """Somebody stopped the work, or its process died: nothing is wrong with it, and the next order takes it up."""
+
+    kind = "interrupted"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The work was stopped before its end.", "Run it again: threadjuice content generate, or the same command."
+        )

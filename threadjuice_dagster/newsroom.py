@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from threadjuice_dagster.assets.steps import ORDER_TAG, now
+from threadjuice_dagster.assets.steps import LAUNCHED_BY, ORDER_TAG, OUTCOME_TAG, now
 from threadjuice_dagster.assets.threads import AssignmentConfig, order_for
 from threadjuice_dagster.database.assignments import order_lock
 from threadjuice_dagster.database.engine import lasting
@@ -28,6 +28,7 @@ from threadjuice_dagster.domain.records import StoryRecord
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.instance import open_instance
+from threadjuice_dagster.interruption import check, received
 from threadjuice_dagster.jobs import MAINTENANCE
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.policy import EditorialPolicy
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from threadjuice_dagster.domain.threads import Thread
 
 Progress = Callable[[str], None]
-LAUNCHED_BY = "threadjuice/launched_by"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -99,6 +99,7 @@ class Newsroom:
         could be assigned.
         """
         self.end_dead_runs()
+        self.store.close_left_orders()
         self.store.outages.try_now()
         if not config.thread:
             return self._fulfil(config)
@@ -110,10 +111,13 @@ class Newsroom:
 
     def _fulfil(self, config: AssignmentConfig) -> list[StoryRecord]:
         """Open an order and work through it, holding its lock so that no sensor does the same."""
-        order = order_for(config, self.store, self._policy)
+        order = order_for(config, self.store, self._policy, by_command=True)
         with self.store.locks.held(order_lock(order.id)):
-            self._discover(config, order)
-            stories = self._work_off(order)
+            try:
+                self._discover(config, order)
+                stories = self._work_off(order)
+            finally:
+                self.store.close_order(order.id)
         if not stories:
             raise PermanentFailure(
                 "No unused thread suits this order.",
@@ -128,7 +132,6 @@ class Newsroom:
         while waiting := self.store.waiting(order.id) or self._make_up(order):
             for assignment in waiting:
                 self.write(assignment)
-        self.store.close_order(order.id)
         return story_records(self.store, self.page, order=order.id)[::-1]
 
     def publish(self, story_id: str, overruled: tuple[str, str] | None = None) -> StoryRecord:
@@ -174,7 +177,7 @@ class Newsroom:
         for story in stories:
             done = self._store_manual(story)
             counts[done] += 1
-            if done != "unchanged":
+            if done != "unchanged" or self.store.is_unfinished(story.story_id):
                 self.write(self.store.assignment(story.story_id), order_tag=False)
         ids = [story.story_id for story in stories]
         records = story_records(self.store, self.page, ids=ids)
@@ -380,7 +383,11 @@ class Newsroom:
         """Run a job in this process; the arguments are ``execute_in_process``'s."""
         given = {"run_config": QUIET, **options, "tags": {LAUNCHED_BY: "command line", **options.get("tags", {})}}
         job_def = self._definitions.resolve_job_def(job)
-        return job_def.execute_in_process(instance=self.instance, raise_on_error=False, **given)
+        result = job_def.execute_in_process(instance=self.instance, raise_on_error=False, **given)
+        if received():
+            self.instance.add_run_tags(result.run_id, {OUTCOME_TAG: "interrupted"})
+            check()
+        return result
 
     def failure(self, result: dg.ExecuteInProcessResult) -> ThreadJuiceError:
         """Why a run failed: what its step said, or the check that stopped it."""

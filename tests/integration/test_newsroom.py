@@ -14,6 +14,8 @@ import pytest
 from command import threadjuice
 from servers.openai_server import OpenAIServer
 
+from threadjuice_dagster.database.store import open_store
+
 SAMPLES = Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads"
 KEY = "sk-hunter2-hunter2-hunter2"
 
@@ -389,13 +391,15 @@ class TestKilled:
         process.wait()
 
         stopped = threadjuice("content", "list")[1]["stories"]
-        assert [story["status"] for story in stopped] == ["failed"]
+        assert [story["status"] for story in stopped] == ["interrupted"]
         assert stopped[0]["error"]["kind"] == "interrupted"
 
         code_, document, said = threadjuice("content", "generate", "--thread", sample())
         assert code_ == 0, said
         assert [story["status"] for story in document["stories"]] == ["published"]
         assert len(threadjuice("content", "list")[1]["stories"]) == 1
+        store = open_store(newsroom_environment["DATABASE_URL"], 2)
+        assert store.open_orders() == []
         keys = sorted(variant["key"] for variant in document["stories"][0]["image"]["variants"])
         assert files(home) == keys
         if step != "write":

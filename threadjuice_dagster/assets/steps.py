@@ -8,13 +8,21 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from threadjuice_dagster.domain.gates import GateVerdict
-from threadjuice_dagster.failures import ThreadJuiceError, TransientFailure, UnexpectedFailure, Unsuitable
+from threadjuice_dagster.failures import Interrupted, ThreadJuiceError, TransientFailure, UnexpectedFailure, Unsuitable
+from threadjuice_dagster.interruption import received
 from threadjuice_dagster.resources.postgres import Database
 
 ORDER_TAG = "threadjuice/order"
 """Run tag that names the order a story's run was started for."""
+
+LAUNCHED_BY = "threadjuice/launched_by"
+"""Run tag of what a command executes."""
+
+OUTCOME_TAG = "threadjuice/outcome"
+"""Run tag that says how a run ended that did not fail and did not publish either."""
 
 RETRIES = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """Step retries for transient failures that no client has retried already."""
@@ -25,8 +33,16 @@ Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 @contextmanager
 def reported(context: Context, database: Database, story_id: str | None = None) -> Iterator[None]:
     """Record a failure of the block, mark its story as failed, and tell Dagster whether to try again."""
+    if received():
+        raise dg.Failure(description=str(Interrupted()), allow_retries=False)
     try:
         yield
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError) as stopped:
+        _let_go(context, database, story_id)
+        if context.op_execution_context.op_def.retry_policy is None:
+            raise
+        # Dagster would try the step again, after a pause in which it hears no signal.
+        raise dg.Failure(description=str(Interrupted()), allow_retries=False) from stopped
     except Exception as error:
         if isinstance(error, dg.Failure | dg.RetryRequested | dg.DagsterError):
             raise
@@ -56,7 +72,7 @@ def mark_outcome(context: Context, verdicts: Sequence[GateVerdict] = ()) -> None
     refused = [verdict for verdict in verdicts if not verdict.lets_through]
     if refused or not verdicts:
         outcome = "held" if refused and all(verdict.held for verdict in refused) else "rejected"
-        context.instance.add_run_tags(context.run.run_id, {"threadjuice/outcome": outcome})
+        context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: outcome})
 
 
 def now() -> datetime:
@@ -78,6 +94,14 @@ def classified(error: Exception) -> ThreadJuiceError:
     if isinstance(error, OSError) and error.errno == 28:
         return TransientFailure("The disk is full.", "Free space where THREADJUICE_HOME is.", exhausted=True)
     return UnexpectedFailure(f"{type(error).__name__}: {str(error)[:300]}", "See the run's log, and report it.")
+
+
+def _let_go(context: Context, database: Database, story_id: str | None) -> None:
+    """Give the story of an interrupted run back, and have a command's run end as canceled instead of failed."""
+    if story_id:
+        database.store.release(story_id, context.run.run_id, Interrupted())
+    if LAUNCHED_BY in context.run.tags:
+        context.instance.report_run_canceling(context.run, "The command was stopped.")
 
 
 def _down(failure: ThreadJuiceError) -> dict[str, str]:

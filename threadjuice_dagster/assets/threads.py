@@ -81,7 +81,7 @@ def story_assignments(
         )
 
 
-def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy) -> Order:
+def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy, *, by_command: bool = False) -> Order:
     """The order named in the config, or a new one. Raises ``UsageError`` for an unknown category or persona."""
     if config.order:
         return store.order(config.order)
@@ -94,6 +94,7 @@ def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy)
         category=category.slug if category else None,
         persona=persona.slug if persona else None,
         max_attempts=1 if config.thread else count * policy.attempts_per_story,
+        by_command=by_command,
     )
 
 

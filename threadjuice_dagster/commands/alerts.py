@@ -9,8 +9,16 @@ from typing import Annotated
 import typer
 
 from threadjuice_dagster.commands import printed
-from threadjuice_dagster.commands.shared import AsJson, opened_newsroom, read_environment, reporting, show_document
+from threadjuice_dagster.commands.shared import (
+    AsJson,
+    explaining,
+    opened_newsroom,
+    read_environment,
+    reporting,
+    show_document,
+)
 from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.interruption import received
 
 alerts = typer.Typer(no_args_is_help=True, help="Incidents and the messages on them.")
 
@@ -63,19 +71,20 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Look for trouble from outside, also for a dead daemon or database, and deliver alerts."""
-    while True:
-        try:
-            _look(as_json)
-        except typer.Exit:
+    with reporting(as_json):
+        while True:
+            try:
+                _look(as_json)
+            except typer.Exit:
+                if not every or received():
+                    raise
             if not every:
-                raise
-        if not every:
-            return
-        time.sleep(every)
+                return
+            time.sleep(every)
 
 
 def _look(as_json: bool) -> None:
-    with reporting(as_json):
+    with explaining(as_json):
         settings = read_environment()
         from threadjuice_dagster.watching import look_once
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from threadjuice_dagster.commands import printed
-from threadjuice_dagster.commands.shared import AsJson, fail, opened_newsroom, say, show_document
+from threadjuice_dagster.commands.shared import AsJson, fail, opened_newsroom, reporting, say, show_document
 from threadjuice_dagster.failures import UsageError
 
 if TYPE_CHECKING:
@@ -54,11 +54,10 @@ def list_stories(
 ) -> None:
     """List stories with their status and score."""
     with opened_newsroom(as_json) as newsroom:
-        from threadjuice_dagster.database.records import story_records
-        from threadjuice_dagster.database.tables import STATUSES
+        from threadjuice_dagster.database.records import SHOWN, story_records
 
-        if status and status not in STATUSES:
-            raise UsageError(f"There is no status {status[:40]!r}.", f"Known: {', '.join(STATUSES)}.")
+        if status and status not in SHOWN:
+            raise UsageError(f"There is no status {status[:40]!r}.", f"Known: {', '.join(SHOWN)}.")
         stories = story_records(newsroom.store, newsroom.page, status=status or None, limit=limit)
         counts = newsroom.store.status_counts() if len(stories) == limit else Counter()
         more = max(0, (counts[status] if status else counts.total()) - limit)
@@ -111,17 +110,19 @@ def validate(
 @content.command()
 def score(files: TextFiles) -> None:
     """Score texts by the rubric: JSONL of {id, title, text, thread?} in, of {id, overall, dimensions, flags} out."""
-    from threadjuice_dagster.texts import score_line
+    with reporting(as_json=False):
+        from threadjuice_dagster.texts import score_line
 
-    _each_line(files, score_line)
+        _each_line(files, score_line)
 
 
 @content.command()
 def moderate(files: TextFiles) -> None:
     """Moderate texts locally: JSONL of {id, title, text} in, of {id, flagged, score, categories} out."""
-    from threadjuice_dagster.texts import moderate_line
+    with reporting(as_json=False):
+        from threadjuice_dagster.texts import moderate_line
 
-    _each_line(files, moderate_line)
+        _each_line(files, moderate_line)
 
 
 @content.command()

@@ -1,9 +1,10 @@
 """What every command does around its work: settings, errors, exit codes, output.
 
-Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration.
+Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UnexpectedFailure, UsageError
+from threadjuice_dagster.failures import (
+    ConfigurationError,
+    Interrupted,
+    ThreadJuiceError,
+    UnexpectedFailure,
+    UsageError,
+)
+from threadjuice_dagster.interruption import received, stopping_on_signals
 from threadjuice_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -34,14 +42,22 @@ def opened_newsroom(as_json: bool, *, prepare: bool = False) -> "Iterator[Newsro
 
 @contextmanager
 def reporting(as_json: bool) -> Iterator[None]:
-    """A command's errors become one line, or one JSON document, and an exit code."""
+    """A command's errors become one line, or one JSON document, and an exit code; Ctrl-C and SIGTERM stop it."""
+    with stopping_on_signals(), explaining(as_json):
+        yield
+
+
+@contextmanager
+def explaining(as_json: bool) -> Iterator[None]:
+    """The same for a command that answers to signals in its own way."""
     try:
         yield
     except ThreadJuiceError as error:
         fail(error, as_json)
     except KeyboardInterrupt:
-        say("Interrupted. Run the command again to go on where it stopped.")
-        raise typer.Exit(130) from None
+        if as_json:
+            print_error(Interrupted())
+        raise typer.Exit(128 + (received() or signal.SIGINT)) from None
     except typer.Exit:
         raise
     except Exception as error:
@@ -69,10 +85,15 @@ def load_env_file() -> None:
 def fail(error: ThreadJuiceError, as_json: bool) -> NoReturn:
     """End the command with an error: one line, or one JSON document."""
     if as_json:
-        print(json.dumps({"error": {"kind": error.kind, "message": error.message, "next_step": error.next_step}}))
+        print_error(error)
     else:
         say(f"Error: {error}")
     raise typer.Exit(2 if isinstance(error, ConfigurationError | UsageError) else 1)
+
+
+def print_error(error: ThreadJuiceError) -> None:
+    """Print an error as the one JSON document of a command."""
+    print(json.dumps({"error": error.record}))
 
 
 def say(line: str) -> None:

@@ -24,14 +24,7 @@ from threadjuice_dagster.database.rows import upsert
 from threadjuice_dagster.database.takedowns import Takedowns, buried
 from threadjuice_dagster.domain.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.domain.threads import Thread
-from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
-
-INTERRUPTED = {
-    "kind": "interrupted",
-    "message": "The run that worked on this story ended without finishing it.",
-    "next_step": "Run it again: threadjuice content generate, or re-execute the run in the UI.",
-}
-"""What is told of a story whose run was killed."""
+from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJuiceError
 
 MAX_RUNS = 3
 """Runs that may be started for one story before its crashes are taken for its own fault."""
@@ -99,13 +92,15 @@ class Assignments:
         with self.engine.connect() as connection:
             return connection.scalar(sa.select(sa.func.count()).where(~t.threads.c.used)) or 0
 
-    def open_order(self, count: int, category: str | None, persona: str | None, max_attempts: int) -> Order:
-        """Record a wish for ``count`` stories."""
+    def open_order(
+        self, count: int, category: str | None, persona: str | None, max_attempts: int, *, by_command: bool = False
+    ) -> Order:
+        """Record a wish for ``count`` stories. One made ``by_command`` is to be closed by the command that made it."""
         order = Order(
             id=uuid.uuid4().hex[:12], count=count, category=category, persona=persona, max_attempts=max_attempts
         )
         with self.engine.begin() as connection:
-            connection.execute(t.orders.insert().values(order.model_dump()))
+            connection.execute(t.orders.insert().values(by_command=by_command, **order.model_dump()))
         return order
 
     def order(self, order_id: str) -> Order:
@@ -126,6 +121,16 @@ class Assignments:
         """Mark an order as fulfilled or given up."""
         with self.engine.begin() as connection:
             connection.execute(t.orders.update().where(t.orders.c.id == order_id).values(closed_at=sa.func.now()))
+
+    def close_left_orders(self) -> int:
+        """Close the orders of commands that were killed, whose stories the next order takes up; returns how many."""
+        columns = t.orders.c
+        left = sa.select(columns.id).where(columns.closed_at.is_(None), columns.by_command)
+        with self.engine.connect() as connection:
+            ids = [one for one in connection.scalars(left) if not is_held(connection, order_lock(one))]
+        for order_id in ids:
+            self.close_order(order_id)
+        return len(ids)
 
     def lacks(self, order: Order) -> bool:
         """Whether an order still wants stories and may try further threads for them."""
@@ -245,14 +250,17 @@ class Assignments:
     def fail(self, story_id: str, error: ThreadJuiceError, *, rejected: bool = False) -> None:
         """Record that a story's run failed, or that its thread cannot be written; what it has so far is kept."""
         status = "rejected" if rejected else "failed"
-        detail = {
-            "kind": error.kind,
-            "message": error.message,
-            "next_step": error.next_step,
-            "service": getattr(error, "service", ""),
-        }
+        detail = {**error.record, "service": getattr(error, "service", "")}
         with self.engine.begin() as connection:
             self._update(connection, story_id, unless=("published", "withdrawn"), status=status, error=detail)
+
+    def release(self, story_id: str, run_id: str, reason: ThreadJuiceError) -> None:
+        """Let a story wait for another run where this one stopped for ``reason``; what it has so far is kept."""
+        columns = t.assignments.c
+        ours = (columns.story_id == story_id) & (columns.run_id == run_id) & (columns.status == "running")
+        values = {"status": "assigned", "run_id": None, "error": reason.record, "updated_at": sa.func.now()}
+        with self.engine.begin() as connection:
+            connection.execute(t.assignments.update().where(ours).values(values))
 
     def run_lives(self, run_id: str) -> bool:
         """Whether the process that executes a run is alive."""
@@ -264,6 +272,13 @@ class Assignments:
         with self.engine.connect() as connection:
             run_id = connection.scalar(sa.select(t.assignments.c.run_id).where(t.assignments.c.story_id == story_id))
             return run_id is not None and is_held(connection, run_lock(run_id))
+
+    def is_unfinished(self, story_id: str) -> bool:
+        """Whether the last run of a story stopped, died or failed before anything was decided of it."""
+        query = sa.select(t.assignments.c.status).where(t.assignments.c.story_id == story_id)
+        with self.engine.connect() as connection:
+            status = connection.scalar(query)
+        return status in ("assigned", "running", "failed") and not self.is_busy(story_id)
 
     def resume(self, order: Order) -> int:
         """Let an order's stories wait again that only an outage of an outside service kept from being written."""
@@ -281,7 +296,8 @@ class Assignments:
         for row in connection.execute(query.with_for_update(skip_locked=True)):
             if not is_held(connection, run_lock(row.run_id or "")):
                 again = row.runs < MAX_RUNS
-                error = None if again else {**INTERRUPTED, "message": f"{row.runs} runs ended without finishing it."}
+                told = {**Interrupted().record, "message": f"{row.runs} runs ended without finishing it."}
+                error = None if again else told
                 status = "assigned" if again else "failed"
                 self._update(connection, row.story_id, status=status, run_id=None, error=error)
 

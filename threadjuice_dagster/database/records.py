@@ -6,16 +6,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.assignments import INTERRUPTED, run_lock
+from threadjuice_dagster.database.assignments import run_lock
 from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tables import STATUSES
 from threadjuice_dagster.domain.gates import GATES, GateVerdict
 from threadjuice_dagster.domain.records import Decision, Reason, StoryRecord
-from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.failures import Interrupted, PermanentFailure
 
-_AS = {status: (status,) for status in STATUSES} | {"failed": ("failed", "running")}
+_AS = {status: (status,) for status in STATUSES} | {"interrupted": ("assigned", "running")}
 """Statuses stored for each status shown."""
+
+SHOWN = tuple(_AS)
+"""Every status a story is shown with."""
 
 
 def story_records(
@@ -29,7 +32,7 @@ def story_records(
 ) -> list[StoryRecord]:
     """Stories, newest first, of the given ids, order or status. ``page`` gives a published slug's address.
 
-    A story whose run died counts as failed.
+    A story whose run was stopped or died is shown as interrupted.
     """
     columns = t.assignments.c
     statuses = STATUSES if status is None else _AS.get(status, (status,))
@@ -100,7 +103,9 @@ def _query() -> "sa.Select[Any]":
 def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> StoryRecord:
     status, error = row.status, row.error
     if status == "running" and not is_held(connection, run_lock(row.run_id or "")):
-        status, error = "failed", INTERRUPTED
+        status, error = "interrupted", Interrupted().record
+    elif status == "assigned" and error:
+        status = error["kind"]
     story, draft, score = row.story or {}, (row.story or {}).get("draft", {}), row.score or {}
     verdicts = sorted(map(GateVerdict.model_validate, row.verdicts), key=lambda one: GATES.index(one.gate))
     return StoryRecord(
@@ -131,7 +136,7 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
         tokens=row.tokens,
         run_id=row.run_id or "",
         page=page(row.slug) if row.slug and status == "published" else "",
-        error=error if status == "failed" else None,
+        error=error if status in ("failed", "interrupted") else None,
         published_at=row.published_at.isoformat() if row.published_at else None,
     )
 

@@ -70,6 +70,7 @@ orders = sa.Table(
     sa.Column("category", sa.Text),
     sa.Column("persona", sa.Text),
     sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("by_command", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("closed_at", sa.DateTime(timezone=True)),
     _now("created_at"),
     sa.Index("orders_open_idx", "created_at", postgresql_where=sa.text("closed_at IS NULL")),

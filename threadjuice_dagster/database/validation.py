@@ -9,6 +9,8 @@ import functools
 import itertools
 import json
 import os
+import signal
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -287,11 +289,45 @@ class Validation:
             connection.execute(sa.text(statement), values)
 
 
-def _processes() -> ProcessPoolExecutor:
-    """Processes of their own for the rubric's work, started afresh: a copy of this one would share its connections."""
+@contextlib.contextmanager
+def _processes() -> Iterator[ProcessPoolExecutor]:
+    """Processes of their own for the rubric's work, started afresh: a copy of this one would share its connections.
+
+    They end with the block, and at once where it was interrupted.
+    """
     import multiprocessing
 
-    return ProcessPoolExecutor(min(4, os.cpu_count() or 1), mp_context=multiprocessing.get_context("spawn"))
+    size, afresh = min(4, os.cpu_count() or 1), multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(size, mp_context=afresh, initializer=_end_with_parent)
+    try:
+        # What is blocked when a process starts stays blocked in it: Ctrl-C is for this process alone.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for _ in range(size):
+                pool.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        yield pool
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, however it did."""
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _tidy_index(connection: sa.Connection) -> None:
