@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +219,8 @@ class TestSeveralMigrators:
         self, engine: sa.Engine, database_url: str
     ) -> None:
         context = multiprocessing.get_context("spawn")
-        with context.Pool(3) as pool:
-            found = pool.map(migrate_at, [database_url] * 3)
+        with ProcessPoolExecutor(3, mp_context=context) as pool:
+            found = list(pool.map(migrate_at, [database_url] * 3))
         assert sorted(before or "" for before, _ in found) == ["", head_revision(), head_revision()]
         assert revision_of(engine) == head_revision()
 
