@@ -1,5 +1,6 @@
 """The command line: what an operator types, run by the same jobs on the same instance as the Dagster UI."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,16 +41,33 @@ def status(as_json: AsJson = False) -> None:
         show_document(document, as_json, lambda: printed.status_text(document))
 
 
+Port = Annotated[int, typer.Option(help="Port of the Dagster UI; 0 picks a free one.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; any but this machine's own needs a password.")]
+
+
 @app.command()
-def dev(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-) -> None:
+def dev(port: Port = 3000, host: Host = "127.0.0.1") -> None:
     """Run the Dagster UI, its daemon and the site preview until interrupted."""
     with explaining(as_json=False):
         from threadjuice_dagster.dev import run
 
         raise typer.Exit(run(read_environment(), host, port, say))
+
+
+@app.command()
+def ui(
+    port: Port = 3000,
+    host: Host = "127.0.0.1",
+    workspace: Annotated[Path | None, typer.Option(help="File that names the code locations; ours by default.")] = None,
+) -> None:
+    """Run the Dagster UI alone until interrupted, behind the gateway that keeps other sites and strangers out."""
+    with reporting(as_json=False):
+        settings = read_environment()
+        from threadjuice_dagster.ui import address_of, listen, serve
+
+        listener = listen(settings, host, port)
+        say(f"Dagster    {address_of(listener, host)}")
+        serve(settings, listener, host, workspace)
 
 
 def main() -> None:

@@ -1,57 +1,72 @@
 """``threadjuice dev``: the Dagster UI, its daemon, and the site as built and as deployed, in one foreground process."""
 
+import json
 import os
-import signal
-import subprocess
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from threadjuice_dagster.database.engagement import Tally, through
 from threadjuice_dagster.failures import ConfigurationError
-from threadjuice_dagster.instance import open_instance, prepare_home
+from threadjuice_dagster.instance import DEFINITIONS, LOCATION, open_instance, prepare_home
+from threadjuice_dagster.processes import Processes
 from threadjuice_dagster.resources.deployer import LocalTarget
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.settings import Settings
 from threadjuice_dagster.site.engagement import Reports
+from threadjuice_dagster.ui import address_of, listen
 
 if TYPE_CHECKING:
     from threadjuice_dagster.site.preview import PreviewServer
 
 
 def run(settings: Settings, host: str, port: int, say: Callable[[str], None]) -> int:
-    """Serve until interrupted; returns the exit code of the Dagster process.
+    """Serve until interrupted; returns 0 then, and 1 where one of the processes ended by itself.
 
-    This process holds the embedded server open, so that it outlives the processes Dagster starts and stops.
+    This process holds the embedded server open, so that it outlives the processes it starts and stops.
     """
-    ui = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 -- read, not bound
-    environment = {"DAGSTER_UI_URL": ui, **os.environ, **prepare_home(settings)}
+    listener = listen(settings, host, port)
+    address = address_of(listener, host)
+    environment = {"DAGSTER_UI_URL": address, **os.environ, **prepare_home(settings), "DAGSTER_IS_DEV_CLI": "1"}
     with open_instance(settings):  # creates Dagster's tables before several of its processes would
         pass
-    command = [sys.executable, "-m", "dagster", "dev", "-w", f"{environment['DAGSTER_HOME']}/workspace.yaml"]
-    command += ["-h", host, "-p", str(port)]
-    started: list[subprocess.Popen[bytes]] = []
-
-    def stop(*_: object) -> None:
-        for process in started:
-            process.send_signal(signal.SIGINT)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Set before the start: a child would inherit a shell's "ignore" for background jobs, but not a handler.
-        signal.signal(number, stop)
-    with _reports(settings) as reports:
+    with Processes(environment) as processes, _reports(settings) as reports:
         servers = list(_servers(settings, reports))
         for need, part in settings.stand_ins.items():
             say(f"{need:<10} {part}")
-        for name, address in servers:
-            say(f"{name:<10} {address}")
-        say(f"Dagster    http://{host}:{port}")
-        started.append(subprocess.Popen(command, env=environment))  # noqa: S603 -- our own interpreter, no shell
-        code = started[0].wait()
-    return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else code
+        for name, site in servers:
+            say(f"{name:<10} {site}")
+        say(f"Dagster    {address}")
+        with TemporaryDirectory(prefix="threadjuice-") as folder:
+            ended = _run_dagster(processes, listener, host, Path(folder))
+        if ended:
+            say(f"The process {ended} ended by itself, so the others were stopped.")
+    return 1 if ended else 0
+
+
+def _run_dagster(processes: Processes, listener: socket.socket, host: str, folder: Path) -> str:
+    """Run code server, daemon and UI until interrupted; the name of the one that ended by itself, or empty."""
+    workspace = folder / "workspace.yaml"
+    server = {"location_name": LOCATION, "socket": str(folder / "code.sock")}
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))  # JSON is YAML
+    dagster = [sys.executable, "-m", "dagster"]
+    definitions = ["--module-name", DEFINITIONS, "--location-name", LOCATION]
+    code = [*dagster, "code-server", "start", "--socket", server["socket"], *definitions, "--log-level", "warning"]
+    processes.start("code server", code)
+    ended = processes.wait(until=Path(server["socket"]).exists)
+    if ended is None:
+        processes.start("daemon", [*dagster[:-1], "dagster._daemon", "run", "-w", str(workspace)])
+        ui = [sys.executable, "-m", "threadjuice_dagster.ui", str(listener.fileno()), host, str(workspace)]
+        processes.start("Dagster UI", ui, keep=[listener.fileno()])
+        listener.close()
+        ended = processes.wait()
+    return ended or ""
 
 
 @contextmanager

@@ -58,11 +58,13 @@ telemetry: {enabled: false}
 nux: {enabled: false}
 """
 
-WORKSPACE_YAML = """\
+DEFINITIONS, LOCATION = "threadjuice_dagster.definitions", "threadjuice"
+
+WORKSPACE_YAML = f"""\
 load_from:
   - python_module:
-      module_name: threadjuice_dagster.definitions
-      location_name: threadjuice
+      module_name: {DEFINITIONS}
+      location_name: {LOCATION}
 """
 
 

@@ -395,6 +395,12 @@ class DeploymentSettings(Section):
         "Address of the Dagster UI, for links in alerts.",
         "https://dagster.example.org",
     )
+    ui_password: SecretStr = variable(
+        "THREADJUICE_UI_PASSWORD",
+        SecretStr(""),
+        "Password of the Dagster UI, for any user name; needed where others than this machine can reach it.",
+        "correct horse battery staple",
+    )
     runbook_url: str = variable(
         "RUNBOOK_URL",
         "docs/EMERGENCY.md",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.loopback import LoopbackServer, Reply, Request
 from servers.reddit_server import RedditServer
 from servers.webhook import Webhook
 
@@ -83,9 +84,70 @@ def page() -> Iterator[Any]:
         browser.close()
 
 
+MUTATION = """mutation { addDynamicPartition(partitionsDefName: "stories", partitionKey: "attacked",
+    repositorySelector: {repositoryLocationName: "threadjuice", repositoryName: "__repository__"}) { __typename } }"""
+ATTACK = """async ([ui, mutation]) => {
+    const address = `${ui}/graphql?query=${encodeURIComponent(mutation)}`
+    const body = JSON.stringify({query: mutation}), outcomes = []
+    const add = (name, wishes) => document.body.appendChild(Object.assign(document.createElement(name), wishes))
+    const ended = element => new Promise(done => { element.onload = element.onerror = done })
+    const form = 'application/x-www-form-urlencoded'
+    for (const type of ['text/plain', 'text/plain; application/json', form, 'application/json'])
+        for (const mode of ['no-cors', 'cors'])
+            await fetch(address, {method: 'POST', mode, credentials: 'include', headers: {'Content-Type': type}, body})
+                .then(answer => outcomes.push(answer.type), () => {})
+    await fetch(address, {mode: 'no-cors', credentials: 'include'}).catch(() => {})
+    navigator.sendBeacon(address, new Blob([body], {type: 'text/plain'}))
+    await ended(add('img', {src: address}))
+    await ended(add('iframe', {src: `${ui}/overview`}))
+    const socket = new WebSocket(`${ui.replace('http', 'ws')}/graphql`, 'graphql-ws')
+    outcomes.push(await new Promise(done => {
+        socket.onopen = () => done('socket')
+        socket.onerror = () => done('no socket')
+    }))
+    const sent = add('form', {action: address, method: 'post', enctype: 'text/plain'})
+    setTimeout(() => sent.submit(), 0)
+    return outcomes
+}"""
+ASK = """async query => {
+    const headers = {'Content-Type': 'application/json'}
+    return (await fetch('/graphql', {method: 'POST', headers, body: JSON.stringify({query})})).text()
+}"""
+
+
+class OtherSite(LoopbackServer):
+    """A site that has nothing to do with the newsroom."""
+
+    def kind_of(self, method: str, path: str, body: bytes) -> str:
+        return "page"
+
+    def answer(self, request: Request) -> Reply:
+        return Reply(raw=b"<!doctype html><title>Elsewhere</title>", headers={"Content-Type": "text/html"})
+
+
+def assert_pages_of_other_sites_do_nothing(page: Any, ui: str) -> None:
+    """Neither from another port of the same machine nor under another name of it, once the UI has been visited."""
+    with OtherSite() as other:
+        for site in (other.url, other.url.replace("127.0.0.1", "localhost")):
+            page.goto(site)
+            outcomes = page.evaluate(ATTACK, [ui, MUTATION])
+            assert set(outcomes) == {"no socket"}
+            page.wait_for_url(f"{ui}/graphql**")
+            assert page.locator("body").inner_text().strip() == "Requests of other sites are refused."
+        page.goto(f"{other.url}/link")
+        page.evaluate("ui => { location = ui + '/overview' }", ui)
+        page.get_by_text("Timeline").first.wait_for(timeout=60_000)  # a link still leads to the UI
+    partitions = "{ assetNodes { partitionKeys } }"
+    assert "attacked" not in page.evaluate(ASK, partitions)
+    page.evaluate(ASK, MUTATION)
+    assert "attacked" in page.evaluate(ASK, partitions)  # the UI's own page may
+
+
 def test_a_run_launched_in_the_ui_fails_and_the_alert_leads_back_to_it(
     ui: str, webhook: Webhook, page: Any, tmp_path: Path
 ) -> None:
+    page.goto(ui, timeout=90_000)
+    assert_pages_of_other_sites_do_nothing(page, ui)
     page.goto(f"{ui}/assets/reddit_threads", timeout=90_000)
     page.get_by_role("button", name="Materialize", exact=False).first.click(timeout=90_000)
     until(lambda: webhook.messages, 150, "an alert")

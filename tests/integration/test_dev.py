@@ -1,5 +1,6 @@
 """``threadjuice dev``: an assignment made in the UI becomes a published page without another click."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,8 +58,28 @@ def newsroom(newsroom_environment: dict[str, str], tmp_path: Path) -> Iterator[t
         process.send_signal(signal.SIGINT)
         try:
             assert process.wait(60) == 0, (tmp_path / "log").read_text()[-2000:]
+            assert started_with(f"DAGSTER_HOME={tmp_path}") == []
         finally:
             process.kill()
+
+
+def started_with(variable: str) -> list[str]:
+    """Commands of the processes that run with a variable of this beginning, as far as /proc tells."""
+    running = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(one.startswith(variable.encode()) for one in (folder / "environ").read_bytes().split(b"\0")):
+                running.append((folder / "cmdline").read_text().replace("\0", " "))
+    return running
+
+
+def status_of(port: int, path: str, headers: dict[str, str], body: bytes | None = None) -> int:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_an_assignment_made_in_the_ui_is_published_without_another_click(newsroom: tuple[int, int]) -> None:
@@ -75,6 +97,14 @@ def test_an_assignment_made_in_the_ui_is_published_without_another_click(newsroo
             return str(response.read().decode())
 
     until(lambda: ask(LOADED)["repositoryOrError"]["__typename"] == "Repository", 90, "the code location")
+    mutation, query = b'{"query": "mutation { setNuxSeen }"}', "/graphql?query=mutation%20%7B%20setNuxSeen%20%7D"
+    json_type = {"Content-Type": "application/json"}
+    assert status_of(port, query, {}) == 405
+    assert status_of(port, query, {"Content-Type": "text/plain"}, b"") == 415
+    assert status_of(port, "/graphql", {"Content-Type": "text/plain; application/json"}, mutation) == 415
+    assert status_of(port, "/graphql", {**json_type, "Origin": "http://evil.example"}, mutation) == 403
+    assert status_of(port, "/graphql", {**json_type, "Host": "evil.example"}, mutation) == 403
+    assert status_of(port, "/graphql", json_type, mutation) == 200
     launched = ask(LAUNCH)["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     until(lambda: "/story/" in page() or 'href="story/' in page(), 120, "the story on the front page")
