@@ -223,12 +223,18 @@ class TestOpenAI:
     def given(self, openai: OpenAIServer) -> dict[str, str]:
         return {"OPENAI_API_KEY": "sk-hunter2", "OPENAI_BASE_URL": openai.url}
 
-    def test_a_good_key_and_model_take_one_request_that_generates_nothing(
+    def test_a_good_key_and_model_take_one_small_request_of_each_kind(
         self, check: Check, openai: OpenAIServer, given: dict[str, str]
     ) -> None:
         row = check("openai", **given).row("openai")
         assert row.state == "ok"
-        assert [(one.method, one.path) for one in openai.requests] == [("GET", "/v1/models/gpt-4o")]
+        assert [one.kind for one in openai.requests] == ["models", "probe", "probe", "moderate"]
+        assert [one.json.get("response_format", {}).get("type") for one in openai.requests[1:3]] == [
+            None,
+            "json_schema",
+        ]
+        assert "json_schema" in row.message
+        assert "it moderates" in row.message
 
     @pytest.mark.parametrize(
         ("fault", "message", "mend"),
@@ -275,9 +281,9 @@ class TestOpenAI:
     ) -> None:
         openai.always("models", "slow:5")
         began = time.monotonic()
-        row = check("openai", "cdn", **given, seconds=0.5).row("openai")
+        row = check("openai", "cdn", **given, seconds=0.1).row("openai")
         assert time.monotonic() - began < 4
-        assert (row.state, row.message) == ("failed", "No answer within 0.5 s.")
+        assert (row.state, row.message) == ("failed", "No answer within 0.6 s.")
         assert "OPENAI_BASE_URL" in row.next_step
 
 

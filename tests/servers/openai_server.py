@@ -3,12 +3,14 @@
 Kinds of request: ``write``, ``judge``, ``moderate``, ``models``. Faults beside those of every loopback
 server: ``quota``, ``wrong_key``, ``no_model``, ``no_schema``, ``no_n``, ``context``, ``truncated``, ``length``,
 ``fenced``, ``refusal``, ``violating``, ``invented_quote``, ``injected``, ``bad_usage``, ``flagged``,
-``no_pictures``, ``only_a_list``, ``html``.
+``no_pictures``, ``only_a_list``, ``html``. ``DIALECTS`` are servers that take less of the API, ``WRAPPINGS`` what they
+make of a sound answer; ``refuses:NAME`` (or ``NAME=message``) is a model that takes a parameter not at all.
 """
 
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,58 @@ _FENCED = re.compile(r"^BOUNDARY \w+\n(.+)\nBOUNDARY \w+$", re.MULTILINE)
 _DIMENSIONS = ("hook", "clarity", "structure", "specificity", "voice", "faithfulness")
 
 
+DIALECTS: dict[str, tuple[int, Any]] = {
+    "openrouter": (404, {"error": {"message": "No endpoints found that can handle the parameters.", "code": 404}}),
+    "mistral": (
+        422,
+        {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "response_format"]}]}},
+    ),
+    "litellm": (400, {"error": {"message": "litellm.UnsupportedParamsError: ['response_format']", "code": "400"}}),
+    "vllm": (
+        400,
+        {"object": "error", "message": "Grammar error: bad json_schema", "type": "BadRequestError", "code": 400},
+    ),
+    "gemini": (400, [{"error": {"code": 400, "message": "Invalid JSON payload", "status": "INVALID_ARGUMENT"}}]),
+    "llama.cpp": (500, {"error": {"code": 500, "message": "Unsupported response_format", "type": "server_error"}}),
+    "fastapi": (422, {"detail": [{"loc": ["body", "response_format", "type"], "msg": "unexpected value"}]}),
+}
+"""How servers refuse an answer by schema: status and body."""
+
+OUTAGES: dict[str, Any] = {
+    "error body": {"error": {"code": 502, "message": "Provider returned error"}, "user_id": "u"},
+    "error text": {"error": "Something went wrong"},
+    "null choices": {"id": "x", "choices": None, "usage": None},
+    "no choices": {"id": "x", "choices": []},
+    "choices missing": {"id": "x", "object": "chat.completion"},
+    "finish error": {
+        "choices": [{"finish_reason": "error", "message": {"role": "assistant", "content": '{"title": "A'}}]
+    },
+    "choice error": {"choices": [{"error": {"code": 502}, "finish_reason": None, "message": {"content": ""}}]},
+    "no content": {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": None}}]},
+    "a list": [],
+}
+"""Answers of status 200 that hold no answer."""
+
+WRAPPINGS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "thoughts with braces": lambda text: {"content": f'<think>\n{{draft}} or {{"title": 1}}?\n</think>\n{text}'},
+    "thoughts without a beginning": lambda text: {"content": f"Let me see {{}}.\n</think>{text}"},
+    "parts": lambda text: {"content": [{"type": "thinking", "thinking": "{"}, {"type": "text", "text": text}]},
+    "a fence": lambda text: {"content": f"Here is the story:\n```json\n{text}\n```\nI hope it is {{fine}}."},
+    "a text of JSON": lambda text: {"content": json.dumps(text)},
+    "an outer key": lambda text: {"content": json.dumps({"answer": {"result": json.loads(text)}})},
+    "a list": lambda text: {"content": f"[{text}]"},
+    "a text within a key": lambda text: {"content": json.dumps({"output": text})},
+    "trailing commas": lambda text: {"content": text.replace("}]", "},]")[:-1] + ",}"},
+    "a byte order mark": lambda text: {"content": "\ufeff" + text},
+    "line breaks in texts": lambda text: {"content": text.replace("\\n", "\n")},
+    "reasoning_content": lambda text: {"content": "", "reasoning_content": text},
+    "reasoning": lambda text: {"content": None, "reasoning": f"So it is: {text}"},
+    "a tool call": lambda text: {"content": None, "tool_calls": [{"function": {"name": "json", "arguments": text}}]},
+    "an object": lambda text: {"content": json.loads(text)},
+}
+"""What servers make of the text of a sound answer: a message."""
+
+
 class OpenAIServer(LoopbackServer):
     """Speaks POST /v1/chat/completions and /v1/moderations, GET /v1/models and /v1/models/NAME."""
 
@@ -35,6 +89,8 @@ class OpenAIServer(LoopbackServer):
             return "models"
         if not path.endswith("/chat/completions"):
             return "unknown"
+        if b"BOUNDARY" not in body:
+            return "probe"
         return "judge" if b"faithfulness" in body else "write"
 
     def answer(self, request: Request) -> Reply:
@@ -48,8 +104,12 @@ class OpenAIServer(LoopbackServer):
         return self._completion(request, [_content(request, index) for index in range(count)])
 
     def fault(self, name: str, request: Request) -> Reply:
-        method = getattr(self, f"_{name.partition(':')[0]}", None) if not name[0].isdigit() else None
-        return method(request) if method else super().fault(name, request)
+        kind, _, value = name.partition(":")
+        method = getattr(self, f"_{kind}", None) if not name[0].isdigit() else None
+        if method is None:
+            return super().fault(name, request)
+        reply: Reply = method(request, value) if value else method(request)
+        return reply
 
     def _completion(self, request: Request, contents: list[str], finish: str = "stop", **message: Any) -> Reply:
         choices = [
@@ -83,6 +143,46 @@ class OpenAIServer(LoopbackServer):
     def _only_a_list(self, request: Request) -> Reply:
         return Reply({"detail": "Not Found"}, 404) if "/models/" in request.path else self.answer(request)
 
+    def _dialect(self, request: Request, name: str) -> Reply:
+        status, document = DIALECTS[name]
+        form = request.json.get("response_format", {}).get("type")
+        return Reply(document, status) if form else self.answer(request)
+
+    def _only_schema(self, request: Request) -> Reply:
+        schema = request.json.get("response_format", {}).get("type") in ("json_schema", None)
+        error = {"error": "'response_format.type' must be 'json_schema' or 'text'"}
+        return self.answer(request) if schema else Reply(error, 400)
+
+    def _ignores_schema(self, request: Request) -> Reply:
+        worded = b"JSON schema" in request.body
+        return self.answer(request) if worded else self._completion(request, ["Once upon a time there was a soup."])
+
+    def _outage(self, request: Request, name: str) -> Reply:
+        return Reply(OUTAGES[name])
+
+    def _wrapped(self, request: Request, name: str) -> Reply:
+        return self._completion(request, [""], **WRAPPINGS[name](_content(request, 0)))
+
+    def _refuses(self, request: Request, told: str) -> Reply:
+        name, _, message = told.partition("=")
+        if name not in request.json:
+            return self.answer(request)
+        param, code = (None, None) if message else (name, "unsupported_parameter")
+        return _rejected(message or f"Unsupported parameter: '{name}' is not supported with this model.", param, code)
+
+    def _roomy(self, request: Request) -> Reply:
+        enough = int(request.json.get("max_completion_tokens") or 0) > 8_000
+        return self.answer(request) if enough else self._length(request)
+
+    def _filtered(self, request: Request) -> Reply:
+        return self._completion(request, [""], finish="content_filter")
+
+    def _azure_filter(self, request: Request) -> Reply:
+        error = {"message": "The prompt triggered Azure OpenAI's content management policy.", "code": "content_filter"}
+        return Reply(
+            {"error": {**error, "param": "prompt", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}, 400
+        )
+
     def _quota(self, request: Request) -> Reply:
         error = {"message": "You exceeded your current quota.", "type": "insufficient_quota", "param": None}
         return Reply({"error": {**error, "code": "insufficient_quota"}}, 429)
@@ -96,7 +196,7 @@ class OpenAIServer(LoopbackServer):
         return Reply({"error": {**error, "code": "model_not_found"}}, 404)
 
     def _no_schema(self, request: Request) -> Reply:
-        if request.json["response_format"]["type"] == "json_object":
+        if request.json.get("response_format", {}).get("type") != "json_schema":
             return self.answer(request)
         return _rejected("'response_format' of type 'json_schema' is not supported.", "response_format")
 
@@ -171,6 +271,8 @@ def fenced_data(request: Request) -> list[Any]:
 
 
 def _content(request: Request, index: int) -> str:
+    if request.kind == "probe":
+        return json.dumps({"word": "ready"}) if "response_format" in request.json else "ready"
     if request.kind == "write":
         return json.dumps(compose(fenced_data(request)[0]), ensure_ascii=False)
     evidence = "The figures and the replies named in the story stand in the thread."

@@ -3,6 +3,7 @@
 import logging
 import time
 from datetime import UTC, datetime
+from typing import Protocol, runtime_checkable
 
 import dagster as dg
 
@@ -14,6 +15,52 @@ log = logging.getLogger(__name__)
 
 WINDOW = 62.0
 """Seconds one request counts: a minute, and the time a granted request may take to arrive."""
+
+
+@runtime_checkable
+class RateLimiter(Protocol):
+    """Whoever decides whether and when a request may be sent."""
+
+    def enter(self, service: str) -> bool:
+        """Whether this caller is the one that finds out if ``service`` is back. Raises while it is known to be down."""
+
+    def acquire(self, service: str) -> None:
+        """Return once a request to ``service`` is allowed."""
+
+    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
+        """The service failed as often as it is tried."""
+
+    def over(self, service: str) -> None:
+        """The service answered on trial."""
+
+    def refused(self, variable: str, message: str) -> None:
+        """The key of ``variable`` was refused, and the one to come is used instead."""
+
+    def accepted(self, variable: str) -> None:
+        """The key of ``variable`` was taken."""
+
+
+class Unlimited:
+    """No limit of our own: the server's is the only one."""
+
+    def enter(self, service: str) -> bool:
+        """Nothing is known."""
+        return False
+
+    def acquire(self, service: str) -> None:
+        """Return at once."""
+
+    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
+        """Nobody else needs to know."""
+
+    def over(self, service: str) -> None:
+        """Nobody else needs to know."""
+
+    def refused(self, variable: str, message: str) -> None:
+        """Nobody else needs to know."""
+
+    def accepted(self, variable: str) -> None:
+        """Nobody else needs to know."""
 
 
 class SharedRateLimit(dg.ConfigurableResource):

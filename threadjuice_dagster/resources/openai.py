@@ -11,10 +11,10 @@ import json
 import logging
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import sleep
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import dagster as dg
 from pydantic import BaseModel, PrivateAttr
@@ -25,10 +25,30 @@ from threadjuice_dagster.domain.moderation import Verdict
 from threadjuice_dagster.domain.stories import Category, Draft, Persona, Usage
 from threadjuice_dagster.domain.text import clean, cut
 from threadjuice_dagster.domain.threads import Thread
-from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.resources.http import MAX_WAIT
+from threadjuice_dagster.resources.limits import RateLimiter, Unlimited
 from threadjuice_dagster.resources.metering import Meter, spent
-from threadjuice_dagster.resources.openai_answers import Answer, BadAnswer, Refused, read_answers, read_verdict, waiting
+from threadjuice_dagster.resources.openai_answers import (
+    Answer,
+    BadAnswer,
+    CutOff,
+    read_answers,
+    read_verdict,
+    unanswered,
+    waiting,
+)
+from threadjuice_dagster.resources.openai_dialect import ROOMIER, Dialect, Messages, is_about_the_model, learned_of
+from threadjuice_dagster.resources.openai_failures import (
+    Complaint,
+    Refused,
+    RefusedKey,
+    Rejected,
+    UnknownThing,
+    complaint_in,
+    failure_of,
+    read_complaint,
+)
 
 if TYPE_CHECKING:
     import openai
@@ -47,106 +67,32 @@ TRIAL_ATTEMPTS = 2
 SPARE_ASKS = 2
 """Further requests for answers that came back unusable, per story or verdict."""
 
-Messages = list[dict[str, str]]
-
 Send = Callable[["openai.OpenAI"], Any]
 """One request through the SDK, with the client of the key in use."""
 
+Complains = Callable[[Any], Complaint | None]
+"""What an answer of status 200 complains of, if it does."""
+
 _MODERATED_CHARACTERS = 20_000
 _PICTURE_MODERATOR = "omni-moderation-latest"
+_HARMLESS = "The kettle is on the stove."
 
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[\w*.…-]+", re.IGNORECASE)
-_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-_POLICY = ("content_filter", "content_policy_violation")
+TOKENS = {"Draft": 8_000, "JudgeAnswer": 2_000}
+"""Tokens an answer of each shape may take; a story has about 2,500, a judge's answer 600."""
 
-
-class _UnknownThingError(ConfigurationError):
-    """The server has no such model or endpoint."""
+_PROBE_TOKENS = 500
 
 
-class _RefusedKeyError(ConfigurationError):
-    """The server does not take the key."""
+class ModelReport(NamedTuple):
+    """What a trial of the server found: requests a minute it allows, the form of its answers, whether it moderates."""
+
+    allowed: int | None
+    form: str
+    moderates: bool
 
 
-class _RejectedError(PermanentFailure):
-    """The server found the request itself wrong; ``hint`` says which part, as far as it told."""
-
-    def __init__(self, message: str, next_step: str, hint: str) -> None:
-        super().__init__(message, next_step)
-        self.hint = hint
-
-
-@runtime_checkable
-class RateLimiter(Protocol):
-    """Whoever decides whether and when a request may be sent."""
-
-    def enter(self, service: str) -> bool:
-        """Whether this caller is the one that finds out if ``service`` is back. Raises while it is known to be down."""
-
-    def acquire(self, service: str) -> None:
-        """Return once a request to ``service`` is allowed."""
-
-    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
-        """The service failed as often as it is tried."""
-
-    def over(self, service: str) -> None:
-        """The service answered on trial."""
-
-    def refused(self, variable: str, message: str) -> None:
-        """The key of ``variable`` was refused, and the one to come is used instead."""
-
-    def accepted(self, variable: str) -> None:
-        """The key of ``variable`` was taken."""
-
-
-class Unlimited:
-    """No limit of our own: the server's is the only one."""
-
-    def enter(self, service: str) -> bool:
-        """Nothing is known."""
-        return False
-
-    def acquire(self, service: str) -> None:
-        """Return at once."""
-
-    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
-        """Nobody else needs to know."""
-
-    def over(self, service: str) -> None:
-        """Nobody else needs to know."""
-
-    def refused(self, variable: str, message: str) -> None:
-        """Nobody else needs to know."""
-
-    def accepted(self, variable: str) -> None:
-        """Nobody else needs to know."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Dialect:
-    """How much of the API a server understands: answers by schema, several answers per request."""
-
-    schema: bool = True
-    several: bool = True
-
-    def request(self, model: str, messages: Messages, shape: type[BaseModel], wanted: int) -> dict[str, Any]:
-        schema = prompts.strict_schema(shape)
-        form: dict[str, Any] = {"type": "json_object"}
-        if self.schema:
-            named = {"name": shape.__name__, "strict": True, "schema": schema}
-            form = {"type": "json_schema", "json_schema": named}
-        else:
-            messages = prompts.with_schema(messages, schema)
-        several = {"n": wanted} if wanted > 1 and self.several else {}
-        return {"model": model, "messages": messages, "response_format": form, **several}
-
-    def weaker(self, rejected: _RejectedError, wanted: int) -> "_Dialect | None":
-        # None: the rejection is not about the dialect.
-        if "context_length" in rejected.hint or "string_above_max" in rejected.hint:
-            return None
-        if self.several and wanted > 1 and "response_format" not in rejected.hint:
-            return dataclasses.replace(self, several=False)
-        return dataclasses.replace(self, schema=False) if self.schema else None
+class _ProbeAnswer(BaseModel):
+    word: str = ""
 
 
 class OpenAIResource(dg.ConfigurableResource):
@@ -161,9 +107,9 @@ class OpenAIResource(dg.ConfigurableResource):
     backoff_seconds: float = 1.0
     price_input: float | None = None
     price_output: float | None = None
+    attempts: int = ATTEMPTS
     limiter: dg.ResourceDependency[RateLimiter] = Unlimited()  # type: ignore[assignment]
 
-    _dialect: _Dialect = PrivateAttr(default=_Dialect())
     _on_next: bool | None = PrivateAttr(default=None)
 
     def write(self, thread: Thread, category: Category, persona: Persona, meter: Meter) -> tuple[Draft, str]:
@@ -190,30 +136,41 @@ class OpenAIResource(dg.ConfigurableResource):
         Raises ``TransientFailure`` when no verdict can be had: nothing counts as clean unread.
         """
         slices = [text[at : at + _MODERATED_CHARACTERS] for at in range(0, len(text), _MODERATED_CHARACTERS)] or [" "]
-        text_or_slices = slices[0] if len(slices) == 1 else slices
-        try:
-            document = self._send(lambda api: api.moderations.with_raw_response.create(input=text_or_slices), meter)
-        except _UnknownThingError:
-            return None
-        return read_verdict(document, len(slices))
+        verdict = self._moderated(slices[0] if len(slices) == 1 else slices, meter)
+        return None if verdict is None else read_verdict(verdict, len(slices))
 
     def moderate_picture(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
         """The endpoint's verdict on a small picture, or None where the server does not look at pictures."""
+        if not learned_of(self.base_url).moderates:
+            return None
         url = f"data:{content_type};base64,{base64.b64encode(data).decode()}"
         asked: Any = [{"type": "image_url", "image_url": {"url": url}}]
         try:
             document = self._send(
                 lambda api: api.moderations.with_raw_response.create(model=_PICTURE_MODERATOR, input=asked), meter
             )
-        except (_UnknownThingError, _RejectedError):
+        except (UnknownThing, Rejected):
             return None
         return read_verdict(document, 1)
 
-    def check(self) -> int | None:
-        """That the key is taken and the server has both models, with nothing generated and nothing tried again.
+    def check(self) -> ModelReport:
+        """Try the server with one small request each: its models, a completion, an answer by schema, a moderation.
 
-        Returns the requests a minute the server allows, where it tells. Raises as ``write`` does.
+        Nothing is tried again but in another dialect. Raises as ``write`` does.
         """
+        meter, once = Meter(), self.model_copy(update={"attempts": 1, "limiter": Unlimited()})
+        allowed = self._models_are_there()
+        asked = [{"role": "user", "content": 'Answer with the word "ready" and nothing else.'}]
+        forms = []
+        for model in dict.fromkeys((self.model, self.judge_model or self.model)):
+            once._complete(asked, None, model, 1, _PROBE_TOKENS, meter)
+            once._answers(asked, _ProbeAnswer, model, 1, meter)
+            forms.append(learned_of(self.base_url).dialects[model].form)
+        moderates = once.moderate(_HARMLESS, meter) is not None
+        return ModelReport(allowed, " and ".join(dict.fromkeys(forms)), moderates)
+
+    def _models_are_there(self) -> int | None:
+        """The requests a minute the server allows, where it tells. Raises for a model it does not have."""
         headers: dict[str, str] = {}
         for model in dict.fromkeys((self.model, self.judge_model or self.model)):
 
@@ -223,18 +180,34 @@ class OpenAIResource(dg.ConfigurableResource):
                 return answer
 
             found = self._attempt(ask)
-            if isinstance(found, _UnknownThingError) and model not in self._listed():
-                raise _UnknownThingError(f"{self._host} knows no model {model!r} (404).", found.next_step)
-            if isinstance(found, ThreadJuiceError) and not isinstance(found, _UnknownThingError):
+            if isinstance(found, UnknownThing) and self._lacks(model, found):
+                raise UnknownThing(f"{self._host} knows no model {model!r} (404).", found.next_step)
+            if isinstance(found, ThreadJuiceError) and not isinstance(found, UnknownThing):
                 raise found
         told = headers.get("x-ratelimit-limit-requests", "")
         return int(told) if told.isdecimal() else None
 
-    def _listed(self) -> set[str]:
-        """The models a server lists: many compatible ones cannot be asked for a single one."""
+    def _lacks(self, model: str, refusal: UnknownThing) -> bool:
+        """Whether a server that could not be asked for a model lists others; some compatible ones list none."""
         found = self._attempt(lambda api: api.models.with_raw_response.list())
         listed = found.get("data") if isinstance(found, dict) else None
-        return {str(one.get("id")) for one in listed if isinstance(one, dict)} if isinstance(listed, list) else set()
+        names = [str(one.get("id")) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+        return model not in names if names else is_about_the_model(refusal.hint)
+
+    def _moderated(self, text_or_slices: str | list[str], meter: Meter) -> dict[str, Any] | None:
+        """The endpoint's answer; None where there is no endpoint, which is told by its refusing a harmless text too."""
+        learned = learned_of(self.base_url)
+        if not learned.moderates:
+            return None
+        try:
+            return self._send(lambda api: api.moderations.with_raw_response.create(input=text_or_slices), meter)
+        except UnknownThing:
+            learned.moderates = False
+        except Rejected:
+            if text_or_slices != _HARMLESS and self._moderated(_HARMLESS, meter) is not None:
+                raise
+            learned.moderates = False
+        return None
 
     def _draft(self, messages: Messages, meter: Meter) -> tuple[Draft, str]:
         (draft,), model = self._answers(messages, Draft, self.model, 1, meter)
@@ -245,49 +218,62 @@ class OpenAIResource(dg.ConfigurableResource):
     ) -> tuple[list[Answer], str]:
         """So many usable answers and the model that gave them; unusable ones are asked for again, one at a time."""
         found: list[Answer] = []
-        problem: PermanentFailure = BadAnswer(f"{model} gave no answer.")
+        tokens = TOKENS.get(shape.__name__, _PROBE_TOKENS)
+        problem: ThreadJuiceError = BadAnswer(f"{model} gave no answer.")
         for ask in range(wanted + SPARE_ASKS):
-            document = self._complete(messages, shape, model, 1 if ask else wanted, meter)
+            document = self._complete(messages, shape, model, 1 if ask else wanted, tokens, meter)
             for outcome in read_answers(document, shape):
-                if isinstance(outcome, PermanentFailure):
+                if isinstance(outcome, ThreadJuiceError):
                     problem = outcome
                 else:
                     found.append(outcome)
             if len(found) >= wanted:
                 return found[:wanted], cut(clean(str(document.get("model") or model)), 100)
-            if isinstance(problem, Refused) and not found:
+            if not found and (isinstance(problem, Refused) or not self._speaks_otherwise(model, problem)):
                 break
         raise problem
 
+    def _speaks_otherwise(self, model: str, problem: ThreadJuiceError) -> bool:
+        """Whether to ask again after an unusable answer: with more room, or with the schema spelled out."""
+        dialects = learned_of(self.base_url).dialects
+        if isinstance(problem, CutOff):
+            if dialects[model].room > 1:
+                return False
+            dialects[model] = dataclasses.replace(dialects[model], room=ROOMIER)
+        elif isinstance(problem, BadAnswer):
+            dialects[model] = dataclasses.replace(dialects[model], worded=True)
+        return True
+
     def _complete(
-        self,
-        messages: Messages,
-        shape: type[BaseModel],
-        model: str,
-        wanted: int,
-        meter: Meter,
+        self, messages: Messages, shape: type[BaseModel] | None, model: str, wanted: int, tokens: int, meter: Meter
     ) -> dict[str, Any]:
-        dialect: _Dialect | None = self._dialect
-        while dialect:
-            request = dialect.request(model, messages, shape, wanted)
+        """A completion with an answer in it, asked for in whatever dialect the server understands."""
+        dialects = learned_of(self.base_url).dialects
+        dialect = dialects.get(model, Dialect())
+        while True:
+            request = dialect.request(model, messages, shape, wanted, tokens)
             try:
-                document = self._send(functools.partial(_create, request), meter)
-            except _RejectedError as failure:
-                rejected, dialect = failure, dialect.weaker(failure, wanted)
+                document = self._send(functools.partial(_create, request), meter, unanswered)
+            except (Rejected, UnknownThing) as refusal:
+                other = dialect.without(refusal, request)
+                if other is None:
+                    raise
+                dialect = other
             else:
-                self._dialect = dialect
+                if len(document["choices"]) < request.get("n", 1):
+                    dialect = dataclasses.replace(dialect, several=False)
+                dialects[model] = dialect
                 meter.add(spent(document, model, self.price_input, self.price_output))
                 return document
-        raise rejected
 
-    def _send(self, send: Send, meter: Meter) -> dict[str, Any]:
+    def _send(self, send: Send, meter: Meter, complaint: Complains = complaint_in) -> dict[str, Any]:
         self._client()  # loaded before a request is allowed: what is allowed is to be sent at once
         on_trial = self.limiter.enter(SERVICE)
-        attempts = TRIAL_ATTEMPTS if on_trial else ATTEMPTS
+        attempts = min(TRIAL_ATTEMPTS, self.attempts) if on_trial else self.attempts
         for attempt in range(1, attempts + 1):
             self.limiter.acquire(SERVICE)
             meter.add(Usage(requests=1))
-            outcome = self._attempt(send)
+            outcome = self._attempt(send, complaint)
             if on_trial and not isinstance(outcome, TransientFailure):
                 self.limiter.over(SERVICE)
             if isinstance(outcome, dict):
@@ -304,31 +290,36 @@ class OpenAIResource(dg.ConfigurableResource):
         failure.exhausted, failure.service = True, SERVICE
         raise failure
 
-    def _attempt(self, send: Send) -> dict[str, Any] | ThreadJuiceError:
+    def _attempt(self, send: Send, complaint: Complains = complaint_in) -> dict[str, Any] | ThreadJuiceError:
         """One answer: to the key in use, or where that is refused to the one to come, which is in use from then on."""
-        outcome = self._ask(send)
+        outcome = self._ask(send, complaint)
         if not self.next_key or self._on_next:
             return outcome
-        if isinstance(outcome, _RefusedKeyError):
+        if isinstance(outcome, RefusedKey):
             self._on_next = True
             self.limiter.refused("OPENAI_API_KEY", outcome.message)
-            return self._ask(send)
+            return self._ask(send, complaint)
         if self._on_next is None and isinstance(outcome, dict):
             self._on_next = False
             self.limiter.accepted("OPENAI_API_KEY")
         return outcome
 
-    def _ask(self, send: Send) -> dict[str, Any] | ThreadJuiceError:
+    def _ask(self, send: Send, complaint: Complains) -> dict[str, Any] | ThreadJuiceError:
         """One request. Failures are returned: raised in here they would carry the SDK's words along."""
         import openai
 
         try:
-            document = json.loads(send(self._client()).http_response.text)
-            if isinstance(document, dict):
-                return document
+            response = send(self._client()).http_response
+            document = json.loads(response.text)
+            if isinstance(document, dict | list):
+                found = complaint(document)
+                if found is None and isinstance(document, dict):
+                    return document
+                return self._failure(found or Complaint(200, "", ""), response.headers)
             problem = "answered with something other than a JSON object"
         except openai.APIStatusError as error:
-            return self._failure(error)
+            response = error.response
+            return self._failure(read_complaint(response.status_code, response.text), response.headers)
         except openai.APITimeoutError:
             problem = f"did not answer within {self.timeout_seconds:g} s"
         except openai.APIConnectionError:
@@ -337,30 +328,9 @@ class OpenAIResource(dg.ConfigurableResource):
             problem = "answered with something other than JSON"
         return TransientFailure(f"{self._host} {problem}.", "Try again later.")
 
-    def _failure(self, error: "openai.APIStatusError") -> ThreadJuiceError:
-        status, host = error.status_code, self._host
-        code = f"{error.code or ''} {error.type or ''}".lower()
-        if status in (401, 403):
-            variable = "OPENAI_API_KEY_NEXT" if self._on_next else "OPENAI_API_KEY"
-            return _RefusedKeyError(
-                f"{host} refused the key in {variable} ({status}).",
-                "Set OPENAI_API_KEY to a current key with access to the chat and moderation endpoints.",
-            )
-        if status in (404, 405, 501):
-            return _UnknownThingError(
-                f"{host} knows no model {self.model!r}, or has no such endpoint ({status}).",
-                "Set OPENAI_MODEL (and OPENAI_JUDGE_MODEL) to a model it has, such as gpt-4o, or mend OPENAI_BASE_URL.",
-            )
-        if status == 429 and any(name in code for name in _QUOTA):
-            return PermanentFailure(f"The quota of {host} is used up.", "Add credit or raise the account's limit.")
-        if status in (408, 409, 429) or status >= 500:
-            message = f"{host} limits requests (429)." if status == 429 else f"{host} fails ({status})."
-            return TransientFailure(message, "Try again later.", retry_after=waiting(error.response.headers))
-        if any(name in code for name in _POLICY):
-            return Refused(f"{host} refused the request by its content policy.")
-        said = cut(_KEY_LIKE.sub("[key]", clean(error.message).replace(self._key, "[key]")), 200)
-        hint = f"{code} {error.param or ''} {said}".lower()
-        return _RejectedError(f"{host} rejected the request ({status}): {said}", "Check OPENAI_MODEL.", hint)
+    def _failure(self, complaint: Complaint, headers: Mapping[str, str]) -> ThreadJuiceError:
+        key = ("OPENAI_API_KEY_NEXT" if self._on_next else "OPENAI_API_KEY", self._key)
+        return failure_of(complaint, self._host, self.model, key, waiting(headers))
 
     def _pause(self, attempt: int, retry_after: float | None) -> float:
         spread = random.uniform(1.0, 1.25)  # noqa: S311 -- keeps processes apart, hides nothing
@@ -394,7 +364,17 @@ def _create(request: dict[str, Any], api: "openai.OpenAI") -> Any:
 
 @functools.lru_cache(maxsize=4)
 def _client_of(key: str, base_url: str, timeout: float) -> "openai.OpenAI":
-    """One client for the process: each reads every certificate anew when it is made."""
+    """One client for the process: each reads every certificate anew when it is made.
+
+    An address of Azure's is known by its ``api-version``: there the key travels in another header, and a model is a
+    deployment in the path.
+    """
     import openai
 
-    return openai.OpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=0)
+    address = urlsplit(base_url)
+    plain = urlunsplit(address._replace(query="", fragment=""))
+    query: dict[str, str] = dict(parse_qsl(address.query))
+    options: dict[str, Any] = {"api_key": key, "base_url": plain, "timeout": timeout, "max_retries": 0}
+    if "api-version" in query:
+        return openai.AzureOpenAI(api_version=query.pop("api-version"), default_query=query, **options)
+    return openai.OpenAI(default_query=query, **options)

@@ -1,10 +1,12 @@
 """Reading what an OpenAI-compatible server answered: choices, moderation results, waiting times.
 
-Nothing here sends anything or trusts anything: each part may be missing, cut off or of the wrong kind.
+Nothing here sends anything or trusts anything: each part may be missing, cut off, wrapped or of the wrong kind. An
+answer is looked for wherever servers are known to put it; whether it is one, its model alone decides.
 """
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -13,52 +15,175 @@ from pydantic import BaseModel, ValidationError
 
 from threadjuice_dagster.domain.moderation import Verdict
 from threadjuice_dagster.domain.text import clean, cut
-from threadjuice_dagster.failures import PermanentFailure, TransientFailure, Unsuitable
+from threadjuice_dagster.failures import ThreadJuiceError, TransientFailure, Unsuitable
 from threadjuice_dagster.resources.http import retry_after
+from threadjuice_dagster.resources.openai_failures import Complaint, Refused, complaint_in
 
 _MAX_ANSWER = 200_000
+_MOST_STARTS = 50
+"""Braces at which an object may begin that are tried; each costs a look at the whole answer."""
+_DEEPEST = 4
+
+_CUT_OFF = ("length", "max_tokens", "model_length")
+_FILTERED = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content")
+_BROKEN = ("error", "network_error")
+_THINKING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_THOUGHT = re.compile(r".*</(?:think|thinking|reasoning)>", re.DOTALL | re.IGNORECASE)
+_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 
 Answer = TypeVar("Answer", bound=BaseModel)
-
-
-class Refused(Unsuitable):
-    """The model declined to answer; the message carries its reason."""
 
 
 class BadAnswer(Unsuitable):
     """The model answered, and asked again still did not answer in the agreed shape."""
 
 
-def read_answers(document: Mapping[str, Any], shape: type[Answer]) -> Iterator[Answer | PermanentFailure]:
+class CutOff(TransientFailure):
+    """The answer ended at a limit of tokens before it was whole."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The model's answer was cut off at its limit of tokens.",
+            "Raise the server's limit of tokens or its context, or set OPENAI_MODEL to a model with more room.",
+            exhausted=True,
+        )
+
+
+def unanswered(document: Any) -> Complaint | None:
+    """Why a completion holds no answer that could be read: what it complains of, or that it is empty."""
+    fields = document if isinstance(document, Mapping) else {}
+    choices = [one for one in _listed(fields.get("choices")) if isinstance(one, Mapping)]
+    if any(_reason(one) not in _BROKEN and not one.get("error") and _says_something(one) for one in choices):
+        return None
+    complaints = [complaint_in(document), *map(complaint_in, choices)]
+    return next(filter(None, complaints), Complaint(200, "", ""))
+
+
+def read_answers(document: Mapping[str, Any], shape: type[Answer]) -> Iterator[Answer | ThreadJuiceError]:
     """Every choice of a completion in its agreed shape, or why it has none."""
-    choices = document.get("choices")
-    for choice in choices if isinstance(choices, list) else []:
-        message = choice.get("message") if isinstance(choice, Mapping) else None
-        if not isinstance(message, Mapping):
-            yield BadAnswer("The model's answer holds no message.")
-        elif message.get("refusal"):
+    for choice in _listed(document.get("choices")):
+        if not isinstance(choice, Mapping) or _reason(choice) in _BROKEN:
+            yield BadAnswer("One of the model's answers broke off.")
+            continue
+        message = _message(choice)
+        outcome: Answer | ThreadJuiceError = BadAnswer("The model's answer holds no text.")
+        for text in _texts(message):
+            outcome = _parsed(text, shape)
+            if not isinstance(outcome, BadAnswer):
+                break
+        if message.get("refusal"):
             yield Refused(f"The model declined: {cut(clean(str(message['refusal'])), 200)}")
-        elif choice.get("finish_reason") in ("length", "content_filter"):
-            yield BadAnswer(f"The model's answer was cut off ({choice['finish_reason']}).")
+        elif _reason(choice) in _FILTERED:
+            yield Refused(f"The server's content filter stopped the answer ({_reason(choice)}).")
+        elif isinstance(outcome, BadAnswer) and _reason(choice) in _CUT_OFF:
+            yield CutOff()
         else:
-            yield _parsed(str(message.get("content")), shape)
+            yield outcome
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _reason(choice: Mapping[str, Any]) -> str:
+    return str(choice.get("finish_reason") or "").lower()
+
+
+def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
+    message = choice.get("message")
+    return message if isinstance(message, Mapping) else {"content": choice.get("text")}
+
+
+def _says_something(choice: Mapping[str, Any]) -> bool:
+    message = _message(choice)
+    ended_early = _reason(choice) in (*_CUT_OFF, *_FILTERED)
+    return ended_early or bool(message.get("refusal")) or any(text.strip() for text in _texts(message))
+
+
+def _texts(message: Mapping[str, Any]) -> Iterator[str]:
+    """Where the answer may stand, the likeliest place first: where models that think leave the content empty, too."""
+    yield _text(message.get("content"))
+    for call in _listed(message.get("tool_calls")):
+        function = call.get("function") if isinstance(call, Mapping) else None
+        yield _text(function.get("arguments")) if isinstance(function, Mapping) else ""
+    for name in ("reasoning_content", "reasoning"):
+        yield _text(message.get(name))
+
+
+def _text(content: Any) -> str:
+    """Content as one text: it may be a text, an object, or a list of parts of which some are thoughts."""
+    if isinstance(content, Mapping):
+        return json.dumps(content)
+    parts = [one for one in _listed(content) if isinstance(one, Mapping)]
+    said = [str(one["text"]) for one in parts if one.get("type") in (None, "text", "output_text") and one.get("text")]
+    return content if isinstance(content, str) else "".join(said)
 
 
 def _parsed(text: str, shape: type[Answer]) -> Answer | BadAnswer:
-    # From the first brace to the last: a fence or a word around the object does no harm.
-    text = text[max(text.find("{"), 0) : text.rfind("}") + 1][:_MAX_ANSWER]
+    """The last object in a text that follows the shape: a model may try one while it thinks aloud."""
+    problem: BadAnswer | None = None
+    answer: Answer | None = None
+    for document in _documents(text[:_MAX_ANSWER]):
+        for candidate in _unwrapped(document):
+            try:
+                answer = shape.model_validate(candidate)
+                break
+            except ValidationError as error:
+                first = error.errors(include_input=False, include_url=False)[0]
+                place = cut(".".join(str(part) for part in first["loc"]), 80) or "the top"
+                problem = problem or BadAnswer(f"The model's answer misses its schema at {place} ({first['type']}).")
+    return answer or problem or BadAnswer("The model's answer is not complete JSON.")
+
+
+def _documents(text: str) -> Iterator[Any]:
+    """Each JSON object of a text, or the one value that it is; what stands around them does no harm."""
+    text = text.replace("\ufeff", "").strip()
+    if not text.startswith("{"):
+        text = _THOUGHT.sub("", _THINKING.sub("", text)).strip()
+    if text.startswith(('"', "[")) and (whole := _decoded(text, 0)):
+        yield whole[0]
+        return
+    start, tries = text.find("{"), 0
+    while start >= 0 and tries < _MOST_STARTS:
+        tries += 1
+        decoded = _decoded(text, start) or _decoded(f"{' ' * start}{_COMMA.sub(_kept, text[start:])}", start)
+        if decoded:
+            yield decoded[0]
+        start = text.find("{", decoded[1] if decoded else start + 1)
+
+
+def _kept(found: "re.Match[str]") -> str:
+    return found[1] or " "
+
+
+def _decoded(text: str, start: int) -> tuple[Any, int] | None:
+    """The value that begins there, and where it ends. Line breaks within strings are taken as they are."""
     try:
-        return shape.model_validate(json.loads(text, object_hook=_without_nulls))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = cut(".".join(str(part) for part in first["loc"]), 80)
-        return BadAnswer(f"The model's answer misses its schema at {place or 'the top'} ({first['type']}).")
+        return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
-        return BadAnswer("The model's answer is not complete JSON.")
+        return None
 
 
 def _without_nulls(pairs: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in pairs.items() if value is not None}
+
+
+_DECODER = json.JSONDecoder(strict=False, object_hook=_without_nulls)
+
+
+def _unwrapped(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The object itself, then what it may be the wrapping of: a key, a list, or a text that holds JSON."""
+    if isinstance(value, dict):
+        yield value
+    if depth == _DEEPEST:
+        return
+    if isinstance(value, str) and "{" in value:
+        inner: list[Any] = list(_documents(value))
+    else:
+        inner = list(value.values()) if isinstance(value, dict) else _listed(value)
+    for one in inner[:20]:
+        if isinstance(one, dict | list) or (isinstance(one, str) and one.lstrip()[:1] in ("{", '"', "[")):
+            yield from _unwrapped(one, depth + 1)
 
 
 def read_verdict(document: Mapping[str, Any], slices: int) -> Verdict:
@@ -73,15 +198,18 @@ def read_verdict(document: Mapping[str, Any], slices: int) -> Verdict:
         for name, score in (result.get("category_scores") or {}).items():
             if isinstance(score, int | float) and math.isfinite(score):
                 scores[name[:60]] = max(scores.get(name[:60], 0.0), min(float(score), 1.0))
-    flagged = any(result["flagged"] for result in results) or bool(reasons)
+    flagged = any(result.get("flagged") for result in results) or bool(reasons)
     top = max(scores.values(), default=1.0 if flagged else 0.0)
     return Verdict(flagged=flagged, score=top, categories=scores, reasons=tuple(sorted(reasons)), source="openai")
 
 
 def _is_result(result: Any) -> bool:
-    if not isinstance(result, Mapping) or not isinstance(result.get("flagged"), bool):
+    """Whether this is a verdict; Mistral's has no ``flagged``, but categories with a score each."""
+    if not isinstance(result, Mapping):
         return False
-    return all(isinstance(result.get(part) or {}, Mapping) for part in ("categories", "category_scores"))
+    parts = [result.get("categories") or {}, result.get("category_scores") or {}]
+    told = isinstance(result.get("flagged"), bool) or ("flagged" not in result and all(parts))
+    return told and all(isinstance(part, Mapping) for part in parts)
 
 
 def waiting(headers: Mapping[str, str]) -> float | None:

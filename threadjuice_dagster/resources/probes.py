@@ -21,6 +21,7 @@ from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.deployments import DeploymentDesk
 from threadjuice_dagster.resources.desk import Desk, ModelDesk
 from threadjuice_dagster.resources.http import look
+from threadjuice_dagster.resources.openai_answers import BadAnswer
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
 from threadjuice_dagster.resources.pictures import PictureDesk
 from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0
 """The embedded server may have to be created first."""
+
+MODEL_PATIENCE = 6
+"""How many times as long as other systems a model may take: it is asked four things, and may have to be loaded."""
 
 WANTED = ("DATABASE_URL", "OPENAI_API_KEY", "CDN_BUCKET", "BACKUP_BUCKET", "VERCEL_TOKEN", "MONITORING_WEBHOOK")
 """Variables without which something of our own does the job, which production is warned of."""
@@ -117,6 +121,7 @@ class EnvironmentDesk(dg.ConfigurableResource):
         starting = START_SECONDS if isinstance(self.database, EmbeddedPostgres) else self.seconds
         for name, variables in SYSTEMS.items():
             seconds = starting if name.startswith("database") else self.seconds
+            seconds *= MODEL_PATIENCE if name == "openai" else 1
             yield Question(name, tuple(variables.split()), getattr(self, f"_{name}"), seconds)
 
     def _database(self) -> Found:
@@ -164,12 +169,18 @@ class EnvironmentDesk(dg.ConfigurableResource):
         if not isinstance(self.desk, ModelDesk):
             return Found("stand-in", "The extractive writer composes from the thread's own words; the rubric judges.")
         openai = self.desk.openai
-        allowed, limit = openai.check(), getattr(openai.limiter, "per_minute", 0)
+        try:
+            found = openai.check()
+        except BadAnswer as problem:
+            told = f"It answers, but not in the form it is asked for: {problem.message}"
+            return Found("warning", told, "Set OPENAI_MODEL to a model that can answer in JSON.")
+        limit = getattr(openai.limiter, "per_minute", 0)
+        if found.allowed is not None and found.allowed < limit:
+            told = f"It allows {found.allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
+            return Found("warning", told, f"Set CONTENT_GENERATION_RATE_LIMIT={found.allowed}.")
         models = " and ".join(dict.fromkeys((openai.model, openai.judge_model or openai.model)))
-        if allowed is not None and allowed < limit:
-            told = f"It allows {allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
-            return Found("warning", told, f"Set CONTENT_GENERATION_RATE_LIMIT={allowed}.")
-        return Found("ok", f"The key is taken, and {models} is there.")
+        moderation = "it moderates" if found.moderates else "it has no moderation: the local moderator decides alone"
+        return Found("ok", f"The key is taken, {models} answers by {found.form}, and {moderation}.")
 
     def _reddit(self) -> Found:
         if not isinstance(self.threads, RedditThreads):
