@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from threadjuice_dagster.domain.backups import parse_retention
 from threadjuice_dagster.domain.cleanup import TEST_PREFIXES, checked_prefixes
+from threadjuice_dagster.domain.webhook_forms import Format
 from threadjuice_dagster.failures import ConfigurationError
 
 
@@ -386,7 +387,7 @@ class DeploymentSettings(Section):
         "Secret alerts are signed with, as the Standard Webhooks specification says; empty leaves them unsigned.",
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     )
-    webhook_format: Literal["", "slack", "discord", "teams", "json"] = variable(
+    webhook_format: Literal["", Format] = variable(
         "MONITORING_WEBHOOK_FORMAT", "", "Form of alerts; empty goes by the webhook's address.", "slack"
     )
     ui_url: Url = variable(

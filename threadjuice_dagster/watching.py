@@ -4,6 +4,7 @@ Where the database answers, it does what the alert sensors do, and looks whether
 that itself is the trouble: nothing can be written down, so what was told is kept in a file.
 """
 
+import fcntl
 import json
 import os
 import uuid
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threadjuice_dagster.assets.steps import classified
-from threadjuice_dagster.domain.incidents import Incident, Trouble, Undelivered, announcement, ended, seen
+from threadjuice_dagster.domain.incidents import Incident, Trouble, Undelivered, announcement, ended, seen, settled
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.resources.alerts import AlertDesk
@@ -65,10 +66,15 @@ def _alerts(settings: Settings) -> Iterator[AlertDesk]:
 
 
 def incidents_document(incidents: "Incidents", *, everything: bool = False) -> dict[str, Any]:
-    """Incidents as commands print them: those seen last, how many ``more`` there are, and messages that wait."""
+    """Incidents as commands print them: those seen last, and how many ``more`` there are; what became of messages."""
     shown = [incident_record(one) for one in incidents.listed(everything=everything)]
     more = max(incidents.count(everything=everything) - len(shown), 0)
-    return {"incidents": shown, "more": more, "waiting": incidents.waiting()}
+    return {"incidents": shown, "more": more, **delivery_document(incidents)}
+
+
+def delivery_document(incidents: "Incidents") -> dict[str, Any]:
+    """How many messages wait, how many were refused for good, and why."""
+    return {"waiting": incidents.waiting(), "given_up": incidents.given_up(), "problem": incidents.problem()}
 
 
 def incident_record(incident: Incident) -> dict[str, Any]:
@@ -131,13 +137,24 @@ class UnreachableDatabase:
             kind=error.kind,
             at=datetime.now(UTC),
         )
-        self._announce(alerts, seen(self._known(), trouble))
+        with self._alone():
+            known = self._known()
+            self._announce(alerts, settled(seen(known, trouble), trouble.at))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time reads what was told, tells, and writes that down."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_suffix(".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def over(self, alerts: AlertDesk) -> None:
         """Tell people that it is over, if they knew."""
-        known = self._known()
-        if known and (known.open or known.told):
-            self._announce(alerts, ended(known, datetime.now(UTC)))
+        with self._alone():
+            known, now = self._known(), datetime.now(UTC)
+            if known and (known.open or known.told):
+                self._announce(alerts, settled(ended(known, now) if known.open else known, now))
 
     def _announce(self, alerts: AlertDesk, incident: Incident) -> None:
         """Send what people have not heard yet; what did not arrive is sent by the next look."""
@@ -159,7 +176,6 @@ class UnreachableDatabase:
             return None
 
     def _keep(self, incident: Incident) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_suffix(f".{os.getpid()}.tmp")
         beside.write_text(incident.model_dump_json())
         Path(beside).replace(self._path)

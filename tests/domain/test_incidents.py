@@ -17,6 +17,7 @@ from threadjuice_dagster.domain.incidents import (
     overdue,
     retry_in,
     seen,
+    settled,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -52,6 +53,31 @@ def test_a_warning_that_becomes_an_error_is_told_again_and_an_error_that_becomes
     incident, kind = told(seen(incident, trouble(2, "warning")))
     assert kind == ""
     assert told(seen(incident, trouble(3, "error")))[1] == ""
+
+
+def test_what_comes_and_goes_is_told_once_as_such_and_again_when_it_has_settled() -> None:
+    incident, kinds = None, []
+    for turn in range(20):
+        incident, kind = told(seen(incident, trouble(10 * turn, "warning")))
+        incident, over = told(ended(incident, NOW + timedelta(minutes=10 * turn + 5)))
+        kinds += [kind, over]
+    assert list(filter(None, kinds)) == ["alert", "recovery"] * 3 + ["flapping"]
+    assert incident
+    assert settled(incident, incident.last_at + timedelta(minutes=30)) == incident
+    calm = settled(incident, incident.last_at + timedelta(minutes=36))
+    assert told(calm)[1] == "recovery"
+    wrong, kind = told(seen(incident, trouble(200, "error")))
+    assert kind == "worse"
+    assert told(settled(wrong, NOW + timedelta(minutes=240)))[1] == "alert"
+
+
+def test_what_comes_back_on_another_day_does_not_flap() -> None:
+    incident = None
+    for day in range(9):
+        incident, kind = told(seen(incident, trouble(1440 * day)))
+        assert kind == "alert"
+        incident, kind = told(ended(incident, NOW + timedelta(days=day, hours=1)))
+        assert kind == "recovery"
 
 
 def test_what_comes_back_is_a_new_episode_with_messages_of_its_own() -> None:

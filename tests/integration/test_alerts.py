@@ -7,12 +7,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from command import threadjuice
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -22,11 +24,14 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
+from dagster._core.test_utils import freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.error import SerializableErrorInfo
+from servers.loopback import Reply
 from servers.webhook import Webhook
 
 from threadjuice_dagster.assets.steps import reported
+from threadjuice_dagster.domain.incidents import Trouble
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.resources.alerts import AlertDesk
@@ -34,6 +39,7 @@ from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.resources.watch import Watch
 from threadjuice_dagster.settings import load_settings
+from threadjuice_dagster.watching import UnreachableDatabase
 
 LAST = {"dagster/max_retries": "0"}
 """Of a run that Dagster does not try again when it crashes."""
@@ -57,9 +63,13 @@ class Room:
     def clock(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
+    @property
+    def watch(self) -> Watch:
+        return Watch(self.instance, self.store, clock=self.clock)
+
     def look(self) -> int:
         """What all alert sensors do in a tick."""
-        watch = Watch(self.instance, self.store, clock=self.clock)
+        watch = self.watch
         for one in (watch.runs, watch.checks, watch.ticks, watch.now):
             one()
         return self.store.incidents.deliver(self.alerts.send, 1000, self.clock)
@@ -294,6 +304,60 @@ class TestDelivery:
         room.look()
         assert room.store.incidents.waiting() == 0
 
+    def test_that_a_service_takes_with_a_200_and_refuses_in_words_is_none(self, room: Room, webhook: Webhook) -> None:
+        again = b"Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with .."
+        webhook.script("alert", Reply(raw=b"invalid_payload"), Reply(raw=again))
+        for name in "ab":
+            room.run(RuntimeError(f"broken {name}"), name=f"asset_{name}")
+        room.look()
+        incidents = room.store.incidents
+        assert (incidents.waiting(), incidents.given_up()) == (1, 1)
+        room.ahead += timedelta(minutes=1)
+        room.look()
+        told = [message["asset"] or message["title"].split()[0] for message in webhook.messages]
+        assert told == ["asset_a", "asset_b", "asset_b"]
+        assert (incidents.waiting(), incidents.given_up()) == (0, 1)
+        assert incidents.problem() == "given up: The webhook answered invalid_payload."
+        code, document, _ = threadjuice("alerts", "list")
+        assert (code, document["given_up"], document["problem"]) == (0, 1, incidents.problem())
+
+    def test_to_a_channel_that_is_gone_waits_for_the_operator_who_is_told_where_webhooks_are_looked_at(
+        self, room: Room, webhook: Webhook
+    ) -> None:
+        webhook.always("alert", Reply({"ok": False, "error": f"channel_not_found, {webhook.prefix[6:]}"}))
+        for name in "ab":
+            room.run(RuntimeError(f"broken {name}"), name=f"asset_{name}")
+        room.look()
+        assert (room.store.incidents.waiting(), room.store.incidents.given_up()) == (2, 0)
+        assert len(webhook.messages) == 1
+        _, report, _ = threadjuice("deploy", "check")
+        (row,) = [row for row in report["rows"] if row["name"] == "webhook"]
+        assert row["state"] == "warning"
+        assert "channel_not_found" in row["message"]
+        assert "s3cr3t" not in row["message"]
+        webhook.heal()
+        room.ahead += timedelta(minutes=5)
+        assert room.look() == 2
+
+    def test_through_a_day_without_a_receiver_is_in_order_complete_and_seldom_tried(
+        self, room: Room, webhook: Webhook
+    ) -> None:
+        webhook.always("alert", "503")
+        for number in range(40):
+            check(room.instance, f"check_{number}", False, dg.AssetCheckSeverity.WARN)
+        room.look()
+        for _ in range(24 * 4):
+            room.ahead += timedelta(minutes=15)
+            room.store.incidents.deliver(room.alerts.send, 50, room.clock)
+        assert len(webhook.messages) == 24 * 4 + 1
+        assert room.store.incidents.waiting() == 40
+        webhook.heal()
+        tried = len(webhook.messages)
+        room.ahead += timedelta(minutes=5)
+        room.look()
+        arrived = [message["cause"].rpartition("_")[2] for message in webhook.messages[tried:]]
+        assert arrived == [str(number) for number in range(40)]
+
     def test_never_tells_the_address_of_the_webhook(
         self, room: Room, webhook: Webhook, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -359,6 +423,51 @@ def test_five_hundred_failures_are_each_told_through_an_outage_and_a_kill_and_no
     assert len({message["id"] for message in arrived}) == causes + 33
     assert sum(told.values()) <= causes + 33 + 1  # the one that was being sent at the kill, under the same id
     assert room.store.incidents.waiting() == 0
+
+
+def test_what_comes_and_goes_a_hundred_times_is_one_incident_and_a_handful_of_messages(
+    room: Room, webhook: Webhook
+) -> None:
+    for _ in range(100):
+        for passed in (False, True):
+            with freeze_time(room.clock()):
+                check(room.instance, "queries_are_fast", passed, dg.AssetCheckSeverity.WARN)
+            room.watch.checks()
+            room.ahead += timedelta(minutes=1)
+        room.watch.now()
+        room.store.incidents.deliver(room.alerts.send, 50, room.clock)
+    kinds_told = [message["type"] for message in webhook.messages]
+    assert kinds_told == ["alert", "recovery"] * 3 + ["flapping"]
+    room.ahead += timedelta(hours=1)
+    room.look()
+    assert [message["type"] for message in webhook.messages] == [*kinds_told, "recovery"]
+    with room.store.engine.connect() as connection:
+        counts = "SELECT (SELECT count(*) FROM incidents), (SELECT count(*) FROM alerts)"
+        assert tuple(connection.execute(sa.text(counts)).one()) == (1, len(webhook.messages))
+    with freeze_time(room.clock()):
+        check(room.instance, "queries_are_fast", False, dg.AssetCheckSeverity.WARN)
+    room.look()
+    assert webhook.messages[-1]["type"] == "alert"
+
+
+def test_two_watches_at_once_tell_everything_once(room: Room, webhook: Webhook) -> None:
+    for number in range(30):
+        check(room.instance, f"check_{number}", False, dg.AssetCheckSeverity.WARN)
+        room.store.incidents.note(Trouble(cause=f"x:{number}", source="key", title="X", message="x", at=room.clock()))
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            list(pool.map(lambda _: room.look(), range(2)))
+    told = [(message["type"], message["cause"]) for message in webhook.messages]
+    assert len(told) == len(set(told)) == 60
+
+
+def test_two_watches_that_find_the_database_gone_tell_it_once(room: Room, webhook: Webhook) -> None:
+    gone = UnreachableDatabase(load_settings())
+    failure = TransientFailure("The database cannot be reached.", "Start it.")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: gone.tell(room.alerts, failure), range(8)))
+        list(pool.map(lambda _: gone.over(room.alerts), range(8)))
+    assert [message["type"] for message in webhook.messages] == ["alert", "recovery"]
 
 
 def _kill_while_sending(room: Room, webhook: Webhook, taken: int) -> None:

@@ -80,7 +80,9 @@ def incidents_text(document: dict[str, Any]) -> str:
     lines = [incident_line(one) for one in document["incidents"]] or ["Nothing is wrong."]
     lines += [f"{document['more']} more are not shown."] if document["more"] else []
     waiting = document["waiting"]
-    return "\n".join([*lines, *([f"{waiting} messages have not been delivered yet."] if waiting else [])])
+    lines += [f"{waiting} messages have not been delivered yet."] if waiting else []
+    lines += [f"{document['given_up']} messages were refused for good."] if document["given_up"] else []
+    return "\n".join([*lines, *([f"         {document['problem']}"] if document["problem"] else [])])
 
 
 def incident_line(one: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.archive import Archive
 from threadjuice_dagster.database.assignments import run_lock
+from threadjuice_dagster.database.incidents import GIVEN_UP
 from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.takedowns import WRITTEN_FROM_IT, sources_of
 from threadjuice_dagster.domain.cleanup import CLEANED
@@ -253,11 +254,12 @@ def withdrawn(before: datetime) -> Rows:
 
 
 def records(before: datetime) -> Iterator[Rows]:
-    """What was noted before in tables that only grow, apart from alerts nobody got and incidents that go on."""
+    """What was noted before in tables that only grow, apart from alerts that still wait and incidents that go on."""
+    lost = t.alerts.c.problem.startswith(GIVEN_UP) & (t.alerts.c.created_at < before)
     for name, table, condition in (
         ("old_events", t.events, t.events.c.at < before),
         ("old_errors", t.pipeline_errors, t.pipeline_errors.c.at < before),
-        ("old_alerts", t.alerts, t.alerts.c.delivered_at < before),
+        ("old_alerts", t.alerts, (t.alerts.c.delivered_at < before) | lost),
         ("old_incidents", t.incidents, ~t.incidents.c.open & (t.incidents.c.last_at < before)),
     ):
         yield Rows(name, table, condition, table, (), functools.partial(_delete, table), floor=1000, batch=5000)

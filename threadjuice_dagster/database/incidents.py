@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.ledger import error_row
 from threadjuice_dagster.database.locks import lock_key
 from threadjuice_dagster.database.rows import upsert
 from threadjuice_dagster.domain.incidents import (
+    RETRY_MOST,
     Alert,
     Incident,
     Trouble,
@@ -24,11 +26,16 @@ from threadjuice_dagster.domain.incidents import (
     ended,
     retry_in,
     seen,
+    settled,
 )
-from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.failures import ThreadJuiceError, UsageError
 
 _Outcome = Literal["arrived", "refused", "nothing"]
-_ALONE = "refused: "
+_ALONE, GIVEN_UP = "refused: ", "given up: "
+"""How the problem of a message begins that waits alone, and of one that is not sent again."""
+
+TRIES = 10
+"""Times a message is sent that is refused for itself, nobody knows why."""
 
 
 class Incidents:
@@ -91,6 +98,15 @@ class Incidents:
             for record in connection.scalars(query).all():
                 Reading(connection, None).tell(Incident.model_validate(record), now)
 
+    def settle(self, now: datetime) -> None:
+        """Tell how it stands with what came and went, and has not changed for a while."""
+        flapping = t.incidents.c.record["flapping"].astext == "true"
+        with self._engine.begin() as connection:
+            for record in connection.scalars(sa.select(t.incidents.c.record).where(flapping)).all():
+                incident = Incident.model_validate(record)
+                if (after := settled(incident, now)) != incident:
+                    Reading(connection, None).tell(after, now)
+
     def deliver(self, send: Callable[[Alert], None], most: int, clock: Callable[[], datetime]) -> int:
         """Send what waits in the outbox, oldest first, at most so many; returns how many arrived.
 
@@ -103,8 +119,23 @@ class Incidents:
         return arrived
 
     def waiting(self) -> int:
-        """How many messages have not arrived yet."""
-        query = sa.select(sa.func.count()).where(t.alerts.c.delivered_at.is_(None))
+        """How many messages have not arrived yet, and are sent again."""
+        query = sa.select(sa.func.count()).where(*_waiting())
+        with self._engine.connect() as connection:
+            return connection.scalar(query) or 0
+
+    def problem(self) -> str:
+        """Why messages wait or were given up: of the oldest that waits, else of the newest that was given up."""
+        columns = t.alerts.c
+        stuck = sa.select(columns.problem).where(*_waiting(), columns.problem != "").order_by(columns.number)
+        lost = sa.select(columns.problem).where(columns.problem.startswith(GIVEN_UP)).order_by(columns.number.desc())
+        with self._engine.connect() as connection:
+            found = connection.scalar(stuck.limit(1)) or connection.scalar(lost.limit(1)) or ""
+        return found.removeprefix(_ALONE)
+
+    def given_up(self) -> int:
+        """How many messages were refused for good."""
+        query = sa.select(sa.func.count()).where(t.alerts.c.problem.startswith(GIVEN_UP))
         with self._engine.connect() as connection:
             return connection.scalar(query) or 0
 
@@ -117,24 +148,31 @@ class Incidents:
     def _deliver_next(self, send: Callable[[Alert], None], clock: Callable[[], datetime]) -> _Outcome:
         """Send one message, unless none is due or none will arrive now. One refused for what it is waits alone."""
         columns, now = t.alerts.c, clock()
-        waits_alone = columns.problem.startswith(_ALONE) & (columns.due_at > now)
-        query = sa.select(t.alerts).where(columns.delivered_at.is_(None), ~waits_alone).order_by(columns.number)
+        is_due = (columns.due_at <= now) | (columns.due_at > now + timedelta(seconds=2 * RETRY_MOST))
+        waits_alone = columns.problem.startswith(_ALONE) & ~is_due
+        query = sa.select(t.alerts, is_due.label("is_due")).where(*_waiting(), ~waits_alone).order_by(columns.number)
         with self._engine.begin() as connection:
             if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(lock_key("alerts:delivery")))):
                 return "nothing"
             row = connection.execute(query.limit(1)).one_or_none()
-            if row is None or row.due_at > now:
+            if row is None or not row.is_due:
                 return "nothing"
             this = t.alerts.update().where(columns.number == row.number)
             try:
                 send(Alert.model_validate(row.record))
             except Undelivered as failure:
                 due = clock() + timedelta(seconds=retry_in(row.attempts + 1, failure.retry_after))
-                problem = (_ALONE if failure.alone else "") + failure.problem
+                final = failure.final or (failure.alone and row.attempts + 1 >= TRIES)
+                problem = (GIVEN_UP if final else _ALONE if failure.alone else "") + failure.problem
                 connection.execute(this.values(attempts=row.attempts + 1, due_at=due, problem=problem))
                 return "refused" if failure.alone else "nothing"
             connection.execute(this.values(attempts=row.attempts + 1, delivered_at=clock(), problem=""))
             return "arrived"
+
+
+def _waiting() -> "tuple[sa.ColumnElement[bool], ...]":
+    """What is true of messages that have not arrived and are sent again."""
+    return t.alerts.c.delivered_at.is_(None), ~t.alerts.c.problem.startswith(GIVEN_UP)
 
 
 class Reading:
@@ -162,6 +200,12 @@ class Reading:
             if cause not in known:
                 self.note(trouble)
         self.end(known - wrong.keys(), now)
+
+    def keep_error(self, error: ThreadJuiceError, asset: str, story_id: str | None, run_id: str) -> None:
+        """Write down why a run failed, unless it did so itself."""
+        columns = t.pipeline_errors.c
+        if not self.connection.scalar(sa.select(sa.exists().where(columns.run_id == run_id))):
+            self.connection.execute(t.pipeline_errors.insert().values(error_row(error, asset, story_id, run_id)))
 
     def open(self, *sources: str) -> list[Incident]:
         """The open incidents of these sources."""

@@ -36,19 +36,9 @@ class Ledger:
         return Usage.model_validate(dict(row._mapping))
 
     def add_error(self, error: ThreadJuiceError, asset: str, story_id: str | None, run_id: str) -> None:
-        """Record a failure of a run. Errors of one cause share a fingerprint."""
-        cause = re.sub(r"[0-9]+", "#", f"{error.kind}:{asset}:{error.message}")
-        row = {
-            "run_id": run_id,
-            "asset": asset,
-            "story_id": story_id,
-            "kind": error.kind,
-            "message": error.message,
-            "next_step": error.next_step,
-            "fingerprint": hashlib.sha256(cause.encode()).hexdigest()[:16],
-        }
+        """Record a failure of a run."""
         with self._engine.begin() as connection:
-            connection.execute(tables.pipeline_errors.insert().values(row))
+            connection.execute(tables.pipeline_errors.insert().values(error_row(error, asset, story_id, run_id)))
 
     def errors(self, run_id: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
         """The newest errors first, of one run or of all."""
@@ -74,6 +64,20 @@ class Ledger:
         query = sa.select(kind, sa.func.count()).where(wanted, recent).group_by(kind)
         with self._engine.connect() as connection:
             return Counter(dict(connection.execute(query).tuples().all()))
+
+
+def error_row(error: ThreadJuiceError, asset: str, story_id: str | None, run_id: str) -> dict[str, Any]:
+    """A failure of a run as a row. Errors of one cause share a fingerprint."""
+    cause = re.sub(r"[0-9]+", "#", f"{error.kind}:{asset}:{error.message}")
+    return {
+        "run_id": run_id,
+        "asset": asset,
+        "story_id": story_id,
+        "kind": error.kind,
+        "message": error.message,
+        "next_step": error.next_step,
+        "fingerprint": hashlib.sha256(cause.encode()).hexdigest()[:16],
+    }
 
 
 def add_decision(connection: sa.Connection, action: str, story_id: str, actor: str, reason: str, **detail: Any) -> None:

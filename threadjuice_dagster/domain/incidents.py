@@ -13,10 +13,16 @@ from typing import Literal
 from threadjuice_dagster.domain.model import Model
 
 Severity = Literal["warning", "error"]
-Kind = Literal["alert", "worse", "recovery"]
+Kind = Literal["alert", "worse", "flapping", "recovery"]
 
 FORGOTTEN = timedelta(days=7)
 """An incident nobody saw for so long is over, where nothing else tells its end."""
+
+FLAPS, FLAPPING_WITHIN = 4, timedelta(hours=24)
+"""A trouble that began so often within this time is flapping: that is told once, and nothing more until it is calm."""
+
+CALM_LEAST, CALM_MOST = timedelta(minutes=30), timedelta(hours=12)
+"""Bounds of the time without a change after which a flapping trouble has settled: twice what a turn of it takes."""
 
 RETRY_FIRST, RETRY_MOST = 5.0, 300.0
 """Seconds until a message that could not be delivered is tried again: doubled each time, up to the second."""
@@ -72,6 +78,9 @@ class Incident(Model):
     first_at: datetime
     last_at: datetime
     closed_at: datetime | None = None
+    began_at: tuple[datetime, ...] = ()
+    """When it began, the last few times."""
+    flapping: bool = False
     muted_until: datetime | None = None
     muted_by: str = ""
 
@@ -89,11 +98,16 @@ class Alert(Model):
 
 
 class Undelivered(Exception):
-    """Why a message did not arrive; ``alone`` says that others may, ``retry_after`` is in seconds."""
+    """Why a message did not arrive; ``alone`` says that others may, ``retry_after`` is in seconds.
 
-    def __init__(self, problem: str, *, alone: bool = False, retry_after: float | None = None) -> None:
+    One that is ``final`` is not sent again: it would be refused for what it is.
+    """
+
+    def __init__(
+        self, problem: str, *, alone: bool = False, final: bool = False, retry_after: float | None = None
+    ) -> None:
         super().__init__(problem)
-        self.problem, self.alone, self.retry_after = problem, alone, retry_after
+        self.problem, self.alone, self.final, self.retry_after = problem, alone or final, final, retry_after
 
 
 def seen(before: Incident | None, trouble: Trouble) -> Incident:
@@ -104,12 +118,14 @@ def seen(before: Incident | None, trouble: Trouble) -> Incident:
             trouble=trouble,
             open=True,
             episode=before.episode + 1 if before else 1,
-            told=None,
+            told=before.told if before and before.flapping else None,
             count=1,
             first_at=trouble.at,
             last_at=trouble.at,
             muted_until=before.muted_until if before else None,
             muted_by=before.muted_by if before else "",
+            began_at=((*before.began_at, trouble.at) if before else (trouble.at,))[-FLAPS:],
+            flapping=before.flapping if before else False,
         )
     last = max(before.last_at, trouble.at)
     return before.model_copy(update={"trouble": trouble, "count": before.count + 1, "last_at": last})
@@ -125,14 +141,33 @@ def announcement(incident: Incident, now: datetime) -> tuple[Incident, Alert | N
     severity = incident.trouble.severity
     kind: Kind | None = None
     if not incident.open:
+        if incident.flapping:
+            return incident, None
         kind = "recovery" if incident.told else None
         told = None
     elif incident.is_muted(now) or incident.told in (severity, "error"):
         return incident, None
     else:
-        kind, told = "worse" if incident.told else "alert", severity
-    after = incident.model_copy(update={"told": told})
+        kind, told = "worse" if incident.told else "flapping" if _flaps(incident) else "alert", severity
+    after = incident.model_copy(update={"told": told, "flapping": incident.flapping or kind == "flapping"})
     return after, Alert(id=alert_id(incident, kind), kind=kind, incident=after) if kind else None
+
+
+def settled(incident: Incident, now: datetime) -> Incident:
+    """A flapping incident that has not changed for a while, as one that is wrong or over like any other."""
+    if not incident.flapping:
+        return incident
+    began, changed = incident.began_at, incident.began_at[-1] if incident.open else incident.closed_at
+    turn = (began[-1] - began[0]) / (len(began) - 1)
+    if changed and now - changed < min(max(2 * turn, CALM_LEAST), CALM_MOST):
+        return incident
+    told = None if incident.open else incident.told
+    return incident.model_copy(update={"flapping": False, "began_at": (), "told": told})
+
+
+def _flaps(incident: Incident) -> bool:
+    began = incident.began_at
+    return len(began) == FLAPS and began[-1] - began[0] <= FLAPPING_WITHIN
 
 
 def alert_id(incident: Incident, kind: Kind) -> str:

@@ -1,14 +1,18 @@
 """The alert desk: where alerts are delivered. Which there are belongs in ``resources/watch.py``."""
 
 import logging
+import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import dagster as dg
 
 from threadjuice_dagster.domain.incidents import Alert, Undelivered
-from threadjuice_dagster.domain.webhooks import Format, Reader, detect, render, sign, summary
+from threadjuice_dagster.domain.webhook_answers import refusal
+from threadjuice_dagster.domain.webhook_forms import Format, Reader, summary
+from threadjuice_dagster.domain.webhooks import detect, endpoint, render, sign
 from threadjuice_dagster.failures import TransientFailure
 from threadjuice_dagster.resources.http import look, retry_after
 from threadjuice_dagster.resources.postgres import Database
@@ -21,8 +25,12 @@ log = logging.getLogger(__name__)
 AT_ONCE = 50
 """Messages delivered in one go; the next go is seconds away."""
 
-REFUSED = (400, 413, 415, 422)
-"""What a webhook answers that does not like this one message."""
+REFUSED = (400, 415, 422)
+"""What a webhook answers that does not like this one message, and does not say why."""
+
+
+SECRET = 8
+"""Characters from which a part of a webhook's address may be what makes it secret."""
 
 
 class AlertDesk(dg.ConfigurableResource):
@@ -59,15 +67,26 @@ class AlertDesk(dg.ConfigurableResource):
             log.warning("%s. %s %s See %s.", summary(alert), trouble.message, trouble.next_step, reader.runbook(alert))
             return
         form: Format = self.format or detect(self.webhook)  # type: ignore[assignment]
-        body = render(alert, form, reader)
+        body = render(alert, form, reader, self.webhook)
         headers = {"Content-Type": "application/json", **sign(self.secret, alert.id, int(time.time()), body)}
         try:
-            answer = look(self.webhook, headers, "POST", self.timeout_seconds, body)
+            answer = look(endpoint(self.webhook, form), headers, "POST", self.timeout_seconds, body)
         except TransientFailure as error:
             raise Undelivered(error.message) from error
-        if 200 <= answer.status < 300:
+        refused = refusal(form, answer.status, answer.body)
+        if refused is None:
             return
-        wait = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        problem = f"The webhook answered {answer.status}."
+        wait = refused.retry_after or retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+        step = " Mend MONITORING_WEBHOOK." if refused.blame == "webhook" else ""
+        problem = f"The webhook answered {self._without_address(refused.reason)}.{step}"
         log.warning("%s %s", problem, summary(alert))
-        raise Undelivered(problem, alone=answer.status in REFUSED, retry_after=wait)
+        alone = refused.blame == "unknown" and (answer.status in REFUSED or answer.status < 300)
+        raise Undelivered(problem, alone=alone, final=refused.blame == "message", retry_after=wait)
+
+    def _without_address(self, text: str) -> str:
+        """What a service said without the parts of the webhook's address, which are its secret."""
+        parts = urlsplit(self.webhook)
+        secrets = [*re.split(r"[/&=]", f"{parts.path}&{parts.query}"), parts.password or ""]
+        for secret in sorted(filter(lambda part: len(part) >= SECRET, secrets), key=len, reverse=True):
+            text = text.replace(secret, "…")
+        return text.rstrip(".")

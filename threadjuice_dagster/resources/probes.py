@@ -240,7 +240,21 @@ class EnvironmentDesk(dg.ConfigurableResource):
         if status in (401, 403, 404, 410):
             told = f"It answers {status} without a message, as one that was deleted does."
             return Found("warning", told, "See that MONITORING_WEBHOOK is current.")
+        if problem := self._undelivered():
+            return Found("warning", problem, "Mend MONITORING_WEBHOOK, then: threadjuice alerts test")
         return Found("ok", "It was reached; no message was posted.")
+
+    def _undelivered(self) -> str:
+        """What the webhook said of messages that wait or were given up; empty where nobody can look that up now."""
+        import sqlalchemy as sa
+
+        try:
+            incidents = self.database.store.incidents
+            problem = incidents.problem()
+            told = f"{incidents.waiting()} alerts wait, {incidents.given_up()} were refused for good. {problem}"
+        except (ThreadJuiceError, sa.exc.SQLAlchemyError):
+            return ""
+        return told if problem else ""
 
 
 def ask_all(questions: Sequence[Question], problems: Mapping[str, str]) -> list[Probe]:

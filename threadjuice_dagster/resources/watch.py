@@ -86,12 +86,15 @@ class Watch:
 
     def now(self) -> None:
         """What is overdue, which runs take too long, and which outside services are down."""
+        moment = self._clock()
+        # Asked before the transaction begins: one that holds a connection and waits for another can starve the pool.
+        wrong = {"freshness": self._stale, "duration": self._long_runs, "outage": self._outages}
+        found = {source: list(ask(moment)) for source, ask in wrong.items()}
         with self._store.incidents.reading("now") as reading:
-            moment = self._clock()
-            reading.now_wrong("freshness", list(self._stale(moment)), moment)
-            reading.now_wrong("duration", list(self._long_runs(moment)), moment)
-            reading.now_wrong("outage", list(self._outages(moment)), moment)
+            for source, troubles in found.items():
+                reading.now_wrong(source, troubles, moment)
         self._store.incidents.unmuted(moment)
+        self._store.incidents.settle(moment)
 
     def daemon(self) -> None:
         """Whether the daemon lives: to be asked by a process that does not depend on it."""
@@ -142,7 +145,7 @@ class Watch:
             return
         failed = self._failed_step(record.run_id)
         told = _told_by(failed, record)
-        self._record(run, failed.step_key if failed else run.job_name, told)
+        self._record(reading, run, failed.step_key if failed else run.job_name, told)
         again = run.tags.get("dagster/will_retry", "").lower() == "true"
         at_check = failed is not None and _class_of(failed) == "DagsterAssetCheckFailedError"
         if again or at_check or _OUTCOME_TAG in run.tags or told["kind"] in _NOT_AN_OUTAGE:
@@ -177,14 +180,13 @@ class Watch:
         records = self._instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_FAILURE, limit=1).records
         return records[0].event_log_entry.dagster_event if records else None
 
-    def _record(self, run: dg.DagsterRun, place: str | None, told: dict[str, str]) -> None:
+    def _record(self, reading: "Reading", run: dg.DagsterRun, place: str | None, told: dict[str, str]) -> None:
         """Keep a failure that the run could not write down itself, because it was killed."""
-        ledger = self._store.ledger
-        if told["kind"] == "crashed" and not ledger.errors(run_id=run.run_id, limit=1):
+        if told["kind"] == "crashed":
             story = run.tags.get("dagster/partition") if run.job_name == "story_job" else None
             error = UnexpectedFailure(told["message"], told["next step"])
             error.kind = "crashed"
-            ledger.add_error(error, place or run.job_name, story, run.run_id)
+            reading.keep_error(error, place or run.job_name, story, run.run_id)
 
     def _works_again(self, incident: Incident) -> bool:
         """Whether what failed was done since: an asset by anybody, unless only this one partition was in trouble."""
