@@ -57,6 +57,7 @@ SECRETS = {
     "UNSPLASH_ACCESS_KEY": "hunter2-unsplash",
     "MONITORING_WEBHOOK": "https://hooks.example/hunter2",
     "VERCEL_TOKEN": "hunter2-vercel",
+    "VERCEL_AUTOMATION_BYPASS_SECRET": "hunter2-automation",
     "VERCEL_PROTECTION_BYPASS": "hunter2-bypass",
     "DATABASE_REPLICA_URL": "postgresql://hunter2:hunter2@127.0.0.1:1/none",
     "BACKUP_ENCRYPTION_KEY": "hunter2-backup-passphrase",

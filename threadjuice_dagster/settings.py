@@ -360,10 +360,16 @@ class DeploymentSettings(Section):
     vercel_team_id: str = variable(
         "VERCEL_TEAM_ID", "", "Vercel team of the project; empty is the token's own account.", "team_..."
     )
+    vercel_bypass: SecretStr = variable(
+        "VERCEL_AUTOMATION_BYPASS_SECRET",
+        SecretStr(""),
+        "Secret that lets smoke tests past Vercel's deployment protection.",
+        "a1b2c3d4e5f6",
+    )
     vercel_protection_bypass: SecretStr = variable(
         "VERCEL_PROTECTION_BYPASS",
         SecretStr(""),
-        "Secret that lets smoke tests past Vercel's deployment protection.",
+        "The same under its older name, read where the other is not set.",
         "a1b2c3d4e5f6",
     )
     auto_deploy: bool = variable(

@@ -31,7 +31,7 @@ from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.engagement import BURST, EVENTS, MAX_BODY, STORY_PER_MINUTE
 from threadjuice_dagster.resources.postgres import Postgres, Replica
-from threadjuice_dagster.resources.vercel import VERCEL_SETTINGS, function_files
+from threadjuice_dagster.resources.vercel_uploads import function_files, function_settings
 from threadjuice_dagster.site.engagement import PATHS, Reports
 from threadjuice_dagster.site.preview import serve
 
@@ -366,8 +366,8 @@ class TestFunction:
         assert files["api/requirements.txt"].startswith(b"psycopg[binary]==3.")
 
     def test_both_addresses_lead_to_it(self) -> None:
-        assert {rule["source"] for rule in VERCEL_SETTINGS["rewrites"]} == set(PATHS)
-        assert set(VERCEL_SETTINGS["functions"]) == {"api/events.py"} <= set(function_files())
+        assert {rule["source"] for rule in function_settings()["rewrites"]} == set(PATHS)
+        assert set(function_settings()["functions"]) == {"api/events.py"} <= set(function_files())
 
     def test_without_an_address_or_a_database_nothing_is_taken(self, tmp_path: Path) -> None:
         for number, address in enumerate(["", "postgresql://nobody:hunter2@127.0.0.1:1/none"]):

@@ -147,9 +147,10 @@ def _handler_for(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
             body = json.dumps(reply.document).encode() if reply.raw is None else reply.raw
             with contextlib.suppress(ConnectionError):
                 self.send_response(reply.status)
-                for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+                told = {"Content-Type": "application/json", "Content-Length": str(len(body)), **reply.headers}
+                for name, value in told.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                self.close_connection = self.close_connection or told["Content-Length"] != str(len(body))
                 self.end_headers()
                 self.wfile.write(body)
             return None

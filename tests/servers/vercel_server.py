@@ -1,16 +1,24 @@
 """A loopback server that speaks Vercel's API: files by digest, deployments, promotions and rollbacks.
 
+What it does and says is from Vercel's documentation (https://vercel.com/docs/rest-api, /docs/limits,
+/docs/project-configuration, /docs/deployment-protection) and its own client (packages/client in vercel/vercel).
+
 Kinds of request: ``create``, ``upload``, ``deployment``, ``project``, ``promote``, ``rollback``, ``delete``. Every
 deployment is served at an address of its own from the bytes that were uploaded, with the headers its ``vercel.json``
-asks for; ``live_url`` is the domain that promotions move. Faults beside those of every loopback server: ``broken``
-(a deployment that ends in ERROR), ``forgets`` (a digest that was uploaded is missing again), ``expired`` (token).
-Attributes bend it further; see ``VercelServer``.
+asks for, after its ``buildCommand`` was really run; ``live_url`` is the domain that promotions move. Faults beside
+those of every loopback server: ``broken`` (a deployment that ends in ERROR), ``forgets`` (a digest that was uploaded is
+missing again), ``expired`` (token), ``limited`` (402, the day's deployments), ``uploads`` (429, the day's uploads),
+``truncated`` (half a document), ``cut`` (a connection that ends in the document), and ``lost:KIND``: what was asked is
+done, and then the fault KIND is the answer. Attributes bend it further; see ``VercelServer``.
 """
 
+import dataclasses
 import hashlib
 import json
 import re
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +31,10 @@ if __package__ in (None, ""):
 
 from servers.loopback import LoopbackServer, Reply, Request, main
 
+MOST_FILES = 15_000
+LIMITED = 'Resource is limited - try again in 24 hours (more than 100, code: "api-deployments-free-per-day").'
+UPLOADS = 'Too many requests - try again in 24 hours (more than 5000, code: "api-upload-free").'
+LOGIN = b"<!doctype html><title>Authentication Required</title><a href='https://vercel.com/sso-api?nonce=1'>Log in</a>"
 TOKEN, PROJECT = "vcp_loopback_token", "prj_loopback"
 TYPES = {
     "html": "text/html; charset=utf-8",
@@ -48,6 +60,7 @@ class Host:
         self.files: dict[str, bytes] | None = None
         self.damage: dict[str, bytes | int] = {}
         self.bypass = bypass
+        self.redirects_to_login = False
         self.bare = False
         self.overlay: dict[str, str] = {}
         host = self
@@ -77,7 +90,10 @@ class Host:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         path = unquote(handler.path.split("?")[0]).lstrip("/")
         if self.bypass and handler.headers.get("x-vercel-protection-bypass") != self.bypass:
-            return self._send(handler, 401, b"Authentication Required", {})
+            cookie = {"Set-Cookie": "_vercel_sso_nonce=1; Secure; HttpOnly", "Content-Type": TYPES["html"]}
+            if self.redirects_to_login:
+                return self._send(handler, 302, b"", {"Location": "https://vercel.com/sso-api?url=x&nonce=1", **cookie})
+            return self._send(handler, 401, LOGIN, cookie)
         files = self.files
         if files is None:
             return self._send(handler, 404, b"DEPLOYMENT_NOT_FOUND", {})
@@ -110,7 +126,8 @@ class VercelServer(LoopbackServer):
     ``ready_after`` and ``alias_after`` are the answers that say "not yet", ``alias_lag`` those that still tell of the
     alias request before; ``alias_job`` is how a request ends;
     ``damage`` what a new deployment serves instead of what was uploaded (path → bytes or status), ``live_damage``
-    the same on the domain after a promotion.
+    the same on the domain after a promotion. ``bypass`` opens deployments, which otherwise answer with a login, or
+    redirect to it (``redirects_to_login``).
     """
 
     def __init__(self, port: int = 0, bypass: str = "") -> None:
@@ -128,6 +145,7 @@ class VercelServer(LoopbackServer):
         self.damage: dict[str, bytes | int] = {}
         self.live_damage: dict[str, bytes | int] = {}
         self.plan = "pro"
+        self.redirects_to_login = False
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
@@ -176,6 +194,20 @@ class VercelServer(LoopbackServer):
             digest = request.json["files"][0]["sha"]
             self.contents.pop(digest, None)
             return self._missing([digest])
+        if name == "limited":
+            limit = {"total": 100, "remaining": 0, "reset": int(time.time() * 1000) + 86_400_000}
+            error = {"code": "api-deployments-free-per-day", "message": LIMITED, "limit": limit}
+            return Reply({"error": error}, 402)
+        if name == "uploads":
+            return Reply({"error": {"code": "rate_limited", "message": UPLOADS}}, 429, {"Retry-After": "86400"})
+        if name in ("truncated", "cut"):
+            reply = self.answer(request)
+            whole = json.dumps(reply.document).encode() if reply.raw is None else reply.raw
+            headers = {"Content-Length": str(len(whole) + 9)} if name == "cut" else {}
+            return dataclasses.replace(reply, raw=whole[: len(whole) // 2], headers=headers)
+        if name.startswith("lost:"):
+            self.answer(request)
+            return self.fault(name.removeprefix("lost:"), request)
         return super().fault(name, request)
 
     def _create(self, request: Request) -> Reply:
@@ -183,12 +215,16 @@ class VercelServer(LoopbackServer):
         assert document["project"] == PROJECT
         assert document["target"] == "production"
         assert document["name"]
+        if len(document["files"]) > MOST_FILES:
+            told = f"Invalid request: `files` should NOT have more than 15000 items, received {len(document['files'])}."
+            return Reply({"error": {"code": "bad_request", "message": told}}, 400)
         missing = sorted({file["sha"] for file in document["files"]} - self.contents.keys())
         if missing:
             return self._missing(missing)
         identity = f"dpl_{len(self.deployments) + 1}x{len(request.body)}"
         host = Host(self.bypass)
-        host.files = {file["file"]: self.contents[file["sha"]] for file in document["files"]}
+        host.redirects_to_login = self.redirects_to_login
+        host.files = _built({file["file"]: self.contents[file["sha"]] for file in document["files"]})
         host.damage = dict(self.damage)
         self.hosts[identity] = host
         deployment = {"id": identity, "url": host.name, "readyState": "QUEUED", "target": "production", "asked": 0}
@@ -279,6 +315,22 @@ class VercelServer(LoopbackServer):
         self.live = identity
         self.live_host.damage = dict(self.live_damage) if kind == "promote" else {}
         self.live_host.files = self.hosts[identity].files
+
+
+def _built(files: dict[str, bytes]) -> dict[str, bytes]:
+    """What a deployment serves: its files, or what its build command makes of them in the output directory."""
+    settings = json.loads(files.get("vercel.json", b"{}"))
+    if not settings.get("buildCommand"):
+        return files
+    assert len(settings["buildCommand"]) <= 256
+    with tempfile.TemporaryDirectory() as folder:
+        for path, data in files.items():
+            (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / path).write_bytes(data)
+        subprocess.run(["/bin/sh", "-c", settings["buildCommand"]], cwd=folder, check=True)
+        root = Path(folder) / settings["outputDirectory"]
+        built = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {**built, "vercel.json": files["vercel.json"]}
 
 
 if __name__ == "__main__":

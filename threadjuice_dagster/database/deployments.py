@@ -74,6 +74,14 @@ class Deployments:
             this = t.deployments.update().where(columns.number == deployment.number).values(values)
             return _deployment(connection.execute(this.returning(*columns)).one())
 
+    def naming(self, deployment: Deployment) -> Callable[[str], None]:
+        """Writes down the platform's name for a deployment."""
+
+        def name(platform_id: str) -> None:
+            self.change(deployment, platform_id=platform_id)
+
+        return name
+
     @contextmanager
     def step(self, deployment: Deployment, run_id: str, name: str) -> Iterator[Callable[[str], None]]:
         """Record a step while it happens; the block is given what to say of it. A failure is recorded and raised."""

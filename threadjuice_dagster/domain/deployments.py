@@ -27,6 +27,9 @@ MARKER = "version.json"
 SHARED = "assets/"
 """Folder of stylesheets, scripts and fonts, named by their content; they are no story's."""
 
+PICTURES = "img/"
+"""Folder of pictures that no CDN serves."""
+
 SAMPLE = 24
 """Files of each folder that a smoke test asks for."""
 

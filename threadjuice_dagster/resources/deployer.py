@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +18,7 @@ import dagster as dg
 
 from threadjuice_dagster.domain.deployments import MARKER, Deployment, File, Marker
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
-from threadjuice_dagster.resources.http import send
+from threadjuice_dagster.resources.http import Answer, send
 from threadjuice_dagster.site.memory import noted_files
 from threadjuice_dagster.site.versions import link, point, unlink
 
@@ -33,11 +33,12 @@ PRODUCTION, STAGING = "production", "staging"
 
 
 class Staged(NamedTuple):
-    """What staging brought: the platform's name for it, its address, and the files and bytes that were new there."""
+    """What staging brought: the platform's name for it, its address, and of all its files those that were new there."""
 
     id: str
     url: str
     files: int
+    total: int
     bytes: int
 
 
@@ -57,10 +58,18 @@ class Deployer(dg.ConfigurableResource):
         """The platform and the project, as the history knows them."""
 
     @abstractmethod
-    def stage(self, name: str, folder: Path, files: Collection[File], shared: Collection[File]) -> Staged:
+    def stage(
+        self,
+        name: str,
+        folder: Path,
+        files: Collection[File],
+        shared: Collection[File],
+        created: Callable[[str], None] = lambda _: None,
+    ) -> Staged:
         """Bring the ``files`` of a site's folder to the place, where readers do not see them.
 
-        ``shared`` are those of the deployment that is live: the place has them, and goes on having them.
+        ``shared`` are those of the deployment that is live: the place has them, and goes on having them. ``created`` is
+        told the platform's name for it as soon as there is one, so that a killed deployment can be found again.
         """
 
     @abstractmethod
@@ -82,6 +91,10 @@ class Deployer(dg.ConfigurableResource):
     @abstractmethod
     def remove(self, identity: str) -> None:
         """Delete a deployment for good; one that is not there is no error."""
+
+    def locked_out(self, answer: Answer, opened: Opened) -> ThreadJuiceError | None:
+        """What is told where an answer is the place's own lock instead of the site; most places have none."""
+        return None
 
     def shown_at(self, deployment: Deployment) -> str:
         """Where a deployment that is live now can be looked at."""
@@ -110,9 +123,17 @@ class LocalTarget(Deployer):
         """A folder of this machine."""
         return f"folder {self._root}"
 
-    def stage(self, name: str, folder: Path, files: Collection[File], shared: Collection[File]) -> Staged:
+    def stage(
+        self,
+        name: str,
+        folder: Path,
+        files: Collection[File],
+        shared: Collection[File],
+        created: Callable[[str], None] = lambda _: None,
+    ) -> Staged:
         """Link the files into a version of their own; ``staging`` leads to it."""
         part, had = self._spare()
+        created(name)
         wanted = {file.path: (file, folder) for file in files}
         there = self._root / PRODUCTION
         wanted |= {one.path: (one, there) for one in shared if one.path not in wanted and (there / one.path).is_file()}
@@ -127,7 +148,7 @@ class LocalTarget(Deployer):
         part.rename(self._version(name))
         self._point(STAGING, name)
         url = (self._version(name) / "index.html").as_uri()
-        return Staged(name, url, len(new), sum(file.size for file, _ in new))
+        return Staged(name, url, len(new), len(wanted), sum(file.size for file, _ in new))
 
     def promote(self, identity: str) -> None:
         """Point ``production`` at it, in one rename."""

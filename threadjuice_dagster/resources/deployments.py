@@ -69,11 +69,12 @@ class DeploymentDesk(dg.ConfigurableResource):
                 with book.step(deployment, run_id, "stage") as say:
                     self._refuse_emptiness(marker)
                     name = f"{deployment.number}-{marker.version}-{run_id[:6]}"
-                    staged = self.deployer.stage(name, folder, files, live.shared if live else [])
+                    shared = live.shared if live else []
+                    staged = self.deployer.stage(name, folder, files, shared, book.naming(deployment))
                     deployment = book.change(deployment, platform_id=staged.id, url=staged.url)
-                    say(f"{staged.files} of {len(files)} files were new there.")
+                    say(f"{staged.files} of {staged.total} files were new there.")
                 with book.step(deployment, run_id, "smoke_test") as say, self.deployer.opened(staged) as opened:
-                    say(_tested(opened, deployment))
+                    say(self._tested(opened, deployment))
                 return book.change(deployment, state="staged"), staged
 
     def promote(self, run_id: str) -> Deployment:
@@ -181,7 +182,36 @@ class DeploymentDesk(dg.ConfigurableResource):
             deadline = time.monotonic() + self.settle_seconds
             while deployment and _marker(opened).version != deployment.version and time.monotonic() < deadline:
                 time.sleep(0.5)
-            return _tested(opened, deployment)
+            return self._tested(opened, deployment)
+
+    def _tested(self, opened: Opened, deployment: Deployment | None) -> str:
+        """Ask a deployment (or whatever is there) for its pages and compare them; raises for what is not in order."""
+        from threadjuice_dagster.site.headers import headers_of
+
+        marker, asked = self._found(opened, deployment), [Question("/")]
+        front = _ask(opened, "/")
+        strict = keeps_promises(front.headers, headers_of("index.html"))
+        if deployment:
+            promised = (lambda path: headers_of(path, marker.origins)) if strict else (lambda _: {})
+            asked = questions(deployment.probes, promised)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            problems = [found for found in pool.map(lambda question: _problem(opened, question), asked) if found]
+        if problems:
+            message = f"{len(problems)} of {len(asked)} answers are not in order: {'; '.join(problems[:3])}."
+            raise PermanentFailure(message, f"Look at {opened.url}.")
+        plain = "" if strict else " The place sends none of the headers that the site asks for."
+        return f"{len(asked)} answers are as built.{plain}"
+
+    def _found(self, opened: Opened, deployment: Deployment | None) -> Marker:
+        """What is seen says of itself; raises where that is not the deployment."""
+        answer = _ask(opened, f"/{MARKER}")
+        marker = Marker.read(answer.body)
+        if deployment is None or marker.version == deployment.version:
+            return marker
+        if locked := self.deployer.locked_out(answer, opened):
+            raise locked
+        shown = f"shows version {marker.version}" if marker.version else f"answers {answer.status} for /{MARKER}"
+        raise PermanentFailure(f"{opened.url} {shown} instead of version {deployment.version}.", "Look at it.")
 
     def _contract(self, deployment: Deployment, run_id: str) -> None:
         """Run the migrations that take away what the version before still needed."""
@@ -232,28 +262,6 @@ def _built(site: Path) -> Iterator[Path]:
     with (site / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield (site / "current").resolve()
-
-
-def _tested(opened: Opened, deployment: Deployment | None) -> str:
-    """Ask a deployment (or whatever is there) for its pages and compare them; raises for what is not in order."""
-    from threadjuice_dagster.site.headers import headers_of
-
-    marker, asked = _marker(opened), [Question("/")]
-    if deployment and marker.version != deployment.version:
-        message = f"{opened.url} shows version {marker.version or 'none'} instead of {deployment.version}."
-        raise PermanentFailure(message, "See whether it can be reached from here, past any protection.")
-    front = _ask(opened, "/")
-    strict = keeps_promises(front.headers, headers_of("index.html"))
-    if deployment:
-        promised = (lambda path: headers_of(path, marker.origins)) if strict else (lambda _: {})
-        asked = questions(deployment.probes, promised)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        problems = [found for found in pool.map(lambda question: _problem(opened, question), asked) if found]
-    if problems:
-        message = f"{len(problems)} of {len(asked)} answers are not in order: {'; '.join(problems[:3])}."
-        raise PermanentFailure(message, f"Look at {opened.url}.")
-    plain = "" if strict else " The place sends none of the headers that the site asks for."
-    return f"{len(asked)} answers are as built.{plain}"
 
 
 def _problem(opened: Opened, question: Question) -> str:

@@ -10,7 +10,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +28,7 @@ ATTEMPTS = 3
 """Times a request is sent before an outage is reported."""
 
 MAX_WAIT = 60.0
-"""Seconds waited between two attempts at most, whatever ``Retry-After`` asks for."""
+"""Seconds waited between two attempts at most."""
 
 MAX_JSON = 10_000_000
 MAX_PICTURE = 25_000_000
@@ -61,20 +61,25 @@ def send(
     content: bytes | None = None,
     timeout: float = 20.0,
     attempts: int = ATTEMPTS,
+    reason: Callable[[Answer], str] | None = None,
 ) -> Answer:
     """What a configured service answers, unless that is an outage.
 
-    429, 5xx and silence are tried again, ``attempts`` times in all, each within ``timeout`` seconds. Redirects
-    are not followed. Raises ``TransientFailure``, or ``PermanentFailure`` for an address that is none; neither
-    message holds a query, a header or a body.
+    429, 5xx and silence are tried again, ``attempts`` times in all, each within ``timeout`` seconds; not before the
+    service wants it, and not at all if it wants that later than in ``MAX_WAIT``. Redirects are not followed. Raises
+    ``TransientFailure``, or ``PermanentFailure`` for an address that is none; neither message holds a query, a header
+    or a body, but for what ``reason`` reads from an answer.
     """
     import httpx2
 
     asked = _named(url, method)
-    failure = TransientFailure(f"{asked} was not tried.")
+    failure, tried = TransientFailure(f"{asked} was not tried."), 0
     for attempt in range(attempts):
+        if (failure.retry_after or 0.0) > MAX_WAIT:
+            break
         if attempt:
             time.sleep(_wait(attempt, failure.retry_after))
+        tried = attempt + 1
         try:
             answer = _exchange(url, params, headers, timeout, method, content)
         except httpx2.TransportError as error:
@@ -85,8 +90,9 @@ def send(
         if answer.status != 429 and answer.status < 500:
             return answer
         told = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        failure = TransientFailure(f"{asked} answered {answer.status}.", retry_after=told)
-    message = f"{failure.message} It was tried {attempts} times."
+        why = reason(answer) if reason else ""
+        failure = TransientFailure(f"{asked} answered {answer.status}{f': {why}' if why else ''}.", retry_after=told)
+    message = f"{failure.message} It was tried {tried} times."
     raise TransientFailure(message, "Try again later.", retry_after=failure.retry_after, exhausted=True)
 
 

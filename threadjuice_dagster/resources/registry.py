@@ -191,12 +191,16 @@ def _deployer(settings: Settings) -> Deployer:
     if not deployment.vercel_token.get_secret_value():
         folder, port = str(settings.home / "deployment"), deployment.production_port
         return LocalTarget(folder=folder, site_url=deployment.production_url, port=port)
-    bypass = deployment.vercel_protection_bypass.get_secret_value()
+    secrets = {
+        "VERCEL_AUTOMATION_BYPASS_SECRET": deployment.vercel_bypass,
+        "VERCEL_PROTECTION_BYPASS": deployment.vercel_protection_bypass,
+    }
+    bypass = next((name for name, secret in secrets.items() if secret.get_secret_value()), "")
     return VercelTarget(
         token=dg.EnvVar("VERCEL_TOKEN"),
         project_id=deployment.vercel_project_id,
         team_id=deployment.vercel_team_id,
-        bypass=dg.EnvVar("VERCEL_PROTECTION_BYPASS") if bypass else "",
+        bypass=dg.EnvVar(bypass) if bypass else "",
         api_url=deployment.vercel_api_url,
         site_url=deployment.production_url,
     )

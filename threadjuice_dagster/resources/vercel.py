@@ -4,24 +4,22 @@ A staged deployment is one for production that takes no domain. In what order th
 ``resources/deployments.py``.
 """
 
-import hashlib
-import importlib.metadata
-import importlib.resources
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from threadjuice_dagster.domain.deployments import MARKER, File, Marker
-from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
+from threadjuice_dagster.domain.deployments import PICTURES, File
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.resources.deployer import Deployer, Opened, Staged
-from threadjuice_dagster.resources.http import Answer, refused, retry_after, send
-from threadjuice_dagster.site.engagement import PATHS
+from threadjuice_dagster.resources.http import Answer, retry_after, send
+from threadjuice_dagster.resources.vercel_refusals import is_locked, locked, reason, refusal
+from threadjuice_dagster.resources.vercel_uploads import Content, upload_of
 
 UPLOADS = 8
 """Files sent at a time."""
@@ -32,18 +30,13 @@ ATTEMPTS = 5
 ROUNDS = 3
 """Times Vercel may say that it lacks files before it is believed to lose them."""
 
-_CARRIED = ("domain/engagement.py", "database/engagement.py", "site/engagement.py")
+BUILD_SECONDS = 2700.0
+"""What Vercel gives a build, and so the longest it may take to unpack a large site."""
 
-VERCEL_SETTINGS: dict[str, Any] = {
-    "rewrites": [{"source": path, "destination": "/api/events"} for path in PATHS],
-    "functions": {
-        "api/events.py": {"maxDuration": 10, "excludeFiles": "**/*.{html,css,js,json,xml,svg,woff,avif,webp,jpeg,png}"},
-    },
-}
-"""What ``vercel.json`` says of the function. By default a Python function carries every file of the deployment."""
+HEAVIEST_UPLOAD = 1_000_000_000
+"""Bytes that Vercel takes in a deployment on its Pro plan; on Hobby a tenth (https://vercel.com/docs/limits)."""
 
 _BROKEN = ("ERROR", "CANCELED", "BLOCKED", "DELETED")
-_CREATE_ANOTHER = "Create another one at vercel.com/account/tokens, with access to the project, and set VERCEL_TOKEN."
 
 
 class VercelTarget(Deployer):
@@ -64,40 +57,51 @@ class VercelTarget(Deployer):
         """The project."""
         return f"vercel {self.project_id}"
 
-    def stage(self, name: str, folder: Path, files: Collection[File], shared: Collection[File]) -> Staged:
+    def stage(
+        self,
+        name: str,
+        folder: Path,
+        files: Collection[File],
+        shared: Collection[File],
+        created: Callable[[str], None] = lambda _: None,
+    ) -> Staged:
         """Create a deployment of the files, sending those Vercel does not have, and wait until it is ready."""
-        beside = _beside_the_pages(Marker.read((folder / MARKER).read_bytes()).origins)
-        extra = {path: (File(path, _sha1(data), len(data)), data) for path, data in beside.items()}
-        wanted = {file.path: file for file in (*shared, *files, *(file for file, _ in extra.values()))}
-        contents: dict[str, Path | bytes] = {file.sha1: folder / file.path for file in files}
-        contents |= {file.sha1: data for file, data in extra.values()}
-        sent: set[str] = set()
+        upload = upload_of(folder, files, shared)
+        wanted, sent = upload.files, set[str]()
+        _refuse_weight(files)
         for _ in range(ROUNDS):
-            created, missing = self._create(name, wanted.values())
+            document, missing = self._create(name, wanted.values())
             if not missing:
                 break
             # A shared file that Vercel has forgotten is left out: nobody has it any more.
-            wanted = {path: file for path, file in wanted.items() if file.sha1 in contents or file.sha1 not in missing}
-            self._upload({digest: contents[digest] for digest in missing & contents.keys()})
-            sent |= missing & contents.keys()
+            has = upload.contents.keys()
+            wanted = {path: file for path, file in wanted.items() if file.sha1 in has or file.sha1 not in missing}
+            self._upload({digest: upload.contents[digest] for digest in missing & has})
+            sent |= missing & has
         else:
             message = f"Vercel still lacks {len(missing)} files that it was sent."
             raise TransientFailure(message, "Deploy again.", exhausted=True)
-        identity = str(created["id"])
-        path = f"/v13/deployments/{identity}"
-        self._until(f"Deployment {identity} was not ready", self.ready_seconds, path, _is_ready)
-        sizes = {file.sha1: file.size for file in wanted.values()}
-        return Staged(identity, self._address(str(created["url"])), len(sent), sum(map(sizes.__getitem__, sent)))
+        identity = str(document["id"])
+        created(identity)
+        seconds = BUILD_SECONDS if upload.is_bundled else self.ready_seconds
+        self._until(f"Deployment {identity} was not ready", seconds, f"/v13/deployments/{identity}", _is_ready)
+        new = [file for file in wanted.values() if file.sha1 in sent]
+        size = sum({file.sha1: file.size for file in new}.values())
+        return Staged(identity, self._address(str(document["url"])), len(new), len(wanted), size)
 
     def promote(self, identity: str) -> None:
         """Point the project's domains at it, and wait until Vercel says that all of them are."""
-        self._ask("POST", f"/v10/projects/{self.project_id}/promote/{identity}", {})
+        try:  # 409 is a promotion that is under way already
+            self._ask("POST", f"/v10/projects/{self.project_id}/promote/{identity}", {}, allowed=(409,))
+        except TransientFailure:
+            if self.live() != identity:  # else only the answer was lost
+                raise
         self._confirm(identity)
 
     def restore(self, identity: str) -> None:
         """Roll back to it; where the plan allows that for the last deployment only, promote it again."""
         path = f"/v1/projects/{self.project_id}/rollback/{identity}"
-        if self._ask("POST", path, {}, allowed=(402, 422)).status >= 400:
+        if self._ask("POST", path, {}, allowed=(402, 409, 422)).status in (402, 422):
             self.promote(identity)
             return
         self._confirm(identity)
@@ -112,8 +116,8 @@ class VercelTarget(Deployer):
 
     def keeps(self, identity: str) -> bool:
         """Whether Vercel knows it, and it is ready."""
-        answer = self._ask("GET", f"/v13/deployments/{identity}", allowed=(404, 410))
-        return answer.status == 200 and _document(answer).get("readyState") == "READY"
+        answer, document = self._asked("GET", f"/v13/deployments/{identity}", allowed=(404, 410))
+        return answer.status == 200 and document.get("readyState") == "READY"
 
     def remove(self, identity: str) -> None:
         """Delete it, so that its own address answers no more."""
@@ -128,18 +132,34 @@ class VercelTarget(Deployer):
 
     @contextmanager
     def opened(self, deployment: Staged | None = None) -> Iterator[Opened]:
-        """Its own address, past Vercel's protection; or the site's."""
+        """Its own address, or the site's; past Vercel's protection where the address is the project's."""
         if deployment:
-            passes = {"x-vercel-protection-bypass": self.bypass} if self.bypass else {}
-            yield Opened(deployment.url, {"x-vercel-skip-toolbar": "1", **passes})
+            yield Opened(deployment.url, {"x-vercel-skip-toolbar": "1", **self._passes})
             return
-        if self.site_url:
+        if self.site_url and not self._passes:
             yield Opened(self.site_url.rstrip("/"), {})
             return
-        domains = _production(self._project()).get("alias") or []
-        if not domains:
+        domains = self._domains()
+        if not (self.site_url or domains):
             raise ConfigurationError("Where readers see the site is not known.", "Set PRODUCTION_URL.")
-        yield Opened(self._address(str(domains[0])), {})
+        url = self.site_url.rstrip("/") or domains[0]
+        yield Opened(url, self._passes if url in domains else {})
+
+    def _domains(self) -> list[str]:
+        """The addresses of the project's domains; none where the site's is set and Vercel does not answer."""
+        project: dict[str, Any] = {}
+        with suppress(*([ThreadJuiceError] if self.site_url else [])):
+            project = self._project()
+        return [self._address(str(domain)) for domain in _production(project).get("alias") or []]
+
+    def locked_out(self, answer: Answer, opened: Opened) -> ThreadJuiceError | None:
+        """What is told where deployment protection answers instead of the site."""
+        with_secret = bool(self._passes.items() & opened.headers.items())
+        return locked(opened.url, answer, with_secret=with_secret) if is_locked(answer) else None
+
+    @property
+    def _passes(self) -> dict[str, str]:
+        return {"x-vercel-protection-bypass": self.bypass} if self.bypass else {}
 
     def _create(self, name: str, files: Collection[File]) -> tuple[dict[str, Any], set[str]]:
         """Ask for a deployment: what Vercel says of it, and the digests it has to be sent first."""
@@ -153,25 +173,22 @@ class VercelTarget(Deployer):
             "meta": {"threadjuiceDeployment": name},
         }
         path = "/v13/deployments"
-        answer = self._ask("POST", path, document, {"skipAutoDetectionConfirmation": "1"}, allowed=(400,))
-        created = _document(answer)
+        params = {"skipAutoDetectionConfirmation": "1"}
+        answer, created = self._asked("POST", path, document, params, allowed=(400,))
         error = created.get("error") or {}
         if error.get("code") == "missing_files":
             return {}, {str(digest) for digest in error.get("missing") or ()}
         if answer.status >= 400:
-            raise PermanentFailure(
-                f"Vercel refused the deployment ({str(error.get('code') or answer.status)[:60]}).",
-                "See what its documentation says of that code; the site in use is unchanged.",
-            )
+            raise refusal("the deployment", answer.status, self._reason(answer))
+        if not (created.get("id") and created.get("url")):
+            raise TransientFailure("Vercel did not say which deployment it made.", "Deploy again.", exhausted=True)
         return created, set()
 
-    def _upload(self, contents: Mapping[str, Path | bytes]) -> None:
+    def _upload(self, contents: Mapping[str, Content]) -> None:
         """Send contents by digest, several at a time; the first that cannot be sent ends it."""
 
         def send_one(digest: str) -> None:
-            source = contents[digest]
-            data = source.read_bytes() if isinstance(source, Path) else source
-            self._ask("POST", "/v2/files", data, headers={"x-vercel-digest": digest})
+            self._ask("POST", "/v2/files", contents[digest](), headers={"x-vercel-digest": digest})
 
         with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as pool:
             sending = [pool.submit(send_one, digest) for digest in contents]
@@ -201,8 +218,8 @@ class VercelTarget(Deployer):
         while True:
             told: float | None = None
             try:
-                answer = self._ask("GET", path, attempts=1)
-                if done(_document(answer)):
+                answer, document = self._asked("GET", path, attempts=1)
+                if done(document):
                     return
                 told = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
             except TransientFailure as failure:
@@ -213,7 +230,18 @@ class VercelTarget(Deployer):
             time.sleep(wait)
 
     def _project(self, attempts: int = ATTEMPTS) -> dict[str, Any]:
-        return _document(self._ask("GET", f"/v9/projects/{self.project_id}", attempts=attempts))
+        return self._asked("GET", f"/v9/projects/{self.project_id}", attempts=attempts)[1]
+
+    def _asked(self, *arguments: Any, **options: Any) -> tuple[Answer, dict[str, Any]]:
+        """What Vercel answers, as ``_ask``, and its document; half of one is asked for again."""
+        for attempt in range(ROUNDS):
+            answer = self._ask(*arguments, **options)
+            try:
+                return answer, _document(answer)
+            except TransientFailure:
+                if attempt == ROUNDS - 1:
+                    raise
+        raise AssertionError
 
     def _ask(
         self,
@@ -234,43 +262,32 @@ class VercelTarget(Deployer):
         team = {"teamId": self.team_id} if self.team_id else {}
         body = content if content is None or isinstance(content, bytes) else json.dumps(content).encode()
         url = self.api_url.rstrip("/") + path
-        answer = send(method, url, {**team, **(params or {})} or None, given, body, 60.0, attempts)
-        if answer.status in (401, 403):
-            raise PermanentFailure(f"Vercel refuses the token or what it may do ({answer.status}).", _CREATE_ANOTHER)
+        answer = send(method, url, {**team, **(params or {})} or None, given, body, 60.0, attempts, self._reason)
         if answer.status >= 300 and answer.status not in allowed:
-            raise refused(f"{method} {path}", answer.status)
+            raise refusal(f"{method} {path}", answer.status, self._reason(answer))
         return answer
+
+    def _reason(self, answer: Answer) -> str:
+        """Why Vercel refuses, as it says; without our secrets, should it repeat one."""
+        told = reason(answer)
+        for secret in filter(None, (self.token, self.bypass)):
+            told = told.replace(secret, "***")
+        return told
 
     def _address(self, host: str) -> str:
         """Vercel names addresses without their scheme; they have the API's."""
         return host.rstrip("/") if "://" in host else f"{urlsplit(self.api_url).scheme}://{host.rstrip('/')}"
 
 
-def _beside_the_pages(origins: Collection[str]) -> dict[str, bytes]:
-    """What a deployment has beside the site's files, by path: functions, and ``vercel.json`` with the site's headers.
-
-    Folders end with a slash, as the site's relative links need it.
-    """
-    from threadjuice_dagster.site.headers import header_rules
-
-    settings = {
-        "framework": None,
-        "buildCommand": "",
-        "installCommand": "",
-        "outputDirectory": ".",
-        "cleanUrls": False,
-        "trailingSlash": True,
-        "headers": [
-            {"source": rule.source, "headers": [{"key": name, "value": text} for name, text in rule.headers.items()]}
-            for rule in header_rules(origins)
-        ],
-        **VERCEL_SETTINGS,
-    }
-    return {"vercel.json": json.dumps(settings, indent=1).encode(), **function_files()}
-
-
-def _sha1(data: bytes) -> str:
-    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
+def _refuse_weight(files: Collection[File]) -> None:
+    """Refuse a site that Vercel would not take because of its pictures, before anything is sent."""
+    size = sum({file.sha1: file.size for file in files if file.path.startswith(PICTURES)}.values())
+    if size > HEAVIEST_UPLOAD:
+        message = (
+            f"The site's pictures have {size / 1e9:.1f} GB, and Vercel takes {HEAVIEST_UPLOAD / 1e9:g} GB at most."
+        )
+        next_step = "Nothing was sent. Set CDN_BUCKET, run: threadjuice maintenance optimize, then deploy again."
+        raise PermanentFailure(message, next_step)
 
 
 def _is_ready(deployment: Mapping[str, Any]) -> bool:
@@ -296,18 +313,3 @@ def _document(answer: Answer) -> dict[str, Any]:
 
 def _production(project: Mapping[str, Any]) -> dict[str, Any]:
     return (project.get("targets") or {}).get("production") or {}
-
-
-def function_files() -> dict[str, bytes]:
-    """The function's files by their path in a deployment.
-
-    Vercel makes a function of each file in ``api/``, save those in a folder whose name begins with an underscore.
-    """
-    package = importlib.resources.files("threadjuice_dagster")
-    carried = {f"api/_vendor/threadjuice_dagster/{path}": (package / path).read_bytes() for path in _CARRIED}
-    psycopg = importlib.metadata.version("psycopg")
-    return {
-        "api/events.py": (package / "site/functions/events.py").read_bytes(),
-        "api/requirements.txt": f"psycopg[binary]=={psycopg}\n".encode(),
-        **carried,
-    }
