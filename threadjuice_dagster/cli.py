@@ -61,7 +61,7 @@ def ui(
     workspace: Annotated[Path | None, typer.Option(help="File that names the code locations; ours by default.")] = None,
 ) -> None:
     """Run the Dagster UI alone until interrupted, behind the gateway that keeps other sites and strangers out."""
-    with reporting(as_json=False):
+    with explaining(as_json=False):
         settings = read_environment()
         from threadjuice_dagster.ui import address_of, listen, serve
 

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from threadjuice_dagster.database.engagement import Tally, through
+from threadjuice_dagster.domain.gateway import KnownNames
 from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.instance import DEFINITIONS, LOCATION, open_instance, prepare_home
 from threadjuice_dagster.processes import Processes
@@ -92,21 +93,21 @@ def _servers(settings: Settings, reports: Reports) -> Iterator[tuple[str, str]]:
     def built(port: int) -> "PreviewServer":
         return serve(site, port, pictures=cdn, reports=reports)
 
-    yield "Site", _started(built, section.preview_port, "THREADJUICE_PREVIEW_PORT")
+    names = KnownNames(public_url=section.production_url)
+    yield "Site", _started(built, names, section.preview_port, "THREADJUICE_PREVIEW_PORT")
     deployer = build_resources(settings)["deployment_desk"].deployer
     if isinstance(deployer, LocalTarget):
-        yield (
-            "Live site",
-            _started(partial(deployer.server, reports=reports), deployer.port, "THREADJUICE_PRODUCTION_PORT"),
-        )
+        live = partial(deployer.server, reports=reports)
+        yield "Live site", _started(live, names, deployer.port, "THREADJUICE_PRODUCTION_PORT")
 
 
-def _started(make: Callable[[int], "PreviewServer"], port: int, variable: str) -> str:
+def _started(make: Callable[[int], "PreviewServer"], names: KnownNames, port: int, variable: str) -> str:
     try:
         server = make(port)
     except OSError as error:
         raise ConfigurationError(
             f"Port {port} is taken ({error.strerror}).", f"Set {variable} to a free one; 0 picks one."
         ) from error
+    server.names = names
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.url

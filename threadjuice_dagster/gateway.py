@@ -79,7 +79,7 @@ class Gateway:
 
     def __init__(self, app: ASGIApp, names: KnownNames, session: Session) -> None:
         self._app, self._names, self._session = app, names, session
-        self._secure_host = urlsplit(names.ui_url).netloc if names.ui_url.startswith("https:") else None
+        self._secure_host = urlsplit(names.public_url).netloc if names.public_url.startswith("https:") else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request or websocket."""

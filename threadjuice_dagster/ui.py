@@ -1,5 +1,7 @@
 """The Dagster UI behind the gateway: ``threadjuice ui``, and one of the processes of ``threadjuice dev``."""
 
+import contextlib
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -39,7 +41,7 @@ def address_of(listener: socket.socket, host: str) -> str:
 
 
 def serve(settings: Settings, listener: socket.socket, host: str, workspace: Path | None = None) -> None:
-    """Serve until interrupted. ``workspace`` names the code locations; by default this process starts our own."""
+    """Serve until SIGINT or SIGTERM. ``workspace`` names the code locations; by default this process starts our own."""
     import uvicorn
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -48,12 +50,13 @@ def serve(settings: Settings, listener: socket.socket, host: str, workspace: Pat
 
     from threadjuice_dagster.gateway import Gateway, Session, session_key
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # by default it would leave a code server behind
     home, section = settings.home / "dagster", settings.deployment
     with open_instance(settings) as instance:
         instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
         target = WorkspaceFileTarget([str(workspace or home / "workspace.yaml")])
         with WorkspaceProcessContext(instance, target, version=__version__, code_server_log_level="warning") as context:
-            names = KnownNames(ui_url=section.ui_url, listening_on=host)
+            names = KnownNames(public_url=section.ui_url, listening_on=host)
             session = Session(session_key(home / "ui.key"), section.ui_password.get_secret_value())
             app = Gateway(create_app_from_workspace_process_context(context, live_data_poll_rate=2000), names, session)
             config = uvicorn.Config(
@@ -66,4 +69,5 @@ def serve(settings: Settings, listener: socket.socket, host: str, workspace: Pat
 
 
 if __name__ == "__main__":
-    serve(load_settings(), socket.socket(fileno=int(sys.argv[1])), sys.argv[2], Path(sys.argv[3]))
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(load_settings(), socket.socket(fileno=int(sys.argv[1])), sys.argv[2], Path(sys.argv[3]))

@@ -66,7 +66,7 @@ def test_two_hosts_are_none() -> None:
 
 
 def test_the_address_in_the_settings_is_known_as_host_and_as_origin() -> None:
-    names = KnownNames(ui_url="https://dagster.example.org", listening_on="news.local")
+    names = KnownNames(public_url="https://dagster.example.org", listening_on="news.local")
     origin = ("origin", "https://dagster.example.org")
     assert status(visit("POST", "/graphql", JSON, origin, host="dagster.example.org"), names) == 200
     assert status(visit("POST", "/graphql", JSON, origin), names) == 200  # a proxy may send the host it connects to

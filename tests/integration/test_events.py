@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -231,6 +231,19 @@ class TestReports:
         time.sleep(0.2)
         assert post(server.port, report("a-kettle")) == 204
 
+    def test_reports_that_are_not_counted_take_no_room_from_those_that_are(self, server: Server, store: Store) -> None:
+        publish(store, "a-late-one")
+        uncounted = [report(f"no-such-story-{number}") for number in range(BURST * 2)] + [report("nobody")] * BURST
+        with ThreadPoolExecutor(8) as pool:
+            answers = Counter(pool.map(lambda body: post(server.port, body), uncounted))
+            assert answers == {404: len(uncounted)}
+            machine = {"User_Agent": "curl/8"}
+            assert set(pool.map(lambda _: post(server.port, report(), **machine), range(BURST * 2))) == {204}
+            assert set(pool.map(lambda _: post(server.port, b"{"), range(BURST * 2))) == {400}
+        assert post(server.port, report("a-late-one")) == 204
+        server.settle()
+        assert counted(store) == {("a-late-one", "view"): 1}
+
     @pytest.mark.parametrize(
         ("body", "changes", "status"),
         ids=itertools.count(),
@@ -264,6 +277,14 @@ class TestReports:
         assert post(server.port, body, **changes) == status
         server.settle()
         assert counted(store) == {}
+
+    def test_the_preview_counts_nothing_under_a_name_that_is_not_its_own(self, store: Store, tmp_path: Path) -> None:
+        with preview(store.engine, tmp_path) as (port, reports):
+            changes = {"Origin": "http://evil.example", "Host": "evil.example"}
+            assert post(port, report(), **changes) == 403
+            assert post(port, report(), Origin="http://localhost", Host="localhost") == 204
+            reports.write()
+        assert counted(store) == {("a-fence", "view"): 1}
 
     @pytest.mark.parametrize("length", ["", "-1", "+5", "1e3", "0x10", " 5 5", "9" * 40, "5\r\nContent-Length: 6"])
     def test_a_body_without_a_sound_length_is_refused(self, server: Server, length: str) -> None:
@@ -421,6 +442,42 @@ class TestTally:
         assert not tally.knows("no-such-story")
         tally.add({("no-such-story", "view"): 1})
         assert totals(store) == (None, None)
+
+    def test_stories_that_come_up_while_others_are_asked_about_are_asked_about_together(self) -> None:
+        asked: list[list[str]] = []
+        free, first = threading.Event(), threading.Event()
+
+        def run(_: str, values: Mapping[str, Any]) -> list[tuple[str]]:
+            asked.append(values["slugs"])
+            first.set()
+            free.wait(10)
+            return [(slug,) for slug in values["slugs"] if slug.startswith("a-")]
+
+        tally = Tally(run)
+        with ThreadPoolExecutor(20) as pool:
+            early = pool.submit(tally.knows, "a-fence")
+            first.wait(10)
+            late = [pool.submit(tally.knows, slug) for slug in ["a-kettle", "nobody"] * 9]
+            while len(tally._next.slugs) < 2 or sum(future.running() for future in late) < 18:
+                time.sleep(0.01)
+            free.set()
+            assert [future.result() for future in [early, *late]] == [True, *[True, False] * 9]
+        assert len(asked) <= 3  # the second asks for all but one that was just late
+        assert tally.knows("a-kettle")
+
+    def test_a_question_that_failed_is_asked_again_by_the_next(self) -> None:
+        answers = iter([OSError("gone"), [("a-fence",)]])
+
+        def run(_: str, values: Mapping[str, Any]) -> Any:
+            answer = next(answers)
+            if isinstance(answer, OSError):
+                raise answer
+            return answer
+
+        tally = Tally(run)
+        with pytest.raises(OSError, match="gone"):
+            tally.knows("a-fence")
+        assert tally.knows("a-fence")
 
     def test_counts_go_with_their_story(self, store: Store) -> None:
         Tally(through(store.engine)).add({("a-fence", "view"): 1})

@@ -15,9 +15,11 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
+from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from threadjuice_dagster.cli import app
 from threadjuice_dagster.domain.gateway import MAX_FAILURES, KnownNames
 from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.gateway import Gateway, Session, session_key
@@ -51,8 +53,8 @@ def start() -> Iterator[Callable[[str], int]]:
 
     def run(password: str) -> int:
         listener = socket.create_server(("127.0.0.1", 0))
-        app = Gateway(INNER, KnownNames(), Session(b"key", password))
-        servers.append(uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error")))
+        gateway = Gateway(INNER, KnownNames(), Session(b"key", password))
+        servers.append(uvicorn.Server(uvicorn.Config(gateway, lifespan="off", log_level="error")))
         thread = threading.Thread(target=servers[-1].run, args=([listener],), daemon=True)
         thread.start()
         return int(listener.getsockname()[1])
@@ -192,3 +194,10 @@ def test_a_port_that_is_taken_or_is_none_is_said_at_once() -> None:
             listen(load_settings({}), "127.0.0.1", listener.getsockname()[1])
         with pytest.raises(ConfigurationError, match="65535"):
             listen(load_settings({}), "127.0.0.1", 65536)
+
+
+@pytest.mark.parametrize("command", ["dev", "ui"])
+def test_the_command_line_says_in_one_line_how_others_may_be_let_in(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--host", "0.0.0.0"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "THREADJUICE_UI_PASSWORD" in result.stderr

@@ -1,5 +1,4 @@
 import io
-import ipaddress
 import json
 import socket
 import ssl
@@ -37,7 +36,6 @@ from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.pictures import Inspect, PictureDesk
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.publisher import Publisher
-from threadjuice_dagster.resources.sockets import is_public
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
 from threadjuice_dagster.site.builder import build_site
 
@@ -729,38 +727,6 @@ def test_tls_names_the_host_although_the_address_is_pinned(monkeypatch: pytest.M
         download_picture("https://pinned.example/a.jpg", ("pinned.example",), timeout=3)
     assert b"pinned.example" in greeted[0]
     assert http._tls().verify_mode == ssl.CERT_REQUIRED
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.215.14", True),
-        ("2606:4700::1111", True),
-        ("64:ff9b::5db8:d70e", True),
-        ("127.0.0.1", False),
-        ("0.0.0.0", False),
-        ("10.0.0.1", False),
-        ("172.16.0.1", False),
-        ("192.168.0.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("224.0.0.1", False),
-        ("255.255.255.255", False),
-        ("::", False),
-        ("::1", False),
-        ("fe80::1", False),
-        ("fec0::1", False),
-        ("fd00::1", False),
-        ("ff02::1", False),
-        ("::ffff:10.0.0.1", False),
-        ("::127.0.0.1", False),
-        ("64:ff9b::7f00:1", False),
-        ("2002:7f00:1::", False),
-        ("2001:db8::1", False),
-    ],
-)
-def test_only_addresses_of_the_open_internet_are_public(address: str, public: bool) -> None:
-    assert is_public(ipaddress.ip_address(address)) is public
 
 
 def test_an_oversize_picture_is_refused_by_its_announcement(server: PictureServer) -> None:

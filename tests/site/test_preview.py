@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from newsstand import kettle_story, plain_picture
 
+from threadjuice_dagster.domain.gateway import KnownNames
 from threadjuice_dagster.site.assets import INK, PAPER, contrast, readable, site_assets, woff
 from threadjuice_dagster.site.builder import build_site
 from threadjuice_dagster.site.headers import header_rules, headers_of
@@ -171,3 +172,21 @@ def test_the_headers_rules_match_the_files_they_are_for() -> None:
         assert merged.items() <= headers_of(path, ["https://pictures.example"]).items()
         assert "frame-ancestors 'none'" in merged["Content-Security-Policy"]
         assert "unsafe" not in merged["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "", "x@localhost"])
+def test_a_name_that_somebody_pointed_at_this_machine_is_not_answered(server: PreviewServer, host: str) -> None:
+    connection = HTTPConnection(*server.server_address[:2], timeout=5)  # type: ignore[arg-type]
+    for method, path in (("GET", "/"), ("HEAD", "/"), ("GET", "/version.json")):
+        connection.request(method, path, headers={"Host": host})
+        answer = connection.getresponse()
+        assert answer.status == 403
+        assert b"site" not in answer.read()
+        connection.close()
+    connection.request("GET", "/", headers={"Host": "localhost"})
+    assert connection.getresponse().status == 200
+    connection.close()
+    server.names = KnownNames(public_url="https://news.example.org")
+    connection.request("GET", "/", headers={"Host": "news.example.org"})
+    assert connection.getresponse().status == 200
+    connection.close()

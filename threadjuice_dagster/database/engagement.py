@@ -5,6 +5,7 @@ be flooded, and there is nothing in it that two events of one reader could be jo
 library is imported at load: the deployed function carries this file as it is.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ Run = Callable[[str, Mapping[str, Any]], Sequence[Any]]
 MAX_KNOWN = 10_000
 """Slugs a process remembers. A slug is its story's for good; of a withdrawn story nothing is written anyway."""
 
-_KNOWN = "SELECT 1 FROM publications WHERE slug = %(slug)s AND withdrawn_at IS NULL"
+_KNOWN = "SELECT slug FROM publications WHERE slug = ANY(%(slugs)s::text[]) AND withdrawn_at IS NULL"
 
 _ROOM = "%(most)s - CASE WHEN kept.minute = excluded.minute THEN kept.in_minute ELSE 0 END"
 _COUNT = f"""
@@ -51,20 +52,47 @@ GROUP BY 1 ORDER BY 1
 """
 
 
+class _Question:
+    """Slugs that are asked about together, and which of them are public once that is known."""
+
+    def __init__(self) -> None:
+        self.slugs: set[str] = set()
+        self.public: set[str] | None = None
+
+
 class Tally:
     """The counts, through whatever connection ``run`` has. Its errors are the connection's own."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._known: set[str] = set()
+        self._joining, self._asking = threading.Lock(), threading.Lock()
+        self._next = _Question()
 
     def knows(self, slug: str) -> bool:
-        """Whether there is a public story of this slug."""
-        if slug not in self._known and self._run(_KNOWN, {"slug": slug}):
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            self._known.add(slug)
-        return slug in self._known
+        """Whether there is a public story of this slug.
+
+        One question is asked at a time, about every slug that came up meanwhile: a flood of slugs that no story has
+        costs the database no more than one connection can ask, and nobody is turned away because of it.
+        """
+        if slug in self._known:
+            return True
+        with self._joining:
+            question = self._next
+            question.slugs.add(slug)
+        with self._asking:
+            if question.public is None:
+                with self._joining:
+                    self._next = _Question()
+                rows = self._run(_KNOWN, {"slugs": list(question.slugs)})
+                question.public = {row[0] for row in rows}
+                self._remember(question.public)
+        return slug in question.public
+
+    def _remember(self, slugs: set[str]) -> None:
+        if len(self._known) + len(slugs) > MAX_KNOWN:
+            self._known.clear()
+        self._known |= slugs
 
     def add(self, counts: Mapping[Key, int]) -> None:
         """Add counts to those of today, in UTC; what is beyond the bound of a minute is only counted as dropped."""

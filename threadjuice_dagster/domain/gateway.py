@@ -29,6 +29,8 @@ DATA_PATHS = (
 )
 """Where Dagster's webserver answers with something else than the UI's page or one of its files."""
 
+UNKNOWN_NAME = "This server is not known by that name."
+
 MAX_FAILURES = 10
 """Wrong passwords of one address in ``FAILURE_SECONDS``; then even the right one is not looked at."""
 
@@ -85,23 +87,23 @@ class Refusal(BaseModel):
 
 
 class KnownNames(BaseModel):
-    """By which names, beside this machine's own, the UI is reached: ``ui_url`` and the host that it listens on."""
+    """By which names, beside this machine's own, a server is reached: its public address and the host it listens on."""
 
     model_config = ConfigDict(frozen=True)
 
-    ui_url: str = ""
+    public_url: str = ""
     listening_on: str = ""
 
     def has_host(self, visit: Visit) -> bool:
         """Whether ``Host`` is a name of ours; a page whose own name was pointed at this machine sends its own."""
         host = _host_name(visit.value("host"))
-        ours = {_host_name(urlsplit(self.ui_url).netloc), self.listening_on.lower(), visit.arrived_at.lower()}
+        ours = {_host_name(urlsplit(self.public_url).netloc), self.listening_on.lower(), visit.arrived_at.lower()}
         return bool(host) and (is_loopback(host) or host in ours - {""})
 
     def has_origin(self, visit: Visit) -> bool:
         """Whether every ``Origin`` is the page that this very server gave out."""
         known = {f"{scheme}://{visit.value('host').lower()}" for scheme in ("http", "https")}
-        ui = urlsplit(self.ui_url)
+        ui = urlsplit(self.public_url)
         known.add(f"{ui.scheme}://{ui.netloc}".lower())
         return all(origin.lower() in known for origin in visit.values("origin"))
 
@@ -109,7 +111,7 @@ class KnownNames(BaseModel):
 def refusal(visit: Visit, names: KnownNames) -> Refusal | None:
     """Why a request may not reach Dagster, whoever sends it; None where it may."""
     if not names.has_host(visit):
-        return Refusal(status=403, message="This server is not known by that name. Set DAGSTER_UI_URL to its address.")
+        return Refusal(status=403, message=f"{UNKNOWN_NAME} Set DAGSTER_UI_URL to its address.")
     if not names.has_origin(visit):
         return Refusal(status=403, message="Requests of other sites are refused.")
     sites = set(visit.values("sec-fetch-site"))

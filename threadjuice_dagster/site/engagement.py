@@ -81,12 +81,12 @@ class Reports:
         """What becomes of a report, as a status of HTTP."""
         try:
             check_headers(headers)
-            self._intake.admit(time.monotonic())
             report = read_report(body)
             if is_uncounted(headers):
                 return 204
             if not self._counts.knows(report.story):
                 return 404
+            self._intake.admit(time.monotonic())  # last: what is not counted takes no room from what is
             self._intake.take(report)
             if not self._writer:
                 self.write()

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from threadjuice_dagster.domain.deployments import MARKER
+from threadjuice_dagster.domain.gateway import UNKNOWN_NAME, KnownNames, Visit
 from threadjuice_dagster.site.engagement import PATHS, Reports
 from threadjuice_dagster.site.headers import CONTENT_TYPES, headers_of
 
@@ -29,7 +30,8 @@ _COMPRESSED = {".html", ".css", ".js", ".xml", ".json", ".svg", ".txt"}
 class PreviewServer(ThreadingHTTPServer):
     """Serves ``<target>/current``, read anew with each request, so that a build shows at once.
 
-    Pictures no page shows yet are served from the storage folder ``pictures``; ``reports`` takes what pages tell.
+    Pictures no page shows yet are served from the storage folder ``pictures``; ``reports`` takes what pages tell. Only
+    requests by one of ``names`` are answered: a page elsewhere cannot read it by pointing its own name at this machine.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class PreviewServer(ThreadingHTTPServer):
     ) -> None:
         self.current = target / "current"
         self.pictures, self.reports = pictures, reports
+        self.names = KnownNames()
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -77,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a report of a page."""
+        if not self._is_known_by_name():
+            del self.headers["Host"]  # so that no origin is the report's own
         if self.server.reports and self._raw_path in PATHS:
             self.server.reports.answer(self)
         else:
@@ -87,7 +92,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests go to the debug log."""
         LOG.debug(format, *args)
 
+    def _is_known_by_name(self) -> bool:
+        headers = [("host", value) for value in self.headers.get_all("Host", [])]
+        arrived_at = str(self.connection.getsockname()[0])
+        return self.server.names.has_host(Visit(headers=headers, arrived_at=arrived_at))
+
     def _answer(self, send_body: bool) -> None:
+        if not self._is_known_by_name():
+            self._send_text(HTTPStatus.FORBIDDEN, f"{UNKNOWN_NAME}\n".encode(), "text/plain", send_body)
+            return
         root, parts = self.server.current.resolve(), self._parts()
         if self.server.pictures and parts and parts[0] == "img" and not root.joinpath(*parts).is_file():
             root = self.server.pictures.resolve()
