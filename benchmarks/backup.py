@@ -44,7 +44,7 @@ def measure(key: str, folder: str, url: str) -> None:
     assert not proof.problem, proof
     figures = {"seconds": seconds, "memory": resident() - before, "proof": proof.seconds, "bytes": manifest.bytes}
     print(json.dumps(figures))
-    vault.delete(manifest)
+    vault.delete(manifest.id)
 
 
 def resident() -> float:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.settings import Settings
@@ -20,32 +19,31 @@ if TYPE_CHECKING:
 def list_backups(settings: Settings) -> list[dict[str, Any]]:
     """Every backup in storage, newest first; ``proven`` is None where there is no database to know it."""
     with _desk(settings) as desk:
-        manifests = desk.manifests()
-        try:
-            known = {backup.manifest.id: backup for backup in desk.backups()}
-        except (TransientFailure, ConfigurationError):  # the database is what is to be restored
-            known = {}
-    return [
-        {
-            **manifest.model_dump(mode="json", include={"id", "taken_at", "sha256", "bytes", "seconds"}),
-            "location": desk.storage.url(manifest.key),
-            "rows": manifest.contents.rows,
-            "encrypted": bool(manifest.recipient),
-            "proven": known[manifest.id].proven_at is not None if known else None,
-            "problem": known[manifest.id].problem if known else "",
-        }
-        for manifest in manifests
-    ]
+        knows_proofs = desk.knows_proofs()
+        return [
+            {
+                **backup.manifest.model_dump(mode="json", include={"id", "taken_at", "sha256", "bytes", "seconds"}),
+                "location": desk.storage.url(backup.manifest.key),
+                "rows": backup.manifest.contents.rows,
+                "encrypted": bool(backup.manifest.recipient),
+                "signed": bool(backup.manifest.signed),
+                "proven": backup.proven_at is not None if knows_proofs or backup.problem else None,
+                "problem": backup.problem,
+            }
+            for backup in desk.backups()
+        ]
 
 
-def plan_restore(settings: Settings, backup: str) -> "RestorePlan":
+def plan_restore(settings: Settings, backup: str, *, unvouched: bool = False) -> "RestorePlan":
     """What restoring a backup would do, and the token that confirms it; as ``restore``, it creates the database."""
     _create_database(settings)
     with _desk(settings) as desk:
-        return desk.plan(backup)
+        return desk.plan(backup, unvouched=unvouched)
 
 
-def restore(settings: Settings, backup: str, token: str, tell: Callable[[str], None]) -> "Restored":
+def restore(
+    settings: Settings, backup: str, token: str, tell: Callable[[str], None], *, unvouched: bool = False
+) -> "Restored":
     """Put a backup in place of the live database, with every takedown since then carried out in it.
 
     Where the server has no such database, as on an empty machine, an empty one is created first.
@@ -59,7 +57,11 @@ def restore(settings: Settings, backup: str, token: str, tell: Callable[[str], N
         takedowns.process_config_and_initialize_cm() as takedown_desk,
         _desk(settings) as desk,
     ):
-        return desk.restore(backup, token, lambda address: replay_takedowns(takedown_desk, address, instance), tell)
+
+        def prepare(address: str) -> None:
+            replay_takedowns(takedown_desk, address, instance)
+
+        return desk.restore(backup, token, prepare, tell, unvouched=unvouched)
 
 
 @contextmanager

@@ -302,7 +302,7 @@ class DeploymentSettings(Section):
     backup_encryption_key: SecretStr = variable(
         "BACKUP_ENCRYPTION_KEY",
         SecretStr(""),
-        "Key that backups are encrypted with: an age identity, or a passphrase of 16 characters or more; empty leaves"
+        "Key that backups are encrypted and signed with: an age identity or a passphrase of 16 characters; empty leaves"
         " them plain.",
         "correct horse battery staple",
     )

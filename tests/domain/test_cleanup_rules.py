@@ -23,8 +23,8 @@ NOW = datetime(2026, 3, 1, 2, tzinfo=UTC)
 def backup(hours: float, *, proven: bool = True, problem: str = "") -> Backup:
     taken = NOW - timedelta(hours=hours)
     manifest = Manifest(
-        id="x", key="x", taken_at=taken, database="x", postgres="18", tools={}, recipient="", sha256="", bytes=1,
-        dump_bytes=1, seconds=1, contents=Contents(revision=None, tables={}),
+        id="x", key="backups/x/dump.zst", taken_at=taken, database="x", postgres="18", tools={}, recipient="",
+        sha256="", bytes=1, dump_bytes=1, seconds=1, contents=Contents(revision=None, tables={}),
     )  # fmt: skip
     return Backup(manifest=manifest, proven_at=taken if proven else None, problem=problem)
 

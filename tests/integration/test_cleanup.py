@@ -28,7 +28,7 @@ from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.sealing import Seal
 from threadjuice_dagster.database.server import create_database, embedded_url
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.backups import Contents, Manifest, Proof, backup_id
+from threadjuice_dagster.domain.backups import Contents, Manifest, Proof, backup_id, dump_key
 from threadjuice_dagster.domain.cleanup import CleanupReport, RuleReport
 from threadjuice_dagster.domain.gates import GATES, Finding
 from threadjuice_dagster.domain.takedowns import Tombstone
@@ -130,12 +130,14 @@ def picture(story_id: str, number: int) -> Any:
 def prove_backup(desk: BackupDesk, hours: float, *, proven: bool = True) -> None:
     """A backup that was taken so long ago, as its label and the history have it."""
     moment = now() - timedelta(hours=hours)
+    identity = backup_id(moment, f"{abs(int(hours)):08x}")
+    seal = Seal(desk.encryption_key)
     manifest = Manifest(
-        id=backup_id(moment, f"{abs(int(hours)):08x}"), key="backups/x/dump.zst", taken_at=moment, database="x",
-        postgres="18", tools={}, recipient="", sha256="0" * 64, bytes=1, dump_bytes=1, seconds=1,
+        id=identity, key=dump_key(identity, seal.recipient), taken_at=moment, database="x",
+        postgres="18", tools={}, recipient=seal.recipient, sha256="0" * 64, bytes=1, dump_bytes=1, seconds=1,
         contents=Contents(revision="0004", tables={}),
     )  # fmt: skip
-    Vault(desk.storage, Seal("")).put_manifest(manifest)
+    Vault(desk.storage, seal).put_manifest(manifest)
     history = History(desk.database.store.engine)
     history.add(manifest)
     history.prove(manifest.id, Proof(at=moment, problem="" if proven else "It could not be restored."))
@@ -216,6 +218,7 @@ class TestACleanUp:
     def test_is_encrypted_as_backups_are(self, rooms: Rooms, database_url: str) -> None:
         cdn, vault = rooms.cdn, rooms.takedowns.vault
         rooms.desk = make_desk(database_url, cdn, vault, key=KEY)
+        rooms.back_up(hours=2)
         rooms.story(1)
         rooms.clean()
         parts = [key for key in vault.list("archive/") if key.endswith(".age")]
@@ -471,6 +474,7 @@ class TestATakedown:
     def test_of_a_part_for_another_key_removes_the_part(self, rooms: Rooms, database_url: str) -> None:
         cdn, vault = rooms.cdn, rooms.takedowns.vault
         rooms.desk = make_desk(database_url, cdn, vault, key=KEY)
+        rooms.back_up(hours=2)
         rooms.story(1)
         rooms.clean()
         other = make_desk(database_url, cdn, vault, key="another passphrase altogether")

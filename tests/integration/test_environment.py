@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import boto3
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from makers import make_thread
 from moto.server import ThreadedMotoServer
 from servers.loopback import LoopbackServer, Reply, Request
@@ -35,6 +36,7 @@ from threadjuice_dagster.checks.checklist import (
 from threadjuice_dagster.database.backup import Vault
 from threadjuice_dagster.database.sealing import Seal
 from threadjuice_dagster.database.server import app_url
+from threadjuice_dagster.database.tables import backups
 from threadjuice_dagster.domain.environment import EnvironmentReport
 from threadjuice_dagster.failures import TransientFailure, Unsuitable
 from threadjuice_dagster.resources.postgres import Postgres
@@ -682,8 +684,11 @@ class TestChecklist:
             assert not see("backup_systems_operational").passed
             desk.prove(taken.id)
             assert see("backup_systems_operational").passed
-            vault = Vault(desk.storage, Seal(""))
-            vault.put_manifest(taken.model_copy(update={"taken_at": taken.taken_at - timedelta(hours=27)}))
+            older = taken.model_copy(update={"taken_at": taken.taken_at - timedelta(hours=27)})
+            Vault(desk.storage, Seal("")).put_manifest(older)
+            assert not see("backup_systems_operational").passed
+            with database.store.engine.begin() as connection:
+                connection.execute(sa.update(backups).values(taken_at=older.taken_at))
         line = see("backup_systems_operational")
         assert not line.passed
         assert "27.0 hours" in line.message

@@ -265,9 +265,14 @@ SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|COPY|TRUNC
 SINKS = ("text", "exec_driver_sql", "execute", "scalar", "scalars", "executemany", "copy", "DDL", "literal_column")
 COMPOSED = {
     ("backup.py", "read_contents"): "names of tables and columns, quoted by the server itself",
-    ("restore.py", "scratch"): "a database's name, quoted by the dialect",
-    ("restore.py", "swap"): "a database's name, quoted by the dialect",
-    ("restore.py", "_drop"): "a database's name, quoted by the dialect",
+    ("loading.py", "load_rows"): "names of our own tables, quoted by the server itself",
+    ("loading.py", "_take"): "a table of ours, and names of columns, quoted one by one",
+    ("restore_server.py", "scratch"): "a database's name, quoted by the dialect",
+    ("restore_server.py", "hand_over"): "a role's name, quoted by the dialect",
+    ("restore_server.py", "swap"): "a database's name, quoted by the dialect",
+    ("restore_server.py", "_drop"): "a database's name, quoted by the dialect",
+    ("restore_server.py", "drop_kept"): "a database's name, quoted by the dialect",
+    ("restore_server.py", "_login"): "a role's name, quoted by the dialect, and a password of letters and digits",
     ("server.py", "create_database"): "a database's name, quoted by the dialect",
     ("validation.py", "_batch"): "one of three conditions written out in the module",
 }

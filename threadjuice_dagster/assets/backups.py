@@ -9,7 +9,7 @@ from threadjuice_dagster.assets.database import database_schema
 from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.steps import RETRIES, classified, reported
 from threadjuice_dagster.assets.threads import OWNERS
-from threadjuice_dagster.domain.backups import Manifest
+from threadjuice_dagster.domain.backups import NO_KEY, Manifest
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.partitions import DAYS
@@ -50,24 +50,32 @@ def database_backup(
 def expired_backups(
     context: dg.AssetExecutionContext, database: Database, backup_desk: BackupDesk
 ) -> dg.MaterializeResult[None]:
-    """The backups that ``BACKUP_RETENTION`` no longer keeps, deleted; never the newest proven one or any after it."""
+    """The backups that ``BACKUP_RETENTION`` no longer keeps, deleted; never the newest proven one or any after it.
+
+    Databases that restores put aside a month ago go with them.
+    """
     with reported(context, database):
-        deleted = backup_desk.expire()
+        deleted, dropped = backup_desk.expire(), backup_desk.drop_kept()
         return dg.MaterializeResult(
             metadata={
                 "deleted": len(deleted),
-                "kept": len(backup_desk.manifests()),
+                "kept": backup_desk.count(),
                 "retention": backup_desk.retention,
-                "backups": listed([f"`{identity}`" for identity in deleted], "none"),
+                "databases dropped": len(dropped),
+                "removed": listed([f"`{name}`" for name in (*deleted, *dropped)], "none"),
             }
         )
 
 
 class RestoreConfig(dg.Config):
-    """Which backup to restore. Without ``confirm`` the run says what it would do, and the token that confirms it."""
+    """Which backup to restore. Without ``confirm`` the run says what it would do, and the token that confirms it.
+
+    ``unvouched`` lets a backup through that neither a key nor the database vouches for.
+    """
 
     backup: str
     confirm: str = ""
+    unvouched: bool = False
 
 
 @dg.op
@@ -81,13 +89,15 @@ def restore_database(
 
     try:
         if not config.confirm:
-            plan = backup_desk.plan(config.backup)
+            plan = backup_desk.plan(config.backup, unvouched=config.unvouched)
             raise UsageError(
                 f"Nothing was restored. {plan.backup} with {plan.rows} rows would take the place of {plan.database}, "
-                f"which would be kept as {plan.keeps}.",
+                f"which would be kept as {plan.keeps}. {plan.warning}",
                 f"To restore it, run this again with confirm: {plan.token}",
             )
-        restored = backup_desk.restore(config.backup, config.confirm, prepare, context.log.info)
+        restored = backup_desk.restore(
+            config.backup, config.confirm, prepare, context.log.info, unvouched=config.unvouched
+        )
         context.log.info(f"{restored.backup} is live; the database before it is kept as {restored.kept or 'nothing'}.")
     except Exception as error:
         failure = classified(error)
@@ -113,7 +123,7 @@ def _metadata(manifest: Manifest, desk: BackupDesk) -> dict[str, dg.MetadataValu
         "dump_bytes": manifest.dump_bytes,
         "rows": manifest.contents.rows,
         "seconds": manifest.seconds,
-        "encrypted": "yes" if manifest.recipient else "no: BACKUP_ENCRYPTION_KEY is not set",
+        "encrypted": "yes" if manifest.recipient else f"no: {NO_KEY}",
         "migration": manifest.contents.revision or "none",
         "tables": dg.MetadataValue.table([dg.TableRecord(record) for record in tables]),
     }

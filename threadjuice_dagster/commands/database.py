@@ -41,6 +41,9 @@ def backups(as_json: AsJson = False) -> None:
 def restore(
     backup: Annotated[str, typer.Argument(metavar="BACKUP", help="A backup's id, as `database backups` shows it.")],
     confirm: Annotated[str, typer.Option(metavar="TOKEN", help="The token that the command prints without it.")] = "",
+    unvouched: Annotated[
+        bool, typer.Option("--unvouched", help="Also one that neither a key nor the database vouches for.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what restoring a backup would do; with --confirm do it, keeping the database that is live now."""
@@ -49,17 +52,19 @@ def restore(
 
         settings = read_environment()
         if confirm:
-            _restore(settings, backup, confirm, as_json)
+            _restore(settings, backup, confirm, as_json, unvouched=unvouched)
             return
-        plan = plan_restore(settings, backup)
-        show_document({"plan": plan.model_dump(mode="json")}, as_json, lambda: printed.plan_text(plan))
+        plan = plan_restore(settings, backup, unvouched=unvouched)
+        show_document(
+            {"plan": plan.model_dump(mode="json")}, as_json, lambda: printed.plan_text(plan, unvouched=unvouched)
+        )
 
 
-def _restore(settings: Settings, backup: str, token: str, as_json: bool) -> None:
+def _restore(settings: Settings, backup: str, token: str, as_json: bool, *, unvouched: bool) -> None:
     from threadjuice_dagster.newsroom import open_newsroom
     from threadjuice_dagster.recovery import restore
 
-    restored = restore(settings, backup, token, say)
+    restored = restore(settings, backup, token, say, unvouched=unvouched)
     document, problem = {"restored": restored.model_dump(mode="json")}, ""
     try:
         with open_newsroom(settings, say, prepare=True) as newsroom:

@@ -193,7 +193,8 @@ def _backup(desk: Newsdesk) -> Iterator[Finding]:
 
 def _stored(desk: Newsdesk) -> Iterator[Finding]:
     """What there is to go back to, also where the database that knows of it is gone."""
-    newest = next(iter(cast("BackupDesk", desk.backup_desk).manifests()), None)
+    stored = cast("BackupDesk", desk.backup_desk).backups()
+    newest = next((backup.manifest for backup in stored if not backup.problem), None)
     if newest is None:
         step = "Run: threadjuice maintenance backup"
         yield Finding(name="stored_backups", state="warning", message="There is no backup in storage.", next_step=step)

@@ -31,18 +31,28 @@ def story_line(story: "StoryRecord") -> str:
 def backup_line(backup: dict[str, Any]) -> str:
     """A backup of a list."""
     state = {True: "proven", False: "not proven", None: "proven elsewhere, if at all"}[backup["proven"]]
-    size = f"{backup['bytes']:,} bytes{', encrypted' if backup['encrypted'] else ''}"
+    size = f"{backup['bytes']:,} bytes, {_seal(backup['encrypted'], backup.get('signed', backup['encrypted']))}"
     problem = f"\n    {backup['problem']}" if backup["problem"] else ""
     return f"{backup['id']}  {size}, {state}  {backup['location']}{problem}"
 
 
-def plan_text(plan: "RestorePlan") -> str:
+def _seal(encrypted: bool, signed: bool) -> str:
+    if not encrypted:
+        return "neither encrypted nor signed"
+    return "encrypted and signed" if signed else "encrypted, not signed"
+
+
+def plan_text(plan: "RestorePlan", *, unvouched: bool = False) -> str:
     """What a restore would do, and how to have it done."""
-    return (
+    option = " --unvouched" if unvouched else ""
+    lines = [
         f"Nothing was restored. {plan.backup}, {plan.rows} rows in {plan.tables} tables, would take the place of "
-        f"{plan.database}, which would be kept as {plan.keeps}; {plan.connections} connections would be ended.\n"
-        f"To do it: threadjuice database restore {plan.backup} --confirm {plan.token}"
-    )
+        f"{plan.database}, which would be kept as {plan.keeps}; {plan.connections} connections would be ended.",
+        f"In no backup, and only to be kept there: {', '.join(plan.leaves_behind)}" if plan.leaves_behind else "",
+        f"WARNING: {plan.warning}" if plan.warning else "",
+        f"To do it: threadjuice database restore {plan.backup}{option} --confirm {plan.token}",
+    ]
+    return "\n".join(filter(None, lines))
 
 
 def story_text(story: "StoryRecord") -> str:

@@ -46,6 +46,13 @@ class Step(NamedTuple):
     message: str
 
 
+_CREATE_SCHEMA = """
+DO $$ BEGIN
+    EXECUTE format('CREATE SCHEMA %I', trim(BOTH ' "' FROM split_part(current_setting('search_path'), ',', 1)));
+END $$
+"""
+
+
 def migrate(
     engine: sa.Engine, tell: Callable[[Step], None] = lambda _: None, *, contracting: bool = False
 ) -> tuple[str | None, str]:
@@ -73,6 +80,23 @@ def migrate(
             return before, current_revision(connection) or ""
     except sa.exc.OperationalError as error:
         raise unreachable(error) from error
+
+
+def migrate_empty(engine: sa.Engine, revision: str) -> None:
+    """Bring an empty database that nobody else uses to a migration this version knows, be it an old one."""
+    from alembic import command
+
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("SELECT current_schema()").scalar() is None:  # an address may name one of its own
+            connection.exec_driver_sql(_CREATE_SCHEMA)
+        connection.commit()
+        command.upgrade(_config(connection), revision)
+        connection.commit()
+
+
+def knows(revision: str) -> bool:
+    """Whether this version has a migration of that name."""
+    return revision in _known_revisions()
 
 
 def rehearse(url: sa.URL) -> list[str]:

@@ -1,10 +1,12 @@
 """What a dump goes through on its way to storage and back: zstd, then age where there is a key.
 
 Both are open formats, so that a backup can be opened without this program: ``age -d`` and ``zstd -d``. Nothing
-here holds more than some blocks in memory.
+here holds more than some blocks in memory. Whoever knows an age recipient can encrypt for it, and recipients are no
+secret: that a file is ours is said by a signature, made with a key that is derived from the secret half.
 """
 
 import hashlib
+import hmac
 import io
 import os
 import shutil
@@ -23,6 +25,7 @@ LEVEL = 2
 _IDENTITY = "AGE-SECRET-KEY-"
 _SHORTEST_PASSPHRASE = 16
 _SALT = b"threadjuice backup key"
+_SIGNING = b"threadjuice backup manifest"
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
@@ -58,6 +61,18 @@ class Seal:
         from backports import zstd
 
         return {"zstd": zstd.zstd_version, **({"pyrage": version("pyrage")} if self._identity else {})}
+
+    def signature(self, content: bytes) -> str:
+        """The HMAC-SHA256 of ``content`` by a key derived from the secret by HKDF (RFC 5869); empty without one."""
+        if self._identity is None:
+            return ""
+        extracted = hmac.digest(_SALT, str(self._identity).encode(), "sha256")
+        return hmac.digest(hmac.digest(extracted, _SIGNING + b"\x01", "sha256"), content, "sha256").hex()
+
+    def signs(self, content: bytes, signature: str) -> bool:
+        """Whether a signature is this key's."""
+        given = signature.encode(errors="replace")
+        return self._identity is not None and hmac.compare_digest(self.signature(content).encode(), given)
 
     def seal(self, source: Readable, target: Writable) -> int:
         """Write what is read, compressed and encrypted; returns how many bytes were read."""

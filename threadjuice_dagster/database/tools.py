@@ -29,18 +29,18 @@ class Tool:
         self._path, self.version = path, version
 
     @contextlib.contextmanager
-    def running(self, url: sa.URL, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """The program on a database, with pipes for its input and output; it ends with the block.
+    def running(self, url: sa.URL | None, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """The program on a database, or on none, with pipes for its input and output; it ends with the block.
 
         Its own failure, told by its exit code, is raised when the block ends, and also in place of a broken pipe.
         """
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(  # noqa: S603
-                [self._path, f"--dbname={_address(url)}", "--no-password", *options],
+                [self._path, *([f"--dbname={_address(url)}", "--no-password"] if url else []), *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                env={**os.environ, **_secrets(url)},
+                env={**os.environ, **(_secrets(url) if url else {})},
                 pipesize=_PIPE,
             )
             try:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from threadjuice_dagster.domain.backups import Backup, Manifest, Proof, Restored, RestorePlan, expired, parse_retention
+from threadjuice_dagster.domain.backups import (
+    Backup,
+    KeptDatabase,
+    Manifest,
+    Proof,
+    Record,
+    Restored,
+    RestorePlan,
+    expired,
+    outlived,
+    parse_retention,
+)
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
 
@@ -28,12 +39,13 @@ class BackupDesk(dg.ConfigurableResource):
     retention: str = "7d4w12m"
 
     def take(self, run_id: str | None = None, tell: Tell = lambda _: None) -> Manifest:
-        """Take a backup and record it."""
+        """Take a backup and record it; the database is brought to this version's tables first, or refused."""
         from threadjuice_dagster.database.backup import take_backup
 
-        manifest = take_backup(self._vault, self.database.address(), _now(), tell)
-        self._history.add(manifest, run_id)
-        return manifest
+        history = self._history
+        return take_backup(
+            self._vault, self.database.address(), tell=tell, record=lambda manifest: history.add(manifest, run_id)
+        )
 
     def prove(self, identity: str) -> Proof:
         """Restore a backup beside the live database, compare it, and record what that showed."""
@@ -44,47 +56,88 @@ class BackupDesk(dg.ConfigurableResource):
         return proof
 
     def expire(self) -> list[str]:
-        """Delete what the retention does not keep; returns the ids. The newest proven backup and all since stay."""
+        """Delete what the retention does not keep; returns the ids. The newest proven backup and all since stay.
+
+        What is being taken, judged or restored is left alone, and so is what nobody vouches for.
+        """
+        from threadjuice_dagster.database.restore_server import Server
+
         vault, history = self._vault, self._history
-        leaving = expired(history.backups(vault.manifests()), parse_retention(self.retention))
-        for backup in leaving:
-            vault.delete(backup.manifest)
-            history.mark_deleted(backup.manifest.id)
-        return [backup.manifest.id for backup in leaving]
+        deleted = []
+        with Server(self.database.address()) as server:
+            for backup in expired(vault.backups(), parse_retention(self.retention)):
+                identity = backup.manifest.id
+                with server.unread(identity) as unread:
+                    if unread and not self._is_under_way((vault.records or {}).get(identity)):
+                        vault.delete(identity)
+                        history.mark_deleted(identity)
+                        deleted.append(identity)
+        return deleted
+
+    def drop_kept(self) -> list[str]:
+        """Drop the databases that restores put aside long ago; returns their names. One in use stays."""
+        from threadjuice_dagster.database.restore_server import Server
+
+        with Server(self.database.address()) as server:
+            names = outlived((one.name for one in server.kept()), server.live, _now())
+            return [name for name in names if server.drop_kept(name)]
+
+    def kept(self) -> list[KeptDatabase]:
+        """The databases that restores have put aside, oldest first."""
+        from threadjuice_dagster.database.restore_server import Server
+
+        with Server(self.database.address()) as server:
+            return server.kept()
 
     def backups(self) -> list[Backup]:
-        """Every backup in storage with what is known of it, newest first."""
-        return self._history.backups(self._vault.manifests())
+        """Every backup in storage with what is known of it, newest first; for a machine without a database too."""
+        return self._vault.backups()
+
+    def knows_proofs(self) -> bool:
+        """Whether there is a database that remembers which backups were proven."""
+        return self._vault.records is not None
+
+    def count(self) -> int:
+        """How many backups are in storage."""
+        return len(self._vault.identities())
 
     def newest(self, run_id: str) -> str | None:
         """The backup a run took, or the newest one there is."""
-        found = self._history.of_run(run_id)
-        return found or next((manifest.id for manifest in self._vault.manifests()), None)
+        return self._history.of_run(run_id) or next(iter(self._vault.identities()), None)
 
-    def manifests(self) -> list[Manifest]:
-        """Every backup in storage, newest first; for a machine that has no database yet."""
-        return self._vault.manifests()
-
-    def plan(self, identity: str) -> RestorePlan:
+    def plan(self, identity: str, *, unvouched: bool = False) -> RestorePlan:
         """What restoring a backup would do, and the token that confirms it."""
         from threadjuice_dagster.database.restore import plan_restore
 
-        return plan_restore(self._vault, self.database.address(), identity, _now())
+        return plan_restore(self._vault, self.database.address(), identity, _now(), unvouched=unvouched)
 
     def restore(
-        self, identity: str, confirm: str, prepare: Callable[[str], None] = lambda _: None, tell: Tell = lambda _: None
+        self,
+        identity: str,
+        confirm: str,
+        prepare: Callable[[str], None] = lambda _: None,
+        tell: Tell = lambda _: None,
+        *,
+        unvouched: bool = False,
     ) -> Restored:
         """Put a backup in place of the live database; as ``restore_backup``."""
         from threadjuice_dagster.database.restore import restore_backup
 
-        return restore_backup(self._vault, self.database.address(), identity, confirm, _now(), prepare, tell)
+        address = self.database.address()
+        return restore_backup(self._vault, address, identity, confirm, _now(), prepare, tell, unvouched=unvouched)
+
+    def _is_under_way(self, record: "Record | None") -> bool:
+        """Whether the run that took a backup has still to judge it."""
+        if record is None or record.is_settled or not record.run_id:
+            return False
+        return self.database.store.run_lives(record.run_id)
 
     @property
     def _vault(self) -> "Vault":
-        from threadjuice_dagster.database.backup import Vault
+        from threadjuice_dagster.database.backup import Vault, read_records
         from threadjuice_dagster.database.sealing import Seal
 
-        return Vault(self.storage, Seal(self.encryption_key))
+        return Vault(self.storage, Seal(self.encryption_key), read_records(self.database.address()))
 
     @property
     def _history(self) -> "History":
