@@ -17,6 +17,7 @@ from threadjuice_dagster.commands.shared import (
     explaining,
     opened_newsroom,
     read_environment,
+    reporting,
     say,
     show_document,
 )

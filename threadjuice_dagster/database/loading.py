@@ -60,7 +60,9 @@ def load_rows(engine: sa.Engine, decoded: IO[bytes], check: Callable[[], None]) 
     """
     with _fitting(), engine.begin() as connection:
         tables = {_unquoted(name): name for name in _run(connection, _TABLES).scalars()}
-        changes = [Change(*row) for query in (_CONSTRAINTS, _INDEXES) for row in _run(connection, query)]
+        changes = [
+            Change(row.dropping, row.adding) for query in (_CONSTRAINTS, _INDEXES) for row in _run(connection, query)
+        ]
         for name in tables.values():
             _run(connection, f"ALTER TABLE {name} DISABLE TRIGGER USER")
         for change in changes:
