@@ -6,9 +6,10 @@ that itself is the trouble: nothing can be written down, so what was told is kep
 
 import fcntl
 import json
+import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,11 @@ from threadjuice_dagster.settings import Settings
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.incidents import Incidents
+    from threadjuice_dagster.domain.environment import EnvironmentReport
+    from threadjuice_dagster.resources.postgres import Database
+    from threadjuice_dagster.resources.probes import EnvironmentDesk
+
+log = logging.getLogger(__name__)
 
 CAUSE = "database"
 
@@ -97,6 +103,31 @@ def incident_record(incident: Incident) -> dict[str, Any]:
         "muted_until": incident.muted_until.isoformat() if incident.muted_until else None,
         "muted_by": incident.muted_by or None,
     }
+
+
+def close_incidents(
+    environment: "EnvironmentDesk", report: "EnvironmentReport", passed: Callable[[], Iterable[str]]
+) -> None:
+    """End the incidents of what a command has just found well: systems of a report, and checks that ``passed`` names.
+
+    Raises nothing: a database that is away, or not migrated yet, is for the report to tell.
+    """
+    if report.row("database").state != "ok":
+        return
+    try:
+        environment.close_incidents(report)
+        names = set(passed())
+        incidents = environment.database.store.incidents
+        incidents.end_where("check", lambda trouble: trouble.cause.rpartition(":")[2] in names, datetime.now(UTC))
+    except Exception as error:
+        log.warning("Incidents could not be closed: %s", classified(error))
+
+
+def passing(database: "Database", settings: Settings, report: "EnvironmentReport") -> list[str]:
+    """The checks of ``environment_report`` that pass on a whole report."""
+    from threadjuice_dagster.assets.environment import check_results
+
+    return [str(one.check_name) for one in check_results(report, settings, database) if one.passed]
 
 
 def send_test(alerts: AlertDesk) -> dict[str, Any]:

@@ -1,21 +1,25 @@
 """An hour without the model: few calls, one alert, one recovery, and the day's stories all the same."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from command import threadjuice
 from makers import make_thread
 from servers.openai_server import OpenAIServer
 from servers.webhook import Webhook
 
 from threadjuice_dagster.database.outages import FIRST, MOST
+from threadjuice_dagster.domain.incidents import Trouble
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import ATTEMPTS, TRIAL_ATTEMPTS, OpenAIResource
+from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.resources.watch import Watch
 from threadjuice_dagster.settings import load_settings
 
@@ -161,6 +165,60 @@ def test_a_refused_key_moves_on_to_the_next_and_somebody_is_told_until_it_is_tak
         ask(another.openai, newsroom)
     look(newsroom)
     assert [message["type"] for message in webhook.messages] == ["alert", "recovery"]
+
+
+def told_to(webhook: Webhook) -> list[dict[str, Any]]:
+    """The messages that were posted; a check only asks whether somebody is there."""
+    return [message for message in webhook.messages if message]
+
+
+def test_the_incidents_of_a_key_rotation_close_with_the_check_that_ends_it_and_need_no_story(
+    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.script("write", "401")
+    ask(openai, newsroom)
+    incidents, now = newsroom.store.incidents, datetime.now(UTC)
+    newsroom.store.outages.failed("openai", "OpenAI fails (503).", on_trial=False)
+    told = {"title": "It failed", "at": now, "job": "story_job"}
+    for cause, source, more in (
+        ("run:1", "run", {"kind": "configuration", "message": "OpenAI refused the key in OPENAI_API_KEY (401)."}),
+        ("run:2", "run", {"kind": "configuration", "message": "Set VERCEL_TOKEN."}),
+        ("check:environment_report:keys_are_young", "check", {"message": "OPENAI_API_KEY is 99 days old"}),
+        ("check:environment_report:systems_answer", "check", {"message": "openai: it refused the key"}),
+        ("check:database_health:no_bloat", "check", {"message": "Bloated: stories"}),
+    ):
+        incidents.note(Trouble.model_validate({**told, **more, "cause": cause, "source": source}))
+    look(newsroom)
+    begun = {message["cause"] for message in told_to(webhook)}
+    assert {"key:OPENAI_API_KEY", "outage:openai", "run:1"} < begun
+    model.always("models", "401")
+    assert threadjuice("deploy", "check")[0] == 1
+    look(newsroom)
+    over = {message["cause"] for message in told_to(webhook) if message["type"] == "recovery"}
+    assert over == {"check:environment_report:keys_are_young"}
+    model.heal()
+    monkeypatch.setenv("OPENAI_API_KEY", NEXT)
+    monkeypatch.setenv("OPENAI_API_KEY_NEXT", "")
+    assert threadjuice("deploy", "check")[0] == 0
+    look(newsroom)
+    over = {message["cause"] for message in told_to(webhook) if message["type"] == "recovery"}
+    assert begun - over == {"run:2", "check:database_health:no_bloat"}
+    threadjuice("diagnose", "database")
+    look(newsroom)
+    assert [one.cause for one in incidents.listed()] == ["run:2"]
+
+
+def test_a_key_that_is_taken_closes_its_incident_also_where_no_next_one_is_set(
+    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.script("write", "401")
+    ask(openai, newsroom)
+    assert [one.cause for one in newsroom.store.incidents.listed()] == ["key:OPENAI_API_KEY"]
+    monkeypatch.setenv("OPENAI_API_KEY", NEXT)
+    monkeypatch.delenv("OPENAI_API_KEY_NEXT")
+    with build_resources(load_settings())["desk"].process_config_and_initialize_cm() as desk:
+        ask(desk.openai, newsroom)
+    assert newsroom.store.incidents.listed() == []
 
 
 def test_when_both_keys_are_refused_the_next_one_is_named(

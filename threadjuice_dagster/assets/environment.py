@@ -28,8 +28,9 @@ def environment_report(
     with reported(context, database):
         settings, problems = read_settings()
         report = environment.report(settings, problems)
+        environment.close_incidents(report)
         return dg.MaterializeResult(
-            check_results=[_answer(report), _young(settings, database.store.keys.since(settings.keys), now())],
+            check_results=check_results(report, settings, database),
             metadata={
                 **{state: count for state, count in report.counts.items()},
                 "verdict": "ok" if report.ok else ", ".join(row.name for row in report.failed()),
@@ -37,6 +38,11 @@ def environment_report(
                 "variables": report_table(report, "variable"),
             },
         )
+
+
+def check_results(report: EnvironmentReport, settings: Settings, database: Database) -> list[dg.AssetCheckResult]:
+    """Both checks on a report."""
+    return [_answer(report), _young(settings, database.store.keys.since(settings.keys), now())]
 
 
 def _answer(report: EnvironmentReport) -> dg.AssetCheckResult:

@@ -19,11 +19,13 @@ def check(as_json: AsJson = False) -> None:
     """Look at every variable and ask every outside system once; works while the database is down."""
     with reporting(as_json):
         from threadjuice_dagster.resources.registry import build_resources
+        from threadjuice_dagster.watching import close_incidents, passing
 
         load_env_file()
         settings, problems = read_settings()
         with build_resources(settings)["environment"].process_config_and_initialize_cm() as environment:
             report = environment.report(settings, problems)
+            close_incidents(environment, report, lambda: passing(environment.database, settings, report))
         show_document(report.model_dump(mode="json"), as_json, lambda: printed.environment_text(report))
         if not report.ok:
             raise typer.Exit(1)

@@ -92,6 +92,8 @@ def images(as_json: AsJson = False) -> None:
 
 def _diagnose(subject: str, as_json: bool, parts: Iterable[Part]) -> None:
     with reporting(as_json), ExitStack() as stack:
+        from threadjuice_dagster.watching import close_incidents
+
         load_env_file()
         settings, problems = read_settings()
         desk = Newsdesk(settings, stack)
@@ -100,6 +102,9 @@ def _diagnose(subject: str, as_json: bool, parts: Iterable[Part]) -> None:
         reachable = report.row("database").state != "failed"
         for part in parts:
             findings += _looked_at(part, desk, reachable or part in _WITHOUT_DATABASE, RUNBOOKS[subject])
+        close_incidents(
+            cast("EnvironmentDesk", desk.environment), report, lambda: [one.name for one in findings if one.passed]
+        )
         ok = all(finding.passed for finding in findings)
         shown = [one.model_dump(include={"name", "state", "message", "next_step"}) for one in findings]
         show_document({"subject": subject, "ok": ok, "findings": shown}, as_json, lambda: text(subject, findings))

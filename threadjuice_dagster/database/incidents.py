@@ -68,6 +68,12 @@ class Incidents:
         with self._engine.begin() as connection:
             Reading(connection, None).end([cause], now)
 
+    def end_where(self, source: str, is_mended: Callable[[Trouble], bool], now: datetime) -> None:
+        """What of this source is found to be mended is over."""
+        with self._engine.begin() as connection:
+            reading = Reading(connection, None)
+            reading.end([one.cause for one in reading.open(source) if is_mended(one.trouble)], now)
+
     def listed(self, *, everything: bool = False, limit: int = 200) -> list[Incident]:
         """Open incidents, or all there were; those seen last first."""
         query = sa.select(t.incidents.c.record).order_by(t.incidents.c.last_at.desc()).limit(limit)

@@ -153,6 +153,11 @@ class OpenAIResource(dg.ConfigurableResource):
             return None
         return read_verdict(document, 1)
 
+    @property
+    def uses_next_key(self) -> bool:
+        """Whether the key in use was refused, and the one to come is used instead."""
+        return bool(self._on_next)
+
     def check(self) -> ModelReport:
         """Try the server with one small request each: its models, a completion, an answer by schema, a moderation.
 
@@ -293,9 +298,9 @@ class OpenAIResource(dg.ConfigurableResource):
     def _attempt(self, send: Send, complaint: Complains = complaint_in) -> dict[str, Any] | ThreadJuiceError:
         """One answer: to the key in use, or where that is refused to the one to come, which is in use from then on."""
         outcome = self._ask(send, complaint)
-        if not self.next_key or self._on_next:
+        if self._on_next:
             return outcome
-        if isinstance(outcome, RefusedKey):
+        if isinstance(outcome, RefusedKey) and self.next_key:
             self._on_next = True
             self.limiter.refused("OPENAI_API_KEY", outcome.message)
             return self._ask(send, complaint)

@@ -10,12 +10,14 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 from pydantic import SecretStr
 
 from threadjuice_dagster.domain.environment import EnvironmentReport, Probe, State
+from threadjuice_dagster.domain.incidents import Trouble
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.deployments import DeploymentDesk
@@ -66,6 +68,7 @@ SYSTEMS = {
 """Every outside system, and the variables it goes by."""
 
 _OPENVERSE = "https://api.openverse.org"
+_VARIABLE = re.compile(r"\b[A-Z]+(?:_[A-Z0-9]+)+\b")
 _LOGIN = re.compile(r"//[^/@]*@")
 _STARTING = threading.Lock()
 _CONNECT = {"connect_timeout": "8", "application_name": "threadjuice check"}
@@ -116,6 +119,29 @@ class EnvironmentDesk(dg.ConfigurableResource):
         asked = [one for one in self._questions() if not names or one.name in names]
         rows = [] if names else list(variable_rows(settings, problems))
         return EnvironmentReport(environment=settings.deployment.environment, rows=(*rows, *ask_all(asked, problems)))
+
+    def close_incidents(self, report: EnvironmentReport) -> None:
+        """End the incidents of what a report has just proven well: outages, refused keys, runs that a variable failed.
+
+        Nothing has to be written for an incident to be over, and none is while the database is away.
+        """
+        systems = {row.name: row.state for row in report.rows if row.kind == "system"}
+        if systems.get("database") != "ok":
+            return
+        answering = [name for name, state in systems.items() if state != "failed"]
+        incidents, now = self.database.store.incidents, datetime.now(UTC)
+        for name in answering:
+            self.database.store.outages.over(name)
+            incidents.end(f"outage:{name}", now)
+        if "openai" in answering and not (isinstance(self.desk, ModelDesk) and self.desk.openai.uses_next_key):
+            incidents.end("key:OPENAI_API_KEY", now)
+        mended = {variable for name, state in systems.items() if state == "ok" for variable in SYSTEMS[name].split()}
+
+        def is_mended(trouble: Trouble) -> bool:
+            named = _VARIABLE.findall(f"{trouble.message} {trouble.next_step}")
+            return trouble.kind == "configuration" and not mended.isdisjoint(named)
+
+        incidents.end_where("run", is_mended, now)
 
     def _questions(self) -> Iterator[Question]:
         starting = START_SECONDS if isinstance(self.database, EmbeddedPostgres) else self.seconds
