@@ -17,8 +17,8 @@ import numpy as np
 import yaml
 
 from benchmarks.moderation import CORPORA, average_precision, corpus
+from threadjuice_dagster.domain.listings import parse_thread
 from threadjuice_dagster.domain.moderation import load_moderator
-from threadjuice_dagster.domain.threads import parse_thread
 from threadjuice_dagster.domain.tone import Tone, spread, stems
 
 RIDGE, STEPS, FARTHEST, FOLDS, GRAIN = 1e-3, 250, 1.0, 5, 0.5

@@ -33,9 +33,10 @@ from threadjuice_dagster.jobs import MAINTENANCE
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.publisher import Publisher
-from threadjuice_dagster.resources.reddit import ThreadSource, open_thread
+from threadjuice_dagster.resources.reddit import ThreadSource
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.resources.takedowns import TakedownDesk
+from threadjuice_dagster.resources.thread_files import open_thread
 from threadjuice_dagster.sensors.assignments import remaining_steps
 from threadjuice_dagster.settings import Settings
 from threadjuice_dagster.watching import incident_record, incidents_document, send_test

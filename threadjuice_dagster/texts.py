@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from threadjuice_dagster.domain.grounding import ground
+from threadjuice_dagster.domain.listings import ThreadFormatError, parse_thread
 from threadjuice_dagster.domain.moderation import load_moderator
 from threadjuice_dagster.domain.originality import originality_problem
 from threadjuice_dagster.domain.quality import draft_from_text, rate
-from threadjuice_dagster.domain.threads import Comment, Thread, ThreadFormatError, parse_thread
-from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.failures import Unsuitable, UsageError
 
 
 def score_line(line: str) -> dict[str, Any]:
@@ -63,6 +64,8 @@ def _thread(value: Any) -> Thread | None:
             return parse_thread(value, "file")
         except ThreadFormatError as error:
             raise UsageError(f"Its thread cannot be read: {error}.", "Leave it out, or save it from Reddit.") from None
+        except Unsuitable as error:
+            raise UsageError(f"Its thread cannot be used: {error.message}", "Leave it out.") from None
     if isinstance(value, str):
         value = {"body": value}
     return _plain_thread(value if isinstance(value, Mapping) else {"comments": value})

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from threadjuice_dagster.domain.threads import Thread, parse_thread
+from threadjuice_dagster.domain.listings import parse_thread
+from threadjuice_dagster.domain.threads import Thread
 
 
 class Attack(NamedTuple):

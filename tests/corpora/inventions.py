@@ -15,10 +15,11 @@ import yaml
 import threadjuice_dagster
 from corpora.stories import stories
 from threadjuice_dagster.domain.extractive import compose
+from threadjuice_dagster.domain.listings import parse_thread
 from threadjuice_dagster.domain.numbers import Number, numbers
 from threadjuice_dagster.domain.stories import Category, Draft, Persona, Quote, Section
 from threadjuice_dagster.domain.text import paragraphs, sentences, words
-from threadjuice_dagster.domain.threads import Thread, parse_thread
+from threadjuice_dagster.domain.threads import Thread
 
 Plant = Callable[[Draft, Thread, Random, str], Draft | None]
 

@@ -1,8 +1,6 @@
-"""PRAW itself against a loopback Reddit, saved threads from disk, and every form of a permalink."""
+"""PRAW itself against a loopback Reddit, and every form of a permalink."""
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,16 +10,15 @@ from servers.loopback import Reply
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
 
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
-from threadjuice_dagster.resources import reddit as module
 from threadjuice_dagster.resources.reddit import (
     Deletions,
     RedditThreads,
     SampleThreads,
     ThreadSource,
-    open_thread,
-    thread_from_file,
     thread_id_of,
 )
+
+HUM = "Mine hums in the key of G on cold mornings, and nobody believes me."
 
 
 @pytest.fixture
@@ -206,8 +203,18 @@ GONE_POSTS = [
     {"author": "[deleted]"},
     {"author": None},
     {"removed_by_category": "moderator"},
+    {"selftext": "", "crosspost_parent": "t3_x1", "crosspost_parent_list": [post("x1", author="[deleted]")]},
 ]
-GONE_COMMENTS = [{"body": "[deleted]"}, {"body": " [Removed] "}, {"author": None}, {"author": "[deleted]"}]
+GONE_COMMENTS: list[dict[str, Any]] = [
+    {"body": "[deleted]"},
+    {"body": " [Removed] "},
+    {"body": "[removed by moderator]"},
+    {"author": None},
+    {"author": "[deleted]"},
+    {"removed_by_category": "moderator"},
+    {"collapsed_reason_code": "DELETED"},
+    {"banned_by": True},
+]
 
 
 def names(server: RedditServer) -> list[list[str]]:
@@ -269,11 +276,53 @@ def test_a_post_left_out_is_deleted_once_its_own_page_is_gone(lids: RedditServer
     )
 
 
-@pytest.mark.parametrize("fault", ["403", "404", "451"])
-def test_a_post_left_out_that_the_public_may_not_read_is_deleted(lids: RedditServer, fault: str) -> None:
+def refusal(status: int, **fields: str) -> Reply:
+    """A refusal in Reddit's own words."""
+    return Reply({"message": "Forbidden", "error": status, **fields}, status)
+
+
+@pytest.mark.parametrize("fault", [refusal(403, reason="private"), refusal(403, reason="quarantined"), "404", "451"])
+def test_a_post_left_out_that_the_public_may_not_read_is_deleted(lids: RedditServer, fault: Reply | str) -> None:
     lids.omitted = {"t3_lids01", "t1_c2"}
     lids.always("thread", fault)
     assert reddit(lids).deleted({"kettle1": [], "lids01": ["c2"]}).threads == {"lids01"}
+
+
+@pytest.mark.parametrize("name", ["t3_lids01", "t1_c3"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Reply(raw=b"<html>blocked by network security</html>", status=403, headers={"Content-Type": "text/html"}),
+        Reply(raw=b"<html>not found</html>", status=404, headers={"Content-Type": "text/html"}),
+        Reply({"error": "not found"}, 404),
+        refusal(403),
+    ],
+)
+def test_a_refusal_that_is_not_reddits_word_on_the_thread_removes_nothing(
+    lids: RedditServer, fault: Reply, name: str
+) -> None:
+    lids.omitted = {name}
+    lids.always("thread", fault)
+    with pytest.raises((TransientFailure, ConfigurationError)):
+        reddit(lids).deleted({"kettle1": [], "lids01": ["c2", "c3"]})
+
+
+def test_a_page_that_is_not_there_although_its_post_was_just_shown_removes_nothing(lids: RedditServer) -> None:
+    lids.omitted = {"t1_c3"}
+    lids.always("thread", "404")
+    with pytest.raises(TransientFailure, match="in doubt"):
+        reddit(lids).deleted({"lids01": ["c2", "c3"]})
+
+
+def test_an_answer_cut_short_takes_no_comment_down_that_its_page_shows(lids: RedditServer) -> None:
+    lids.omitted = {"t1_c22", "t1_c3"}
+    assert reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c22", "c3"]}) == Deletions(checked=6, requests=3)
+
+
+def test_a_private_forum_is_told_as_such(server: RedditServer) -> None:
+    server.always("thread", refusal(403, reason="private"))
+    with pytest.raises(PermanentFailure, match=r"does not show thread kettle1 to the public \(private\)"):
+        reddit(server).thread("kettle1")
 
 
 def test_a_post_left_out_whose_page_shows_it_taken_down_is_deleted(lids: RedditServer) -> None:
@@ -288,10 +337,10 @@ def test_a_post_left_out_whose_page_is_there_is_not_deleted(lids: RedditServer) 
     assert found == Deletions(checked=4, requests=2)
 
 
-def test_a_comment_left_out_is_deleted_when_others_were_answered(lids: RedditServer) -> None:
-    lids.omitted = {"t1_c3"}
+def test_a_comment_left_out_is_deleted_once_its_page_does_not_show_it(lids: RedditServer) -> None:
+    del lids.comments["lids01"][1]
     found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c3"]})
-    assert found == Deletions(frozenset(), frozenset(["c3"]), checked=5, requests=1)
+    assert found == Deletions(frozenset(), frozenset(["c3"]), checked=5, requests=2)
 
 
 def test_an_answer_without_any_comment_has_each_looked_up_on_its_page(lids: RedditServer) -> None:
@@ -435,6 +484,9 @@ def test_nothing_is_asked_without_sources_and_samples_are_never_deleted(server: 
         "https://www.reddit.com/gallery/1abcde",
         "https://redd.it/1abcde",
         "redd.it/1abcde?utm=x",
+        "https://m.reddit.com/r/cooking/comments/1abcde/comment/kx12345/",
+        "r/cooking/comments/1abcde/the_kettle/",
+        "https://www.reddit.com/poll/1abcde",
     ],
 )
 def test_every_form_of_a_permalink_names_its_thread(reference: str) -> None:
@@ -458,66 +510,6 @@ def test_every_form_of_a_permalink_names_its_thread(reference: str) -> None:
 def test_what_is_no_permalink_is_refused(reference: str) -> None:
     with pytest.raises(UsageError):
         thread_id_of(reference)
-
-
-def test_a_share_link_is_refused_with_a_hint() -> None:
-    with pytest.raises(UsageError, match="Open it"):
-        thread_id_of("https://www.reddit.com/r/cooking/s/AbCdEf123")
-
-
-def saved(path: Path, **fields: Any) -> Path:
-    document = [
-        listing([{"kind": "t3", "data": post("saved1", **fields)}]),
-        listing([comment("c1", "A lid is a lid.")]),
-    ]
-    path.write_text(json.dumps(document), encoding="utf-8")
-    return path
-
-
-def test_a_saved_thread_is_read_and_its_escapes_resolved(tmp_path: Path) -> None:
-    path = saved(tmp_path / "thread.json", selftext="Salt &amp; pepper, 3 &lt; 4.&amp;#x200B;")
-    thread = thread_from_file(path)
-    assert (thread.id, thread.source) == ("saved1", "file")
-    assert thread.body == "Salt & pepper, 3 < 4."
-
-
-def test_a_file_or_an_address_is_opened_as_what_it_is(tmp_path: Path) -> None:
-    path = saved(tmp_path / "thread.json")
-    assert open_thread(str(path), SampleThreads()).id == "saved1"
-    with pytest.raises(UsageError, match="cannot be read"):
-        open_thread(str(tmp_path / "none.json"), SampleThreads())
-    with pytest.raises(ConfigurationError, match=r"\.json"):
-        open_thread("https://redd.it/1abcde", SampleThreads())
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "not JSON"),
-        (b"<html></html>", "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b"{}", "not a Reddit thread"),
-        (b'[{"data": {"children": []}}, {"data": {"children": []}}]', "not a Reddit thread"),
-    ],
-)
-def test_a_file_that_is_no_thread_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "thread.json"
-    path.write_bytes(content)
-    with pytest.raises(UsageError, match=message) as caught:
-        thread_from_file(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_file_a_folder_and_an_oversized_file_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(UsageError, match="cannot be read"):
-            thread_from_file(path)
-    monkeypatch.setattr(module, "MAX_FILE", 10)
-    with pytest.raises(UsageError, match="larger than"):
-        thread_from_file(saved(tmp_path / "thread.json"))
 
 
 def test_samples_are_ranked_readable_and_found_by_id() -> None:

@@ -8,12 +8,12 @@ from pydantic import Field
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.domain.assignments import Assignment, Order, known
 from threadjuice_dagster.domain.threads import Thread
-from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.reddit import ThreadSource, open_thread
+from threadjuice_dagster.resources.reddit import ThreadSource
+from threadjuice_dagster.resources.thread_files import open_thread
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
@@ -102,8 +102,6 @@ def _assign(order: Order, config: AssignmentConfig, database: Database, threads:
     if not config.thread:
         return database.store.assign(order)
     thread = open_thread(config.thread, threads)
-    if thread.over_18:
-        raise UsageError(f"Thread {thread.id} is marked as adult (over_18).", "Choose another thread.")
     database.store.save_threads([thread])
     existing = database.store.assignment_of(thread.id)
     if existing and _starts_over(existing, order):

@@ -3,6 +3,7 @@
 Nothing here knows what a story or a thread is.
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -35,9 +36,12 @@ _ABBREVIATIONS = frozenset(
 )
 _BEFORE_A_NUMBER = frozenset(["no", "est", "fig", "vol"])
 _BOUNDARY = re.compile(r"""(?<=[.!?…])["'”’)\]]*\s+(?=["'“‘«„¿¡(\[]?([^\W_]))|(?<=[。！？])(?=[^\s。！？」』”’)])()""")
+_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _LAST_WORD = 40
 _QUOTE_MARKS = str.maketrans({**dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‘’‚‛`´′", "'")})
 _DASHES = str.maketrans({"–": "-", "—": "-", "‑": "-", "−": "-"})
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
+_MOST_ESCAPES = 4
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad\U000e0000-\U000e007f]")
 
 
@@ -101,6 +105,18 @@ def clean(text: str) -> str:
     if not text.replace("\n", "").replace("\t", "").isprintable():
         text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char)[0] != "C")
     return text.strip()
+
+
+def unescaped(text: str) -> str:
+    """The text with its HTML entities resolved, also those that were escaped several times, and plain spaces.
+
+    An ampersand without a semicolon stays, as in the address of a page.
+    """
+    for _ in range(_MOST_ESCAPES if "&" in text else 0):
+        before, text = text, _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+        if text == before:
+            break
+    return text if text.isascii() else _SPACE.sub(" ", text)
 
 
 def fold(text: str) -> str:

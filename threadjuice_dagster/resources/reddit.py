@@ -1,8 +1,8 @@
-"""Where threads come from: Reddit through PRAW, the bundled samples, or a saved ``.json`` file.
+"""Where threads come from: Reddit through PRAW, or the bundled samples. Saved files are read in ``thread_files.py``.
 
-What a thread is, and what of it is kept, belongs in ``domain/threads.py``: everything fetched here goes
-through its one reader, so names, bots and deleted text are dropped in one place. What is done about a
-source that was deleted belongs to the caller of ``deleted``.
+What of a thread is kept belongs in ``domain/listings.py``: everything fetched here goes through its one reader, so
+names, bots and deleted text are dropped in one place. What is done about a source that was deleted belongs to the
+caller of ``deleted``.
 """
 
 import abc
@@ -13,23 +13,27 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import dagster as dg
 from pydantic import Field
 
-from threadjuice_dagster.domain.threads import GONE, Thread, ThreadFormatError, parse_thread
-from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
+from threadjuice_dagster.domain.listings import ThreadFormatError, parse_thread
+from threadjuice_dagster.domain.removals import is_gone, is_set
+from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.failures import (
+    ConfigurationError,
+    PermanentFailure,
+    TransientFailure,
+    Unsuitable,
+    UsageError,
+)
 from threadjuice_dagster.resources.http import retry_after
 
 if TYPE_CHECKING:
     import praw
 
 log = logging.getLogger(__name__)
-
-MAX_FILE = 50 * 1024 * 1024
-"""Bytes of a saved thread; Reddit's own answers stay far below."""
 
 MAX_NAMES = 100
 """Names ``/api/info`` answers for at a time; it leaves out any beyond."""
@@ -39,17 +43,27 @@ SAVE_IT = (
     "or set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET."
 )
 
+NOT_PUBLIC = ("private", "quarantined", "banned", "gold_only")
+"""Reasons Reddit gives for not showing a forum; a 403 without one is about the app or its address."""
+
 _TOKEN_FIELDS = ("access_token", "expires_in", "scope")
 
 _BARE_ID = re.compile(r"(?:t3_)?([a-z0-9]{4,13})", re.IGNORECASE)
 _SITE = r"(?:(?:https?://)?(?:[\w-]+\.)*reddit\.com)?"
 _END = r"(?:\.json)?(?:[/?#].*)?"
 _ADDRESS = re.compile(
-    rf"(?:{_SITE}/(?:(?:r|u|user)/[\w.-]+/)?(?:comments|gallery|tb)|(?:https?://)?(?:www\.)?redd\.it)"
+    rf"(?:(?:{_SITE}/|(?=r/))(?:(?:r|u|user)/[\w.-]+/)?(?:comments|gallery|poll|duplicates|tb)|(?:https?://)?(?:www\.)?redd\.it)"
     rf"/(?:t3_)?([a-z0-9]{{2,13}}){_END}",
     re.IGNORECASE,
 )
-_SHARE_LINK = re.compile(rf"{_SITE}/(?:r|u|user)/[\w.-]+/s/\w+{_END}", re.IGNORECASE)
+_SHARE_LINK = re.compile(
+    rf"{_SITE}/(?:(?:r|u|user)/[\w.-]+/)?s/\w+{_END}|(?:https?://)?reddit\.app\.link/.*", re.IGNORECASE
+)
+
+
+_LIKE_AN_ADDRESS = re.compile(
+    r"\w+://|(?:[\w-]+\.)*(?:reddit\.com|redd\.it|reddit\.app\.link)/|/?r/\w+/", re.IGNORECASE
+)
 
 
 class Deletions(NamedTuple):
@@ -132,8 +146,8 @@ class RedditThreads(ThreadSource):
         """Which of these threads, and of the comments named with each, the public can no longer read.
 
         Gone is what was deleted or removed, and what a deleted account wrote. What ``/api/info`` leaves
-        out is looked up on its thread's own page; a page answered with 403, 404 or 451 (deleted, private,
-        quarantined, banned) is gone too. Comments need no look when others of their batch were answered.
+        out is looked up on its thread's own page; a page that Reddit itself says is not there, or not for the
+        public (private, quarantined, banned), is gone too. A refusal without such a reason is an outage.
         Raises ``TransientFailure`` when any answer cannot be read, or when one leaves out everything
         although some of it is still there: an outage removes nothing.
         """
@@ -148,8 +162,8 @@ class RedditThreads(ThreadSource):
         answer = _get(reddit, f"r/{name}/top", f"r/{name}", t=self.time_filter, limit=min(self.limit, 100))
         found = []
         for post in _posts(answer):
-            if not (post.get("over_18") or post.get("stickied") or post.get("promoted") or _taken_down(post)):
-                with contextlib.suppress(ThreadFormatError):
+            if not (is_set(post.get("over_18")) or is_set(post.get("stickied"))):
+                with contextlib.suppress(ThreadFormatError, Unsuitable):
                     found.append(parse_thread([_listing({"kind": "t3", "data": post}), _listing()], "reddit"))
         return found
 
@@ -158,12 +172,11 @@ class RedditThreads(ThreadSource):
         subject = f"thread {thread_id}"
         document = _get(reddit, f"comments/{thread_id}/", subject, limit=min(self.comment_limit, 500), sort="top")
         try:
-            thread = parse_thread(document, "reddit")
+            if not (isinstance(document, list) and len(document) == 2):
+                raise ThreadFormatError("expected two listings (the post, then its comments)")
+            return parse_thread(document, "reddit")
         except ThreadFormatError as error:
             raise TransientFailure(f"Reddit's answer for {subject} is no thread: {error}.") from None
-        if any(_taken_down(post) for post in _posts(document[0])):
-            raise PermanentFailure(f"Thread {thread_id} was removed or deleted on Reddit.", "Choose another thread.")
-        return thread
 
     def _reddit(self) -> "praw.Reddit":
         import praw
@@ -199,6 +212,7 @@ class _Recheck:
             names = [f"t3_{thread_id}", *(f"t1_{comment_id}" for comment_id in comment_ids)]
             self._thread_of.update(dict.fromkeys(names, thread_id))
         self._gone: set[str] = set()
+        self._shown: set[str] = set()
         self._requests = 0
 
     def run(self) -> Deletions:
@@ -213,17 +227,16 @@ class _Recheck:
         self._requests += 1
         answer = _get(self._reddit, "api/info", "the posts and comments of our stories", id=",".join(names))
         found = {name: data for name, data in _named([answer]).items() if name in names}
-        self._gone |= {name for name, data in found.items() if _taken_down(data)}
-        comments_told = any(name.startswith("t1_") for name in found)
+        self._gone |= {name for name, data in found.items() if is_gone(data)}
+        self._shown |= found.keys()
         for name in names:
             if name in found or f"t3_{self._thread_of[name]}" in self._gone:
                 continue
-            if (name.startswith("t1_") and comments_told) or not self._is_public(name):
+            if not self._is_public(name):
                 self._gone.add(name)
             elif not found:
-                raise TransientFailure(
-                    f"Reddit left out all {len(names)} posts and comments asked about, yet {name} is there.",
-                    "This is an outage: nothing was taken down. Try again later.",
+                raise _in_doubt(
+                    f"Reddit left out all {len(names)} posts and comments asked about, yet {name} is there."
                 )
 
     def _is_public(self, name: str) -> bool:
@@ -236,34 +249,21 @@ class _Recheck:
         with _failures(f"thread {thread_id}"):
             try:
                 page = self._reddit.request(method="GET", path=f"comments/{thread_id}/", params=focus)
-            except (prawcore.Forbidden, prawcore.NotFound, prawcore.UnavailableForLegalReasons):
-                return False
+            except (prawcore.Forbidden, prawcore.NotFound, prawcore.UnavailableForLegalReasons) as refusal:
+                if f"t3_{thread_id}" not in self._shown and _says_it_is_gone(refusal.response):
+                    return False
+                if isinstance(refusal, prawcore.Forbidden):
+                    raise
+                raise _in_doubt(f"Reddit's word on thread {thread_id} is in doubt ({refusal}).") from None
         shown = _named(page)
         if f"t3_{thread_id}" not in shown:
             raise TransientFailure(f"Reddit's answer for thread {thread_id} does not show it.", "Try again later.")
-        return name in shown and not _taken_down(shown[name])
+        return name in shown and not is_gone(shown[name])
 
 
-def open_thread(reference: str, source: ThreadSource) -> Thread:
-    """The thread an operator named: a saved ``.json`` file, or a permalink or id for ``source``."""
-    is_address = "://" in reference or re.match(r"(?:[\w-]+\.)?(?:reddit\.com|redd\.it)/|/r/", reference)
-    if Path(reference).is_file() or not (is_address or _BARE_ID.fullmatch(reference)):
-        return thread_from_file(Path(reference))
-    return source.thread(reference)
-
-
-def thread_from_file(path: Path) -> Thread:
-    """A thread saved in Reddit's ``.json`` thread format. Raises ``UsageError`` with one clear line."""
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise UsageError(f"{path.name} is larger than {MAX_FILE // 1024 // 1024} MB.", "Pass a single thread.")
-        return parse_thread(json.loads(path.read_bytes().decode("utf-8-sig")), "file")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", "Pass a thread's .json file.") from None
-    except ThreadFormatError as error:
-        raise UsageError(f"{path.name} is not a Reddit thread: {error}.", "Save the thread's .json address.") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path.name} is not JSON text.", "Save the thread's address with .json at its end.") from None
+def names_a_thread(reference: str) -> bool:
+    """Whether a reference is meant as an address or id of a thread, and not as a file."""
+    return bool(_BARE_ID.fullmatch(reference) or _LIKE_AN_ADDRESS.match(reference))
 
 
 def thread_id_of(reference: str) -> str:
@@ -325,11 +325,28 @@ def _named(listings: Any) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _taken_down(thing: Mapping[str, Any]) -> bool:
-    """Whether a post or comment was deleted or removed; a deleted author counts, as its traces have to go."""
-    texts = [str(thing.get(field, "")) for field in ("selftext", "title", "body", "author")]
-    gone = any(GONE.fullmatch(text) for text in texts) or bool(thing.get("removed_by_category"))
-    return gone or thing.get("author", "") is None
+def _in_doubt(message: str) -> TransientFailure:
+    return TransientFailure(message, "This is an outage: nothing was taken down. Try again later.")
+
+
+def _says_it_is_gone(response: Any) -> bool:
+    """Whether a refusal is Reddit's own word on the thing asked for, and not that of something in between."""
+    if response.status_code == 403:
+        return _reason(response) in NOT_PUBLIC
+    return response.status_code == 451 or _told(response).get("error") == response.status_code
+
+
+def _reason(response: Any) -> str:
+    return str(_told(response).get("reason") or "")
+
+
+def _told(response: Any) -> Mapping[str, Any]:
+    """The document an error came with, or an empty one."""
+    try:
+        document = response.json()
+    except (ValueError, AttributeError):
+        return {}
+    return document if isinstance(document, Mapping) else {}
 
 
 def _get(reddit: "praw.Reddit", path: str, subject: str, **params: str | int) -> Any:
@@ -357,6 +374,8 @@ def _failure(error: Exception, subject: str) -> PermanentFailure | TransientFail
     # prawcore trips with a KeyError over a 401 whose WWW-Authenticate header is missing or new to it.
     if isinstance(error, KeyError) and error.args[0] not in _TOKEN_FIELDS:
         status = 401
+    if status == 403 and (reason := _reason(response)) in NOT_PUBLIC:
+        return PermanentFailure(f"Reddit does not show {subject} to the public ({reason}).", "Choose another.")
     if status in (401, 403) or type(error).__name__ == "OAuthException":
         return ConfigurationError(
             f"Reddit refused access to {subject} ({status}).",

@@ -1,0 +1,148 @@
+"""Threads as an operator names them: every kind of saved file, and addresses, through ``content generate --thread``."""
+
+import gzip
+import html
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
+
+from threadjuice_dagster.failures import ConfigurationError, Unsuitable, UsageError
+from threadjuice_dagster.resources import thread_files as module
+from threadjuice_dagster.resources.reddit import RedditThreads, SampleThreads
+from threadjuice_dagster.resources.thread_files import open_thread, thread_from_file
+
+CASES = Path(__file__).parents[1] / "cases"
+HUM = "Mine hums in the key of G on cold mornings, and nobody believes me."
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["https://www.reddit.com/r/cooking/s/AbCdEf123", "https://reddit.com/s/abc", "https://reddit.app.link/AbCd"],
+)
+def test_a_share_link_is_refused_with_a_hint(reference: str) -> None:
+    with pytest.raises(UsageError, match="Open it"):
+        open_thread(reference, SampleThreads())
+
+
+@pytest.mark.parametrize(
+    "reference", ["https://news.ycombinator.com/item?id=1", "https://v.redd.it/abc", "r/cooking/", "ftp://x/y.json"]
+)
+def test_an_address_of_something_else_is_told_from_a_file(reference: str) -> None:
+    with pytest.raises(UsageError, match="not the address"):
+        open_thread(reference, SampleThreads())
+
+
+def saved(path: Path, **fields: Any) -> Path:
+    document = [
+        listing([{"kind": "t3", "data": post("saved1", **fields)}]),
+        listing([comment("c1", "A lid is a lid.")]),
+    ]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def test_a_saved_thread_is_read_and_its_escapes_resolved(tmp_path: Path) -> None:
+    path = saved(tmp_path / "thread.json", selftext="Salt &amp; pepper, 3 &lt; 4.&amp;#x200B;")
+    thread = thread_from_file(path)
+    assert (thread.id, thread.source) == ("saved1", "file")
+    assert thread.body == "Salt & pepper, 3 < 4."
+
+
+def test_a_file_or_an_address_is_opened_as_what_it_is(tmp_path: Path) -> None:
+    path = saved(tmp_path / "thread.json")
+    assert open_thread(str(path), SampleThreads()).id == "saved1"
+    with pytest.raises(UsageError, match="cannot be read"):
+        open_thread(str(tmp_path / "none.json"), SampleThreads())
+    for address in ("https://redd.it/1abcde", " <https://old.reddit.com/r/x/comments/1abcde/> ", "1abcde"):
+        with pytest.raises(ConfigurationError, match=r"\.json"):
+            open_thread(address, SampleThreads())
+    with pytest.raises(Unsuitable, match="adult"):
+        open_thread(str(saved(tmp_path / "adult.json", over_18=True)), SampleThreads())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"\xff\xfe", "not JSON"),
+        (b"<html></html>", "a web page"),
+        (b"<?xml version='1.0'?><feed/>", "a web page"),
+        (b"<html><pre>not json</pre></html>", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b'{"title": "caf\xe9"}', "neither UTF-8 nor UTF-16"),
+        (b'[{"kind": "Listing", "data": {"chi', r"not JSON text \(line 1"),
+        (b"\x1f\x8b\x08nothing of the kind", "broken gzip"),
+        (b"PK\x03\x04\x14\x00\x00\x00", "not JSON"),
+        (b'{"message": "Forbidden", "error": 403, "reason": "private"}', r"answer 403 \(private\)"),
+        (b"[" * 100_000, "not JSON"),
+        (b"{}", "not a Reddit thread"),
+        (b'[{"data": {"children": []}}, {"data": {"children": []}}]', "not a Reddit thread"),
+    ],
+)
+def test_a_file_that_is_no_thread_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "thread.json"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        thread_from_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_a_folder_and_an_oversized_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path, message in ((tmp_path / "none.json", "cannot be read"), (tmp_path, "is a folder")):
+        with pytest.raises(UsageError, match=message):
+            open_thread(str(path), SampleThreads())
+    monkeypatch.setattr(module, "MAX_FILE", 5000)
+    packed = tmp_path / "bomb.json.gz"
+    packed.write_bytes(gzip.compress(b"[" + b" " * 1_000_000))
+    for path in (saved(tmp_path / "thread.json", selftext="long " * 2000), packed):
+        with pytest.raises(UsageError, match="larger than"):
+            thread_from_file(path)
+
+
+PACKINGS: dict[str, Callable[[str], bytes]] = {
+    "BOM": lambda text: text.encode("utf-8-sig"),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "UTF-16 without a mark": lambda text: text.encode("utf-16-le"),
+    "UTF-32": lambda text: text.encode("utf-32"),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "gzip of UTF-16": lambda text: gzip.compress(text.encode("utf-16")),
+    "pretty-printed": lambda text: json.dumps(json.loads(text), indent=4).encode(),
+    "escaped": lambda text: json.dumps(json.loads(text), ensure_ascii=True).encode(),
+    "blank lines first": lambda text: b"\r\n\r\n  " + text.encode(),
+    "as a browser shows it": lambda text: f"<html><body><pre>{html.escape(text)}</pre></body></html>".encode(),
+}
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_saved_thread_is_read_however_it_was_saved(tmp_path: Path, packing: str) -> None:
+    plain = saved(tmp_path / "thread.json", title="Der Kessel sagte „nein“ & <b>ging</b>")
+    other = tmp_path / "other.json"
+    other.write_bytes(PACKINGS[packing](plain.read_text("utf-8")))
+    assert thread_from_file(other) == thread_from_file(plain)
+
+
+def test_a_file_and_the_api_give_the_same_thread(tmp_path: Path) -> None:
+    sent = post("same01", title="Salt &amp; pepper", selftext="It's 3 &lt; 4, says u/some\\_body.&amp;#x200B;")
+    raw = {**sent, "title": "Salt & pepper", "selftext": "It's 3 < 4, says u/some\\_body.&#x200B;"}
+    reply = comment("c2", "Thanks, &amp;quot;all&amp;quot; of you.", author="poster_name", is_submitter=True)
+    things = [
+        comment("c1", "A lid is a lid.", [reply]),
+        comment("c3", HUM, author="[deleted]"),
+        comment("c4", HUM, stickied=True),
+        {"kind": "more", "data": {"children": ["c9"], "count": 40}},
+    ]
+    path = tmp_path / "same.json"
+    path.write_text(json.dumps([listing([{"kind": "t3", "data": sent}]), listing(things)]))
+    with RedditServer() as server:
+        server.add(raw, things)
+        source = RedditThreads(
+            client_id=CLIENT_ID, client_secret=CLIENT_SECRET, reddit_url=server.url, oauth_url=server.url
+        )
+        assert source.thread("same01").model_copy(update={"source": "file"}) == thread_from_file(path)
