@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import threadjuice
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
 
 from threadjuice_dagster.failures import ConfigurationError, Unsuitable, UsageError
@@ -16,6 +17,7 @@ from threadjuice_dagster.resources.reddit import RedditThreads, SampleThreads
 from threadjuice_dagster.resources.thread_files import open_thread, thread_from_file
 
 CASES = Path(__file__).parents[1] / "cases"
+SAMPLES = Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads"
 HUM = "Mine hums in the key of G on cold mornings, and nobody believes me."
 
 
@@ -146,3 +148,76 @@ def test_a_file_and_the_api_give_the_same_thread(tmp_path: Path) -> None:
             client_id=CLIENT_ID, client_secret=CLIENT_SECRET, reddit_url=server.url, oauth_url=server.url
         )
         assert source.thread("same01").model_copy(update={"source": "file"}) == thread_from_file(path)
+
+
+def sample_text(number: int) -> str:
+    document = json.loads(sorted(SAMPLES.glob("*.json"))[number].read_text())
+    return str(document[0]["data"]["children"][0]["data"]["selftext"])
+
+
+def retold(case: Path, folder: Path, number: int) -> Path:
+    """A case that tells another story where it tells the one of others, which would be its copy."""
+    document = json.loads(case.read_text())
+    post = document[0]["data"]["children"][0]["data"]
+    for one in (post, *post.get("crosspost_parent_list", ())):
+        if one["selftext"].startswith("The choir I sing in") and number and "13" not in case.name:
+            one["selftext"] = sample_text(number)
+    (folder / case.name).write_text(json.dumps(document))
+    return folder / case.name
+
+
+def generated(path: Path) -> dict[str, Any]:
+    """The story made of a thread's file."""
+    _, document, _ = threadjuice("content", "generate", "--thread", str(path))
+    (story,) = document["stories"]
+    return story
+
+
+def test_threads_as_people_save_them_become_the_right_stories(
+    newsroom_environment: dict[str, str], tmp_path: Path
+) -> None:
+    refused = CASES / "06-deleted-poster.json"
+    code, document, _ = threadjuice("content", "generate", "--thread", str(refused))
+    assert (code, document["error"]["kind"]) == (1, "unsuitable")
+    assert "removed or deleted" in document["error"]["message"]
+
+    stories = {}
+    for number, name in enumerate(
+        ("06-deleted-accounts", "10-headline-title", "13-own-bridge", "14-bots", "20-crosspost")
+    ):
+        stories[name] = generated(retold(CASES / f"{name}.json", tmp_path, number))
+        assert (stories[name]["status"], stories[name]["reasons"]) == ("published", []), name
+    quoted = {name: {quote["comment_id"] for quote in story["quotes"]} for name, story in stories.items()}
+    assert quoted["06-deleted-accounts"] <= {"cpi40", "cpi43", "cpi44", "cpi46", "cpi47"}
+    assert quoted["14-bots"] == {"cbt05", "cbt06", "cbt07", "cbt08", "cbt09"}
+    excerpts = [part["text"] for part in stories["20-crosspost"]["sections"] if part["kind"] == "excerpt"]
+    assert sample_text(4)[:60] in excerpts[0]
+    assert "My uncle cleaned a school" not in json.dumps(stories["06-deleted-accounts"])
+
+    alone = tmp_path / "alone.json"
+    alone.write_text(json.dumps([listing([{"kind": "t3", "data": post("alone1", locked=True)}]), listing([])]))
+    story = generated(alone)
+    assert story["status"] == "rejected"
+    assert "0 quotable comments" in story["reasons"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"<!doctype html><title>Reddit</title>", "is a web page"),
+        (b'{"hits": [{"objectID": "1"}]}', "is not a Reddit thread"),
+        (None, "is a folder"),
+    ],
+)
+def test_a_file_that_is_no_thread_ends_the_command_with_one_line(
+    newsroom_environment: dict[str, str], tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "thread.json"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    code, document, _ = threadjuice("content", "generate", "--thread", str(path))
+    assert (code, document["error"]["kind"]) == (2, "usage")
+    assert said in document["error"]["message"]

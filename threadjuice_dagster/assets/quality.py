@@ -90,7 +90,7 @@ def _score(story: StoryDraft, store: "Store", desk: Desk, meter: Meter) -> Quali
 
 def _nearest(store: "Store", story: StoryDraft) -> tuple[str, float]:
     """The published story most like this one and how alike the two are."""
-    own = signature(story.draft.text)
+    own = signature(story.draft.shown)
     alike = store.stories_alike(list(bands(own)), excluding=story.story_id)
     pairs = [(similarity(own, other), story_id) for story_id, other in alike]
     closeness, nearest = max(pairs, default=(0.0, ""))

@@ -260,7 +260,7 @@ class Store(Assignments):
     def _save_draft(self, connection: sa.Connection, story: StoryDraft) -> None:
         from threadjuice_dagster.domain.originality import bands, signature
 
-        minhash = signature(story.draft.text)
+        minhash = signature(story.draft.shown)
         row = {
             **story.model_dump(include={"story_id", "writer", "model", "prompt_version", "written_at"}),
             "title": story.draft.title,

@@ -16,7 +16,7 @@ from threadjuice_dagster.domain.passages import Sentence, account, is_english, i
 from threadjuice_dagster.domain.prose import subjects
 from threadjuice_dagster.domain.selection import GroupKind, Voice, excerpts, fitting, gather
 from threadjuice_dagster.domain.stories import Category, Draft, Persona, Quote, Section, SectionKind
-from threadjuice_dagster.domain.text import cut, fold, words
+from threadjuice_dagster.domain.text import cut, fold, folded_words, runs, words
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import Unsuitable
 
@@ -25,6 +25,12 @@ EXCERPTED, UPDATED, _PARAGRAPH = 340, 120, 90
 
 MIN_POST, MIN_VOICES, MIN_WORDS = 60, 3, 80
 """A story needs a post of 60 printable words or three quotable comments, and 80 words of both together."""
+
+RUNNING = 20
+"""Words of a post from which its language counts alone: a headline or a line says less than the whole thread."""
+
+_SAID = 6
+"""Words in a row that count as said before."""
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _KINDS: dict[GroupKind, SectionKind] = {"practical": "facts", "dissent": "turn", "poster": "turn"}
@@ -51,7 +57,15 @@ _LEADS: dict[str, tuple[str, ...]] = {
 }
 _WHOLE = ("It reads as follows.", "This is what it says.", "Here is what was written.")
 _BEGIN = ("It begins as follows.", "This is how it starts.", "Here is the start of it.")
-_ONWARD = ("Some way further down, the account picks up again.", "The post has more to tell, and it comes to this.")
+_ONWARD = (
+    "Some way further down, the account picks up again.",
+    "The post has more to tell, and it comes to this.",
+    "A part is left out here, and then it goes on.",
+)
+_LEFT_OUT = "[…]"
+_WIDE_GAP = 4
+"""Sentences left out from which a line of our own leads on; where fewer are, or no line is left, a mark shows it."""
+
 _UPDATE = ("Later, the post was given an update.", "The post also carries an update.")
 
 
@@ -117,10 +131,11 @@ def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0)
     forum = forum_of(thread)
     narrator = Narrator(f"{thread.id}:{seed}", forum, category, persona)
     title = headline(thread.title, forum, told[0] if told else "")
+    facts = _facts(thread, title, [*told, *said])
     parts = [
-        *_post_parts(thread, title, stretches, narrator),
+        *_post_parts(facts, stretches, narrator),
         *_talk_parts(voices, narrator),
-        *_update_parts(post.update, narrator),
+        *_update_parts([sentence for sentence in post.update if sentence.text not in told], narrator),
         Part("closing", f"{narrator.closing} The full thread is on {forum}."),
     ]
     sections = tuple(Section(kind=part.kind, heading=part.heading, text=part.text.strip()) for part in parts)
@@ -139,7 +154,8 @@ def forum_of(thread: Thread) -> str:
 def _require_enough(thread: Thread, told: Sequence[str], said: Sequence[str]) -> None:
     """Raise ``ThreadTooThin`` where a story would be too short, or not English."""
     post, quoted = (len(words(" ".join(texts))) for texts in (told, said))
-    if not is_english(" ".join(told)) or not is_english(f"{thread.title} {thread.body}"):
+    running = thread.body if len(words(thread.body)) >= RUNNING else "\n\n".join(thread.texts)
+    if not is_english(" ".join(told)) or not is_english(running):
         why = "its post is not in English"
     elif not said or post + quoted < MIN_WORDS or (post < MIN_POST and len(said) < MIN_VOICES):
         why = f"{post} printable words of post and {len(said)} quotable comments"
@@ -148,25 +164,42 @@ def _require_enough(thread: Thread, told: Sequence[str], said: Sequence[str]) ->
     raise ThreadTooThin(f"The thread is too thin to tell: {why}.", "Choose another thread.")
 
 
-def _post_parts(thread: Thread, title: str, stretches: list[list[Sentence]], narrator: Narrator) -> Iterator[Part]:
-    """The opening, then the post in its own words with a bridge wherever something was left out."""
-    follows = narrator.pick(_BEGIN if stretches[1:] else _WHOLE) if stretches else "The story is in the replies."
-    yield Part("opening", f"{narrator.opening} {_facts(thread, title)} {follows}")
-    for position, stretch in enumerate(stretches):
+def _post_parts(facts: str, stretches: list[list[Sentence]], narrator: Narrator) -> Iterator[Part]:
+    """The opening, then the post in its own words; what was left out is bridged or marked."""
+    told = _joined(stretches)
+    follows = narrator.pick(_BEGIN if told[1:] else _WHOLE) if told else "The story is in the replies."
+    yield Part("opening", f"{narrator.opening} {facts} {follows}")
+    for position, text in enumerate(told):
         if position:
-            yield Part("narrative", _ONWARD[(position - 1) % len(_ONWARD)])
-        yield Part("excerpt", _set(stretch))
+            yield Part("narrative", _ONWARD[position - 1])
+        yield Part("excerpt", text)
 
 
-def _facts(thread: Thread, title: str) -> str:
-    """When it was posted and what it drew, as far as the data says, and its title where the headline cuts it."""
+def _joined(stretches: Sequence[Sequence[Sentence]]) -> list[str]:
+    """The stretches as excerpts, no more than can be led on to without saying a line twice."""
+    told = [_set(stretches[0])] if stretches else []
+    for before, stretch in pairwise(stretches):
+        if stretch[0].place - before[-1].place > _WIDE_GAP and len(told) <= len(_ONWARD):
+            told.append(_set(stretch))
+        else:
+            told[-1] += f"\n\n{_LEFT_OUT}\n\n{_set(stretch)}"
+    return told
+
+
+def _facts(thread: Thread, title: str, shown: Sequence[str]) -> str:
+    """When it was posted and what it drew, as far as the data says, and its title where the headline cuts it.
+
+    A title that the texts ``shown`` say again is not told twice.
+    """
     counts = (("point", thread.score), ("comment", thread.num_comments))
     drew = [_counted(count, noun) for noun, count in counts if count > 0]
     facts = [f"is dated {thread.created_at.day} {thread.created_at:%B %Y}"] if thread.created_at.year > 2004 else []
     facts += [f"had {_listed(drew)} when it was read"] if drew else []
     told = f"The post {_listed(facts)}." if facts else ""
     full = bare(thread.title)
-    if full.rstrip("?") in title or fold(full) not in fold(thread.title) or re.search(r"[“”\"]", full):
+    said = {run for text in shown for run in runs(folded_words(text), _SAID)}
+    again = not said.isdisjoint(runs(folded_words(full), _SAID))
+    if again or full.rstrip("?") in title or fold(full) not in fold(thread.title) or re.search(r"[“”\"]", full):
         return told
     return f"{told} Its title in full: “{full}{'' if full[-1] in '?!' else '.'}”"
 

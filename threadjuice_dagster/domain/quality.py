@@ -20,7 +20,7 @@ from threadjuice_dagster.domain.stories import Draft
 from threadjuice_dagster.domain.text import cut, folded_words, runs, sentences, words
 from threadjuice_dagster.domain.threads import Thread
 
-VERSION = "rubric-2"
+VERSION = "rubric-3"
 
 DIMENSIONS: dict[str, str] = {
     "readability": "whether it can be read: sentence and word length, words that are words in an order that is "
@@ -118,15 +118,21 @@ def rate(draft: Draft, thread: Thread | None = None, nearest: float = 0.0, excer
     reading = prose.read(draft.text)
     own = reading if draft.narration == draft.text else prose.read(draft.narration)
     quoted = sum(len(words(quote.text)) for quote in draft.quotes)
-    linking = excerpting and own is not reading
+    # An excerpting writer's story is in its quotes too; its own lines only lead to them.
+    shown = prose.read(draft.shown) if excerpting and draft.quotes else reading
     broken_up = _BROKEN_UP if draft.quotes or any(section.heading for section in draft.sections) else 1.0
     dimensions = (
         _dimension("readability", 1.0, 9.6, _readability(reading)),
         _dimension("structure", 1.2, 9.5, _structure(reading)),
-        _dimension("order", 1.0, 9.8, _order(reading if linking else own, source, linking), broken_up),
-        _dimension("unity", 1.0, 9.8, () if linking else _unity(own, source), broken_up),
-        _dimension("specificity", 1.2, 9.6, _specificity(reading, draft.title, source)),
-        _dimension("hook", 0.8, 9.4, _hook(reading, draft.title)),
+        _dimension("order", 1.0, 9.8, _order(shown if excerpting else own, source, excerpting), broken_up),
+        _dimension("unity", 1.0, 9.8, () if excerpting else _unity(own, source), broken_up),
+        _dimension(
+            "specificity",
+            1.2,
+            9.6,
+            _specificity(reading, shown, draft.title, frozenset() if excerpting else source.subjects),
+        ),
+        _dimension("hook", 0.8, 9.4, _hook(shown, draft.title)),
         _dimension("originality", 1.0, 9.8, _originality(draft, thread, source.text, nearest, excerpting)),
         _dimension("length", 0.8, 10.0, _length(len(reading.all_words) + quoted)),
     )
@@ -251,8 +257,8 @@ def _stray(part: str) -> str:
     return f"“{cut(part, 80)}” has little to do with the rest; tie it in or cut it."
 
 
-def _specificity(reading: prose.Reading, title: str, source: Source) -> Iterator[Fault]:
-    text, found = reading.text.lower().replace("’", "'"), reading.all_words
+def _specificity(reading: prose.Reading, shown: prose.Reading, title: str, theirs: Set[str]) -> Iterator[Fault]:
+    text, found = reading.text.lower().replace("’", "'"), shown.all_words
     filler = [match.group() for match in FILLER.finditer(text)]
     yield Fault(_over(len(filler), 0, 1.5, 9.0, step=2.5), f"Filler stands in for a story: {_some(filler)}.")
     generic = [match.group() for match in GENERIC.finditer(text)]
@@ -261,14 +267,14 @@ def _specificity(reading: prose.Reading, title: str, source: Source) -> Iterator
     yield Fault(points, f"Phrases that fit any story: {_some(generic)}; say what happened here.")
     sold = [match.group() for match in SELLING.finditer(text)]
     yield Fault(_over(len(sold), 1, 1.5, 8.0, step=2.5), f"It sells instead of telling: {_some(sold)}; cut it.")
-    vague = prose.vagueness(reading.all_lowered) * per_hundred
+    vague = prose.vagueness(shown.all_lowered) * per_hundred
     if vague > _VAGUE:
         points = _over(vague, _VAGUE, 1.1, 7.0, step=1)
-        yield Fault(points, f"It could be about anything: {_some(_vaguest(reading))}; say who and what.")
-    specifics = (prose.specifics(reading.all_lowered) + sum(map(len, reading.capitals))) * per_hundred
+        yield Fault(points, f"It could be about anything: {_some(_vaguest(shown))}; say who and what.")
+    specifics = (prose.specifics(shown.all_lowered) + sum(map(len, shown.capitals))) * per_hundred
     points = _over(7 - specifics, 0, 0.9, 6.0)
     yield Fault(points, f"Only {specifics:.0f} names, figures or events to a hundred words; be concrete.")
-    yield from _unused_thread([*words(title), *found], source.subjects)
+    yield from _unused_thread([*words(title), *found], theirs)
 
 
 def _vaguest(reading: prose.Reading) -> list[str]:

@@ -65,6 +65,12 @@ class Draft(Model):
         return "\n\n".join(section.text for section in self.sections)
 
     @property
+    def shown(self) -> str:
+        """The body with its quotes in place: ``text`` alone may be hardly more than what leads from quote to quote."""
+        parts = ((section.text, *(quote.text for quote in quotes)) for section, quotes in self.layout())
+        return "\n\n".join(text for part in parts for text in part)
+
+    @property
     def narration(self) -> str:
         """The writer's own words: the body without excerpts."""
         return "\n\n".join(section.text for section in self.sections if section.kind != "excerpt")

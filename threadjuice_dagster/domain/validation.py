@@ -42,7 +42,7 @@ class Near(NamedTuple):
 def sign(subject: Subject) -> tuple[bytes, str]:
     """The MinHash of a story, or what is wrong with its record."""
     try:
-        return signature(StoryDraft.model_validate(subject.story).draft.text), ""
+        return signature(StoryDraft.model_validate(subject.story).draft.shown), ""
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         return b"", f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -27,7 +27,7 @@ SCREENED_CHARACTERS = 20_000
 FEW_COMMENTS = 6
 """With fewer, some inappropriate ones say nothing about the thread."""
 
-EXTRACTIVE_VERSION = "extractive-1"
+EXTRACTIVE_VERSION = "extractive-2"
 """Changes when the extractive writer composes differently."""
 
 
