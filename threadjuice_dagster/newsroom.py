@@ -263,11 +263,11 @@ class Newsroom:
         self._run("site_job")
 
     def sweep_images(self) -> dict[str, Any]:
-        """Give public stories a picture anew whose files are gone, and rebuild the site; as the command prints it."""
+        """Mend pictures whose files are gone, elsewhere or of another quality, and rebuild the site, as printed."""
         result = self._run("image_sweep_job")
         told = result.asset_materializations_for_node("image_library")[-1].metadata
-        swept = {name: told[name].value for name in ("lacking", "files", "redrawn", "left")}
-        if swept["redrawn"]:
+        swept = {name: told[name].value for name in ("lacking", "files", "outdated", "renewed", "redrawn", "left")}
+        if swept["redrawn"] or swept["renewed"]:
             self.build_site()
         return {**swept, "stories": told["stories"].value}
 

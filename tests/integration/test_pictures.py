@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
@@ -501,6 +502,46 @@ def test_an_unsplash_picture_is_hotlinked_and_never_copied(server: PictureServer
     assert any("fm=jpg" in v.url and "w=480" in v.url for v in image.variants)
     assert licence_problem(image) is None
     assert thumbhash.decode(image.placeholder).width == 32
+
+
+def test_a_picture_of_another_quality_is_encoded_from_its_original_as_far_as_that_is_the_same(
+    server: PictureServer, folder: FolderStorage
+) -> None:
+    result = server.openverse_result("one", PHOTO)
+    server.serve_openverse(result)
+    before = chosen(desk(server, "openverse"), folder)
+    other = desk(server, "openverse", quality=50)
+    assert desk(server, "openverse").is_current(before, folder)
+    assert not other.is_current(before, folder)
+    server.script["/v1/images/id-one/"] = json_answer(result)
+    after = other.renew(before, "The ladder came back", NEIGHBOURS, folder, folder)
+    assert other.is_current(after, folder)
+    assert after.model_copy(update={"variants": ()}) == before.model_copy(update={"variants": ()})
+    assert sum(len(folder.get(one.key)) for one in after.variants) < sum(one.bytes for one in before.variants)
+    server.serve_picture(urlsplit(result["url"]).path, photograph(1000, 740))
+    with pytest.raises(PictureRefused, match="another picture"):
+        other.renew(before, "The ladder came back", NEIGHBOURS, folder, folder)
+    server.script["/v1/images/id-one/"] = json_answer({**result, "license": "by-nc"})
+    with pytest.raises(PermanentFailure, match="no more"):
+        other.renew(before, "The ladder came back", NEIGHBOURS, folder, folder)
+    server.script["/v1/images/id-one/"] = Answer(404)
+    with pytest.raises(PermanentFailure, match="404"):
+        other.renew(before, "The ladder came back", NEIGHBOURS, folder, folder)
+
+
+def test_a_hotlinked_picture_of_another_quality_is_asked_for_in_that(
+    server: PictureServer, folder: FolderStorage
+) -> None:
+    server.serve_unsplash(server.unsplash_result("one", PHOTO))
+    before = chosen(desk(server, "unsplash"), folder)
+    other = desk(server, "unsplash", quality=50)
+    assert desk(server, "unsplash").is_current(before, folder)
+    assert not other.is_current(before, folder)
+    after = other.renew(before, "The ladder came back", NEIGHBOURS, folder, folder)
+    assert other.is_current(after, folder)
+    assert {urlsplit(one.url).path for one in after.variants} == {urlsplit(one.url).path for one in before.variants}
+    assert "q=50" in next(one.url for one in after.variants if one.format == "jpeg")
+    assert folder.list() == []
 
 
 def test_unsplash_is_credited_and_told_of_the_choice(

@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import sqlalchemy as sa
 from command import threadjuice
+from moto.server import ThreadedMotoServer
 
 from threadjuice_dagster.settings import load_settings
 
@@ -90,6 +92,58 @@ def test_public_stories_whose_pictures_are_gone_get_new_ones_and_withdrawn_ones_
     assert all((load_settings().home / "cdn" / one["key"]).is_file() for one in story["image"]["variants"])
     assert threadjuice("content", "show", gone)[1]["status"] == "withdrawn"
     assert threadjuice("maintenance", "optimize")[1]["images"]["lacking"] == 0
+
+
+def optimized() -> dict[str, int]:
+    code, document, said = threadjuice("maintenance", "optimize")
+    assert code == 0, said
+    return {name: document["images"][name] for name in ("lacking", "outdated", "renewed", "redrawn", "left")}
+
+
+def test_pictures_are_encoded_anew_for_another_quality_and_brought_to_a_new_cdn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert threadjuice("content", "generate", "--count", "1")[0] == 0
+    story = next(iter(published()))
+    nothing = dict.fromkeys(("lacking", "outdated", "renewed", "redrawn", "left"), 0)
+
+    def variants() -> dict[str, dict[str, Any]]:
+        shown = threadjuice("content", "show", story)[1]["image"]["variants"]
+        return {f"{one['width']} {one['format']}": one for one in shown}
+
+    assert optimized() == nothing
+    before = variants()
+    monkeypatch.setenv("IMAGE_OPTIMIZATION_QUALITY", "50")
+    assert optimized() == {**nothing, "outdated": 1, "renewed": 1}
+    after = variants()
+    assert after.keys() == before.keys()
+    assert all(after[name]["key"] != before[name]["key"] for name in before)
+    assert sum(one["bytes"] for one in after.values()) < 0.8 * sum(one["bytes"] for one in before.values())
+    page = Path(published()[story])
+    assert all((page.parents[2] / one["key"]).is_file() for one in after.values())
+    assert optimized() == nothing
+
+    # A bucket is set: the files are brought there as they are, and the site carries none any more.
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    aws = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**aws, "AWS_ENDPOINT_URL_S3": address}.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="img")
+    monkeypatch.setenv("CDN_BUCKET", "img")
+    monkeypatch.setenv("IMAGE_CDN_URL", f"{address}/img")
+    assert threadjuice("deploy", "build")[0] == 0  # until then the site carries them still
+    assert (page.parents[2] / "img").is_dir()
+    assert optimized() == {**nothing, "lacking": 1, "renewed": 1}
+    assert {name: one["key"] for name, one in variants().items()} == {name: one["key"] for name, one in after.items()}
+    assert all(one["url"] == f"{address}/img/{one['key']}" for one in variants().values())
+    assert not (Path(published()[story]).parents[2] / "img").exists()
+    assert optimized() == nothing
+    monkeypatch.setenv("IMAGE_CDN_URL", f"{address}/moved")
+    assert optimized() == {**nothing, "outdated": 1, "renewed": 1}
+    assert f"{address}/moved/img/" in Path(published()[story]).read_text()
+    server.stop()
 
 
 def test_a_backup_that_is_not_proven_is_told_and_exits_with_1(newsroom_environment: dict[str, str]) -> None:

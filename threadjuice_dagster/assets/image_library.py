@@ -1,7 +1,9 @@
-"""The image library: every public story has its picture's files, and gets a picture anew where it has not.
+"""The image library: every public story has its picture's files, where and as they should be.
 
 The picture of a story that is being written belongs in ``assets/images.py``.
 """
+
+import dataclasses
 
 import dagster as dg
 
@@ -10,11 +12,15 @@ from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.publication import public_record
 from threadjuice_dagster.assets.steps import RETRIES, classified, reported
 from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.licences import licence_finding
+from threadjuice_dagster.domain.stories import StoryDraft
+from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.resources.desk import Desk
 from threadjuice_dagster.resources.pictures import PictureDesk
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.storage import Storage
+from threadjuice_dagster.resources.publisher import Publisher
+from threadjuice_dagster.resources.storage import FolderStorage, Storage
 
 COMPLETE = dg.AssetCheckSpec(
     "pictures_are_complete",
@@ -24,7 +30,7 @@ COMPLETE = dg.AssetCheckSpec(
 
 
 class SweepConfig(dg.Config):
-    """How many stories at most get a picture anew in one run; 0 only reports."""
+    """How many stories at most get a picture anew in one run; files that only lie elsewhere are brought over anyway."""
 
     redraw: int = 200
 
@@ -45,28 +51,33 @@ def image_library(
     desk: Desk,
     pictures: PictureDesk,
     cdn: Storage,
+    publisher: Publisher,
 ) -> dg.MaterializeResult:
-    """A sweep over all public stories: whose picture files are gone gets a picture anew, judged by the same gate."""
-    from threadjuice_dagster.database.pictures import stories_lacking_files
+    """A sweep over all public stories: whose picture files are gone, lie elsewhere or are of another quality."""
+    from threadjuice_dagster.database.pictures import pictures_of_public_stories, stories_lacking_files
 
     with reported(context, database):
-        lacking = stories_lacking_files(database.store.engine, cdn.list("img/"))
-        failed: dict[str, str] = {}
-        redrawn = list(lacking)[: config.redraw]
-        for story_id in redrawn:
-            try:
-                _redraw(story_id, context.run_id, database, desk, pictures, cdn)
-            except Exception as error:
-                failed[story_id] = str(classified(error))
-        left = [story_id for story_id in lacking if story_id in failed or story_id not in redrawn]
-        lacks = [f"`{story_id}`: {failed.get(story_id, 'not tried in this run')}" for story_id in left]
+        engine = database.store.engine
+        lacking = stories_lacking_files(engine, cdn.list("img/"))
+        sweep = Sweep(context.run_id, database, desk, pictures, cdn, FolderStorage(root=publisher.pictures_root))
+        outdated = [
+            image
+            for image in pictures_of_public_stories(engine)
+            if image.story_id in lacking or not pictures.is_current(image, cdn)
+        ]
+        for image in outdated:
+            sweep.mend(image, is_lacking=image.story_id in lacking, most=config.redraw)
+        left = [story_id for story_id in lacking if story_id in sweep.left]
+        why = [f"`{story_id}`: {reason}" for story_id, reason in sweep.left.items()]
         return dg.MaterializeResult(
             metadata={
                 "lacking": len(lacking),
                 "files": sum(lacking.values()),
-                "redrawn": len(redrawn) - len(failed),
+                "outdated": len(outdated) - len(lacking),
+                "renewed": sweep.renewed,
+                "redrawn": sweep.redrawn,
                 "left": len(left),
-                "stories": listed(lacks, "all complete"),
+                "stories": listed(why, "all complete"),
             },
             check_results=[
                 dg.AssetCheckResult(
@@ -79,10 +90,57 @@ def image_library(
         )
 
 
-def _redraw(story_id: str, run_id: str, database: Database, desk: Desk, pictures: PictureDesk, cdn: Storage) -> None:
-    """Another picture for one public story, judged, and its public record with it."""
-    store = database.store
-    story = store.draft(story_id)
-    image = choose_picture(story, run_id, database, desk, pictures, cdn)
-    record = public_record(store, story, store.score(story_id), image, run_id)
-    store.replace_picture(image, licence_finding(image), record)
+@dataclasses.dataclass
+class Sweep:
+    """What a sweep works with, and what it did: stories ``left`` as they are with the reason."""
+
+    run_id: str
+    database: Database
+    desk: Desk
+    pictures: PictureDesk
+    cdn: Storage
+    former: Storage
+    renewed: int = 0
+    redrawn: int = 0
+    encoded: int = 0
+    left: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def mend(self, image: StoryImage, *, is_lacking: bool, most: int) -> None:
+        """The same picture as it should be; where its files are nowhere, another one."""
+        is_lost = is_lacking and not self._is_elsewhere(image)
+        try:
+            if is_lost or not self.pictures.is_encoded(image):
+                self._count(most)
+            if is_lost:
+                self._redraw(image.story_id)
+                self.redrawn += 1
+            else:
+                self._renew(image)
+                self.renewed += 1
+        except Exception as error:
+            self.left[image.story_id] = str(classified(error))
+
+    def _is_elsewhere(self, image: StoryImage) -> bool:
+        return bool(image.variants) and all(self.former.exists(one.key) for one in image.variants)
+
+    def _count(self, most: int) -> None:
+        if self.encoded >= most:
+            raise PermanentFailure("Not tried in this run.", "Run: threadjuice maintenance optimize")
+        self.encoded += 1
+
+    def _redraw(self, story_id: str) -> None:
+        """Another picture for one public story, judged."""
+        story = self.database.store.draft(story_id)
+        self._replace(choose_picture(story, self.run_id, self.database, self.desk, self.pictures, self.cdn), story)
+
+    def _renew(self, image: StoryImage) -> None:
+        store = self.database.store
+        story = store.draft(image.story_id)
+        category = store.catalogue.category(store.assignment(image.story_id).category)
+        self._replace(self.pictures.renew(image, story.draft.title, category, self.cdn, self.former), story)
+
+    def _replace(self, image: StoryImage, story: StoryDraft) -> None:
+        """Store the picture, and the public record with it."""
+        store = self.database.store
+        record = public_record(store, story, store.score(image.story_id), image, self.run_id)
+        store.replace_picture(image, licence_finding(image), record)

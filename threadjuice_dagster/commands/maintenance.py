@@ -12,13 +12,13 @@ maintenance = typer.Typer(no_args_is_help=True, help="Upkeep: backups, clean-up,
 
 @maintenance.command()
 def optimize(as_json: AsJson = False) -> None:
-    """Give public stories whose picture files are gone a picture anew, optimised as any other."""
+    """Bring pictures to where and how they should be: storage and IMAGE_OPTIMIZATION_QUALITY as they are set now.
+
+    A public story whose files are gone gets another picture.
+    """
     with opened_newsroom(as_json) as newsroom:
         swept = newsroom.sweep_images()
-        text = (
-            f"{swept['lacking']} stories lacked files; {swept['redrawn']} have a picture again, {swept['left']} do not."
-        )
-        show_document({"images": swept}, as_json, lambda: text)
+        show_document({"images": swept}, as_json, lambda: printed.sweep_text(swept))
         if swept["left"]:
             raise typer.Exit(1)
 

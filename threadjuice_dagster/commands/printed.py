@@ -115,6 +115,15 @@ def cleanup_text(report: dict[str, Any]) -> str:
     return "\n".join([*lines, f"Archive: {report['archive'] or 'nothing was archived'}"])
 
 
+def sweep_text(swept: dict[str, Any]) -> str:
+    """What was wrong with pictures, what was done about it, and which stories are as they were."""
+    wrong = f"{swept['lacking']} stories lacked files, {swept['outdated']} had them elsewhere or of another quality."
+    done = (
+        f"{swept['renewed']} have theirs as it should be, {swept['redrawn']} have another, {swept['left']} have none."
+    )
+    return "\n".join([wrong, done, swept["stories"]])
+
+
 def environment_text(report: "EnvironmentReport") -> str:
     """A report of `deploy check`, aligned, with what mends a row below it."""
     width = max(len(row.name) for row in report.rows)

@@ -20,6 +20,7 @@ from threadjuice_dagster.domain.images import (
     Credited,
     Licence,
     Picture,
+    StoryImage,
     Variant,
     drawn_picture,
     format_quality,
@@ -85,6 +86,10 @@ class PictureProvider(ABC):
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes | Picture:
         """The picture, its bytes unread; of a hotlinked one a small rendition."""
 
+    @abstractmethod
+    def original(self, image: StoryImage, wanted: Wanted) -> bytes | Picture:
+        """The picture that a story shows, as it was before it was encoded; it may be used still."""
+
     def chosen(self, candidate: Candidate) -> None:  # noqa: B027
         """Tell the provider that its picture was chosen, where its terms ask for that."""
 
@@ -115,6 +120,15 @@ class Openverse(PictureProvider):
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
         """The original from the collection that holds it."""
         return download_picture(candidate.picture_url, OPENVERSE_HOSTS, self.allowed_origins)
+
+    def original(self, image: StoryImage, wanted: Wanted) -> bytes:
+        """The same original, where Openverse knows it still and its licence is a usable one."""
+        result = fetch_json(f"{self.api_url.rstrip('/')}/v1/images/{quote(image.source_id, safe='')}/")
+        candidate = _openverse_candidate(result)
+        if candidate is None or (problem := terms_problem(candidate, self.policy)):
+            told = f": {problem}" if candidate else ""
+            raise PermanentFailure(f"Openverse offers the picture no more{told}.", "Choose another picture.")
+        return self.fetch(candidate, wanted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +165,10 @@ class Unsplash(PictureProvider):
         """A small rendition, to know the picture by; it is not kept."""
         small = _with_params(candidate.picture_url, {"w": _RENDITION, "fm": "jpg", "q": 80, "fit": "max"})
         return download_picture(small, UNSPLASH_HOSTS, self.allowed_origins)
+
+    def original(self, image: StoryImage, wanted: Wanted) -> bytes:
+        """Nothing is encoded of a hotlinked photograph: its address asks Unsplash for another quality."""
+        raise PermanentFailure("Photographs of Unsplash are not kept.", "Choose another picture.")
 
     def chosen(self, candidate: Candidate) -> None:
         """Count the download, as the guidelines ask; the key is sent to the configured API and nowhere else."""
@@ -189,7 +207,19 @@ class TitleCard(PictureProvider):
 
     def fetch(self, candidate: Candidate, wanted: Wanted) -> Picture:
         """The card, drawn."""
+        return self._drawn(wanted)
+
+    def original(self, image: StoryImage, wanted: Wanted) -> Picture:
+        """The card, drawn again."""
+        return self._drawn(wanted)
+
+    def _drawn(self, wanted: Wanted) -> Picture:
         return drawn_picture(draw_title_card(wanted.title, wanted.category.name, wanted.category.colour))
+
+
+def of_quality(variant: Variant, quality: int) -> Variant:
+    """A hotlinked variant at its provider's address for this quality."""
+    return variant.model_copy(update={"url": _with_params(variant.url, {"q": format_quality(quality, variant.format)})})
 
 
 def _usable(read: Callable[[Any], Candidate | None], answer: Any, policy: Policy) -> list[Candidate]:

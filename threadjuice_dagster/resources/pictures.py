@@ -6,7 +6,7 @@ What each provider offers belongs in ``resources/picture_providers.py``, what it
 
 import functools
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +40,7 @@ from threadjuice_dagster.resources.picture_providers import (
     TitleCard,
     Unsplash,
     Wanted,
+    of_quality,
 )
 from threadjuice_dagster.resources.storage import IMMUTABLE, Storage, Upload
 
@@ -110,6 +111,38 @@ class PictureDesk(dg.ConfigurableResource):
         next_step = "Put title_card last in IMAGE_PROVIDERS: it always has one."
         raise PermanentFailure(f"No provider has a picture for this story. {' '.join(notes)}", next_step)
 
+    def is_current(self, image: StoryImage, storage: Storage) -> bool:
+        """Whether a picture is of this desk's quality, and its variants' addresses are the storage's."""
+        if image.delivery == "hotlink":
+            return all(of_quality(variant, self.quality) == variant for variant in image.variants)
+        return self.is_encoded(image) and all(one.url == storage.url(one.key) for one in image.variants)
+
+    def is_encoded(self, image: StoryImage) -> bool:
+        """Whether a picture's files are as this desk would encode them."""
+        if image.delivery == "hotlink":
+            return True
+        content = content_key(image.sha256, self.quality, self._speed(self._provider(image.provider)))
+        return all(one.key == variant_key(content, one.width, one.format) for one in image.variants)
+
+    def renew(self, image: StoryImage, title: str, category: Category, storage: Storage, former: Storage) -> StoryImage:
+        """The same picture, encoded as this desk encodes, with its files in ``storage``.
+
+        Files that are right and lie in ``former`` are brought over. Raises ``ThreadJuiceError`` where the original is
+        gone, or is another picture now.
+        """
+        if image.delivery == "hotlink":
+            return image.model_copy(update={"variants": tuple(of_quality(one, self.quality) for one in image.variants)})
+        if self.is_encoded(image):
+            return image.model_copy(update={"variants": _moved(image.variants, storage, former)})
+        provider, wanted = self._provider(image.provider), Wanted("", title, image.alt_text, category)
+        source = provider.original(image, wanted)
+        picture = source if isinstance(source, Picture) else read_picture(source)
+        if not isinstance(source, Picture) and picture.sha256 != image.sha256:
+            raise PictureRefused("Its original is another picture now.", "Choose another picture.")
+        encoded = encode_variants(picture, self.quality, self._speed(provider))
+        facts = {name: getattr(encoded, name) for name in ("sha256", "width", "height", "placeholder")}
+        return image.model_copy(update={**facts, "variants": self._stored(provider, encoded, storage)})
+
     def _provider(self, name: str) -> PictureProvider:
         if name == "openverse":
             return Openverse(self.openverse_url, self.allowed_origins)
@@ -162,6 +195,9 @@ class PictureDesk(dg.ConfigurableResource):
         """The provider's own addresses where pictures are hotlinked, else ours, once all is stored."""
         if provider.policy.delivery == "hotlink":
             return provider.hotlinks(candidate, encoded.height, self.quality)
+        return self._stored(provider, encoded, storage)
+
+    def _stored(self, provider: PictureProvider, encoded: EncodedPicture, storage: Storage) -> tuple[Variant, ...]:
         content = content_key(encoded.sha256, self.quality, self._speed(provider))
         variants, uploads = [], []
         for width, height, kind, data in encoded.variants:
@@ -171,6 +207,13 @@ class PictureDesk(dg.ConfigurableResource):
             variants.append(Variant(width=width, height=height, format=kind, key=key, url=url, bytes=len(data)))
         storage.put_many(uploads)
         return tuple(variants)
+
+
+def _moved(variants: Iterable[Variant], storage: Storage, former: Storage) -> tuple[Variant, ...]:
+    """The variants at the storage's own addresses; files it lacks are brought from the former one."""
+    missing = [one for one in variants if not storage.exists(one.key)]
+    storage.put_many(Upload(one.key, former.get(one.key), CONTENT_TYPES[one.format], IMMUTABLE) for one in missing)
+    return tuple(one.model_copy(update={"url": storage.url(one.key)}) for one in variants)
 
 
 def _refuse_words(candidate: Candidate) -> None:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Publisher(dg.ConfigurableResource):
-    """The site's folder and addresses. ``site_url`` is the public address, empty where there is none."""
+    """The site's folder and addresses. ``site_url`` is the public address, empty where there is none.
+
+    ``pictures_root`` is the folder of those pictures that no CDN serves: the site carries them itself.
+    """
 
     folder: str
     site_url: str = ""

@@ -52,7 +52,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             rejection_share=settings.content.rejection_alert_share,
             slow_query_seconds=settings.database.slow_query_seconds,
         ),
-        "publisher": _publisher(settings, cdn),
+        "publisher": _publisher(settings),
         "policy": EditorialPolicy(
             daily_story_count=settings.content.daily_story_count,
             thread_retention_hours=settings.content.thread_retention_hours,
@@ -145,7 +145,12 @@ def _cdn(settings: Settings) -> Storage:
     deployment = settings.deployment
     if deployment.cdn_bucket:
         return S3Storage(bucket=deployment.cdn_bucket, public_url=deployment.image_cdn_url)
-    return FolderStorage(root=str(settings.home / "cdn"), public_url=deployment.image_cdn_url)
+    return FolderStorage(root=_pictures_folder(settings), public_url=deployment.image_cdn_url)
+
+
+def _pictures_folder(settings: Settings) -> str:
+    """Where pictures are while no bucket is set, and where they stay until they are brought to one."""
+    return str(settings.home / "cdn")
 
 
 def _backups(settings: Settings) -> Storage:
@@ -224,11 +229,11 @@ def _inbox(settings: Settings) -> Storage:
     return S3Storage(bucket=bucket, prefix=prefix) if bucket else FolderStorage(root=str(settings.home / "inbox"))
 
 
-def _publisher(settings: Settings, cdn: Storage) -> Publisher:
+def _publisher(settings: Settings) -> Publisher:
     deployment = settings.deployment
     return Publisher(
         folder=str(settings.home / "site"),
         site_url=deployment.production_url,
         preview_url=f"http://127.0.0.1:{deployment.preview_port}",
-        pictures_root=cdn.root if isinstance(cdn, FolderStorage) else "",
+        pictures_root=_pictures_folder(settings),
     )
