@@ -17,7 +17,6 @@ from threadjuice_dagster.commands.shared import (
     explaining,
     opened_newsroom,
     read_environment,
-    reporting,
     say,
     show_document,
 )

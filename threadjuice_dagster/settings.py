@@ -303,7 +303,7 @@ class DeploymentSettings(Section):
         "BACKUP_ENCRYPTION_KEY",
         SecretStr(""),
         "Key that backups are encrypted and signed with: an age identity or a passphrase of 16 characters; empty leaves"
-        " them plain.",
+        " them plain and unsigned.",
         "correct horse battery staple",
     )
     backup_retention: Annotated[str, AfterValidator(_is_retention)] = variable(

@@ -12,7 +12,7 @@ from threadjuice_dagster.assets.findings import results, specs
 from threadjuice_dagster.assets.plots import bars, table
 from threadjuice_dagster.assets.steps import RETRIES, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
-from threadjuice_dagster.domain.database_health import Health, backup_finding, health_findings
+from threadjuice_dagster.domain.database_health import Health, backup_finding, health_findings, kept_finding
 from threadjuice_dagster.domain.findings import Finding
 from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.partitions import DAYS
@@ -33,6 +33,7 @@ CHECKS = specs(
     no_bloat="No large table consists of dead rows to a considerable part.",
     locks_are_free="Nobody waits long for a lock that another transaction holds.",
     backup_is_recent="The newest backup that a restore has proven is at most 26 hours old, and in storage.",
+    databases_put_aside_are_few="Restores have left at most five databases behind, none older than a month.",
 )
 _SIZE = "size MB"
 
@@ -56,7 +57,11 @@ def database_health(
     with reported(context, database):
         engine = database.store.engine
         health = measure(engine)
-        findings = [*health_findings(health, thresholds.slow_query_seconds), newest_backup(engine, backups)]
+        findings = [
+            *health_findings(health, thresholds.slow_query_seconds),
+            newest_backup(engine, backups),
+            databases_put_aside(engine),
+        ]
         sizes = sizes_by_day(context.instance, now().astimezone(UTC).date())
         return dg.MaterializeResult(metadata=health_metadata(health, sizes), check_results=list(results(findings)))
 
@@ -67,6 +72,14 @@ def newest_backup(engine: "sa.Engine", backups: Storage) -> Finding:
 
     found = newest_proven(engine)
     return backup_finding(found and found[0], now(), is_stored=found is None or backups.exists(found[1]))
+
+
+def databases_put_aside(engine: "sa.Engine") -> Finding:
+    """What restores of this database have left behind."""
+    from threadjuice_dagster.database.restore_server import kept_databases
+
+    live = str(engine.url.database)
+    return kept_finding(kept_databases(engine, live), live, now())
 
 
 def sizes_by_day(instance: dg.DagsterInstance, today: date) -> list[float]:

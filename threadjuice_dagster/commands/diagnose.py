@@ -191,9 +191,10 @@ def _replica(desk: Newsdesk) -> Iterator[Finding]:
 
 
 def _backup(desk: Newsdesk) -> Iterator[Finding]:
-    from threadjuice_dagster.assets.database_health import newest_backup
+    from threadjuice_dagster.assets.database_health import databases_put_aside, newest_backup
 
     yield newest_backup(desk.database.store.engine, desk.backups)
+    yield databases_put_aside(desk.database.store.engine)
 
 
 def _stored(desk: Newsdesk) -> Iterator[Finding]:

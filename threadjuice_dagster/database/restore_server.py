@@ -170,8 +170,7 @@ class Server(AbstractContextManager["Server"]):
 
     def kept(self) -> list[KeptDatabase]:
         """The databases that restores of the live one have put aside, oldest first."""
-        found = [KeptDatabase.model_validate(row._mapping) for row in self._ask(_KEPT, start=f"{self.live}_before_")]
-        return [one for one in found if kept_since(one.name, self.live)]
+        return kept_databases(self._engine, self.live)
 
     def drop_kept(self, name: str) -> bool:
         """Drop a database that a restore has put aside; False if somebody is connected to it."""
@@ -239,6 +238,14 @@ class Server(AbstractContextManager["Server"]):
 
     def _quoted(self, name: str) -> str:
         return self._engine.dialect.identifier_preparer.quote_identifier(name)
+
+
+def kept_databases(engine: sa.Engine, live: str) -> list[KeptDatabase]:
+    """The databases of a server that restores of the one called ``live`` have put aside, oldest first."""
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text(_KEPT), {"start": f"{live}_before_"}).all()
+    found = [KeptDatabase.model_validate(row._mapping) for row in rows]
+    return [one for one in found if kept_since(one.name, live)]
 
 
 def _of(identity: str) -> str:

@@ -3,8 +3,10 @@
 How it is asked belongs in ``database/database_health.py``.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from threadjuice_dagster.domain.backups import KEPT_DAYS, KEPT_MOST, KeptDatabase, kept_since
 from threadjuice_dagster.domain.findings import Finding, judged
 from threadjuice_dagster.domain.model import Model
 
@@ -98,6 +100,25 @@ def backup_finding(taken_at: datetime | None, now: datetime, *, is_stored: bool 
         ("warning", taken_at is None, "No backup is proven yet.", step),
         ("failed", not is_stored, f"{told} Its file is gone from storage.", step),
         ("failed", hours > BACKUP_AGE.total_seconds() / 3600, told, step),
+    )
+
+
+def kept_finding(kept: Sequence[KeptDatabase], live: str, now: datetime) -> Finding:
+    """Whether the databases that restores put aside are few and leave in time; what they are and take in any case."""
+    late = [one for one in kept if now - (kept_since(one.name, live) or now) > timedelta(days=KEPT_DAYS + 1)]
+    size = sum(one.bytes for one in kept) / 1e6
+    oldest = kept[0].name if kept else ""
+    told = f"{len(kept)} databases that restores put aside take {size:,.0f} MB; the oldest is {oldest}."
+    return judged(
+        "databases_put_aside_are_few",
+        _RUNBOOK,
+        f"{told} They are dropped after {KEPT_DAYS} days." if kept else "No restore has put one aside.",
+        (
+            "warning",
+            bool(late) or len(kept) > KEPT_MOST,
+            told,
+            f'See to it that nobody is connected to it, or drop it: DROP DATABASE "{oldest}";',
+        ),
     )
 
 

@@ -11,7 +11,6 @@ import dagster as dg
 
 from threadjuice_dagster.domain.backups import (
     Backup,
-    KeptDatabase,
     Manifest,
     Proof,
     Record,
@@ -81,13 +80,6 @@ class BackupDesk(dg.ConfigurableResource):
         with Server(self.database.address()) as server:
             names = outlived((one.name for one in server.kept()), server.live, _now())
             return [name for name in names if server.drop_kept(name)]
-
-    def kept(self) -> list[KeptDatabase]:
-        """The databases that restores have put aside, oldest first."""
-        from threadjuice_dagster.database.restore_server import Server
-
-        with Server(self.database.address()) as server:
-            return server.kept()
 
     def backups(self) -> list[Backup]:
         """Every backup in storage with what is known of it, newest first; for a machine without a database too."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 from pydantic import SecretStr
 
+from threadjuice_dagster.domain.backups import NO_KEY
 from threadjuice_dagster.domain.environment import EnvironmentReport, Probe, State
 from threadjuice_dagster.domain.incidents import Trouble
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
@@ -236,8 +237,9 @@ class EnvironmentDesk(dg.ConfigurableResource):
     def _backups(self) -> Found:
         from threadjuice_dagster.database.sealing import Seal
 
-        Seal(self.backup_desk.encryption_key)
-        return _written_and_read(self.backup_desk.storage)
+        found = _written_and_read(self.backup_desk.storage)
+        signs = Seal(self.backup_desk.encryption_key).recipient
+        return found if signs else found._replace(message=f"{found.message} {NO_KEY}.")
 
     def _inbox(self) -> Found:
         if isinstance(self.inbox, FolderStorage):
