@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from threadjuice_dagster.domain.database_health import Health, Running, TableFigures, backup_finding, health_findings
+from threadjuice_dagster.domain.backups import KeptDatabase, kept_name
+from threadjuice_dagster.domain.database_health import (
+    Health,
+    Running,
+    TableFigures,
+    backup_finding,
+    health_findings,
+    kept_finding,
+)
 from threadjuice_dagster.domain.errors import by_class, error_finding
 from threadjuice_dagster.domain.image_delivery import encoding_finding, missing, page_findings, sniffed
 from threadjuice_dagster.domain.markup import Page, PagePicture, srcset
@@ -154,3 +162,21 @@ def test_a_page_is_read_as_browsers_do() -> None:
     assert not {"comment.jpg", "script.jpg", "text.html"} & set(page.addresses())
     assert page.has_id("top")
     assert not page.has_id("blur")
+
+
+@pytest.mark.parametrize(
+    ("ages", "state"),
+    [
+        ([], "ok"),
+        ([1], "ok"),
+        ([30.5, 2], "ok"),
+        ([32], "warning"),
+        ([5, 4, 3, 2, 1], "ok"),
+        ([6, 5, 4, 3, 2, 1], "warning"),
+    ],
+)
+def test_databases_that_restores_put_aside_are_told_of_once_they_are_many_or_old(ages: list[float], state: str) -> None:
+    kept = [KeptDatabase(name=kept_name("tj", NOW - timedelta(days=days)), bytes=5_000_000) for days in ages]
+    finding = kept_finding(kept, "tj", NOW)
+    assert finding.state == state
+    assert not kept or f"{5 * len(ages)} MB" in finding.message

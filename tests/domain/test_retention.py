@@ -151,3 +151,57 @@ def test_keys_of_a_backup_name_it() -> None:
     one = manifest()
     assert one.id == "2026-01-01T030000Z-0123abcd"
     assert rules.id_of(one.key) == one.id == rules.id_of(rules.manifest_key(one.id))
+
+
+class TestDatabasesThatRestoresPutAside:
+    def names(self, *ages: float) -> list[str]:
+        return [rules.kept_name("tj", START - timedelta(days=days)) for days in ages]
+
+    def test_go_after_a_month(self) -> None:
+        assert rules.outlived(self.names(29, 31, 40), "tj", START) == self.names(40, 31)
+
+    def test_beyond_the_newest_five_go_once_they_are_a_day_old(self) -> None:
+        assert rules.outlived(self.names(1, 2, 3, 4, 5, 6, 7), "tj", START) == self.names(7, 6)
+        assert rules.outlived(self.names(*(n / 24 for n in range(1, 20))), "tj", START) == []
+
+    @pytest.mark.parametrize(
+        "name", ["tj", "tj_before_", "tj_before_the_move", "other_before_20250101T000000Z", "tj_x"]
+    )
+    def test_are_told_from_all_others(self, name: str) -> None:
+        assert rules.outlived([name], "tj", START) == []
+        assert rules.kept_since(name, "tj") is None
+
+
+class TestWhoVouches:
+    @pytest.mark.parametrize(
+        ("recipient", "key", "signed", "recorded", "has_history", "vouched"),
+        [
+            ("age1a", "age1a", True, False, False, True),
+            ("age1a", "age1a", None, False, False, False),
+            ("age1a", "age1a", None, True, True, True),
+            ("", "age1a", None, True, True, False),
+            ("", "", None, True, True, True),
+            ("", "", None, False, True, False),
+            ("", "", None, False, False, True),
+            ("age1b", "age1a", None, True, True, True),
+        ],
+    )
+    def test_for_a_backup(
+        self, recipient: str, key: str, signed: bool | None, recorded: bool, has_history: bool, vouched: bool
+    ) -> None:
+        one = manifest(recipient=recipient, key=rules.dump_key(manifest().id, recipient), signed=signed)
+        record = rules.Record.model_validate(one.model_dump()) if recorded else None
+        assert (rules.unvouched(one, key, record, has_history=has_history) == "") is vouched
+        assert rules.forgery(one, key, record) == ""
+        assert (rules.doubt(one, key, record, has_history=has_history) == "") is (signed is True)
+
+    @pytest.mark.parametrize("change", [{"sha256": "x"}, {"bytes": 1}, {"taken_at": START - timedelta(days=1)}])
+    def test_nobody_for_one_that_the_database_recorded_otherwise(self, change: dict[str, object]) -> None:
+        record = rules.Record.model_validate(manifest(signed=True).model_dump())
+        assert "recorded another" in rules.forgery(manifest(signed=True, **change), "age1a", record)
+
+    def test_what_nobody_vouches_for_takes_no_ones_place_and_stays_for_whoever_looks_into_it(self) -> None:
+        ours = [backup(0), backup(1), backup(2)]
+        strangers = [backup(day).model_copy(update={"is_ours": False}) for day in (0.5, 1.5, 9)]
+        assert rules.expired([*ours, *strangers], rules.parse_retention("3d")) == []
+        assert rules.expired([*ours, *strangers], rules.parse_retention("1d")) == ours[:2]
