@@ -443,13 +443,15 @@ class TestARestore:
         engine.dispose()
         drop_kept(database_url)
 
-    def test_of_a_newer_versions_backup_is_refused(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault
+    @pytest.mark.parametrize("revision", ["9999", "0005"])
+    def test_of_a_migration_that_this_version_does_not_know_is_refused(
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault, revision: str
     ) -> None:
-        newer = pair[0].contents.model_copy(update={"revision": "9999"})
+        newer = pair[0].contents.model_copy(update={"revision": revision})
         vault.put_manifest(pair[0].model_copy(update={"contents": newer}))
-        with pytest.raises(ConfigurationError, match="9999"):
-            restore(vault, database_url, pair[0])
+        with pytest.raises(ConfigurationError, match=rf"{revision}.*Install the ThreadJuice version that took it"):
+            plan_restore(vault, database_url, pair[0].id, now())
+        assert revision in proof_of(vault, database_url, pair[0]).problem
 
     def test_sends_clients_away_and_their_pools_connect_again(
         self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: Vault
@@ -487,7 +489,13 @@ class TestARestore:
             restore(vault, database_url, pair[0])
         assert threads_in(engine) == 0
 
-    @pytest.mark.parametrize("moment", ["in the restore", "before it goes live", "between the renames", "at the end"])
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            *("in the restore", "before the keys are made", "before it goes live", "after it was handed over"),
+            *("between the renames", "at the end"),
+        ],
+    )
     def test_that_was_killed_leaves_the_old_database_or_the_new_one(
         self,
         moment: str,
@@ -502,6 +510,10 @@ class TestARestore:
         restore(vault, database_url, pair[0])
         assert threads_in(engine) == 20
         assert databases_like(database_url, "_restore_") == []
+        with engine.connect() as connection:  # a role was made for each restore, and for the killed one too
+            roles = "SELECT count(*) FROM pg_roles WHERE rolname LIKE :like"
+            name = sa.make_url(database_url).database
+            assert connection.scalar(sa.text(roles), {"like": f"{name}%"}) == 0
 
     def test_leaves_the_scratch_database_of_a_living_process_alone(
         self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault
@@ -689,7 +701,9 @@ PAUSES = {
     "after the first block": "take",
     "before the manifest": "take",
     "in the restore": "restore",
+    "before the keys are made": "restore",
     "before it goes live": "restore",
+    "after it was handed over": "restore",
     "between the renames": "restore",
     "at the end": "restore",
 }
@@ -697,7 +711,7 @@ SCRIPT = """
 import json, sys, time
 from datetime import UTC, datetime
 import sqlalchemy as sa
-from threadjuice_dagster.database import backup, restore, sealing
+from threadjuice_dagster.database import backup, loading, restore, restore_server, sealing
 from threadjuice_dagster.resources.storage import FolderStorage
 
 moment, url, root, identity = json.loads(sys.argv[1])
@@ -732,6 +746,10 @@ if not identity:
     backup.take_backup(vault, url, datetime.now(UTC))
 if moment == "in the restore":
     vault.seal.unseal = lambda source, target, encrypted: (target.write(b"PGDMP"), pause())
+if moment == "before the keys are made":
+    loading._take = pause
+if moment == "after it was handed over":
+    restore_server.Server.swap = pause
 if moment == "between the renames":
     @sa.event.listens_for(sa.Engine, "before_cursor_execute")
     def stop(connection, cursor, statement, *rest):

@@ -312,6 +312,7 @@ def _connection(store: "Store") -> "Iterator[Connection[Any]]":
         connection.autocommit = True
         yield connection
     except psycopg.OperationalError as error:
+        pooled.invalidate(error)
         raise unreachable(error) from error
     finally:
         if pooled.driver_connection is not None and not pooled.driver_connection.closed:

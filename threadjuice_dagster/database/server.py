@@ -73,10 +73,19 @@ def create_database(server: URL, name: str) -> None:
         raise unreachable(error) from error
 
 
+_SENT_AWAY = "57P01"
+
+
 def unreachable(error: Exception) -> TransientFailure:
     """The one way a database that does not answer is reported, with the server's words but not the address."""
     cause = str(getattr(error, "orig", None) or error).strip().splitlines()
-    if getattr(getattr(error, "orig", None), "sqlstate", None) == "57014":
+    sqlstate = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    if sqlstate == _SENT_AWAY:
+        return TransientFailure(
+            "The database server ended this connection: it was restarted, or a backup was put in its database's place.",
+            "Run this again: what was finished is passed over, and what a restore took back is done anew.",
+        )
+    if sqlstate == "57014":
         return TransientFailure(
             f"A query was stopped: {cause[0][:200]}",
             "Look for what keeps the database busy, or raise DATABASE_STATEMENT_TIMEOUT_SECONDS.",
