@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from threadjuice_dagster.domain.backups import parse_retention
 from threadjuice_dagster.domain.cleanup import TEST_PREFIXES, checked_prefixes
+from threadjuice_dagster.domain.database_addresses import clean_address
 from threadjuice_dagster.domain.webhook_forms import Format
 from threadjuice_dagster.failures import ConfigurationError
 
@@ -28,6 +29,10 @@ def _is_url(*schemes: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _is_postgres(value: SecretStr) -> SecretStr:
+    return SecretStr(clean_address(value.get_secret_value())) if value.get_secret_value() else value
 
 
 def _is_timezone(value: str) -> str:
@@ -66,7 +71,7 @@ def _is_origin(values: list[str]) -> list[str]:
 
 
 Url = Annotated[str, _is_url("http", "https")]
-PostgresUrl = Annotated[SecretStr, _is_url("postgresql", "postgres")]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_is_postgres)]
 Names = Annotated[list[str], BeforeValidator(_split)]
 ProviderName = Literal["openverse", "unsplash", "title_card"]
 

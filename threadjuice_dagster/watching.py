@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.domain.incidents import Incident, Trouble, Undelivered, announcement, ended, seen, settled
-from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure, UnexpectedFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.resources.alerts import AlertDesk
 from threadjuice_dagster.resources.registry import build_resources
@@ -37,7 +37,7 @@ CAUSE = "database"
 def look_once(settings: Settings) -> dict[str, Any]:
     """Look at everything and deliver what waits: open incidents, and how many messages arrived and wait.
 
-    Raises ``TransientFailure`` if the database cannot be reached, after people were told of it once.
+    Raises the failure if the database cannot be used, after people were told of it once.
     """
     unreachable = UnreachableDatabase(settings)
     with _alerts(settings) as alerts:
@@ -48,7 +48,7 @@ def look_once(settings: Settings) -> dict[str, Any]:
             raise
         except Exception as error:
             failure = classified(error)
-            if not isinstance(failure, TransientFailure):
+            if isinstance(failure, UnexpectedFailure):
                 raise
             unreachable.tell(alerts, failure)
             raise failure from error

@@ -123,7 +123,7 @@ class TestLimits:
 
     def test_a_wrong_password_is_told_without_the_password_and_at_once(self, server: OwnServer) -> None:
         url = sa.make_url(server.database()).set(username="nobody", password="hunter2")
-        with pytest.raises(TransientFailure) as raised:
+        with pytest.raises(ConfigurationError) as raised:
             _ = Postgres(url=url.render_as_string(hide_password=False)).store
         assert "hunter2" not in str(raised.value)
         assert "nobody" in str(raised.value)

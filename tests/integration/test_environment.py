@@ -166,7 +166,7 @@ def test_dagsters_database_and_a_replica_are_asked_where_they_are_set(
 
 def test_with_the_database_down_every_other_row_is_there(check: Check) -> None:
     report = check(DATABASE_URL="postgresql://u:hunter2@127.0.0.1:9/none")
-    assert {row.name for row in report.failed()} == {"database", "database_pool"}
+    assert {row.name for row in report.failed()} == {"database", "database_pool", "database_backups"}
     assert "DATABASE_URL" in report.row("database").next_step
     assert report.row("cdn").state == "stand-in"
     assert "hunter2" not in report.model_dump_json()
@@ -497,7 +497,7 @@ class TestCommand:
         code, document, _ = self.run(DATABASE_URL="postgresql://127.0.0.1:9/none", DAILY_STORY_COUNT="some")
         failed = [row["name"] for row in document["rows"] if row["state"] == "failed"]
         assert code == 1
-        assert failed == ["DAILY_STORY_COUNT", "database", "database_pool"]
+        assert failed == ["DAILY_STORY_COUNT", "database", "database_pool", "database_backups"]
         assert len(document["rows"]) > len(variables())
 
 

@@ -84,10 +84,13 @@ def classified(error: Exception) -> ThreadJuiceError:
     """The failure an exception amounts to; what nobody foresaw is permanent and named by its type."""
     import sqlalchemy as sa
 
+    from threadjuice_dagster.database.refusals import means_something
+
     if isinstance(error, ThreadJuiceError):
         return error
     lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
-    if lost or type(error).__name__ == "DagsterPostgresException":  # Dagster has tried for a while itself
+    known = isinstance(error, sa.exc.DBAPIError) and means_something(error)
+    if lost or known or type(error).__name__ == "DagsterPostgresException":  # Dagster has tried for a while itself
         from threadjuice_dagster.database.server import unreachable
 
         return unreachable(error)

@@ -31,7 +31,7 @@ diagnose = typer.Typer(no_args_is_help=True, help="What is wrong with one part o
 
 SYSTEMS = {
     "generation": ("database", "database_pool", "openai", "reddit"),
-    "database": ("database", "database_pool", "database_replica", "dagster_database", "backups"),
+    "database": ("database", "database_pool", "database_backups", "database_replica", "dagster_database", "backups"),
     "images": ("database", "cdn", "openverse", "unsplash"),
 }
 """The outside systems each subject depends on."""

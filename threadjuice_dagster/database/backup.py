@@ -23,6 +23,7 @@ from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.sealing import Hashing, Seal, Writable, produced
 from threadjuice_dagster.database.server import app_url
+from threadjuice_dagster.database.suitability import over_tls
 from threadjuice_dagster.database.tools import Tool, find_tool
 from threadjuice_dagster.domain import backups as rules
 from threadjuice_dagster.domain.backups import Backup, Contents, Manifest, Proof, Record, TableFigures
@@ -328,7 +329,7 @@ def _stored(vault: Vault, url: sa.URL, moment: datetime, snapshot: str, connecti
     key = rules.dump_key(identity, vault.seal.recipient)
     options = [f"--snapshot={snapshot}", *_selection(connection)]
     postgres = server_version(connection)
-    tool = find_tool("pg_dump", postgres)
+    tool = find_tool("pg_dump", postgres, tls=over_tls(connection))
     found: dict[str, Any] = {}
 
     def produce(target: Writable) -> None:

@@ -4,14 +4,15 @@ What is asked over them belongs elsewhere. How many a process may open is decide
 """
 
 import functools
+import json
 import random
-import re
 import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
+from threadjuice_dagster.database.refusals import refusal_code, sqlstate, will_pass
 from threadjuice_dagster.failures import PermanentFailure
 
 STATEMENT_SECONDS = 60.0
@@ -29,21 +30,18 @@ R = TypeVar("R")
 _TRIES = 5
 _IDLE_IN_TRANSACTION = "10min"
 _LIBPQ = {
+    "client_encoding": "utf8",
     "connect_timeout": "10",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",
 }
-"""A server that vanished without a word is noticed within a minute."""
+"""A server that vanished without a word is noticed within a minute; one that stores bytes is asked for text."""
 
-_WILL_PASS = re.compile(
-    "too many clients|too many connections|connection slots are reserved|is starting up|is shutting down"
-    "|recovery mode|not yet accepting"
-)
-_WILL_NOT_PASS = re.compile("authentication failed|no pg_hba.conf entry|(role|database) .* does not exist")
-_NO_TEXT = re.compile(r"\(0x00\)|Unicode (escape|(low|high) surrogate)|0x00 for encoding")
-_TOO_LONG = "54000"
+_DRIVER_SAYS_NUL = "(0x00)"
+_NO_TEXT, _NO_JSON, _TOO_LONG = ("22021", "22P05"), "22P02", "54000"
+_SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS limits (name, value)"
 _reached: set[tuple[object, ...]] = set()
 
 STARTERS: dict[str, Callable[[], None]] = {}
@@ -97,25 +95,43 @@ def read_only(engine: sa.Engine) -> sa.Engine:
 
 def _engine(url: str | sa.URL, limits: dict[str, str], **options: Any) -> sa.Engine:
     url = sa.make_url(url)
-    settings = " ".join(f"-c {name}={value}" for name, value in limits.items())
     ours = {"application_name": "threadjuice", **_LIBPQ}
     given = {name: value for name, value in ours.items() if name not in url.query}
-    given["options"] = f"{settings} {url.query.get('options', '')}".strip()  # what the address asks for comes last
     engine = sa.create_engine(url, connect_args=given, hide_parameters=True, **options)
     sa.event.listen(engine, "handle_error", _refuse_text)
+    chosen = {name: value for name, value in limits.items() if name not in str(url.query.get("options", ""))}
+    sa.event.listen(engine, "connect", functools.partial(_limit, chosen))
     return engine
+
+
+def _limit(limits: dict[str, str], connection: Any, _: Any) -> None:
+    """Set a new session's limits. Poolers refuse them, or pass them over, when they come with the start."""
+    before, connection.autocommit = connection.autocommit, True
+    connection.execute(_SET, [list(limits), list(limits.values())])
+    connection.autocommit = before
 
 
 def _refuse_text(context: sa.ExceptionContext) -> None:
     """A text that no database stores is refused in words of ours, wherever it came from."""
     error = context.original_exception
-    if isinstance(error, UnicodeEncodeError) or _NO_TEXT.search(str(error)):
+    code = sqlstate(error)
+    half = code == _NO_JSON and _has_half_a_character(context.parameters)
+    if isinstance(error, UnicodeEncodeError) or half or code in _NO_TEXT or _DRIVER_SAYS_NUL in str(error):
         problem = "holds a NUL character or half a character, which no database stores"
-    elif getattr(error, "sqlstate", None) == _TOO_LONG:
+    elif code == _TOO_LONG:
         problem = "is longer than an index takes"
     else:
         return
     raise PermanentFailure(f"A text {problem}. Nothing was written.", "Change it where it comes from.") from error
+
+
+def _has_half_a_character(parameters: Any) -> bool:
+    """Whether JSON among the parameters of a statement does: its wrapper has the value in ``obj``."""
+    try:
+        json.dumps(parameters, ensure_ascii=False, default=lambda value: getattr(value, "obj", None)).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def patient(engine: sa.Engine, seconds: float = PATIENCE) -> sa.Engine:
@@ -125,14 +141,16 @@ def patient(engine: sa.Engine, seconds: float = PATIENCE) -> sa.Engine:
     @sa.event.listens_for(engine, "do_connect")
     def connect(dialect: Any, _: Any, arguments: Any, options: Any) -> Any:
         deadline = time.monotonic() + seconds
+        codes: dict[str, str | None] = {}
         while True:
             try:
                 connection = dialect.connect(*arguments, **options)
             except dialect.loaded_dbapi.OperationalError as error:
-                said = str(error)
+                if str(error) not in codes:
+                    codes[str(error)] = refusal_code(options)
+                error.sqlstate = codes[str(error)]
                 start = STARTERS.get(str(engine.url.query.get("host")))
-                known = start is not None or server in _reached
-                if not (_WILL_PASS.search(said) or (known and not _WILL_NOT_PASS.search(said))):
+                if not will_pass(error, known=start is not None or server in _reached):
                     raise
                 if time.monotonic() > deadline:
                     _reached.discard(server)  # what was waited for in vain is not waited for again

@@ -21,6 +21,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database.engine import lone_engine
+from threadjuice_dagster.database.refusals import NO_DATABASE, sqlstate
+from threadjuice_dagster.database.suitability import require_session
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +115,7 @@ class Locks:
                     if not error.connection_invalidated:
                         raise
             self._connection = self._engine.connect()
+            require_session(self._connection)
             driver: Any = self._connection.connection.driver_connection
             line = socket.socket(fileno=os.dup(driver.fileno()))
             threading.Thread(target=_watch, args=(weakref.ref(self), self._connection, line), daemon=True).start()
@@ -131,7 +134,7 @@ class Locks:
                 try:
                     self._ask(sa.true())
                 except sa.exc.DBAPIError as error:  # the next one that needs a lock is told
-                    if give_up and "does not exist" in str(error.orig):
+                    if give_up and sqlstate(error) == NO_DATABASE:
                         self._connection = None
             return self._connection is connection
 

@@ -12,6 +12,7 @@ from threadjuice_dagster.database.engine import pooled_engine, read_only
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.server import app_url, unreachable
 from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.database.suitability import require_session
 from threadjuice_dagster.failures import ThreadJuiceError
 
 _NEWEST = "SELECT coalesce(max(id), 0) FROM events WHERE at <= now() - make_interval(secs => :seconds)"
@@ -44,6 +45,7 @@ def _position(store: Store, seconds: float) -> tuple[str | None, int]:
     """The migration, and the newest event that is at least this old."""
     try:
         with store.engine.connect() as connection:
+            require_session(connection)
             revision = current_revision(connection)
             newest = connection.scalar(sa.text(_NEWEST), {"seconds": seconds}) if revision else 0
             return revision, int(newest or 0)

@@ -8,11 +8,22 @@ from sqlalchemy.engine import URL, make_url
 
 from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import lone_engine
-from threadjuice_dagster.failures import ConfigurationError, TransientFailure
+from threadjuice_dagster.database.refusals import ALREADY_THERE, meaning, sqlstate
+from threadjuice_dagster.database.suitability import require_usable
+from threadjuice_dagster.domain.database_addresses import clean_address
+from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError
 from threadjuice_dagster.settings import Settings
 
 APP_DATABASE = "threadjuice"
 DAGSTER_DATABASE = "dagster"
+
+_FORBIDDEN = "42501"
+_KNOWN = "SELECT 1 FROM pg_database WHERE datname = :name"
+_LOCALE = """
+SELECT CASE encoding WHEN 6 THEN datcollate ELSE 'C' END, CASE encoding WHEN 6 THEN datctype ELSE 'C' END
+FROM pg_database WHERE datname = current_database()
+"""
+"""The order of text of the database that is asked, if its encoding is UTF8 (6)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +40,13 @@ class Databases:
 def databases(settings: Settings) -> Databases:
     """Both addresses for these settings; starts the embedded server and creates databases where needed."""
     configured = settings.database.url.get_secret_value()
-    app = make_url(configured) if configured else make_url(embedded_url(settings.home))
+    app = parsed(configured) if configured else make_url(embedded_url(settings.home))
     dagster = settings.database.dagster_url.get_secret_value()
+    if configured:
+        _require_usable(app)
     if dagster:
-        return Databases(app=app_url(app), dagster=_render(make_url(dagster), "psycopg2"))
+        _require_usable(parsed(dagster))
+        return Databases(app=app_url(app), dagster=_render(parsed(dagster), "psycopg2"))
     name = f"{app.database}_{DAGSTER_DATABASE}" if configured else DAGSTER_DATABASE
     create_database(app, name)
     return Databases(app=app_url(app), dagster=_render(app.set(database=name), "psycopg2"))
@@ -40,7 +54,23 @@ def databases(settings: Settings) -> Databases:
 
 def app_url(url: str | URL) -> str:
     """The address as our own tables use it, through psycopg 3."""
-    return _render(make_url(url), "psycopg")
+    return _render(parsed(url), "psycopg")
+
+
+def _require_usable(url: URL) -> None:
+    try:
+        with lone_engine(app_url(url)).connect() as connection:
+            require_usable(connection)
+    except sa.exc.DBAPIError as error:
+        raise unreachable(error) from error
+
+
+def parsed(url: str | URL) -> URL:
+    """An address without what other programs wrote into it. Raises ``ConfigurationError`` if it cannot be one."""
+    try:
+        return make_url(clean_address(url) if isinstance(url, str) else url)
+    except ValueError as error:
+        raise ConfigurationError(f"An address of a database {error}.", "Correct DATABASE_URL.") from None
 
 
 def embedded_url(home: Path) -> str:
@@ -56,44 +86,27 @@ def create_database(server: URL, name: str) -> None:
     engine = lone_engine(app_url(server), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            known = sa.text("SELECT 1 FROM pg_database WHERE datname = :name")
-            if connection.execute(known, {"name": name}).scalar():
+            if connection.execute(sa.text(_KNOWN), {"name": name}).scalar():
                 return
             quoted = connection.dialect.identifier_preparer.quote_identifier(name)
-            connection.execute(sa.text(f"CREATE DATABASE {quoted}"))
-    except sa.exc.ProgrammingError as error:
-        if "already exists" not in str(error.orig):
-            raise ConfigurationError(
-                f"The database user may not create the database {name}.",
-                "Create it, or set DAGSTER_DATABASE_URL to one that exists.",
-            ) from error
+            collate, ctype = connection.execute(sa.text(_LOCALE)).one()
+            kind = f"ENCODING 'UTF8' LC_COLLATE '{collate}' LC_CTYPE '{ctype}' TEMPLATE template0"
+            connection.exec_driver_sql(f"CREATE DATABASE {quoted} {kind}".replace("%", "%%"))
     except sa.exc.IntegrityError:  # another process created it at the same moment
         pass
-    except sa.exc.OperationalError as error:
-        raise unreachable(error) from error
+    except sa.exc.DBAPIError as error:
+        if sqlstate(error) == _FORBIDDEN:
+            raise ConfigurationError(
+                f"The database user may not create the database {name}.",
+                "Give it CREATEDB, or create it with ENCODING 'UTF8'; Dagster's may be another DAGSTER_DATABASE_URL.",
+            ) from error
+        if sqlstate(error) != ALREADY_THERE:
+            raise unreachable(error) from error
 
 
-_SENT_AWAY = "57P01"
-
-
-def unreachable(error: Exception) -> TransientFailure:
-    """The one way a database that does not answer is reported, with the server's words but not the address."""
-    cause = str(getattr(error, "orig", None) or error).strip().splitlines()
-    sqlstate = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
-    if sqlstate == _SENT_AWAY:
-        return TransientFailure(
-            "The database server ended this connection: it was restarted, or a backup was put in its database's place.",
-            "Run this again: what was finished is passed over, and what a restore took back is done anew.",
-        )
-    if sqlstate == "57014":
-        return TransientFailure(
-            f"A query was stopped: {cause[0][:200]}",
-            "Look for what keeps the database busy, or raise DATABASE_STATEMENT_TIMEOUT_SECONDS.",
-        )
-    return TransientFailure(
-        f"The database cannot be reached: {cause[0][:200] if cause else 'no answer'}",
-        "Check that the server of DATABASE_URL runs and accepts this user.",
-    )
+def unreachable(error: Exception) -> ThreadJuiceError:
+    """The one way an error of the database is reported, with the server's words but not the address."""
+    return meaning(error)
 
 
 def _render(url: URL, driver: str) -> str:

@@ -40,7 +40,7 @@ class Tool:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                env={**os.environ, **(_secrets(url) if url else {})},
+                env={**os.environ, "LC_ALL": "C", **(_secrets(url) if url else {})},
                 pipesize=_PIPE,
             )
             try:
@@ -68,18 +68,21 @@ class Tool:
         return PermanentFailure(message, "The run's log has the details.")
 
 
-def find_tool(name: str, server: str) -> Tool:
+def find_tool(name: str, server: str, *, tls: bool = False) -> Tool:
     """The program of this name for a server of this version: the package's own, or one on PATH if those are too old.
+
+    The package's own are built without TLS, so a server that is reached over ``tls`` needs those on PATH.
 
     The oldest that is not older than the server: ``pg_restore`` sets parameters that older servers do not know, and
     tools refuse servers newer than themselves. Raises ``ConfigurationError`` if there is none.
     """
-    found = [tool for path in _candidates(name) if (tool := _tool(path)) is not None]
+    found = [tool for path in _candidates(name, tls=tls) if (tool := _tool(path)) is not None]
     fitting = [tool for tool in found if _major(tool.version) >= _major(server)]
     if not fitting:
         known = ", ".join(tool.version for tool in found) or "none"
         raise ConfigurationError(
-            f"The server is PostgreSQL {server}, and no {name} here is that new (there is: {known}).",
+            f"The server is PostgreSQL {server}{' behind TLS' if tls else ''}, and no {name} here is for it"
+            f" (there is: {known}).",
             f"Install PostgreSQL {_major(server)}'s client programs and put them on PATH.",
         )
     return min(fitting, key=lambda tool: _major(tool.version))
@@ -96,9 +99,9 @@ def _packaged(name: str) -> list[Path]:
     return [path for folder in folders for path in Path(folder).glob(f"pginstall*/bin/{name}")]
 
 
-def _candidates(name: str) -> list[Path]:
+def _candidates(name: str, *, tls: bool) -> list[Path]:
     on_path = shutil.which(name)
-    return [*_packaged(name), *([Path(on_path)] if on_path else [])]
+    return [*([] if tls else _packaged(name)), *([Path(on_path)] if on_path else [])]
 
 
 def _tool(path: Path) -> Tool | None:

@@ -62,11 +62,14 @@ class Database(dg.ConfigurableResource):
 
         from threadjuice_dagster.database.server import unreachable
         from threadjuice_dagster.database.store import open_store
+        from threadjuice_dagster.database.suitability import require_usable
 
         store = open_store(self.address(), self.share, self.statement_seconds)
         try:
             self._sit_down(store)
-        except sa.exc.OperationalError as error:
+            with store.engine.connect() as connection:
+                require_usable(connection)
+        except sa.exc.DBAPIError as error:
             raise unreachable(error) from error
         return store
 

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from threadjuice_dagster.domain.backups import NO_KEY
 from threadjuice_dagster.domain.environment import EnvironmentReport, Probe, State
 from threadjuice_dagster.domain.incidents import Trouble
-from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.deployments import DeploymentDesk
 from threadjuice_dagster.resources.desk import Desk, ModelDesk
@@ -54,6 +54,7 @@ TOGETHER = {"REDDIT_CLIENT_SECRET": "REDDIT_CLIENT_ID", "VERCEL_PROJECT_ID": "VE
 SYSTEMS = {
     "database": "DATABASE_URL THREADJUICE_HOME",
     "database_pool": "DATABASE_URL DATABASE_POOL_SIZE DATABASE_MAX_CONNECTIONS",
+    "database_backups": "DATABASE_URL",
     "database_replica": "DATABASE_REPLICA_URL",
     "dagster_database": "DAGSTER_DATABASE_URL",
     "openai": "OPENAI_API_KEY OPENAI_BASE_URL OPENAI_MODEL",
@@ -72,7 +73,7 @@ _OPENVERSE = "https://api.openverse.org"
 _VARIABLE = re.compile(r"\b[A-Z]+(?:_[A-Z0-9]+)+\b")
 _LOGIN = re.compile(r"//[^/@]*@")
 _STARTING = threading.Lock()
-_CONNECT = {"connect_timeout": "8", "application_name": "threadjuice check"}
+_CONNECT = {"connect_timeout": "8", "client_encoding": "utf8", "application_name": "threadjuice check"}
 _ROOM = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most,
     (SELECT sum(numbackends)::int FROM pg_stat_database) AS used
@@ -180,6 +181,20 @@ class EnvironmentDesk(dg.ConfigurableResource):
             return Found("warning", told, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
         with _connections(self._address(), database.share) as opened:
             return Found("ok", f"{told} {len(opened)} were opened at once, as many as a process may.")
+
+    def _database_backups(self) -> Found:
+        """Whether a backup could be taken and proven: by the programs there are, in a database the user may create."""
+        from threadjuice_dagster.database.backup import server_version
+        from threadjuice_dagster.database.suitability import may_create_databases, over_tls
+        from threadjuice_dagster.database.tools import find_tool
+
+        with _connections(self._address(), 1) as (connection,):
+            tool = find_tool("pg_dump", server_version(connection), tls=over_tls(connection))
+            user = connection.exec_driver_sql("SELECT current_user").scalar()
+            if may_create_databases(connection):
+                return Found("ok", f"pg_dump {tool.version} fits, and {user} may create databases for the proof.")
+        told = f"The user {user} may not create databases: no backup can be proven, no restore made."
+        return Found("failed", told, f"Run: ALTER ROLE {user} CREATEDB")
 
     def _database_replica(self) -> Found:
         return _other_database(self.replica_url, "DATABASE_REPLICA_URL", "Reports read from the newsroom's database.")
@@ -370,14 +385,20 @@ def _connections(address: str, count: int, variable: str = "DATABASE_URL") -> "I
     """So many connections at once, outside every pool: one that waits for a server would not say what is wrong."""
     import sqlalchemy as sa
 
+    from threadjuice_dagster.database.engine import patient
     from threadjuice_dagster.database.server import app_url, unreachable
+    from threadjuice_dagster.database.suitability import require_session, require_usable
 
-    engine = sa.create_engine(app_url(address), poolclass=sa.NullPool, connect_args=_CONNECT, hide_parameters=True)
+    url = app_url(address)
+    engine = patient(sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT, hide_parameters=True), 0)
     try:
         with contextlib.ExitStack() as stack:
-            yield [stack.enter_context(engine.connect()) for _ in range(count)]
-    except sa.exc.DBAPIError as error:
-        failure = unreachable(error)
+            opened = [stack.enter_context(engine.connect()) for _ in range(count)]
+            require_session(opened[0])
+            require_usable(opened[0], writes=variable != "DATABASE_REPLICA_URL")
+            yield opened
+    except (sa.exc.DBAPIError, ConfigurationError) as error:
+        failure = error if isinstance(error, ConfigurationError) else unreachable(error)
         raise type(failure)(failure.message, failure.next_step.replace("DATABASE_URL", variable)) from error
 
 

@@ -28,7 +28,7 @@ MOST_LOOSE = 4_000
 BUNDLES = 1024
 """Bundles of a large site: at 100,000 stories each holds about 200 files."""
 
-_CARRIED = ("domain/engagement.py", "database/engagement.py", "site/engagement.py")
+_CARRIED = ("domain/database_addresses.py", "domain/engagement.py", "database/engagement.py", "site/engagement.py")
 _OUTPUT = "public"
 _UNPACK = f'mkdir -p {_OUTPUT} && for one in bundles/*.tgz; do tar -xzf "$one" -C {_OUTPUT} || exit 1; done'
 _LOOSE_FILES = "**/*.{html,css,js,json,xml,svg,woff,avif,webp,jpeg,png}"

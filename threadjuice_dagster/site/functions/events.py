@@ -16,6 +16,7 @@ import psycopg
 sys.path.insert(0, str(Path(__file__).parent / "_vendor"))
 
 from threadjuice_dagster.database.engagement import Tally
+from threadjuice_dagster.domain.database_addresses import clean_address
 from threadjuice_dagster.site.engagement import Reports
 
 
@@ -43,7 +44,8 @@ class _Connection:
         if not address:
             raise LookupError("ENGAGEMENT_DATABASE_URL is not set: nothing can be counted.")
         # Poolers that lend a connection per transaction know no prepared statements, and no options at the start.
-        self._open = psycopg.connect(address, autocommit=True, prepare_threshold=None, connect_timeout=5)
+        known = clean_address(address)
+        self._open = psycopg.connect(known, autocommit=True, prepare_threshold=None, connect_timeout=5)
         return self._open
 
 
