@@ -26,6 +26,7 @@ from threadjuice_dagster.checks.backups import restore_is_proven
 from threadjuice_dagster.checks.checklist import deployment_preconditions, deployment_results
 from threadjuice_dagster.checks.images import picture_gate
 from threadjuice_dagster.checks.quality import text_gates
+from threadjuice_dagster.checks.staging import configured_writer
 from threadjuice_dagster.jobs import JOBS, STORY_STEPS
 from threadjuice_dagster.resources.openai import SERVICE
 from threadjuice_dagster.resources.registry import build_resources
@@ -77,7 +78,14 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     timezone = settings.deployment.timezone
     return dg.Definitions(
         assets=ASSETS,
-        asset_checks=[text_gates, picture_gate, restore_is_proven, deployment_preconditions, deployment_results],
+        asset_checks=[
+            text_gates,
+            picture_gate,
+            restore_is_proven,
+            deployment_preconditions,
+            deployment_results,
+            configured_writer,
+        ],
         jobs=JOBS,
         schedules=[
             daily_stories(timezone, due),

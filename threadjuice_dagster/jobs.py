@@ -19,6 +19,7 @@ from threadjuice_dagster.assets.stories import story_draft
 from threadjuice_dagster.assets.takedowns import takedowns
 from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
 from threadjuice_dagster.assets.validation import content_validation
+from threadjuice_dagster.checks.staging import configured_writer
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -108,12 +109,13 @@ environment_job = dg.define_asset_job(
 staging_job = dg.define_asset_job(
     "staging_job",
     selection=dg.AssetSelection.assets(database_schema, site, staged_deployment),
-    description="Migrate, build the site, stage it and test it there; readers do not see it.",
+    description="Migrate, build the site, stage it and test it there, and the writer too; readers do not see it.",
 )
 
 production_job = dg.define_asset_job(
     "production_job",
-    selection=dg.AssetSelection.assets(database_schema, site, staged_deployment, production_deployment),
+    selection=dg.AssetSelection.assets(database_schema, site, staged_deployment, production_deployment)
+    - dg.AssetSelection.checks(configured_writer),
     description="Migrate, build, stage, test, show to readers and validate; what fails there is rolled back.",
 )
 

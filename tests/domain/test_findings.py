@@ -17,6 +17,7 @@ from threadjuice_dagster.domain.database_health import (
 from threadjuice_dagster.domain.errors import by_class, error_finding
 from threadjuice_dagster.domain.image_delivery import encoding_finding, missing, page_findings, sniffed
 from threadjuice_dagster.domain.markup import Page, PagePicture, srcset
+from threadjuice_dagster.domain.speed import Speed, compared, speed_finding, typical
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -180,3 +181,25 @@ def test_databases_that_restores_put_aside_are_told_of_once_they_are_many_or_old
     finding = kept_finding(kept, "tj", NOW)
     assert finding.state == state
     assert not kept or f"{5 * len(ages)} MB" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("staged", "wrong"),
+    [
+        ((40.0, 50.0, 20_000), ""),
+        ((40.0, 290.0, 20_000), ""),  # five times as long, which nobody notices
+        ((40.0, 320.0, 20_000), "takes 320 ms instead of 50"),
+        ((40.0, 50.0, 110_000), ""),
+        ((40.0, 50.0, 130_000), "has 130,000 bytes instead of 20,000"),
+    ],
+)
+def test_what_is_staged_is_held_against_what_is_live(staged: tuple[float, float, int], wrong: str) -> None:
+    def speed(first: float, whole: float, size: int) -> Speed:
+        return Speed(first_byte_ms=first, whole_ms=whole, bytes=size)
+
+    rows = compared({"story": speed(*staged), "new": speed(1, 1, 1)}, {"story": speed(30.0, 50.0, 20_000)})
+    assert [row.name for row in rows] == ["story"]
+    assert wrong in rows[0].wrong
+    assert speed_finding(rows).passed == (not wrong)
+    assert speed_finding([]).passed
+    assert typical([speed(1, 9, 5), speed(2, 3, 5), speed(9, 4, 5)]) == speed(2, 4, 5)

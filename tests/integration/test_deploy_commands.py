@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 import yaml
+from servers.openai_server import OpenAIServer
 from servers.vercel_server import PROJECT, TOKEN, VercelServer
 
 from threadjuice_dagster.cli import app
@@ -70,6 +71,10 @@ def test_deployments_to_a_folder_go_forth_and_back(newsroom_environment: dict[st
     assert code == 0
     assert staged["deployment"]["state"] == "staged"
     assert states(staged)["smoke_test"] == "done"
+    assert checks(staged)["configured_writer_proven"] == checks(staged)["as_fast_as_live"] == "passed"
+    assert "No model is configured" in message(staged, "configured_writer_proven")
+    assert "Nothing is live yet" in message(staged, "as_fast_as_live")
+    assert len(threadjuice("content", "list")[1]["stories"]) == 3
     assert (home / "deployment" / "staging" / "index.html").is_file()
     assert not (home / "deployment" / "production").exists()
     code, first, _ = threadjuice("deploy", "production")
@@ -77,7 +82,8 @@ def test_deployments_to_a_folder_go_forth_and_back(newsroom_environment: dict[st
     assert list(states(first)) == ["migrate", "build", "stage", "smoke_test", "promote", "validate", "contract"]
     assert set(states(first).values()) == {"done"}
     found = checks(first)
-    assert len(found) == 12
+    assert len(found) == 13
+    assert "configured_writer_proven" not in found  # it costs something, and was tried in staging
     assert {name for name, state in found.items() if state != "passed"} == {"backup_systems_operational"}
     assert found["backup_systems_operational"] == "warning"
     assert "files of 3 pictures came" in message(first, "image_loading_optimized")
@@ -91,6 +97,7 @@ def test_deployments_to_a_folder_go_forth_and_back(newsroom_environment: dict[st
     code, second, _ = threadjuice("deploy", "production")
     assert code == 0
     assert second["deployment"]["version"] != deployment["version"]
+    assert all(f"{what} " in message(second, "as_fast_as_live") for what in ("front page", "story", "picture", "feed"))
     code, back, _ = threadjuice("deploy", "rollback")
     assert code == 0
     assert back["deployment"] == {**deployment, "state": "live"}
@@ -141,6 +148,38 @@ def test_deployments_to_vercel_are_promoted_refused_and_rolled_back(
     assert vercel.live == first["deployment"]["id"]
 
 
+def test_the_configured_writer_proves_itself_once_for_each_staging_and_is_metered(
+    newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OpenAIServer() as openai:
+        for name, value in {"OPENAI_API_KEY": "sk-hunter2", "OPENAI_BASE_URL": openai.url}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("CONTENT_GENERATION_RATE_LIMIT", "1000")
+        code, staged, _ = threadjuice("deploy", "staging")
+        assert code == 0, staged
+        assert checks(staged)["configured_writer_proven"] == "passed"
+        assert "gpt-4o" in message(staged, "configured_writer_proven")
+        assert {len(openai.seen("write")), len(openai.seen("judge"))} <= {1, 2, 3}
+        written = len(openai.seen("write"))
+        assert threadjuice("content", "list")[1]["stories"] == []
+        database = Postgres(url=newsroom_environment["DATABASE_URL"], pool_size=2)
+        with database.store.engine.connect() as connection:
+            (spent,) = connection.execute(sa.select(t.model_usage).where(t.model_usage.c.purpose == "trial"))
+        assert (spent.requests >= 3, spent.cost_usd > 0, spent.story_id) == (True, True, None)
+        assert threadjuice("deploy", "production")[0] == 0
+        assert len(openai.seen("write")) == written
+        openai.always("write", "invented_quote")
+        code, staged, _ = threadjuice("deploy", "staging")
+        assert (code, staged["deployment"]["state"]) == (1, "staged")
+        assert checks(staged)["configured_writer_proven"] == "failed"
+        assert "would not be published" in message(staged, "configured_writer_proven")
+        openai.always("write", "503")
+        for fallback in ({}, {"WRITER_FALLBACK": "extractive"}):
+            code, staged, _ = threadjuice("deploy", "staging", **fallback)
+            assert checks(staged)["configured_writer_proven"] in ("warning", "failed")
+            assert "hunter2" not in json.dumps(staged)
+
+
 def test_a_story_taken_down_leaves_the_site_and_every_kept_deployment(
     newsroom_environment: dict[str, str], vercel: VercelServer
 ) -> None:
@@ -176,7 +215,7 @@ def test_workflows_run_commands_that_there_are_and_deploy_only_what_was_tested()
     assert "workflow_call" in ci[True]
     assert deploy[True]["push"]["branches"] == ["**"]
     secrets = [name for name, value in deploy["jobs"]["deploy"]["env"].items() if "secrets." in value]
-    assert {"VERCEL_TOKEN", "DATABASE_URL"} <= set(secrets)
+    assert {"VERCEL_TOKEN", "DATABASE_URL", "OPENAI_API_KEY"} <= set(secrets)
 
 
 def test_the_sensor_deploys_where_publications_are_deployed_by_themselves(

@@ -15,9 +15,13 @@ from threadjuice_dagster.assets.site import site
 from threadjuice_dagster.assets.steps import reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.deployments import Deployment, Step
+from threadjuice_dagster.domain.speed import Compared, speed_finding
+from threadjuice_dagster.failures import ThreadJuiceError
+from threadjuice_dagster.resources.deployer import Staged
 from threadjuice_dagster.resources.deployments import DeploymentDesk
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
+from threadjuice_dagster.resources.speed import compared_with_live
 
 
 class PromotionConfig(dg.Config):
@@ -26,18 +30,27 @@ class PromotionConfig(dg.Config):
     roll_back: str = ""
 
 
-@dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[site])
+AS_FAST = dg.AssetCheckSpec(
+    "as_fast_as_live",
+    asset="staged_deployment",
+    description="Pages, pictures and feed of what is staged come about as fast, and as light, as of what is live.",
+)
+
+
+@dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[site], check_specs=[AS_FAST])
 def staged_deployment(
     context: dg.AssetExecutionContext, database: Database, publisher: Publisher, deployment_desk: DeploymentDesk
-) -> dg.MaterializeResult[None]:
+) -> dg.MaterializeResult:
     """The built site at the place it is deployed to, tested there page by page; readers do not see it yet."""
     with reported(context, database):
         record = context.instance.get_run_record_by_id(context.run_id)
         started = record.start_time if record and record.start_time else time.time()
         moment = datetime.fromtimestamp(started, UTC)
         deployment, staged = deployment_desk.stage(Path(publisher.folder), context.run_id, moment)
-        figures = {"files uploaded": staged.files, "bytes": staged.bytes}
-        return _materialized(deployment, deployment_desk.book.steps(context.run_id), **figures)
+        rows, check = _speed(deployment_desk, staged)
+        figures = {"files uploaded": staged.files, "bytes": staged.bytes, **_figures(rows)}
+        steps = deployment_desk.book.steps(context.run_id)
+        return _materialized(deployment, steps, [check], **figures)
 
 
 @dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[staged_deployment])
@@ -51,10 +64,50 @@ def production_deployment(
         return _materialized(deployment, desk.book.steps(run_id))
 
 
-def _materialized(deployment: Deployment, steps: Sequence[Step], **figures: Any) -> dg.MaterializeResult[None]:
+def _speed(desk: DeploymentDesk, staged: Staged) -> tuple[list[Compared], dg.AssetCheckResult]:
+    """How fast what is staged answers beside what is live; that it cannot be measured stops no deployment."""
+    rows: list[Compared] = []
+    try:
+        rows = compared_with_live(desk.deployer, staged)
+        finding = speed_finding(rows)
+        passed, told = finding.passed, f"{finding.message} {finding.next_step}".strip()
+    except ThreadJuiceError as failure:
+        passed, told = False, f"It could not be measured: {failure}"
+    warns = dg.AssetCheckSeverity.WARN
+    check = dg.AssetCheckResult(check_name=AS_FAST.name, passed=passed, severity=warns, description=told)
+    return rows, check
+
+
+def _figures(rows: Sequence[Compared]) -> dict[str, Any]:
+    """The speeds as the UI shows and plots them."""
+    table = [
+        dg.TableRecord(
+            {
+                "what": row.name,
+                "first byte ms": row.staged.first_byte_ms,
+                "live first byte ms": row.live.first_byte_ms,
+                "whole ms": row.staged.whole_ms,
+                "live whole ms": row.live.whole_ms,
+                "bytes": row.staged.bytes,
+                "live bytes": row.live.bytes,
+                "ratio": row.ratio,
+            }
+        )
+        for row in rows
+    ]
+    if not rows:
+        return {}
+    ratios = {f"{row.name}: times the live one's": row.ratio for row in rows}
+    return {"speed": dg.MetadataValue.table(table), **ratios}
+
+
+def _materialized(
+    deployment: Deployment, steps: Sequence[Step], checks: Sequence[dg.AssetCheckResult] = (), **figures: Any
+) -> dg.MaterializeResult[None]:
     rows = [dg.TableRecord(step.model_dump(mode="json")) for step in steps]
     return dg.MaterializeResult(
         data_version=dg.DataVersion(deployment.version),
+        check_results=checks,
         metadata={
             "url": dg.MetadataValue.url(deployment.url),
             "deployment": deployment.id,

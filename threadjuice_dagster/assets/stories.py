@@ -44,7 +44,7 @@ def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Des
         meter = Meter()
         try:
             material = _material(database.store, story_id, desk, meter)
-            writing, revisions = _write(desk, material, meter)
+            writing, revisions = write_best(desk, material, meter)
         finally:
             database.store.ledger.add_usage("write", "", meter.usage, story_id, context.run_id)
         story = StoryDraft(
@@ -97,7 +97,7 @@ def _material(store: "Store", story_id: str, desk: Desk, meter: Meter) -> Materi
     )
 
 
-def _write(desk: Desk, material: Material, meter: Meter) -> tuple[Writing, int]:
+def write_best(desk: Desk, material: Material, meter: Meter) -> tuple[Writing, int]:
     """The best of the first draft and its revisions, and how many revisions were asked for."""
     best, revisions = desk.write(material, meter), 0
     merit, findings = _assess(best, material)

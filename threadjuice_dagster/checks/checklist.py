@@ -9,36 +9,30 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import dagster as dg
 
 from threadjuice_dagster.assets.steps import classified, now
+from threadjuice_dagster.checks.trial import try_writer
 from threadjuice_dagster.domain.database_health import backup_finding
 from threadjuice_dagster.domain.environment import EnvironmentReport, Probe
 from threadjuice_dagster.domain.errors import error_finding
-from threadjuice_dagster.domain.grounding import ground
 from threadjuice_dagster.domain.image_delivery import encoding_finding, page_findings, sniffed
-from threadjuice_dagster.domain.injection import for_people
 from threadjuice_dagster.domain.markup import Page, PagePicture
-from threadjuice_dagster.domain.moderation import load_moderator
-from threadjuice_dagster.domain.originality import originality_problem
-from threadjuice_dagster.domain.quality import rate
-from threadjuice_dagster.domain.verdicts import QualityScore, gate_findings, overall_score
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.deployer import Opened
 from threadjuice_dagster.resources.deployments import DeploymentDesk
+from threadjuice_dagster.resources.desk import ExtractiveDesk
 from threadjuice_dagster.resources.limits import SharedRateLimit
+from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.pictures import PictureDesk
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.probes import EnvironmentDesk
 from threadjuice_dagster.resources.readers import read, read_page
 from threadjuice_dagster.resources.reddit import SampleThreads
 from threadjuice_dagster.settings import read_settings
-
-if TYPE_CHECKING:
-    from threadjuice_dagster.domain.threads import Thread
 
 HEARTBEAT = 300.0
 """Seconds after which a silent daemon counts as stopped."""
@@ -120,7 +114,7 @@ def pipeline(scene: Scene) -> Line:
     """A sample thread becomes a story that the gates on the text let through."""
     refused: dict[str, str] = {}
     for thread in SampleThreads().candidates(3):
-        problem = _sample_problem(for_people(thread))
+        problem = try_writer(ExtractiveDesk(), thread, Meter()).problem
         if not problem:
             return Line(True, f"Sample {thread.id} became a story that passes every gate on the text.")
         refused[thread.id] = problem
@@ -277,26 +271,6 @@ def _evaluated(evaluate: Callable[[Scene], Line], scene: Scene) -> Line:
 
 def _told(rows: list[Probe]) -> str:
     return " ".join(f"{row.name}: {row.message} {row.next_step}".strip() for row in rows)
-
-
-def _sample_problem(thread: "Thread") -> str:
-    """Why a sample's story would not be published; empty if it would."""
-    from threadjuice_dagster.database.catalogue import read_catalogue
-    from threadjuice_dagster.domain.extractive import compose
-
-    (category, *_), (persona, *_) = read_catalogue()
-    draft = compose(thread, category, persona)
-    rubric = rate(draft, thread, excerpting=True)
-    score = QualityScore(
-        story_id=thread.id,
-        rubric=rubric,
-        moderation=load_moderator().moderate(f"{draft.title}\n\n{draft.text}", category.slug),
-        grounding=ground(draft, thread, persona.lines),
-        originality_problem=originality_problem(draft, thread, "", 0.0, excerpting=True),
-        overall=overall_score(rubric, None),
-        scored_at=now(),
-    )
-    return "; ".join(found.message for found in gate_findings(score).values() if not found.passed)
 
 
 def _of_the_day(scene: Scene) -> tuple[int, int]:

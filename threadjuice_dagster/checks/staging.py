@@ -1,0 +1,59 @@
+"""What is tried out where no reader is: the writer that is configured writes one story, once for each staging.
+
+The gates on stories that are to be published belong in ``checks/quality.py``.
+"""
+
+import dagster as dg
+
+from threadjuice_dagster.assets.steps import classified
+from threadjuice_dagster.checks.trial import Trial, try_writer
+from threadjuice_dagster.failures import TransientFailure
+from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk, ExtractiveDesk
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.reddit import SampleThreads
+
+NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer proved itself."
+
+
+@dg.asset_check(
+    asset="staged_deployment",
+    name="configured_writer_proven",
+    description="The configured writer makes a story of a sample thread that passes the gates; it is not published.",
+)
+def configured_writer(context: dg.AssetCheckExecutionContext, database: Database, desk: Desk) -> dg.AssetCheckResult:
+    """One story by the writer of the day, metered like any other."""
+    (sample,), meter = SampleThreads().candidates(1), Meter()
+    severity = dg.AssetCheckSeverity.ERROR
+    try:
+        trial = try_writer(desk, sample, meter)
+        passed, told = _judged(trial, by_a_model=not isinstance(desk, ExtractiveDesk))
+    except Exception as error:
+        failure = classified(error)
+        passed, told = False, str(failure)
+        if isinstance(failure, TransientFailure):  # an outage tells nothing of the writer
+            severity = dg.AssetCheckSeverity.WARN
+    finally:
+        database.store.ledger.add_usage("trial", "", meter.usage, None, context.run.run_id)
+    usage = meter.usage
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=severity,
+        description=told,
+        metadata={
+            "requests": usage.requests,
+            "tokens": usage.input_tokens + usage.output_tokens,
+            "cost_usd": usage.cost_usd,
+        },
+    )
+
+
+def _judged(trial: Trial, *, by_a_model: bool) -> tuple[bool, str]:
+    """Whether the writer that was to prove itself did, and what is told of it."""
+    if by_a_model and trial.writer == EXTRACTIVE:
+        return False, "The model did not answer, and the extractive writer stepped in. See: threadjuice deploy check"
+    who = f"{trial.model} wrote" if by_a_model else f"{NO_MODEL} It wrote"
+    told = f"{who} “{trial.title}”, which scores {trial.score:.1f}"
+    if trial.problem:
+        return False, f"{told} and would not be published: {trial.problem}"
+    return True, f"{told} and passes every gate on the text. It is not published."
