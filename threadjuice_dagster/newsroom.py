@@ -6,10 +6,8 @@ What a command prints belongs in ``cli.py``.
 import contextlib
 import dataclasses
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -22,10 +20,8 @@ from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.definitions import build_definitions
-from threadjuice_dagster.domain.assignments import Assignment, Order, known
-from threadjuice_dagster.domain.manual import MANUAL, ManualStory, persona_for
+from threadjuice_dagster.domain.assignments import Assignment, Order
 from threadjuice_dagster.domain.records import StoryRecord
-from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.interruption import check, received
@@ -72,9 +68,9 @@ class Newsroom:
         takedown_desk: TakedownDesk,
         progress: Progress,
     ) -> None:
-        self._settings, self.resources = settings, resources
+        self.settings, self.resources = settings, resources
         self.instance = instance
-        self._progress = progress
+        self.tell = progress
         self._definitions = build_definitions(settings, resources)
         self._takedown_desk, self._database = takedown_desk, takedown_desk.database
         self._threads: ThreadSource = resources["threads"].process_config_and_initialize()
@@ -106,7 +102,7 @@ class Newsroom:
             return self._fulfil(config)
         thread = open_thread(config.thread, self._threads)
         waiting = f"Waiting for another command to finish with thread {thread.id}"
-        with self.store.locks.waited_for(f"thread:{thread.id}", lambda: self._progress(waiting)):
+        with self.store.locks.waited_for(f"thread:{thread.id}", lambda: self.tell(waiting)):
             public = self._public_story(thread)
             return [public] if public else self._fulfil(config)
 
@@ -154,66 +150,14 @@ class Newsroom:
                 break
         return record
 
-    def import_files(self, paths: Sequence[Path], rejects: Path | None, *, dry_run: bool) -> dict[str, Any]:
-        """Store the stories of files: counts of what was done. Their gates come later, in ``validate``."""
-        from threadjuice_dagster.database.imports import import_files
-
-        folder = self._settings.home / "imports"
-        done = import_files(self.store, paths, folder, rejects=rejects, dry_run=dry_run, progress=self._progress)
-        return dataclasses.asdict(done)
-
     def validate(self, stories: Sequence[str] | None, *, everything: bool) -> dict[str, Any]:
         """Check stored stories (without names, imported ones not checked yet), and hand over imports that passed."""
         from threadjuice_dagster.database.validation import Validation
 
-        validation = Validation(self.store, self._progress)
+        validation = Validation(self.store, self.tell)
         report = dataclasses.asdict(validation.check(stories, everything=everything))
         validation.release()
         return report
-
-    def import_manual(self, stories: Sequence[ManualStory]) -> dict[str, Any]:
-        """Check, illustrate and publish stories that people wrote: counts of what was done, and the stories."""
-        counts: Counter[str] = Counter()
-        self.store.outages.try_now()
-        for story in stories:
-            done = self._store_manual(story)
-            counts[done] += 1
-            if done != "unchanged" or self.store.is_unfinished(story.story_id):
-                self.write(self.store.assignment(story.story_id), order_tag=False)
-        ids = [story.story_id for story in stories]
-        records = story_records(self.store, self.page, ids=ids)
-        self.build_site()
-        rejected = sum(record.status != "published" for record in records)
-        return {
-            "read": len(stories),
-            **{name: counts[name] for name in ("imported", "updated", "unchanged")},
-            "rejected": rejected,
-            "rejects_file": None,
-            "stories": records,
-        }
-
-    def _store_manual(self, story: ManualStory) -> str:
-        """Store the draft, unless it is there already; says which of imported, updated and unchanged it is."""
-        catalogue = self.store.catalogue
-        category = known(story.category, catalogue.categories(), "category")
-        persona = known(story.persona, catalogue.personas(), "persona")
-        assert category
-        stored = self.store.find_draft(story.story_id)
-        if stored and stored.draft == story.draft:
-            return "unchanged"
-        voice = persona.slug if persona else persona_for(story, category, catalogue.personas())
-        self.store.assign_manual(story.story_id, category.slug, voice)
-        self.store.save(
-            StoryDraft(
-                story_id=story.story_id,
-                draft=story.draft,
-                writer=MANUAL,
-                model=story.author,
-                prompt_version="",
-                written_at=now(),
-            )
-        )
-        return "updated" if stored else "imported"
 
     def take_down(self, references: Sequence[str], reason: str) -> list[str]:
         """Remove stories, threads (``t3_…``) or quoted comments (``t1_…``) for good; returns the stories concerned."""
@@ -230,13 +174,13 @@ class Newsroom:
         errors = reads.store.ledger.errors(limit=5)
         shown = ("asset", "story_id", "kind", "message", "next_step")
         return {
-            "environment": self._settings.deployment.environment,
-            "runs_on": self._settings.stand_ins,
+            "environment": self.settings.deployment.environment,
+            "runs_on": self.settings.stand_ins,
             "migration": self.revision,
             "reads_from": reads.source,
             "stories": dict(reads.store.status_counts()),
             "threads": {"unused": reads.store.unused_threads()},
-            "site": self._settings.deployment.production_url or str(self.publisher.current / "index.html"),
+            "site": self.settings.deployment.production_url or str(self.publisher.current / "index.html"),
             "errors": [{**{key: e[key] for key in shown}, "at": e["at"].isoformat()} for e in errors],
         }
 
@@ -259,7 +203,7 @@ class Newsroom:
 
     def build_site(self) -> None:
         """Rebuild the static site."""
-        self._progress("Building the site")
+        self.tell("Building the site")
         self._run("site_job")
 
     def sweep_images(self) -> dict[str, Any]:
@@ -273,7 +217,7 @@ class Newsroom:
 
     def clean_up(self, *, dry_run: bool, force: bool) -> dict[str, Any]:
         """Archive and remove what the rules say, or in a dry run find it; as the command prints it."""
-        self._progress("Looking for what has served its time")
+        self.tell("Looking for what has served its time")
         result = self._run("cleanup_job", {"content_cleanup": {"dry_run": dry_run, "force": force}})
         told: Any = result.asset_materializations_for_node("content_cleanup")[-1].metadata["report"]
         return dict(told.value)
@@ -300,7 +244,7 @@ class Newsroom:
 
         Nothing is raised for a step that fails: it is in the answer, and what depends on it was left out.
         """
-        self._progress(f"Running {job}")
+        self.tell(f"Running {job}")
         config = MAINTENANCE if job == "maintenance_job" else {}
         result = self.execute(job, partition_key=now().strftime("%Y-%m-%d"), run_config={**config, **QUIET})
         made = {event.asset_key.path[-1] for event in result.get_asset_materialization_events() if event.asset_key}
@@ -337,7 +281,7 @@ class Newsroom:
         """The story a thread has already, waited for if it is being written right now."""
         existing = self.store.assignment_of(thread.id)
         while existing and existing[1] == "running" and self.store.is_busy(existing[0].story_id):
-            self._progress(f"Waiting for the run that writes {existing[0].story_id}")
+            self.tell(f"Waiting for the run that writes {existing[0].story_id}")
             time.sleep(1)
             existing = self.store.assignment_of(thread.id)
         if existing and existing[1] in ("published", "withdrawn"):
@@ -345,7 +289,7 @@ class Newsroom:
         return None
 
     def _discover(self, config: AssignmentConfig, order: Order) -> None:
-        self._progress("Looking for threads" if not config.thread else "Reading the thread")
+        self.tell("Looking for threads" if not config.thread else "Reading the thread")
         job = "assign_stories_job" if config.thread else "discover_stories_job"
         self._run(job, {"story_assignments": {**config.model_dump(), "order": order.id}})
 
@@ -353,7 +297,7 @@ class Newsroom:
         """Assign further threads in place of stories that were not published."""
         if not self.store.order_counts(order.id).total() or not self.store.lacks(order):
             return []
-        self._progress("Assigning another thread for a story that was not published")
+        self.tell("Assigning another thread for a story that was not published")
         self._run("assign_stories_job", {"story_assignments": {"order": order.id}})
         return self.store.waiting(order.id)
 
@@ -361,7 +305,7 @@ class Newsroom:
     def write(self, assignment: Assignment, *, order_tag: bool = True) -> None:
         """Run the story job for an assignment, from the first step that is not done."""
         story_id, order = assignment.story_id, assignment.order_id if order_tag else None
-        self._progress(f"Writing {story_id} ({assignment.category}, {assignment.persona})")
+        self.tell(f"Writing {story_id} ({assignment.category}, {assignment.persona})")
         self.instance.add_dynamic_partitions(str(STORIES.name), [story_id])
         result = self.execute(
             "story_job",
@@ -371,7 +315,7 @@ class Newsroom:
         )
         self.store.settle(story_id, result.run_id)
         record = story_record(self.store, story_id, self.page)
-        self._progress(f"{record.status}: {record.title} {record.page}".rstrip())
+        self.tell(f"{record.status}: {record.title} {record.page}".rstrip())
 
     def _run(self, job: str, config: dict[str, dict[str, Any]] | None = None) -> dg.ExecuteInProcessResult:
         ops = {"ops": {name: {"config": values} for name, values in (config or {}).items()}}

@@ -70,6 +70,14 @@ def _is_origin(values: list[str]) -> list[str]:
     return [value.rstrip("/").lower() for value in values]
 
 
+def _is_category_map(values: list[str]) -> list[str]:
+    if any(
+        not name.strip() or not category.strip() for name, _, category in (value.rpartition("=") for value in values)
+    ):
+        raise ValueError("should be pairs of the form NAME=CATEGORY, separated by commas")
+    return values
+
+
 Url = Annotated[str, _is_url("http", "https")]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_is_postgres)]
 Names = Annotated[list[str], BeforeValidator(_split)]
@@ -228,6 +236,18 @@ class ContentSettings(Section):
     oauth_url: Url = variable("praw_oauth_url", "", "Reddit's API address for PRAW.", "https://oauth.reddit.com")
     inbox_bucket: str = variable(
         "INBOX_BUCKET", "", "S3 bucket whose files are imported; empty is the inbox folder.", "threadjuice-inbox"
+    )
+    import_category_map: Annotated[Names, AfterValidator(_is_category_map)] = variable(
+        "IMPORT_CATEGORY_MAP",
+        [],
+        "Categories of ours for those of imported stories, as NAME=CATEGORY parted by commas.",
+        "revenge=workplace,petty=neighbours",
+    )
+    import_default_category: str = variable(
+        "IMPORT_DEFAULT_CATEGORY",
+        "",
+        "Category of imported stories whose own is unknown; empty refuses them.",
+        "neighbours",
     )
     inbox_prefix: str = variable("INBOX_PREFIX", "", "Beginning of the keys that are imported.", "inbox")
     thread_retention_hours: float = variable(

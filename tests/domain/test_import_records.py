@@ -1,15 +1,18 @@
 """Records of story files: how they are cut out of files, and what of them is taken."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from threadjuice_dagster.database.catalogue import read_catalogue
-from threadjuice_dagster.domain.import_formats import MAX_RECORD, Raw, split_records
-from threadjuice_dagster.domain.imports import RecordReader, Refused, StoryRow
+from threadjuice_dagster.domain.import_formats import split_records
+from threadjuice_dagster.domain.import_raw import MAX_RECORD, Raw
+from threadjuice_dagster.domain.imports import RecordReader, Refused, StoryRow, category_map, slug_for
 from threadjuice_dagster.domain.stories import StoryDraft
+from threadjuice_dagster.failures import UsageError
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLAIN = {"title": "A fence moves", "category": "neighbours", "text": "The fence moved by a metre."}
@@ -131,9 +134,6 @@ class TestFormats:
     def test_an_empty_file_holds_no_record(self, text: str) -> None:
         assert split(text.encode()) == []
 
-    def test_utf_16_is_told_once(self) -> None:
-        assert [raw.problem for raw in split(json.dumps([PLAIN] * 3).encode("utf-16"))] == ["It is not UTF-8 text."]
-
 
 class TestRecords:
     def test_a_plain_record_becomes_a_draft(self) -> None:
@@ -190,6 +190,139 @@ class TestRecords:
             read(record)
         assert "\n" not in str(refusal.value)
         assert len(str(refusal.value)) < 400
+
+
+class TestSpellings:
+    """The values of one field as different systems write them."""
+
+    @pytest.mark.parametrize(
+        ("author", "name"),
+        [
+            ("Ada Reuter", "Ada Reuter"),
+            ("Ada Reuter <ada@example.org>", "Ada Reuter"),
+            ("ada@example.org (Ada Reuter)", "Ada Reuter"),
+            ({"name": "Ada Reuter", "email": "ada@example.org"}, "Ada Reuter"),
+            ({"id": 3, "first_name": "Ada", "last_name": "Reuter"}, "Ada Reuter"),
+            ([{"displayName": "Ada"}, "Bo"], "Ada, Bo"),
+            ('{"name": "Ada Reuter"}', "Ada Reuter"),
+            ("Ada &amp;amp; Bo", "Ada & Bo"),
+        ],
+    )
+    def test_a_byline_is_the_name_of_people(self, author: Any, name: str) -> None:
+        assert read({**PLAIN, "author": author}).author == name
+
+    @pytest.mark.parametrize("author", ["{'name': 'Ada'}", "ada@example.org", {"email": "ada@example.org"}, 5, "5", {}])
+    def test_a_byline_without_a_name_is_refused(self, author: Any) -> None:
+        with pytest.raises(Refused, match=r"^author: it"):
+            read({**PLAIN, "author": author})
+
+    @pytest.mark.parametrize(
+        ("title", "shown"),
+        [(1984, "1984"), (True, "true"), ("AT&amp;T &amp;#8217;84", "AT&T ’84"), ({"rendered": "A &amp; B"}, "A & B")],
+    )
+    def test_a_title_is_text_whatever_it_was_taken_for(self, title: Any, shown: str) -> None:
+        assert read({**PLAIN, "title": title}).title == shown
+
+    def test_html_entities_are_resolved_wherever_text_stands(self) -> None:
+        told = "Fish &amp;amp; chips&nbsp;&#8211; &quot;now&quot;"
+        plain = 'Fish & chips – "now"'
+        record = {**PLAIN, "dek": told, "tags": [told], "quotes": [told], "author": told, "seo_title": told,
+                  "sections": [{"heading": told, "text": told}]}  # fmt: skip
+        draft = story(read(record)).draft
+        (section,) = draft.sections
+        assert {draft.dek, draft.seo_title, *draft.tags, draft.quotes[0].text, section.heading, section.text} == {plain}
+        assert read(record).author == plain
+
+    @pytest.mark.parametrize(
+        ("tags", "found"),
+        [("a, b;c|d", "abcd"), (["a", {"name": "b"}], "ab"), ('["a", "b"]', "ab"), ([{"slug": "a", "name": "A"}], "a")],
+    )
+    def test_tags_are_a_list_or_a_line(self, tags: Any, found: str) -> None:
+        assert story(read({**PLAIN, "tags": tags})).draft.tags == tuple(found)
+
+    @pytest.mark.parametrize(
+        "date",
+        [
+            *("2016-10-18T23:58:44Z", "2016-10-18 23:58:44", "2016-10-19 01:58:44 +0200", "2016-10-18 23:58:44 UTC"),
+            *(
+                "Tue, 18 Oct 2016 23:58:44 GMT",
+                1476835124,
+                1476835124000,
+                "1476835124",
+                {"iso": "2016-10-18T23:58:44Z"},
+            ),
+        ],
+    )
+    def test_a_story_keeps_its_own_date_however_it_is_written(self, date: Any) -> None:
+        row = read({**PLAIN, "publishedAt": date, "created_at": "2015-01-01"})
+        assert row.written_at == story(row).dated == datetime(2016, 10, 18, 23, 58, 44, tzinfo=UTC)
+        assert story(read(PLAIN)).dated is None
+
+    def test_a_day_that_can_be_read_in_two_ways_is_refused(self) -> None:
+        with pytest.raises(Refused, match="is no date"):
+            read({**PLAIN, "date": "10/11/2016"})
+
+    @pytest.mark.parametrize(
+        "wrapped",
+        [
+            {"id": 1, "attributes": {**PLAIN, "publishedAt": "2016-10-18"}},
+            {"Post Title": PLAIN["title"], "categories": [{"slug": "neighbours"}], "bodyHtml": PLAIN["text"]},
+            {"title": {"rendered": PLAIN["title"]}, "content": {"rendered": PLAIN["text"]}, "category": "neighbours"},
+        ],
+    )
+    def test_fields_are_found_under_the_names_and_in_the_objects_of_other_systems(
+        self, wrapped: dict[str, Any]
+    ) -> None:
+        row = read(wrapped)
+        assert (row.title, row.category, story(row).draft.text) == tuple(
+            PLAIN[key] for key in ("title", "category", "text")
+        )
+
+    def test_a_record_that_was_not_public_says_why_and_is_not_wanted(self) -> None:
+        row = read({**PLAIN, "status": "pending"})
+        assert (row.kept_back, row.wanted) == ("status: pending", 0)
+        assert (read({**PLAIN, "published": True}).wanted, read(PLAIN).kept_back) == (2, "")
+
+
+class TestCategories:
+    def reader(self, pairs: Sequence[str], default: str = "") -> RecordReader:
+        return RecordReader(*read_catalogue(), MOMENT, category_map(pairs), default)
+
+    def test_a_category_of_theirs_is_read_as_one_of_ours(self) -> None:
+        reader = self.reader(["revenge=workplace", "Petty Tales=Food", "money=travel"])
+        for theirs, ours in (
+            ("Revenge", "workplace"),
+            ("petty tales", "food"),
+            ("Money", "travel"),
+            ("family", "family"),
+        ):
+            assert reader.story({**PLAIN, "category": theirs}).category == ours
+        assert reader.story({**PLAIN, "category": ["unknown", "revenge"]}).category == "workplace"
+
+    def test_a_default_takes_all_others(self) -> None:
+        assert self.reader([], "food").story({**PLAIN, "category": "revenge"}).category == "food"
+        assert self.reader([], "food").story({"title": "A", "text": "b"}).category == "food"
+
+    @pytest.mark.parametrize(
+        ("pairs", "default"), [(["a=astrology"], ""), ([], "astrology"), (["a="], ""), (["a"], "")]
+    )
+    def test_a_map_to_a_category_that_is_none_of_ours_is_wrong_usage(self, pairs: list[str], default: str) -> None:
+        with pytest.raises(UsageError):
+            self.reader(pairs, default)
+
+
+class TestSlugs:
+    def test_titles_that_differ_only_by_what_a_slug_drops_stay_apart(self) -> None:
+        for titles in (
+            ("C++ tips", "C# tips", "C tips"),
+            ("Der Hund frisst im Garten 🐕", "Der Hund frisst im Garten 🐈"),
+            ("Letters from the allotments and the people who keep them there, part 1" * 2,
+             "Letters from the allotments and the people who keep them there, part 1" * 2 + "!"),
+        ):  # fmt: skip
+            assert len({slug_for("", title) for title in titles}) == len(titles)
+
+    def test_a_title_with_accents_and_printed_marks_needs_no_digest(self) -> None:
+        assert slug_for("", "Über die Gärten – “und” die Leute…") == "uber-die-garten-und-die-leute"
 
 
 class TestLegacy:

@@ -9,22 +9,17 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
-import dagster as dg
 import pytest
 import sqlalchemy as sa
 from backports import zstd
 from corpora.stories import stories
 from makers import make_draft, make_image, make_publication
-from moto.server import ThreadedMotoServer
 
-from threadjuice_dagster.assets.imports import imported_stories
-from threadjuice_dagster.assets.validation import content_validation
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.import_files import records_of
 from threadjuice_dagster.database.imports import COUNTS, ImportSummary, import_files
@@ -35,8 +30,6 @@ from threadjuice_dagster.domain.gates import GATES, Finding
 from threadjuice_dagster.domain.takedowns import Tombstone
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.newsroom import open_newsroom
-from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.settings import load_settings
 
 SOUND = [{"title": story.title, "text": story.text} for story in stories("dev")[-10:]]
@@ -91,7 +84,10 @@ def desk(store: Store, tmp_path: Path) -> Desk:
 
 
 def counts(summary: ImportSummary) -> tuple[int, ...]:
-    return tuple(getattr(summary, name) for name in COUNTS)
+    """Read, imported, updated, unchanged, rejected; the last four and what was kept back add up to the first."""
+    *told, kept_back = (getattr(summary, name) for name in COUNTS)
+    assert told[0] == sum(told[1:]) + kept_back
+    return tuple(told)
 
 
 def everything(store: Store) -> list[Any]:
@@ -239,7 +235,7 @@ class TestDamage:
             "quotes": {"quotes": [{"text": text, "comment_id": text}]},
         }.get(field, {field: f"a {text}"})
         done = desk.take(lines([record(1, **changes), record(2)]))
-        assert (done.read, done.imported) == (2, 2)
+        assert (done.read, done.imported + done.kept_back) == (2, 2)
         assert counts(desk.take(as_csv([record(3, **{field: text})]), "x.csv"))[0] == 1
         with desk.store.engine.connect() as connection:
             assert connection.scalar(sa.select(sa.func.count()).select_from(t.stories)) in (2, 3)
@@ -473,117 +469,107 @@ class TestGates:
         assert status(desk.store, "s-0") == "imported"
 
 
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+class TestPublicBefore:
+    """What was not public where it comes from is kept back, counted and listed."""
+
+    def test_what_was_not_public_is_stored_and_waits_but_is_never_handed_over(self, desk: Desk) -> None:
+        sound = [{**one, "category": "food", "slug": f"s-{n}"} for n, one in enumerate(SOUND[:3])]
+        sound[0] |= {"status": "pending"}
+        sound[1] |= {"published": False}
+        done = desk.take(lines([*sound, {"title": "bad"}]))
+        assert (done.read, done.imported, done.rejected, done.kept_back) == (4, 1, 1, 2)
+        told = [json.loads(line) for line in Path(done.kept_back_file or "").read_text().splitlines()]
+        assert [(one["line"], one["id"]) for one in told] == [(1, "imported-s-0"), (2, "imported-s-1")]
+        assert told[0]["kept_back"] == "It was not public: status: pending"
+        assert [one["title"] for one in done.held] == [one["title"] for one in SOUND[:2]]
+        assert len(desk.rejects(done)) == 1
+        validation = Validation(desk.store)
+        validation.check()
+        assert validation.release() == ["imported-s-2"]
+        again = desk.take(lines(sound), "again.jsonl")
+        assert (again.unchanged, again.kept_back) == (1, 2)
+        freed = desk.take(lines([{**sound[0], "status": "published"}]), "freed.jsonl")
+        assert (freed.updated, freed.kept_back) == (1, 0)
+        validation.check()
+        assert validation.release() == ["imported-s-0"]
+
+    def test_a_public_page_stays_when_its_source_is_unpublished_and_the_operator_is_told(self, desk: Desk) -> None:
+        desk.take(lines([record(1)]))
+        with desk.store.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE assignments SET status = 'published'"))
+        before = everything(desk.store)
+        done = desk.take(lines([record(1, text="A secret draft.", status="draft")]), "draft.jsonl")
+        assert (done.read, done.kept_back) == (1, 1)
+        assert "content withdraw imported-fence-1" in done.held[0]["reason"]
+        assert everything(desk.store) == before
+
+    def test_an_update_that_fails_its_gates_is_told_of_and_the_page_stays(self, desk: Desk) -> None:
+        desk.take(lines([{**SOUND[0], "category": "food", "slug": "s"}]))
+        Validation(desk.store).check()
+        with desk.store.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE assignments SET status = 'published'"))
+        desk.take(lines([record(1, slug="s")]), "worse.jsonl")
+        report = Validation(desk.store).check()
+        assert [(one["id"], one["status"]) for one in report.newly_failing] == [("imported-s", "published")]
 
 
-@pytest.fixture(params=["folder", "s3"])
-def inbox(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
-    if request.param == "folder":
-        return FolderStorage(root=str(tmp_path / "inbox"))
-    address = request.getfixturevalue("s3_server")
-    for name, value in (("AWS_ENDPOINT_URL_S3", address), ("AWS_ACCESS_KEY_ID", "AKID"),
-                        ("AWS_SECRET_ACCESS_KEY", "s3cr3t"), ("AWS_REGION", "us-east-1")):  # fmt: skip
-        monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=address, region_name="us-east-1").create_bucket(Bucket="stories")
-    return S3Storage(bucket="stories", prefix=f"in-{tmp_path.name}")
+class TestUnknownCategories:
+    RECORDS = (record(1), record(2, category="revenge"), record(3, category="Revenge"), record(4, category="petty"))
 
-
-class TestInbox:
-    def run(self, store: Store, inbox: Storage, folder: Path, **config: Any) -> dict[str, Any]:
-        resources = {
-            "database": Postgres(url=store.engine.url.render_as_string(hide_password=False), pool_size=4),
-            "inbox": inbox,
-            "imports_folder": FolderStorage(root=str(folder / "imports")),
-        }
-        with dg.DagsterInstance.ephemeral() as instance:
-            result = dg.materialize(
-                [imported_stories, content_validation],
-                resources=resources,
-                instance=instance,
-                run_config={"ops": {"imported_stories": {"config": config}}},
-            )
-            assert result.success
-            events = [
-                result.asset_materializations_for_node(one)[0] for one in ("imported_stories", "content_validation")
-            ]
-        return {key: value.value for event in events for key, value in event.metadata.items()}
-
-    def test_files_are_imported_checked_and_archived_with_their_rejects_beside_them(
-        self, store: Store, inbox: Storage, tmp_path: Path
-    ) -> None:
-        inbox.put("monday/a.jsonl", lines([{**SOUND[0], "category": "food", "slug": "one"}, {"title": "bad"}]))
-        inbox.put("b.json", json.dumps([record(1)]).encode())
-        inbox.put("b.json.part", b"not yet")
-        found = self.run(store, inbox, tmp_path)
-        assert [found[name] for name in COUNTS] == [3, 2, 0, 0, 1]
-        assert (found["checked"], found["passed"], found["released"]) == (2, 1, 1)
-        assert inbox.list() == [
-            "archived/b.json",
-            "archived/monday/a.jsonl",
-            "archived/monday/a.jsonl.rejects.jsonl",
-            "b.json.part",
+    def test_a_dry_run_lists_what_would_be_refused_and_counts_each_category(self, desk: Desk) -> None:
+        done = desk.take(lines(self.RECORDS), dry_run=True)
+        assert counts(done) == (4, 1, 0, 0, 3)
+        assert done.unknown_categories == {"revenge": 1, "Revenge": 1, "petty": 1}
+        assert [(one["line"], one["title"]) for one in done.refusals] == [
+            (number, f"The fence moves {number} metres") for number in (2, 3, 4)
         ]
-        assert json.loads(inbox.get("archived/monday/a.jsonl.rejects.jsonl"))["record"] == {"title": "bad"}
-        assert self.run(store, inbox, tmp_path)["read"] == 0
+        assert (done.rejects_file, done.kept_back_file, everything(desk.store)) == (None, None, [])
 
-    def test_an_archived_file_is_never_overwritten(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
-        for number in (1, 2):
-            inbox.put("a.json", json.dumps(record(number)).encode())
-            assert self.run(store, inbox, tmp_path)["imported"] == 1
-        assert inbox.list() == ["archived/2/a.json", "archived/a.json"]
-
-    def test_a_file_in_the_folder_may_have_any_name(self, store: Store, tmp_path: Path) -> None:
-        inbox = FolderStorage(root=str(tmp_path / "inbox"))
-        (tmp_path / "inbox").mkdir()
-        (tmp_path / "inbox" / "Geschichten für Zoë (2).json").write_text(json.dumps([record(1), {"title": "bad"}]))
-        assert self.run(store, inbox, tmp_path)["imported"] == 1
-        assert len(inbox.list()) == len([key for key in inbox.list() if key.startswith("archived/")]) == 2
-
-    def test_a_dry_run_leaves_the_inbox_as_it_is(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
-        inbox.put("a.json", json.dumps(record(1)).encode())
-        assert self.run(store, inbox, tmp_path, dry_run=True)["imported"] == 1
-        assert inbox.list() == ["a.json"]
-        assert everything(store) == []
-
-    def test_a_file_stays_in_the_inbox_while_its_rows_are_not_stored(
-        self, store: Store, inbox: Storage, tmp_path: Path
-    ) -> None:
-        inbox.put("a.json", json.dumps(record(1)).encode())
-        with store.engine.begin() as connection:
-            connection.execute(sa.text("ALTER TABLE stories RENAME TO away"))
-        with pytest.raises(Exception, match=r"stories.*does not exist"):
-            self.run(store, inbox, tmp_path)
-        assert inbox.list() == ["a.json"]
+    def test_a_map_and_a_default_take_them(self, desk: Desk) -> None:
+        done = desk.take(lines(self.RECORDS), category_map={"revenge": "workplace"}, default_category="food")
+        assert counts(done) == (4, 4, 0, 0, 0)
+        found = {row.story_id: row.category for row in everything(desk.store)}
+        assert [found[f"imported-fence-{n}"] for n in (1, 2, 3, 4)] == ["neighbours", "workplace", "workplace", "food"]
+        assert counts(desk.take(lines(self.RECORDS), category_map={"revenge": "travel"}, default_category="food")) == (
+            *(4, 0, 2, 2, 0),
+        )
 
 
-def test_the_sensor_waits_for_quiet_files_imports_once_and_then_checks(store: Store, tmp_path: Path) -> None:
-    from threadjuice_dagster.sensors.inbox import inbox_sensor
+class TestPlaces:
+    def test_a_place_for_rejects_that_is_not_there_is_told_of_before_anything_is_imported(self, desk: Desk) -> None:
+        for place in (desk.folder / "nowhere" / "r.jsonl", desk.folder):
+            with pytest.raises(UsageError):
+                desk.take(lines([record(1)]), rejects=place)
+        assert everything(desk.store) == []
 
-    inbox = FolderStorage(root=str(tmp_path / "inbox"))
-    database = Postgres(url=store.engine.url.render_as_string(hide_password=False), pool_size=4)
-    sensor = inbox_sensor(dg.DefaultSensorStatus.RUNNING)
+    def test_a_file_with_any_name_is_imported_and_its_name_is_printed_safely(self, desk: Desk) -> None:
+        folder = desk.folder / "many"
+        folder.mkdir()
+        names = (b"a\xff.json", b"b\x1b[2J\n.json", "c\u202enosj.json".encode())
+        for number, name in enumerate(names):
+            (folder / os.fsdecode(name)).write_bytes(lines([record(number), {"title": "bad"}]))
+        for name in ("~$a.json", ".~lock.a.json#", "._a.json", "a.json.part"):
+            (folder / name).write_bytes(b"no story")
+        (folder / "d.json").symlink_to("nowhere")
+        done = import_files(desk.store, [folder], desk.folder / "imports", progress=desk.told.append)
+        assert counts(done) == (6, 3, 0, 0, 3)
+        assert {one["file"] for one in desk.rejects(done)} == {r"a\xff.json", r"b\x1b[2J\n.json", r"c\u202enosj.json"}
+        assert all(line.isprintable() for line in desk.told)
 
-    def tick() -> str:
-        with dg.DagsterInstance.ephemeral() as instance:
-            resources = {"database": database, "inbox": inbox}
-            with dg.build_sensor_context(instance=instance, resources=resources) as context:
-                found = sensor.evaluate_tick(context)
-                return found.run_requests[0].job_name or "" if found.run_requests else found.skip_message or ""
 
-    assert "inbox is empty" in tick()
-    inbox.put("a.json", json.dumps(record(1)).encode())
-    assert "inbox is empty" in tick()
-    old = time.time() - 60
-    os.utime(tmp_path / "inbox" / "a.json", (old, old))
-    assert tick() == "import_stories_job"
-    import_files(store, [tmp_path / "inbox" / "a.json"], tmp_path / "imports")
-    (tmp_path / "inbox" / "a.json").unlink()
-    assert tick() == "validate_content_job"
+def test_a_packed_file_that_unpacks_without_end_is_one_line_and_read_no_further(tmp_path: Path) -> None:
+    good, nothing = lines([record(n) for n in range(5)]), bytes(8 << 20)
+    for name, pack in (("x.gz", gzip.compress), ("x.zst", zstd.compress)):
+        (tmp_path / name).write_bytes(pack(good) + pack(nothing) * 40)
+        raws = list(records_of(tmp_path / name))
+        assert [raw.problem for raw in raws[:5]] == [""] * 5
+        assert [raw.problem for raw in raws[5:]] == ["It unpacks to more than 256 MiB: it is read no further."]
+
+
+def test_a_zstd_file_with_a_long_window_is_read(tmp_path: Path) -> None:
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 31})
+    (tmp_path / "x.jsonl.zst").write_bytes(packer.compress(lines([record(1)])) + packer.flush())
+    assert [raw.problem for raw in records_of(tmp_path / "x.jsonl.zst")] == [""]
 
 
 def test_records_are_read_piece_by_piece(tmp_path: Path) -> None:
@@ -596,7 +582,8 @@ def test_a_story_that_was_handed_over_is_illustrated_and_published_by_the_ordina
     newsroom_environment: dict[str, str], tmp_path: Path
 ) -> None:
     with open_newsroom(load_settings(), prepare=True) as newsroom:
-        (tmp_path / "one.jsonl").write_bytes(lines([{**SOUND[0], "category": "food", "slug": "one", "author": "Ada"}]))
+        first = {**SOUND[0], "category": "food", "slug": "one", "author": "Ada", "published_at": "2016-10-18T23:58:44Z"}
+        (tmp_path / "one.jsonl").write_bytes(lines([first]))
         import_files(newsroom.store, [tmp_path / "one.jsonl"], tmp_path / "imports")
         validation = Validation(newsroom.store)
         validation.check()
@@ -604,6 +591,9 @@ def test_a_story_that_was_handed_over_is_illustrated_and_published_by_the_ordina
         newsroom.write(newsroom.store.assignment(story_id))
         (published,) = newsroom.store.published()
         assert (published.story_id, published.writer, published.model) == (story_id, "imported", "Ada")
+        assert published.published_at == published.updated_at == datetime(2016, 10, 18, 23, 58, 44, tzinfo=UTC)
+        _, age = newsroom.store.last_publication()
+        assert age < 600
         changed = {**SOUND[0], "category": "food", "slug": "one", "text": SOUND[1]["text"]}
         (tmp_path / "two.jsonl").write_bytes(lines([changed]))
         import_files(newsroom.store, [tmp_path / "two.jsonl"], tmp_path / "imports")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 from makers import make_draft, make_score, make_thread
 
 from threadjuice_dagster.assets.review import review_desk
+from threadjuice_dagster.database.catalogue import read_catalogue
 from threadjuice_dagster.database.records import story_record
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.manual import read_manual
-from threadjuice_dagster.failures import PermanentFailure, UsageError
+from threadjuice_dagster.domain.import_text import text_of
+from threadjuice_dagster.domain.imports import RecordReader, Refused
+from threadjuice_dagster.domain.manual import manual_records
+from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.importing import import_manual
 from threadjuice_dagster.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.publisher import Publisher
@@ -130,9 +135,16 @@ def test_a_published_story_cannot_be_turned_down(database: Postgres) -> None:
         database.store.turn_down("no-such-story", "Ada", "because")
 
 
-def test_a_story_a_person_wrote_is_published_under_their_name_through_the_same_gates(newsroom: Newsroom) -> None:
-    (story,) = read_manual(MARKDOWN, "lift.md")
-    done = newsroom.import_manual([story])
+def manual(newsroom: Newsroom, folder: Path, text: str) -> dict[str, Any]:
+    path = folder / "lift.md"
+    path.write_text(text)
+    return import_manual(newsroom, [path], [], dry_run=False)
+
+
+def test_a_story_a_person_wrote_is_published_under_their_name_through_the_same_gates(
+    newsroom: Newsroom, tmp_path: Path
+) -> None:
+    done = manual(newsroom, tmp_path, MARKDOWN)
     record = done["stories"][0]
     assert record.status == "published", record.reasons
     assert (done["read"], done["imported"], record.id, record.writer) == (
@@ -144,14 +156,17 @@ def test_a_story_a_person_wrote_is_published_under_their_name_through_the_same_g
     page = Path(record.page).read_text()
     assert "written by <b>Ada Reuter</b>, a person" in page
     assert json.loads(Path(record.page).with_name("provenance.json").read_text())["writer"] == "manual"
-    assert newsroom.import_manual([story])["unchanged"] == 1
+    assert manual(newsroom, tmp_path, MARKDOWN)["unchanged"] == 1
     assert len(newsroom.store.published()) == 1
 
 
-def test_a_story_with_quotes_nobody_can_check_is_held_until_a_person_approves_it(newsroom: Newsroom) -> None:
+def test_a_story_with_quotes_nobody_can_check_is_held_until_a_person_approves_it(
+    newsroom: Newsroom, tmp_path: Path
+) -> None:
     document = {"title": "A lift", "category": "workplace", "text": MARKDOWN.split("---\n")[2],
                 "quotes": [{"text": "I was there the whole time.", "comment_id": "x"}]}  # fmt: skip
-    done = newsroom.import_manual(read_manual(json.dumps(document), "lift.json"))
+    done = manual(newsroom, tmp_path, json.dumps(document))
+    assert [done[name] for name in ("read", "imported", "rejected")] == [1, 0, 1]
     record = done["stories"][0]
     assert (record.status, record.reasons[0].check) == ("held", "quotes_are_grounded")
     approved = newsroom.publish(record.id, ("Ada", "I know the witness"))
@@ -168,12 +183,26 @@ def test_a_story_with_quotes_nobody_can_check_is_held_until_a_person_approves_it
     [
         ("no head at all", "has no head"),
         ("---\ntitle: [\n---\ntext", "not YAML"),
+        ("---\na: &a [b]\ntitle: *a\n---\ntext", "not YAML"),
         ("---\ntitle: A\n---\ntext", "category"),
+        ("---\ntitle:\ncategory: food\n---\ntext", "title"),
         ("{not json", "not JSON"),
         ('[{"title": "A", "category": "workplace"}]', "sections"),
-        ("[3]", "not an object"),
+        ("[3]", "no object"),
     ],
 )
 def test_a_file_that_holds_no_story_is_one_clear_line(text: str, problem: str) -> None:
-    with pytest.raises(UsageError, match=problem):
-        read_manual(text, "bad.md")
+    with pytest.raises(Refused, match=problem):
+        RecordReader(*read_catalogue(), datetime.now(UTC)).story(manual_records(text)[0])
+
+
+@pytest.mark.parametrize("title", ["1984", "No", "2024-01-01", "12:30", "1_000", "0x1F", ".inf"])
+def test_a_head_is_read_as_it_is_written(title: str) -> None:
+    (record,) = manual_records(f"\n---\ntitle: {title}\nauthor: ~\ntags: goats, rhubarb\n...\nA text.")
+    assert (record["title"], record["author"], record["tags"]) == (title, None, "goats, rhubarb")
+
+
+def test_a_file_in_another_encoding_is_read() -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-8-sig"):
+        (record,) = manual_records(text_of("---\r\ntitle: Ä\r\n---\r\nOne\r\n".encode(encoding)))
+        assert (record["title"], record["text"]) == ("Ä", "One\n")

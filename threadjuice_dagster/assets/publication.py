@@ -76,7 +76,7 @@ def public_record(
     store: "Store", story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str
 ) -> PublishedStory:
     """What readers see of a story, made of what is stored of it; whether it may be shown is for its gates to say."""
-    assignment, moment = store.assignment(story.story_id), now()
+    assignment, moment, first = store.assignment(story.story_id), now(), store.first_published(story.story_id)
     thread = store.thread(assignment.thread_id, text=False) if assignment.thread_id else None
     source_url = thread.permalink if thread and thread.source != "sample" else ""
     return PublishedStory(
@@ -91,8 +91,8 @@ def public_record(
         writer=story.writer,
         model=story.model,
         score=score.overall,
-        published_at=store.first_published(story.story_id) or moment,
-        updated_at=moment,
+        published_at=story.dated or first or moment,
+        updated_at=moment if first or not story.dated else story.dated,
         run_id=run_id,
         provenance=provenance_of(
             story,

@@ -80,18 +80,33 @@ def import_stories(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
     rejects: Annotated[Path | None, typer.Option(help="Where bad records go, with line and reason.")] = None,
     manual: Annotated[bool, typer.Option("--manual", help="Check and publish stories people wrote, at once.")] = False,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map-category", metavar="NAME=CATEGORY", help="A category of ours for one of theirs; repeatable."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import story files (JSON, JSONL, CSV, gzip, zstd); `content validate` checks them before they are published."""
+    with reporting(as_json):
+        from threadjuice_dagster.database.import_files import require_place
+        from threadjuice_dagster.domain.imports import category_map
+
+        require_place(rejects)
+        category_map(mapped or [])
     with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.importing import import_files, import_manual
+
         if manual:
-            _import_manual(newsroom, paths, as_json)
-            return
-        summary = newsroom.import_files(paths, rejects, dry_run=dry_run)
-        counts = ", ".join(f"{number} {name}" for name, number in summary.items() if name != "rejects_file")
-        kept = f"\nRefused records: {summary['rejects_file']}" if summary["rejects_file"] else ""
-        show_document(summary, as_json, lambda: counts + kept)
-        if summary["rejected"]:
+            document = import_manual(newsroom, paths, mapped or [], dry_run=dry_run)
+            records = document["stories"]
+            document["stories"] = [record.model_dump(mode="json") for record in records]
+            lines = [printed.story_line(record) for record in records]
+        else:
+            document, lines = import_files(newsroom, paths, rejects, mapped or [], dry_run=dry_run), []
+        show_document(document, as_json, lambda: "\n".join([*lines, printed.import_text(document)]))
+        if document["rejected"]:
             raise typer.Exit(1)
 
 
@@ -197,18 +212,6 @@ def _decision(by: str, reason: str, as_json: bool) -> tuple[str, str]:
     return by.strip() or getpass.getuser(), reason.strip()
 
 
-def _import_manual(newsroom: "Newsroom", paths: list[Path], as_json: bool) -> None:
-    from threadjuice_dagster.domain.manual import read_manual
-
-    stories = [story for path in paths for story in read_manual(_text(path), path.name)]
-    document = newsroom.import_manual(stories)
-    records = document.pop("stories")
-    shown = {**document, "stories": [record.model_dump(mode="json") for record in records]}
-    show_document(shown, as_json, lambda: "\n".join(map(printed.story_line, records)))
-    if document["rejected"]:
-        raise typer.Exit(1)
-
-
 def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]") -> None:
     """Answer every line of JSONL files (``-`` is standard input) with a line; bad ones are told of, not fatal."""
     bad = 0
@@ -226,13 +229,6 @@ def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]") -> N
                     say(f"{name}, line {number}: {error}")
     if bad:
         raise typer.Exit(1)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {type(error).__name__}.", "Pass a UTF-8 text file.") from None
 
 
 def _print_stories(stories: "list[StoryRecord]", as_json: bool, more: int = 0) -> None:

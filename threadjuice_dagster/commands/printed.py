@@ -7,13 +7,39 @@ if TYPE_CHECKING:
     from threadjuice_dagster.domain.environment import EnvironmentReport
     from threadjuice_dagster.domain.records import StoryRecord
 
+SHOWN = 20
+"""Records of a kind that an import names on the screen."""
+
 
 def validation_text(report: dict[str, Any]) -> str:
     """A report of `content validate`."""
     lines = [f"{report['checked']} checked, {report['passed']} passed, {report['damaged']} damaged"]
     lines += [f"{gate:<24} {counts}" for gate, counts in report["gates"].items()]
-    lines += [f"newly failing: {one['id']} ({', '.join(one['gates'])})" for one in report["newly_failing"]]
+    for one in report["newly_failing"]:
+        stays = "; its page stays as it was published" if one["status"] == "published" else ""
+        lines.append(f"newly failing: {one['id']} ({', '.join(one['gates'])}){stays}")
     return "\n".join(lines)
+
+
+def import_text(document: dict[str, Any]) -> str:
+    """What an import did: the counts, which add up to what was read, and what was refused or kept back."""
+    names = ("read", "imported", "updated", "unchanged", "rejected", "kept_back")
+    lines = [", ".join(f"{document[name]} {name.replace('_', ' ')}" for name in names)]
+    lines += [f"unknown category {name!r}: {count}" for name, count in document["unknown_categories"].items()]
+    for heading, listed, count, file in (
+        ("refused", document["refusals"], document["rejected"], document["rejects_file"]),
+        ("kept back", document["held"], document["kept_back"], document["kept_back_file"]),
+    ):
+        lines += [f"{heading}: {_place(one)}: {one['reason']}" for one in listed[:SHOWN]]
+        more = f"{heading}: {count - SHOWN} more" if count > SHOWN else ""
+        where = f"{heading}: all of them in {file}" if file else ""
+        lines += [line for line in (more, where) if line]
+    return "\n".join(lines)
+
+
+def _place(one: dict[str, Any]) -> str:
+    title = f" “{one['title']}”" if one["title"] else ""
+    return f"{one['file']}, {one['line']}{title}"
 
 
 def story_line(story: "StoryRecord") -> str:

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
+import io
 import json
 import signal
 import sys
@@ -76,10 +77,29 @@ def read_environment() -> Settings:
 
 
 def load_env_file() -> None:
-    """Put what .env in the working folder sets into the environment, unless it is set there already."""
+    """Put what .env in the working folder sets into the environment, unless it is set there already.
+
+    Raises ``ConfigurationError`` for a .env that cannot be read as text.
+    """
     from dotenv import load_dotenv
 
-    load_dotenv(Path.cwd() / ".env")
+    path = Path.cwd() / ".env"
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds NUL characters")
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise ConfigurationError("The file .env leads nowhere.", "Remove the link, or mend it.") from None
+        return
+    except OSError as error:
+        problem = f"The file .env cannot be read: {error.strerror}."
+        raise ConfigurationError(problem, "Make it a file this user may read, or remove it.") from None
+    except ValueError:
+        next_step = "Save it as UTF-8, with one NAME=value to a line."
+        raise ConfigurationError("The file .env is not UTF-8 text.", next_step) from None
+    load_dotenv(stream=io.StringIO(text))
 
 
 def fail(error: ThreadJuiceError, as_json: bool) -> NoReturn:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -20,10 +20,22 @@ import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.engine import UNHURRIED
-from threadjuice_dagster.database.import_files import file_digest, gather, records_of, reject_line, story_files
-from threadjuice_dagster.domain.import_formats import Raw
-from threadjuice_dagster.domain.imports import RecordReader, Refused, StoryRow
-from threadjuice_dagster.domain.text import cut
+from threadjuice_dagster.database.import_batches import Batch, Sorted
+from threadjuice_dagster.database.import_files import (
+    file_digest,
+    gather,
+    is_of_one_file,
+    kept_back_line,
+    listed,
+    records_of,
+    reject_line,
+    require_place,
+    story_files,
+)
+from threadjuice_dagster.domain.fields import shown
+from threadjuice_dagster.domain.import_raw import Raw
+from threadjuice_dagster.domain.imports import RecordReader, Refused, StoryRow, UnknownCategory
+from threadjuice_dagster.domain.text import cut, printable
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -35,7 +47,11 @@ Progress = Callable[[str], None]
 BATCH_RECORDS, BATCH_BYTES = 1_000, 2 << 20
 """A batch ends at whichever comes first."""
 
-COUNTS = ("read", "imported", "updated", "unchanged", "rejected")
+COUNTS = ("read", "imported", "updated", "unchanged", "rejected", "kept_back")
+"""What is counted of every import; the others add up to what was read."""
+
+_CATEGORY, _MOST_CATEGORIES = "category:", 500
+"""How unknown categories stand among the counts of a file, and how many of them are told apart."""
 
 _TELL_EVERY = 5.0
 
@@ -65,7 +81,10 @@ SELECT story_id, digest, %s, number, wanted FROM staged_stories ORDER BY story_i
 ON CONFLICT (story_id) DO UPDATE SET digest = excluded.digest, file = excluded.file, number = excluded.number,
     wanted = excluded.wanted, state = 0
 """
-_KNOWN = "SELECT story_id, digest, file, number FROM imports WHERE story_id = ANY(%s) ORDER BY story_id FOR UPDATE"
+_KNOWN = """
+SELECT i.story_id, i.digest, i.file, i.number, a.status FROM imports i JOIN assignments a ON a.story_id = i.story_id
+WHERE i.story_id = ANY(%s) ORDER BY i.story_id FOR UPDATE OF i
+"""
 _BURIED = "SELECT id FROM tombstones WHERE kind = 'story' AND id = ANY(%s)"
 _TOUCH = """
 UPDATE imports SET file = %s, number = seen.number FROM unnest(%s::text[], %s::bigint[]) AS seen (story_id, number)
@@ -85,43 +104,24 @@ _UNJUDGE = (
 
 @dataclasses.dataclass(frozen=True)
 class ImportSummary:
-    """What an import did, in records; ``rejects_file`` holds those that were refused, None where none was."""
+    """What an import did, in records: each one read is counted once more.
+
+    ``rejects_file`` holds those that were refused and ``kept_back_file`` those that were not public where they come
+    from, None where there are none or nothing is written; ``refusals`` and ``held`` are the first of them.
+    ``unknown_categories`` are names with the records refused because of each.
+    """
 
     read: int
     imported: int
     updated: int
     unchanged: int
     rejected: int
+    kept_back: int
     rejects_file: str | None
-
-
-@dataclasses.dataclass
-class Batch:
-    """Records that are stored together, and those among them that were refused."""
-
-    rows: list[tuple[Raw, StoryRow]] = dataclasses.field(default_factory=list)
-    refused: list[tuple[Raw, str]] = dataclasses.field(default_factory=list)
-    size: int = 0
-
-    @property
-    def last(self) -> int:
-        """The number of its last record."""
-        return max(raw.number for raw, _ in (*self.rows, *self.refused))
-
-    def __len__(self) -> int:
-        return len(self.rows) + len(self.refused)
-
-    def parts(self, problem: str) -> Iterator["Batch"]:
-        """Both halves, in order; of a single row a batch that refuses it for this problem."""
-        if len(self.rows) == 1:
-            yield Batch([], [*self.refused, (self.rows[0][0], problem)])
-            return
-        middle = self.rows[len(self.rows) // 2][0].number
-        for first in (True, False):
-            yield Batch(
-                [one for one in self.rows if (one[0].number < middle) is first],
-                [one for one in self.refused if (one[0].number < middle) is first],
-            )
+    kept_back_file: str | None = None
+    unknown_categories: dict[str, int] = dataclasses.field(default_factory=dict)
+    refusals: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    held: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def import_files(
@@ -131,30 +131,58 @@ def import_files(
     *,
     rejects: Path | None = None,
     dry_run: bool = False,
+    category_map: Mapping[str, str] | None = None,
+    default_category: str = "",
     progress: Progress = lambda _: None,
 ) -> ImportSummary:
     """Import story files, and the story files of folders; one story per slug, the last one imported counts.
 
     ``folder`` keeps what was refused, one file for each digest, unless ``rejects`` names a file for all of them. A
-    dry run does everything and takes it back. Raises ``UsageError`` for a path that cannot be read.
+    dry run does everything and takes it back. What is wrong with one file is told of that file. Raises ``UsageError``
+    for a path that cannot be read, a place that cannot be written, or a category that is none of ours.
     """
+    require_place(rejects)
     files = [file for path in paths for file in story_files(path)]
     folder.mkdir(parents=True, exist_ok=True)
-    reader = RecordReader(store.catalogue.categories(), store.catalogue.personas(), datetime.now(UTC))
+    catalogue, moment = store.catalogue, datetime.now(UTC)
+    reader = RecordReader(catalogue.categories(), catalogue.personas(), moment, category_map, default_category)
     total: Counter[str] = Counter()
     parts: list[Path] = []
     for path in files:
-        digest = file_digest(path)
-        part = folder / f"{digest}.{'dry-run' if dry_run else 'rejects'}.jsonl"
-        waiting = f"Waiting for another import of {path.name}"
-        with store.locks.waited_for(f"import:{digest}", lambda told=waiting: progress(told)):  # type: ignore[misc]
-            counts = _FileImport(store, path, digest, part, dry_run, progress).run(reader)
+        counts, part = _import_file(store, path, folder, reader, dry_run, progress)
         total.update(counts)
         parts.append(part)
-        progress(f"{path.name}: " + ", ".join(f"{counts[name]:,} {name}" for name in COUNTS))
+        progress(f"{printable(path.name)}: " + ", ".join(f"{counts[name]:,} {_words(name)}" for name in COUNTS))
     name = hashlib.sha256("".join(part.name for part in parts).encode()).hexdigest()[:12]
+    refusals, held = listed(parts)
     target = rejects or (None if dry_run else folder / f"rejects-{name}.jsonl")
-    return ImportSummary(rejects_file=gather(parts, target), **{name: total[name] for name in COUNTS})
+    refused, kept = gather(parts, target, None if dry_run else folder / f"kept-back-{name}.jsonl")
+    unknown = {key.removeprefix(_CATEGORY): count for key, count in total.most_common() if key.startswith(_CATEGORY)}
+    counted = {name: total[name] for name in COUNTS}
+    return ImportSummary(**counted, rejects_file=refused, kept_back_file=kept, unknown_categories=unknown,
+                         refusals=refusals, held=held)  # fmt: skip
+
+
+def _import_file(
+    store: "Store", path: Path, folder: Path, reader: RecordReader, dry_run: bool, progress: Progress
+) -> tuple[Counter[str], Path]:
+    """One file's counts, and the file that holds what was refused of it."""
+    name = printable(path.name)
+    try:
+        digest = file_digest(path)
+    except OSError as error:
+        if not is_of_one_file(error):
+            raise
+        part = folder / f"{hashlib.sha256(name.encode()).hexdigest()}.unread.jsonl"
+        part.write_bytes(reject_line(name, Raw(1, 0, b"", "-"), f"The file cannot be read: {error.strerror}."))
+        return Counter(read=1, rejected=1), part
+    part = folder / f"{digest}.{'dry-run' if dry_run else 'rejects'}.jsonl"
+    with store.locks.waited_for(f"import:{digest}", lambda: progress(f"Waiting for another import of {name}")):
+        return _FileImport(store, path, digest, part, dry_run, progress).run(reader), part
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 class _FileImport:
@@ -162,6 +190,7 @@ class _FileImport:
 
     def __init__(self, store: "Store", path: Path, digest: str, part: Path, dry_run: bool, progress: Progress) -> None:
         self._store, self._path, self._digest, self._part = store, path, digest, part
+        self._name = printable(path.name)
         self._dry_run, self._progress = dry_run, progress
         self._counts: Counter[str] = Counter()
         self._told = time.monotonic()
@@ -199,7 +228,7 @@ class _FileImport:
         with self._part.open("ab") as part:
             part.truncate(row.rejects_bytes)
         self._counts = Counter(row.counts)
-        self._progress(f"{self._path.name}: going on after {row.records:,} records")
+        self._progress(f"{self._name}: going on after {row.records:,} records")
         return int(row.records)
 
     def _batches(self, reader: RecordReader, done: int) -> Iterator[Batch]:
@@ -213,6 +242,12 @@ class _FileImport:
                 batch.rows.append((raw, reader.read(raw.data)))
             except Refused as refusal:
                 batch.refused.append((raw, str(refusal)))
+                if isinstance(refusal, UnknownCategory):
+                    batch.categories[_CATEGORY + refusal.name] += 1
+            except Exception as error:
+                if not is_of_one_file(error):
+                    raise
+                batch.refused.append((raw, f"It cannot be read: {type(error).__name__}: {shown(str(error), 200)}"))
             batch.size += len(raw.data) if isinstance(raw.data, bytes) else sum(map(len, raw.data.values()))
             if len(batch) >= BATCH_RECORDS or batch.size >= BATCH_BYTES:
                 yield batch
@@ -238,62 +273,61 @@ class _FileImport:
         """Store what is new or changed, and with it how far the file got."""
         with connection.cursor() as cursor:
             cursor.execute(UNHURRIED)
-            changed, refused = self._sort(cursor, batch)
+            found = self._sort(cursor, batch)
             if self._dry_run:
                 cursor.execute("TRUNCATE staged_stories")
-            if changed:
-                _upsert(cursor, changed, self._digest)
-        self._counts["read"] += len(batch)
-        for raw, reason in sorted((*batch.refused, *refused), key=lambda one: one[0].number):
-            self._counts["rejected"] += 1
-            rejects.write(reject_line(self._path.name, raw, reason))
+            if found.changed:
+                _upsert(cursor, list(found.changed.values()), self._digest)
+        self._counts.update({**found.counts, "read": len(batch), "rejected": len(found.refused)})
+        self._count_categories(batch.categories)
+        for raw, reason in sorted(found.refused, key=lambda one: one[0].number):
+            rejects.write(reject_line(self._name, raw, reason))
+        for raw, reason, story_id in found.kept_back:
+            rejects.write(kept_back_line(self._name, raw, reason, story_id))
         self._note_progress(connection, rejects, batch.last)
 
-    def _sort(self, cursor: "Cursor[Any]", batch: Batch) -> tuple[list[tuple[Raw, StoryRow]], list[tuple[Raw, str]]]:
-        """What of a batch is new or changed, and what of it is refused; the rest is stored already."""
+    def _count_categories(self, unknown: Mapping[str, int]) -> None:
+        for name, count in unknown.items():
+            known = name in self._counts or len(self._counts) < _MOST_CATEGORIES
+            self._counts[name if known else f"{_CATEGORY}others"] += count
+
+    def _sort(self, cursor: "Cursor[Any]", batch: Batch) -> Sorted:
         ids = [row.story_id for _, row in batch.rows]
         known = {row[0]: row[1:] for row in cursor.execute(_KNOWN, [ids])}
         buried = {row[0] for row in cursor.execute(_BURIED, [ids])}
-        changed: dict[str, tuple[Raw, StoryRow]] = {}
-        refused: list[tuple[Raw, str]] = []
-        moved: dict[str, int] = {}
+        found = Sorted(refused=list(batch.refused))
         for raw, row in batch.rows:
-            digest, file, number = known.get(row.story_id, (None, None, 0))
-            here = changed[row.story_id][0].number if row.story_id in changed else moved.get(row.story_id)
-            first = here or (number if file == self._digest and number < raw.number else None)
+            digest, file, number, status = known.get(row.story_id, (None, None, 0, ""))
+            first = found.earlier(row.story_id) or (number if file == self._digest and number < raw.number else None)
             if row.story_id in buried:
-                refused.append((raw, "It was taken down for good."))
+                found.refused.append((raw, "It was taken down for good."))
             elif first:
-                refused.append((raw, f"Its slug stands in this file already, in record {first}."))
-            elif digest == row.digest:
-                self._counts["unchanged"] += 1
-                moved[row.story_id] = raw.number
+                found.refused.append((raw, f"Its slug stands in this file already, in record {first}."))
             else:
-                self._counts["updated" if digest else "imported"] += 1
-                changed[row.story_id] = (raw, row)
-        cursor.execute(_TOUCH, [self._digest, list(moved), list(moved.values())])
+                found.place(raw, row, digest, status == "published")
+        cursor.execute(_TOUCH, [self._digest, list(found.moved), list(found.moved.values())])
         for statement in _UNJUDGE:
-            cursor.execute(statement, [[story_id for story_id in changed if story_id in known]])
-        return list(changed.values()), refused
+            cursor.execute(statement, [[story_id for story_id in found.changed if story_id in known]])
+        return found
 
     def _note_progress(
         self, connection: "Connection[Any]", rejects: IO[bytes], records: int, *, finished: bool = False
     ) -> None:
         rejects.flush()
         counts = json.dumps(self._counts)
-        row = [self._digest, self._path.name, records, counts, rejects.tell(), finished]
+        row = [self._digest, self._name, records, counts, rejects.tell(), finished]
         connection.execute(_PROGRESS, row)
 
     def _tell(self) -> None:
         if time.monotonic() - self._told >= _TELL_EVERY:
             self._told = time.monotonic()
-            self._progress(f"{self._path.name}: {self._counts['read']:,} records")
+            self._progress(f"{self._name}: {self._counts['read']:,} records")
 
 
 def _upsert(cursor: "Cursor[Any]", changed: Sequence[tuple[Raw, StoryRow]], file: str) -> None:
     with cursor.copy("COPY staged_stories FROM STDIN") as copy:
         for raw, row in changed:
-            copy.write_row((*row, raw.number))
+            copy.write_row((*row[:-1], raw.number))
     for statement in (_ASSIGN, _WRITE):
         cursor.execute(statement)
     cursor.execute(_NOTE, [file])

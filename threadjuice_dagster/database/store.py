@@ -300,7 +300,8 @@ class Store(Assignments):
                 "Materialize what is missing, or overrule with: threadjuice content publish --override --reason TEXT",
             )
         row = {
-            **story.model_dump(include={"story_id", "slug", "score", "published_at", "updated_at"}),
+            **story.model_dump(include={"story_id", "slug", "score", "published_at"}),
+            "updated_at": sa.func.now(),  # what is built from the row goes by it, whatever date the story shows
             "category": story.category.slug,
             "record": story.model_dump(mode="json"),
             "withdrawn_at": None,

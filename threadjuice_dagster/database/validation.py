@@ -132,7 +132,10 @@ _HAND_OVER = (
 
 @dataclasses.dataclass
 class ValidationReport:
-    """What a pass over stored stories found. ``newly_failing`` had passed, or been let through, before."""
+    """What a pass over stored stories found. ``newly_failing`` had passed, or been let through, before.
+
+    A public story whose new text fails is among them: the update is refused, and its page stays as it is.
+    """
 
     checked: int = 0
     passed: int = 0
@@ -376,11 +379,14 @@ def _picture(row: Any) -> dict[str, Finding]:
 
 
 def _report(report: ValidationReport, row: Any, findings: Mapping[str, Finding]) -> None:
-    """Count what was found of one story, and note it where it had been let through before."""
+    """Count what was found of one story, and note it where it had been let through before, or is public."""
     for gate, finding in findings.items():
         report.count(gate, finding)
     report.passed += all(finding.passed for finding in findings.values())
-    newly = {gate: one.message for gate, one in findings.items() if row.verdicts.get(gate) and not one.passed}
+    update = row.first and row.status == "published"
+    newly = {
+        gate: one.message for gate, one in findings.items() if not one.passed and (update or row.verdicts.get(gate))
+    }
     if newly:
         report.failing += 1
         if len(report.newly_failing) < LISTED:

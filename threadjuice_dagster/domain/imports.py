@@ -1,23 +1,38 @@
 """One imported story: a record of a file, read and checked, as it is stored.
 
-Cutting files into records belongs in ``domain/import_formats.py``, the earlier story files in ``domain/legacy.py``,
-storing in ``database/imports.py``. Whether a story may be published is decided later, by the gates.
+Cutting files into records belongs in ``domain/import_formats.py``, the names and spellings of fields in
+``domain/fields.py``, the earlier story files in ``domain/legacy.py``, storing in ``database/imports.py``. Whether a
+story may be published is decided later, by the gates.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import chain
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
+from threadjuice_dagster.domain.fields import (
+    day_of,
+    days_in,
+    field_of,
+    fields_of,
+    folded,
+    labels_in,
+    name_in,
+    shown,
+    words_in,
+)
 from threadjuice_dagster.domain.legacy import from_legacy, is_legacy
-from threadjuice_dagster.domain.manual import sections_of
+from threadjuice_dagster.domain.markdown import TooManyMarks, is_marked, plain_text, sections_of
 from threadjuice_dagster.domain.stories import Category, CleanText, Draft, Persona, Usage
 from threadjuice_dagster.domain.text import cut, slugify, words
+from threadjuice_dagster.domain.visibility import says_it_was_public, why_not_public
+from threadjuice_dagster.failures import UsageError
 
 IMPORTED = "imported"
 """The writer's name under which imported stories are stored."""
@@ -30,32 +45,48 @@ UNWANTED, WANTED, WANTED_FIRST = 0, 1, 2
 
 _NUL = "It holds a NUL character."
 _LETTER = re.compile(r"[^\W_]")
-_STATUSES = {"published": WANTED_FIRST, "live": WANTED_FIRST, **dict.fromkeys(
-    ("draft", "archived", "deleted", "hidden", "private", "rejected", "trash", "unpublished", "withdrawn"), UNWANTED
-)}  # fmt: skip
-_OTHER_NAMES = {
-    "dek": ("excerpt", "summary", "description", "subtitle"),
-    "text": ("body", "content"),
-    "created_at": ("createdAt", "published_at", "publishedAt", "date"),
-    "author": ("byline",),
-    "seo_title": ("seoTitle",),
-    "seo_description": ("seoDescription",),
-}
+_TELLING = re.compile(r"[+#%$@*=<>^~|\\]")
+"""Characters that a slug drops although titles may differ by them alone: C, C# and C++."""
+
+_WORDS = ("title", "slug", "dek", "seo_title", "seo_description", "picture_query", "alt_text")
+_WRAPPED_IN = ("attributes", "fields", "frontmatter", "front_matter", "data", "node", "post", "article", "story")
 
 
 class Refused(ValueError):
     """The record cannot be imported; the message says why, in one line."""
 
 
-class ImportRecord(Draft):
-    """What a record may hold beside a draft. ``text`` may stand in place of ``sections``."""
+class UnknownCategory(Refused):
+    """No category has this ``name``, and none was named in its place."""
 
-    category: CleanText = Field(min_length=1)
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"There is no category {cut(name, 60)!r}; known: {', '.join(known)}.")
+        self.name = cut(name, 60)
+
+
+class ImportRecord(Draft):
+    """What a record may hold beside a draft."""
+
     persona: CleanText = ""
     author: CleanText = Field("", max_length=300)
     slug: CleanText = ""
-    status: str = ""
-    created_at: datetime | None = None
+
+
+class ImportedStory(NamedTuple):
+    """A record as it was read. ``kept_back`` says why it was not public where it comes from, ``dated`` when it was."""
+
+    draft: ImportRecord
+    category: str
+    persona: str
+    author: str
+    dated: datetime | None
+    wanted: int
+    kept_back: str
+
+    @property
+    def as_draft(self) -> Draft:
+        """The draft as it is stored."""
+        return Draft.model_validate({name: getattr(self.draft, name) for name in Draft.model_fields})
 
 
 class StoryRow(NamedTuple):
@@ -70,47 +101,88 @@ class StoryRow(NamedTuple):
     wanted: int
     digest: bytes
     record: str
+    kept_back: str = ""
 
 
 class RecordReader:
-    """Reads records against the categories and personas there are."""
+    """Reads records against the categories and personas there are.
 
-    def __init__(self, categories: Sequence[Category], personas: Sequence[Persona], now: datetime) -> None:
+    ``category_map`` names categories of ours for those of the records, ``default_category`` one for all others.
+    Raises ``UsageError`` where one of these is none of ours.
+    """
+
+    def __init__(
+        self,
+        categories: Sequence[Category],
+        personas: Sequence[Persona],
+        now: datetime,
+        category_map: Mapping[str, str] | None = None,
+        default_category: str = "",
+    ) -> None:
         self._now = now
         self._categories = {name.casefold(): one.slug for one in categories for name in (one.slug, one.name)}
         self._words = {word: one.slug for one in reversed(categories) for word in (*one.keywords, *_names(one))}
         self._personas = {name.casefold(): one.slug for one in personas for name in (one.slug, one.name)}
         at_home = {slug: one.slug for one in reversed(personas) for slug in one.categories}
         self._voices = {one.slug: at_home.get(one.slug, personas[0].slug) for one in categories}
+        self._mapped = {name.strip().casefold(): self._ours(slug) for name, slug in (category_map or {}).items()}
+        self._default = self._ours(default_category) if default_category else ""
         self._validator = TypeAdapter(ImportRecord)
         self._draft = TypeAdapter(Draft)
 
     def read(self, data: bytes | dict[str, Any]) -> StoryRow:
-        """The story of a record, JSON text or a row. Raises ``Refused``."""
+        """The story of a record, JSON text or a row, as it is stored. Raises ``Refused``."""
         found = parsed(data) if isinstance(data, bytes) else data
+        # Text without this sequence holds no NUL; looking at every value is left to the few records that have it.
+        suspect = isinstance(data, dict) or b"\\u0000" in data
+        return self._row(self.story(found, suspect=suspect))
+
+    def story(self, found: Any, *, suspect: bool = True) -> ImportedStory:
+        """The story of a record as a value; a ``suspect`` one may hold NUL characters. Raises ``Refused``."""
         if not isinstance(found, dict):
             raise Refused("It is no object.")
-        # Text without this sequence holds no NUL; looking at every value is left to the few records that have it.
-        if (isinstance(data, dict) or b"\\u0000" in data) and _holds_nul(found):
+        if suspect and _holds_nul(found):
             raise Refused(_NUL)
+        found = _unwrapped(found)
         legacy = is_legacy(found)
+        kept_back = why_not_public(found, self._now)
+        dated = _dated(found)
+        given = fields_of(from_legacy(found) if legacy else found)
         try:
-            record = self._validator.validate_python(_plain(from_legacy(found) if legacy else found))
+            record = self._validator.validate_python(_plain(given))
         except ValidationError as error:
             raise Refused(_complaint(error)) from None
+        except TooManyMarks as error:
+            raise Refused(str(error)) from None
         if not any(_LETTER.search(section.text) for section in record.sections):
             raise Refused("It has no text.")
-        category = self._category(record.category, legacy)
-        return self._row(record, category, self._persona(record.persona, category, legacy))
+        category = self._category(given.get("category"), legacy)
+        persona = self._persona(record.persona, category, legacy)
+        wanted = UNWANTED if kept_back else WANTED_FIRST if says_it_was_public(found) else WANTED
+        return ImportedStory(record, category, persona, record.author or record.persona, dated, wanted, kept_back)
 
-    def _category(self, name: str, legacy: bool) -> str:
-        slug = self._categories.get(name.strip().casefold())
-        if slug is None and legacy:
-            slug = next((self._words[word] for word in words(name.lower()) if word in self._words), None)
-        if slug is None:
+    def _ours(self, name: str) -> str:
+        if (slug := self._categories.get(name.strip().casefold())) is None:
             known = ", ".join(sorted({*self._categories.values()}))
-            raise Refused(f"There is no category {cut(name, 60)!r}; known: {known}.")
+            raise UsageError(f"There is no category {cut(name, 60)!r}.", f"Known: {known}.")
         return slug
+
+    def _category(self, value: Any, legacy: bool) -> str:
+        """The first category named that is mapped or known; else the default."""
+        if isinstance(value, str) and not self._mapped and (slug := self._categories.get(value.strip().casefold())):
+            return slug
+        names = _category_names(value)
+        for name in names:
+            slug = self._mapped.get(name.casefold()) or self._categories.get(name.casefold())
+            if slug is None and legacy:
+                slug = next((self._words[word] for word in words(name.lower()) if word in self._words), None)
+            if slug:
+                return slug
+        if self._default:
+            return self._default
+        if not names:
+            raise Refused("category: It has none.")
+        raise UnknownCategory(names[0], sorted({*self._categories.values()}))
 
     def _persona(self, name: str, category: str, legacy: bool) -> str:
         """The voice named, or that of the category; the voices of earlier files are bylines here."""
@@ -119,25 +191,35 @@ class RecordReader:
             raise Refused(f"There is no persona {cut(name, 60)!r}; known: {', '.join({*self._personas.values()})}.")
         return slug or self._voices[category]
 
-    def _row(self, record: ImportRecord, category: str, persona: str) -> StoryRow:
+    def _row(self, story: ImportedStory) -> StoryRow:
+        record = story.draft
         story_id = f"{IMPORTED}-{slug_for(record.slug, record.title)}"
-        wanted = _STATUSES.get(record.status.strip().lower(), WANTED)
         draft = self._draft.dump_json(record).decode()
-        author = record.author or record.persona
-        moment = record.created_at or self._now
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        told = f"{draft}\0{category}\0{persona}\0{author}\0{wanted}\0{record.created_at}"
+        moment = story.dated or self._now
+        told = f"{draft}\0{story.category}\0{story.persona}\0{story.author}\0{story.wanted}\0{story.dated}"
         head = {
             "story_id": story_id,
             "writer": IMPORTED,
-            "model": author,
+            "model": story.author,
             "prompt_version": "",
             "usage": _NO_USAGE,
             "written_at": moment.isoformat(),
+            **({"dated": story.dated.isoformat()} if story.dated else {}),
         }
         stored = f'{to_json(head).decode()[:-1]},"draft":{draft}}}'
         digest = hashlib.sha256(told.encode()).digest()[:16]
-        return StoryRow(story_id, category, persona, record.title, author, moment, wanted, digest, stored)
+        place = (story_id, story.category, story.persona, record.title, story.author)
+        return StoryRow(*place, moment, story.wanted, digest, stored, story.kept_back)
+
+
+def category_map(pairs: Sequence[str]) -> dict[str, str]:
+    """``NAME=CATEGORY`` pairs as a mapping. Raises ``UsageError``."""
+    parted = [pair.rpartition("=") for pair in pairs]
+    if wrong := [
+        pair for pair, (name, _, slug) in zip(pairs, parted, strict=True) if not name.strip() or not slug.strip()
+    ]:
+        raise UsageError(f"{cut(wrong[0], 60)!r} names no category.", "Write NAME=CATEGORY, such as revenge=workplace.")
+    return {name.strip(): slug.strip() for name, _, slug in parted}
 
 
 def parsed(data: bytes) -> Any:
@@ -150,10 +232,14 @@ def parsed(data: bytes) -> Any:
 
 
 def slug_for(slug: str, title: str) -> str:
-    """A story's slug: the one given, or its title's; of another text it is another, whatever the script."""
+    """A story's slug: the one given, or its title's; of another text it is another, whatever the script.
+
+    A digest tells apart what a slug cannot show: letters and signs of other scripts, and what is cut off.
+    """
     wanted = slug or title
     plain = slugify(wanted, MAX_SLUG)
-    whole = slug.isascii() if slug else title.isascii() or len(plain) > 20
+    whole = wanted.isascii() and (bool(slug) or not _TELLING.search(wanted))
+    whole = whole or (not slug and len(plain) > 20 and _only_accents(wanted))
     if whole and len(wanted) <= MAX_SLUG:
         return plain
     return f"{plain[: MAX_SLUG - 9].rstrip('-')}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
@@ -162,45 +248,99 @@ def slug_for(slug: str, title: str) -> str:
 _NO_USAGE = Usage().model_dump()
 
 
-def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record under today's names, without what is null, and with its text as sections."""
-    found = {key: value for key, value in record.items() if value is not None and value != ""}
-    for name, others in _OTHER_NAMES.items():
-        if name not in found and (other := next((one for one in others if one in found), None)):
-            found[name] = found[other]
-    for name in ("persona", "author", "category"):
-        if isinstance(found.get(name), dict):
-            found[name] = found[name].get("slug") or found[name].get("name") or ""
-    for name in ("tags", "sections", "quotes"):
-        if isinstance(found.get(name), str):
-            found[name] = _listed(found[name], name)
-    if "sections" not in found and isinstance(found.get("text"), str):
-        found["sections"] = sections_of(found["text"])
-    if isinstance(found.get("sections"), list):
-        found["sections"] = [_section(one, index) for index, one in enumerate(found["sections"])]
-    if isinstance(found.get("quotes"), list):
-        found["quotes"] = [_quote(one) for one in found["quotes"]]
-    return found
+def _only_accents(text: str) -> bool:
+    """Whether what is not ASCII in a text are accents and the punctuation of printers, and no sign is telling."""
+    left = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    return not _TELLING.search(left) and all(char.isascii() or char in "–—‘’“”…«»„ " for char in left)
 
 
-def _section(value: Any, index: int) -> Any:
+def _unwrapped(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with what stands in an object around its fields, as some interfaces answer."""
+    if "title" not in record and not any(field_of(name) == "title" for name in record):
+        for name in _WRAPPED_IN:
+            if isinstance(inner := record.get(name), dict):
+                return {**record, **inner}
+    return record
+
+
+def _dated(record: Mapping[str, Any]) -> datetime | None:
+    """When the story was published where it comes from, or was written."""
+    for name, value in days_in(record):
+        if day := day_of(value):
+            return day
+        if folded(name) != "published":  # a yes, a no or a status under some systems
+            raise Refused(f"{shown(name, 40)}: {shown(value, 40)!r} is no date.")
+    return None
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a draft as its model takes them: words as text, Markdown as sections."""
+    found: dict[str, Any] = {name: words_in(given[name]) for name in _WORDS if name in given}
+    if "dek" in found:
+        found["dek"] = plain_text(found["dek"])
+    if "persona" in given:
+        found["persona"] = next(iter(labels_in([given["persona"]])), "")
+    for name, read in (("author", name_in), ("tags", labels_in)):
+        if name in given:
+            found[name] = _read(name, read, given[name])
+    listed = {name: _listed(given[name]) for name in ("sections", "quotes") if name in given}
+    if "sections" not in listed and "text" in given:
+        listed["sections"] = sections_of(words_in(given["text"]))
+    elif isinstance(listed.get("sections"), list):
+        listed["sections"] = list(chain.from_iterable(map(_sections, listed["sections"], count())))
+    if isinstance(listed.get("quotes"), list):
+        listed["quotes"] = [_quote(one) for one in listed["quotes"]]
+    return {**found, **listed}
+
+
+def _read(name: str, read: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise Refused(f"{name}: {error}.") from None
+
+
+def _sections(value: Any, index: int) -> list[Any]:
+    """A section as the draft has it; headings in its text begin further ones."""
     if isinstance(value, str):
         value = {"text": value}
-    if not isinstance(value, dict) or ("kind" in value and "text" in value):
-        return value
-    named = {"kind": value.get("type") or ("narrative" if index else "opening"), "heading": value.get("title") or ""}
-    return {**named, "text": value.get("content"), **value}
+    if not isinstance(value, dict):
+        return [value]
+    if "kind" in value and "text" in value and not _is_to_be_read(value["text"], value.get("heading")):
+        return [value]
+    kind = value.get("kind") or value.get("type") or ("narrative" if index else "opening")
+    heading = words_in(value.get("heading") or value.get("title") or "")
+    text = value["text"] if "text" in value else value.get("content")
+    text = words_in(text) if isinstance(text, str) else text
+    section = {"kind": kind, "heading": heading, "text": text}
+    if not isinstance(text, str) or not is_marked(text):
+        return [section]
+    parts = sections_of(text) or [{"heading": "", "text": ""}]
+    return [{**section, "heading": heading or parts[0]["heading"], "text": parts[0]["text"]}, *parts[1:]]
+
+
+def _is_to_be_read(text: Any, heading: Any) -> bool:
+    """Whether a section's text or heading is more than plain words."""
+    entities = isinstance(heading, str) and "&" in heading
+    return entities or not isinstance(text, str) or "&" in text or is_marked(text)
 
 
 def _quote(value: Any) -> Any:
-    return {"comment_id": "", **value} if isinstance(value, dict) else {"comment_id": "", "text": value}
+    quote = {"comment_id": "", **value} if isinstance(value, dict) else {"comment_id": "", "text": value}
+    return {**quote, "text": plain_text(words_in(quote["text"]))} if isinstance(quote.get("text"), str) else quote
 
 
-def _listed(value: str, name: str) -> Any:
-    """A list in a CSV cell: JSON, or for tags words between commas or semicolons."""
-    if value.lstrip().startswith("["):
-        return parsed(value.encode())
-    return [one.strip() for one in re.split("[,;|]", value) if one.strip()] if name == "tags" else value
+def _listed(value: Any) -> Any:
+    """A list, or one in the cell of a table."""
+    return parsed(value.encode()) if isinstance(value, str) and value.lstrip().startswith("[") else value
+
+
+def _category_names(value: Any) -> list[str]:
+    """What a record names as its category: the whole name first, then its parts."""
+    if value is None or value == "":
+        return []
+    whole = [words_in(value).strip()] if isinstance(value, str) and not value.lstrip().startswith("[") else []
+    return list(dict.fromkeys(name for name in (*whole, *labels_in(value)) if name))
 
 
 def _holds_nul(value: Any) -> bool:

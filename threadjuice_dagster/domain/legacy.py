@@ -40,7 +40,8 @@ _TEXTS = ("content", "text", "body", "paragraphs", "items", "description")
 
 def is_legacy(record: Mapping[str, Any]) -> bool:
     """Whether a record is one of the earlier ones: its ``content`` has parts."""
-    return isinstance(record.get("content"), Mapping | list)
+    content = record.get("content")
+    return isinstance(content, list) or (isinstance(content, Mapping) and "rendered" not in content)
 
 
 def from_legacy(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,10 @@ class Usage(Model):
 
 
 class StoryDraft(Model):
-    """A draft with where it came from. ``story_id`` is the partition key."""
+    """A draft with where it came from. ``story_id`` is the partition key.
+
+    ``dated`` is the story's own date, where it was published elsewhere before.
+    """
 
     story_id: str
     draft: Draft
@@ -120,6 +123,7 @@ class StoryDraft(Model):
     revisions: int = 0
     usage: Usage = Usage()
     written_at: datetime
+    dated: datetime | None = None
 
 
 class Category(Model):

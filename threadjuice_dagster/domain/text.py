@@ -139,3 +139,23 @@ def slugify(text: str, limit: int = 60) -> str:
     if len(slug) > limit:
         slug = slug[: limit + 1].rsplit("-", 1)[0][:limit].strip("-")
     return slug or "story"
+
+
+def printable(text: str) -> str:
+    r"""A name that others chose, safe to print: what is no visible character is written as an escape.
+
+    Control characters, marks that turn the direction of writing, line ends, and bytes that are no UTF-8 (which Python
+    holds as lone surrogates) show as ``\x1b``, ``\u202e``, ``\n`` and ``\xff``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return (
+        f"\\x{code - 0xDC00:02x}"
+        if 0xDC80 <= code <= 0xDCFF
+        else char.encode("unicode_escape", "backslashreplace").decode()
+    )

@@ -1,6 +1,7 @@
 """The editor-in-chief's numbers, as a resource so that the UI shows them."""
 
 import dagster as dg
+from pydantic import Field
 
 
 class EditorialPolicy(dg.ConfigurableResource):
@@ -12,3 +13,7 @@ class EditorialPolicy(dg.ConfigurableResource):
     """Threads that may be tried for each story wanted before an order is given up."""
     thread_retention_hours: float = 48.0
     """After this, the text of a thread is dropped."""
+    import_category_map: list[str] = Field(default=[])
+    """Categories of ours for those of imported stories, as ``NAME=CATEGORY``."""
+    import_default_category: str = ""
+    """Category of imported stories whose own is unknown; empty refuses them."""

@@ -56,6 +56,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "policy": EditorialPolicy(
             daily_story_count=settings.content.daily_story_count,
             thread_retention_hours=settings.content.thread_retention_hours,
+            import_category_map=settings.content.import_category_map,
+            import_default_category=settings.content.import_default_category,
         ),
     }
     return {**resources, "environment": _environment(settings, resources)}
@@ -226,7 +228,9 @@ def _alerts(settings: Settings, database: Database) -> AlertDesk:
 
 def _inbox(settings: Settings) -> Storage:
     bucket, prefix = settings.content.inbox_bucket, settings.content.inbox_prefix
-    return S3Storage(bucket=bucket, prefix=prefix) if bucket else FolderStorage(root=str(settings.home / "inbox"))
+    if bucket:
+        return S3Storage(bucket=bucket, prefix=prefix, any_key=True)
+    return FolderStorage(root=str(settings.home / "inbox"))
 
 
 def _publisher(settings: Settings) -> Publisher:

@@ -197,12 +197,13 @@ class S3Storage(Storage):
     """An S3 bucket. Credentials, region and endpoint are boto3's own ``AWS_*`` variables, never fields.
 
     ``prefix`` is put before every key; ``public_url`` is the address at which a reader finds the
-    bucket's ``prefix``.
+    bucket's ``prefix``. ``any_key`` says that others choose the keys, so that any of theirs is taken.
     """
 
     bucket: str
     prefix: str = ""
     public_url: str = ""
+    any_key: bool = False
     _client: Any = PrivateAttr(None)
 
     def put(self, key: str, data: bytes, content_type: str = _BINARY, cache_control: str = "") -> None:
@@ -287,7 +288,7 @@ class S3Storage(Storage):
         return f"{self.prefix.strip('/')}/" if self.prefix.strip("/") else ""
 
     def _full(self, key: str) -> str:
-        return self._start + checked_key(key)
+        return self._start + (key if self.any_key else checked_key(key))
 
     def _head(self, key: str) -> dict[str, Any]:
         """What the server says of an object; nothing if there is none."""

@@ -1,17 +1,13 @@
 """From files in the inbox to stories, and from imported stories to checked ones."""
 
 import time
-from pathlib import Path
 
 import dagster as dg
 
-from threadjuice_dagster.assets.imports import waiting_files
 from threadjuice_dagster.jobs import import_stories_job, validate_content_job
+from threadjuice_dagster.resources.inbox import QUIET_SECONDS, Inbox
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.storage import FolderStorage, Storage
-
-QUIET_SECONDS = 5
-"""How long a file in the folder must have been left alone: a shorter time, and somebody may still be writing it."""
+from threadjuice_dagster.resources.storage import Storage
 
 PAUSE_SECONDS = 300
 """After a run that failed."""
@@ -34,13 +30,15 @@ def inbox_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         if busy := _busy(context.instance):
             return dg.SkipReason(busy)
-        if any(_is_quiet(inbox, key) for key in waiting_files(inbox)):
+        ready, known = _ready(inbox, database)
+        if ready:
             return dg.RunRequest(job_name=import_stories_job.name)
         from threadjuice_dagster.database.validation import Validation
 
         if Validation(database.store).has_work():
             return dg.RunRequest(job_name=validate_content_job.name)
-        return dg.SkipReason("The inbox is empty, and every imported story was checked and handed over.")
+        left = f" {known} files that could not be taken are left alone." if known else ""
+        return dg.SkipReason(f"The inbox is empty, and every imported story was checked and handed over.{left}")
 
     return import_inbox_sensor
 
@@ -56,9 +54,11 @@ def _busy(instance: dg.DagsterInstance) -> str:
     return ""
 
 
-def _is_quiet(inbox: Storage, key: str) -> bool:
-    """Whether a file is there in full; in a bucket every one is."""
-    if not isinstance(inbox, FolderStorage):
-        return True
-    path = Path(inbox.root) / key
-    return path.exists() and time.time() - path.stat().st_mtime >= QUIET_SECONDS
+def _ready(inbox: Storage, database: Database) -> tuple[int, int]:
+    """Files that are there in full and were not tried yet, and those that could not be taken as they are."""
+    from threadjuice_dagster.database.inbox import passed_over
+
+    box, moment = Inbox(inbox), time.time()
+    marks = {file.mark for file in box.waiting() if box.is_quiet(file, QUIET_SECONDS, moment)}
+    known = passed_over(database.store.engine, sorted(marks))
+    return len(marks - known), len(known)

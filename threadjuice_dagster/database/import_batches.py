@@ -1,0 +1,75 @@
+"""Records that are stored together, and what becomes of each: stored, refused, or kept back.
+
+How they are stored belongs in ``database/imports.py``.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+
+from threadjuice_dagster.domain.import_raw import Raw
+from threadjuice_dagster.domain.imports import StoryRow
+
+
+@dataclasses.dataclass
+class Batch:
+    """Records that are stored together, and those among them that were refused."""
+
+    rows: list[tuple[Raw, StoryRow]] = dataclasses.field(default_factory=list)
+    refused: list[tuple[Raw, str]] = dataclasses.field(default_factory=list)
+    categories: Counter[str] = dataclasses.field(default_factory=Counter)
+    size: int = 0
+
+    @property
+    def last(self) -> int:
+        """The number of its last record."""
+        return max(raw.number for raw, _ in (*self.rows, *self.refused))
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.refused)
+
+    def parts(self, problem: str) -> Iterator["Batch"]:
+        """Both halves, in order; of a single row a batch that refuses it for this problem."""
+        if len(self.rows) == 1:
+            yield Batch([], [*self.refused, (self.rows[0][0], problem)], self.categories)
+            return
+        middle = self.rows[len(self.rows) // 2][0].number
+        for first in (True, False):
+            yield Batch(
+                [one for one in self.rows if (one[0].number < middle) is first],
+                [one for one in self.refused if (one[0].number < middle) is first],
+                self.categories if first else Counter(),
+            )
+
+
+@dataclasses.dataclass
+class Sorted:
+    """What of a batch is new or changed, what is stored already, what is refused, and what was not public."""
+
+    changed: dict[str, tuple[Raw, StoryRow]] = dataclasses.field(default_factory=dict)
+    moved: dict[str, int] = dataclasses.field(default_factory=dict)
+    refused: list[tuple[Raw, str]] = dataclasses.field(default_factory=list)
+    kept_back: list[tuple[Raw, str, str]] = dataclasses.field(default_factory=list)
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def place(self, raw: Raw, row: StoryRow, stored: bytes | None, public: bool) -> None:
+        """Find what becomes of a record; ``stored`` is the digest of the story that is there, if any.
+
+        One that was not public is stored and waits for a person; a page that is public stays as it is.
+        """
+        if row.kept_back:
+            withdraw = f"; its page here stays, take it off with: threadjuice content withdraw {row.story_id}"
+            reason = f"It was not public: {row.kept_back}{withdraw if public else ''}"
+            self.kept_back.append((raw, reason, row.story_id))
+        if stored == row.digest or (row.kept_back and public):
+            self.moved[row.story_id] = raw.number
+        else:
+            self.changed[row.story_id] = (raw, row)
+        unchanged = row.story_id in self.moved
+        self.counts[
+            "kept_back" if row.kept_back else "unchanged" if unchanged else "updated" if stored else "imported"
+        ] += 1
+
+    def earlier(self, story_id: str) -> int | None:
+        """The number of the record of this batch that has the same slug."""
+        return self.changed[story_id][0].number if story_id in self.changed else self.moved.get(story_id)

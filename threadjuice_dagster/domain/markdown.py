@@ -1,0 +1,152 @@
+"""Markdown as the plain sections of a story: its marks become paragraphs, headings and quotation marks.
+
+What a story may not hold (links, pictures, HTML) stays as it was written, so that the gates see and refuse it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+_IN_FRONT = r"[ \t]*(?:[-+>#]|\d{1,9}[.)][ \t]|={2,})"
+_FIRST_LINE, _FURTHER_LINE = re.compile(_IN_FRONT), re.compile(rf"\n{_IN_FRONT}")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_NOTE, _NOTED = re.compile(r"^\[\^([\w-]+)\]:[ \t]*", re.MULTILINE), re.compile(r"\[\^[\w-]+\]")
+_MARKED = re.compile(r"==(?=\S)([^=\n]+)(?<=\S)==")
+_TASK = re.compile(r"^\[[ xX]\][ \t]+")
+_QUOTED = ('"', "“", "„", "«", "‘", "'")
+
+_MOST_MARKS = 20_000
+"""Brackets and marks of emphasis; the parser's time grows with their square in the worst case, 0.1 s for so many."""
+
+_parsers: list["MarkdownIt"] = []
+
+
+class TooManyMarks(ValueError):
+    """A text is made to keep a parser busy."""
+
+
+def is_marked(text: str) -> bool:
+    """Whether a text has what any Markdown has at least one of; one without is plain."""
+    inline = "*" in text or "_" in text or "`" in text or "~" in text or "\\" in text  # a loop takes twice as long
+    inline = inline or "|" in text or "<" in text or "[" in text or "==" in text
+    return inline or bool(_FIRST_LINE.match(text) or ("\n" in text and _FURTHER_LINE.search(text)))
+
+
+def sections_of(text: str) -> list[dict[str, str]]:
+    """Sections of plain text or Markdown: each heading starts one; without headings there is one.
+
+    Raises ``TooManyMarks``, as ``plain_text`` does.
+    """
+    parts = _parts(text)
+    sections = [{"kind": "narrative", "heading": heading, "text": text} for heading, text in parts if text.strip()]
+    if sections and not parts[0][0]:
+        sections[0]["kind"] = "opening"
+    return sections
+
+
+def plain_text(text: str) -> str:
+    """The text without the marks of Markdown; headings become paragraphs."""
+    return "\n\n".join(part for heading_and_text in _parts(text) for part in heading_and_text if part)
+
+
+def _parts(text: str) -> list[tuple[str, str]]:
+    if not is_marked(text):
+        return [("", text)]
+    if sum(map(text.count, "[*_~|")) > _MOST_MARKS:
+        raise TooManyMarks("It holds too many marks of Markdown for a story.")
+    return _Rendering(_COMMENT.sub("", text)).parts
+
+
+class _Rendering:
+    """One walk over the tokens of a text. ``parts`` are its headings, each with the text below it."""
+
+    def __init__(self, text: str) -> None:
+        if not _parsers:
+            from markdown_it import MarkdownIt
+
+            _parsers.append(MarkdownIt("commonmark").enable(["table", "strikethrough"]))
+        self._heading, self._paragraphs = "", list[str]()
+        self._found: list[tuple[str, str]] = []
+        self._marker = ""
+        self._quoting = 0
+        self._head: list[str] = []
+        self._cells: list[str] = []
+        self._within = ""
+        for token in _parsers[0].parse(text):
+            self._take(token)
+        self._end_part()
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """Heading and text, the first heading empty where the text begins without one."""
+        return self._found
+
+    def _take(self, token: "Token") -> None:
+        match token.type:
+            case "heading_open" | "th_open" | "td_open" | "paragraph_open":
+                self._within = token.type
+            case "inline":
+                self._take_inline("".join(_words(token.children or ())))
+            case "fence" | "code_block" | "html_block":
+                self._add(token.content)
+            case "list_item_open":
+                self._marker = f"{token.info}. " if token.info else "• "
+            case "blockquote_open" | "blockquote_close":
+                self._quoting += token.nesting
+            case "thead_open":
+                self._head = []
+            case "tr_close":
+                self._end_row()
+
+    def _take_inline(self, text: str) -> None:
+        text = _MARKED.sub(r"\1", _NOTED.sub("", _NOTE.sub(r"Note \1: ", text)))
+        if self._within == "heading_open":
+            self._end_part()
+            self._heading = " ".join(text.split())
+        elif self._within in ("th_open", "td_open"):
+            (self._head if self._within == "th_open" else self._cells).append(" ".join(text.split()))
+        else:
+            self._add(text)
+
+    def _add(self, text: str) -> None:
+        text = text.strip("\n")
+        if self._marker:
+            text, self._marker = self._marker + _TASK.sub("", text), ""
+        elif self._quoting and text and not text.startswith(_QUOTED):
+            text = f"“{text}”"
+        if text.strip():
+            self._paragraphs.append(text)
+
+    def _end_row(self) -> None:
+        """A row of a table is a paragraph that names its columns."""
+        if self._cells:
+            named = zip(self._head, self._cells, strict=False)
+            self._add("; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell))
+        self._cells = []
+
+    def _end_part(self) -> None:
+        if self._heading or self._paragraphs:
+            self._found.append((self._heading, "\n\n".join(self._paragraphs)))
+        self._heading, self._paragraphs = "", []
+
+
+def _words(tokens: Sequence["Token"]) -> Iterator[str]:
+    """The words between the marks of a line; links and pictures are written out again."""
+    addresses: list[str] = []
+    for token in tokens:
+        match token.type:
+            case "text" | "code_inline" | "html_inline":
+                yield token.content
+            case "softbreak" | "hardbreak":
+                yield "\n"
+            case "link_open" if token.markup != "autolink":
+                addresses.append(str(token.attrs.get("href", "")))
+                yield "["
+            case "link_close" if addresses:
+                yield f"]({addresses.pop()})"
+            case "image":
+                yield f"![{token.content}]({token.attrs.get('src', '')})"
