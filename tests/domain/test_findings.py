@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from threadjuice_dagster.domain.backups import KeptDatabase, kept_name
+from threadjuice_dagster.domain.capacity import SiteSize, capacity_finding
 from threadjuice_dagster.domain.database_health import (
     Health,
     Running,
@@ -203,3 +204,39 @@ def test_what_is_staged_is_held_against_what_is_live(staged: tuple[float, float,
     assert speed_finding(rows).passed == (not wrong)
     assert speed_finding([]).passed
     assert typical([speed(1, 9, 5), speed(2, 3, 5), speed(9, 4, 5)]) == speed(2, 4, 5)
+
+
+def size(stories: int, picture_bytes: int = 900_000, recent: int = 84) -> SiteSize:
+    """A site whose stories have 24 kB of text each, and pictures of so many bytes."""
+    pictures = 12 if picture_bytes else 0
+    return SiteSize(
+        stories=stories,
+        recent=recent,
+        files=60 + stories * (2 + pictures),
+        bytes=400_000 + stories * (24_000 + picture_bytes),
+        story_bytes=stories * 24_000,
+        pictures=stories * pictures,
+        picture_bytes=stories * picture_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("built", "has_cdn", "state", "told", "step"),
+    [
+        (size(3), False, "warning", "its 100 MB (Hobby) in 106 stories, 35 days", "CDN_BUCKET"),
+        (size(3, recent=0), False, "ok", "At 1.0 stories a day", ""),
+        (size(1_050), False, "warning", "1 GB (Pro) is reached in 51 stories, 17 days", "CDN_BUCKET"),
+        (size(1_200), False, "failed", "(Pro) is reached already", "CDN_BUCKET"),
+        (size(1_200), True, "failed", "already", "maintenance optimize"),
+        (size(50), True, "warning", "600 files of pictures are in it", "maintenance optimize"),
+        (size(5_000, 0), True, "ok", "(Pro) is reached in 119,983 stories, 39,994 days", ""),
+        (size(100_000, 0), True, "ok", "its 100 MB (Hobby) already", ""),
+        (size(124_900, 0), True, "warning", "(Pro) is reached in 83 stories", "larger plan"),
+        (size(0, 0, 0), False, "ok", "for 0 stories", ""),
+    ],
+)
+def test_it_is_told_when_a_site_will_fit_into_no_deployment(
+    built: SiteSize, has_cdn: bool, state: str, told: str, step: str
+) -> None:
+    finding = capacity_finding(built, 1, has_cdn=has_cdn)
+    assert (finding.state, told in finding.message, step in finding.next_step) == (state, True, True), finding

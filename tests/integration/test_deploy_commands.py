@@ -122,6 +122,10 @@ def test_deployments_to_vercel_are_promoted_refused_and_rolled_back(
     assert first["deployment"]["id"] == vercel.live
     assert first["deployment"]["url"] == f"http://{vercel.hosts[vercel.live].name}"
     assert status_of(f"{vercel.live_url}/feed.xml") == 200
+    capacity = next(row for row in threadjuice("deploy", "check")[1]["rows"] if row["name"] == "vercel_capacity")
+    assert "for 2 stories. At 0.1 stories a day" in capacity["message"]
+    sent = len(vercel.seen("create")[-1].json["files"])
+    assert message(first, "stage") == f"{sent} of {sent} files were new there."
     uploads = len(vercel.seen("upload"))
     story = threadjuice("content", "list")[1]["stories"][0]
     page = f"{vercel.live_url}/story/{story['slug']}/index.html"

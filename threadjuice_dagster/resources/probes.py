@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
@@ -21,6 +22,7 @@ from threadjuice_dagster.domain.environment import EnvironmentReport, Probe, Sta
 from threadjuice_dagster.domain.incidents import Trouble
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError
 from threadjuice_dagster.resources.backups import BackupDesk
+from threadjuice_dagster.resources.capacity import capacity_of
 from threadjuice_dagster.resources.deployments import DeploymentDesk
 from threadjuice_dagster.resources.desk import Desk, ModelDesk
 from threadjuice_dagster.resources.http import look
@@ -28,6 +30,7 @@ from threadjuice_dagster.resources.openai_answers import BadAnswer
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
 from threadjuice_dagster.resources.pictures import PictureDesk
 from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres
+from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.reddit import RedditThreads, ThreadSource
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
 from threadjuice_dagster.resources.vercel import VercelTarget
@@ -65,6 +68,7 @@ SYSTEMS = {
     "backups": "BACKUP_BUCKET BACKUP_ENCRYPTION_KEY",
     "inbox": "INBOX_BUCKET INBOX_PREFIX",
     "vercel": "VERCEL_TOKEN VERCEL_PROJECT_ID VERCEL_API_URL",
+    "vercel_capacity": "VERCEL_TOKEN CDN_BUCKET IMAGE_CDN_URL",
     "webhook": "MONITORING_WEBHOOK",
 }
 """Every outside system, and the variables it goes by."""
@@ -111,6 +115,8 @@ class EnvironmentDesk(dg.ConfigurableResource):
     backup_desk: dg.ResourceDependency[BackupDesk]
     inbox: dg.ResourceDependency[Storage]
     deployment_desk: dg.ResourceDependency[DeploymentDesk]
+    publisher: dg.ResourceDependency[Publisher]
+    daily_stories: int = 3
     dagster_url: str = ""
     replica_url: str = ""
     webhook: str = ""
@@ -272,6 +278,12 @@ class EnvironmentDesk(dg.ConfigurableResource):
             return Found("ok", f"Project {name}; domains are given by promotion.")
         told = f"Project {name} gives its domains to any production build that does not say otherwise; ours do say so."
         return Found("warning", told, "Turn off Auto-assign Custom Production Domains in the project's settings.")
+
+    def _vercel_capacity(self) -> Found:
+        """When the site will not fit into a deployment any more, and what to do."""
+        site, deployer = Path(self.publisher.folder), self.deployment_desk.deployer
+        finding = capacity_of(site, deployer, self.cdn, self.daily_stories, datetime.now(UTC))
+        return Found(finding.state, finding.message, finding.next_step)
 
     def _webhook(self) -> Found:
         """Whether something answers there. OPTIONS asks for nothing to be done, and some servers do not know it."""

@@ -83,9 +83,10 @@ def _replica(settings: Settings, database: Database) -> Replica:
 
 def _environment(settings: Settings, resources: dict[str, Any]) -> EnvironmentDesk:
     section, webhook = settings.database, settings.deployment.monitoring_webhook.get_secret_value()
-    asked = ("database", "threads", "desk", "pictures", "cdn", "backup_desk", "inbox", "deployment_desk")
+    asked = ("database", "threads", "desk", "pictures", "cdn", "backup_desk", "inbox", "deployment_desk", "publisher")
     return EnvironmentDesk(
         **{name: resources[name] for name in asked},
+        daily_stories=settings.content.daily_story_count,
         dagster_url=dg.EnvVar("DAGSTER_DATABASE_URL") if section.dagster_url.get_secret_value() else "",
         replica_url=dg.EnvVar("DATABASE_REPLICA_URL") if section.replica_url.get_secret_value() else "",
         webhook=dg.EnvVar("MONITORING_WEBHOOK") if webhook else "",

@@ -8,8 +8,11 @@ import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from threadjuice_dagster.domain.capacity import SiteSize
 
 FILE = "build.sqlite"
 """Its name in the folder of the site."""
@@ -32,6 +35,12 @@ CREATE TABLE changes (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE lists (folder TEXT PRIMARY KEY, older INTEGER, words TEXT) WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
+_SIZE = """
+SELECT count(*), coalesce(sum(size), 0), coalesce(sum(size) FILTER (WHERE path LIKE 'story/%'), 0),
+    count(*) FILTER (WHERE path LIKE 'img/%'), coalesce(sum(size) FILTER (WHERE path LIKE 'img/%'), 0)
+FROM files
+"""
+_STORIES = "SELECT count(*), count(*) FILTER (WHERE published > ?) FROM stories"
 _INCOMING = """
 CREATE TEMP TABLE incoming (story_id TEXT PRIMARY KEY, category TEXT, published TEXT, stamp TEXT);
 CREATE INDEX temp.incoming_category ON incoming (category, published, story_id);
@@ -316,6 +325,25 @@ def noted_files(target: Path, version: str) -> Iterator[File]:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as notes:
             if notes.execute("SELECT 1 FROM facts WHERE name = 'folder' AND value = ?", (version,)).fetchone():
                 yield from (File(*row) for row in notes.execute("SELECT * FROM files ORDER BY path"))
+
+
+def noted_size(target: Path, since: datetime) -> SiteSize | None:
+    """What the last build consists of, with its stories published ``since`` then; None where nothing was built."""
+    path = target / FILE
+    if not path.is_file():
+        return None
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as notes:
+        files, size, story, pictures, heavy = notes.execute(_SIZE).fetchone()
+        stories, recent = notes.execute(_STORIES, [since.isoformat(timespec="microseconds")]).fetchone()
+    return SiteSize(
+        stories=stories,
+        recent=recent,
+        files=files,
+        bytes=size,
+        story_bytes=story,
+        pictures=pictures,
+        picture_bytes=heavy,
+    )
 
 
 def _number(file: File | None) -> int:
