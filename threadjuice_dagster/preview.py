@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 from threadjuice_dagster.domain.images import StoryImage, Variant
 from threadjuice_dagster.domain.records import Decision, StoryRecord
@@ -9,12 +10,30 @@ from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.domain.text import cut
 from threadjuice_dagster.domain.verdicts import QualityScore
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&-])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$-])")
+_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=\w)", re.IGNORECASE)
+_LINK = re.compile(r"(?<=\])(?=\s*[(\[:])|(?<=<)(?=[a-z/!?])", re.IGNORECASE)
+_JOINER = "\u2060"
+"""Shows nothing. Dagster's UI makes a link of every bare address, escaped or not, unless this stands in it."""
 
 
 def escape(text: str) -> str:
-    """Text as Markdown that shows as exactly that text: no markup, no link, no HTML of its own."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    """Text as Markdown that shows as exactly that text: no markup, no link, no picture, no HTML of its own."""
+    unlinked = _ADDRESS.sub(_JOINER, " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", unlinked).replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def code(text: str) -> str:
+    """A name or a line as Markdown shows code: as it is, but for backticks."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
+
+
+def described(text: str) -> str:
+    """A description that reads the same as plain text, in a chat and in the UI, which takes it for Markdown.
+
+    No picture is fetched for it and nothing links to anywhere but the address it shows.
+    """
+    return _LINK.sub(_JOINER, text)
 
 
 def story_summary(story: StoryDraft) -> str:
@@ -32,7 +51,7 @@ def story_markdown(story: StoryDraft) -> str:
             lines.append(f"## {escape(section.heading)}")
         mark = "> " if section.kind == "excerpt" else ""
         lines += [mark + escape(paragraph) for paragraph in section.text.split("\n\n")]
-        lines += [f"> {escape(quote.text)} (comment {escape(quote.comment_id)})" for quote in quotes]
+        lines += [f"> {escape(quoted.text)} (comment {escape(quoted.comment_id)})" for quoted in quotes]
     return "\n\n".join(lines)
 
 
@@ -87,7 +106,8 @@ def image_markdown(image: StoryImage, address: Callable[[Variant], str]) -> str:
     shown = min((v for v in image.variants if v.format == "jpeg"), key=lambda v: v.width, default=None)
     if shown is None:
         return escape(image.credit)
-    return f"![{escape(cut(image.alt_text, 120))}]({address(shown)})\n\n{escape(image.credit)}"
+    place = quote(address(shown), safe=":/?#@&=+$,;~%")  # a bracket would end the picture's address
+    return f"![{escape(cut(image.alt_text, 120))}]({place})\n\n{escape(image.credit)}"
 
 
 def cut_markdown(parts: list[str]) -> str:

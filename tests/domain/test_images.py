@@ -16,6 +16,7 @@ from threadjuice_dagster.domain.images import (
     format_quality,
     read_picture,
     rendition,
+    upright,
     variant_key,
     variant_widths,
 )
@@ -232,6 +233,61 @@ def test_what_shows_through_stays_so_except_in_jpeg_where_it_is_white() -> None:
     jpeg = opened(data, 320, "jpeg")
     assert jpeg.getpixel((20, 100)) == pytest.approx((255, 255, 255), abs=4)
     assert jpeg.getpixel((300, 100))[2] > 200
+
+
+def two_halves(kind: int, depth: int, left: tuple[int, ...], right: tuple[int, ...], transparent: bytes) -> bytes:
+    """A PNG of a colour type and so many bits a sample, with its chunk ``tRNS``; Pillow writes few of them."""
+    samples = "".join(f"{sample:0{depth}b}" for sample in [*left * 320, *right * 320])
+    row = b"\0" + int(samples, 2).to_bytes(len(samples) // 8)
+    palette = png_chunk(b"PLTE", bytes([250, 0, 0, 0, 250, 0])) if kind == 3 else b""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 640, 400, depth, kind, 0, 0, 0))
+    shows_through = png_chunk(b"tRNS", transparent) if transparent else b""
+    body = png_chunk(b"IDAT", zlib.compress(row * 400)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + palette + shows_through + body
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth", "left", "right", "transparent", "pixels"),
+    [
+        (0, 1, (0,), (1,), "0000", [(0, 0), (255, 255)]),
+        (0, 1, (1,), (0,), "0001", [(255, 0), (0, 255)]),
+        (0, 2, (1,), (3,), "0001", [(85, 0), (255, 255)]),
+        (0, 4, (15,), (0,), "000f", [(255, 0), (0, 255)]),
+        (0, 4, (3,), (4,), "0003", [(51, 0), (68, 255)]),
+        (0, 8, (200,), (0,), "00c8", [(200, 0), (0, 255)]),
+        (0, 16, (0x1234,), (0x1235,), "1234", [(18, 0), (18, 255)]),
+        (0, 16, (0,), (0xFFFF,), "0000", [(0, 0), (255, 255)]),
+        (0, 16, (0xFFFF,), (0,), "ffff", [(255, 0), (0, 255)]),
+        (0, 16, (0x8080,), (0,), "", [(128, 255), (0, 255)]),
+        (2, 8, (10, 20, 30), (200, 0, 0), "000a0014001e", [(10, 0), (200, 255)]),
+        (2, 16, (0x7FFF, 0x5555, 0xC8), (0xFFFF, 0, 0), "7fff555500c8", [(127, 0), (255, 255)]),
+        (2, 16, (0xFFFF, 0, 0xFFFF), (0, 0, 0), "ffff0000ffff", [(255, 0), (0, 255)]),
+        (3, 1, (0,), (1,), "00", [(250, 0), (0, 255)]),
+        (3, 8, (0,), (1,), "80ff", [(250, 128), (0, 255)]),
+        (4, 8, (90, 0), (90, 255), "", [(90, 0), (90, 255)]),
+        (4, 16, (0x5A00, 0), (0x5A00, 0xFFFF), "", [(90, 0), (90, 255)]),
+        (6, 16, (0x5A00, 0, 0, 0x8080), (0, 0, 0, 0xFFFF), "", [(90, 128), (0, 255)]),
+    ],
+)
+def test_every_kind_of_png_shows_what_it_says_shows_through(
+    kind: int,
+    depth: int,
+    left: tuple[int, ...],
+    right: tuple[int, ...],
+    transparent: str,
+    pixels: list[tuple[int, int]],
+) -> None:
+    image = upright(read_picture(two_halves(kind, depth, left, right, bytes.fromhex(transparent)))).convert("RGBA")
+    shown = [(pixel[0], pixel[3]) for pixel in (image.getpixel((5, 5)), image.getpixel((630, 5)))]
+    assert shown == pixels
+
+
+def test_16_bit_grey_that_shows_through_keeps_its_place_in_every_format() -> None:
+    data = two_halves(0, 16, (0,), (0x8000,), b"\0\0")
+    for picture_format in ("webp", "avif"):
+        image = opened(data, 320, picture_format)
+        assert (image.getpixel((20, 100))[3] < 10, image.getpixel((300, 100))[3] > 245) == (True, True)
+    assert opened(data, 320, "jpeg").getpixel((20, 100)) == pytest.approx((255, 255, 255), abs=4)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])

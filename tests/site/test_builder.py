@@ -497,3 +497,19 @@ def test_sitemaps_hold_50_000_addresses_at_most(storage: Path, target: Path, mon
     assert "sitemap-2.xml" in page(target, "sitemap.xml")
     assert not (target / "current" / "sitemap-3.xml").exists()
     assert re.findall(r"story/the-kettle-(\d)/", page(target, "sitemap-2.xml")) == ["4", "5"]
+
+
+FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
+
+
+def test_what_is_seen_as_one_character_is_whole_on_pages_in_feeds_and_in_metadata(storage: Path, target: Path) -> None:
+    told = {"title": f"The kettle of {FAMILY}", "dek": FAMILY * 60, "seo_description": ""}
+    build_site([redrafted(kettle_story(storage), **told)], target, SITE, storage)
+    story = page(target, "story/the-kettle-1/index.html")
+    feed = json.loads(page(target, "feed.json"))["items"][0]
+    item = ET.fromstring(page(target, "feed.xml")).find("channel/item")
+    assert item is not None
+    assert [item.findtext("title"), feed["title"], article(story)["headline"]] == [told["title"]] * 3
+    assert told["title"] in story
+    for described in (str(item.findtext("description")), article(story)["description"]):
+        assert described == FAMILY * (199 // len(FAMILY)) + "…"

@@ -62,7 +62,7 @@ def expired_backups(
                 "kept": backup_desk.count(),
                 "retention": backup_desk.retention,
                 "databases dropped": len(dropped),
-                "removed": listed([f"`{name}`" for name in (*deleted, *dropped)], "none"),
+                "removed": listed([*deleted, *dropped], "none"),
             }
         )
 

@@ -9,6 +9,7 @@ from threadjuice_dagster.assets.backups import database_backup
 from threadjuice_dagster.assets.steps import RETRIES, classified, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.cleanup import CleanupReport
+from threadjuice_dagster.preview import described
 from threadjuice_dagster.resources.cleanup import CleanupDesk, Site
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
@@ -57,7 +58,7 @@ def content_cleanup(
             check_name=COMPLETE.name,
             passed=not held,
             severity=dg.AssetCheckSeverity.WARN,
-            description=held or "Nothing was held back.",
+            description=described(held) or "Nothing was held back.",
         )
         return dg.MaterializeResult(metadata=_metadata(report), check_results=[found])
 

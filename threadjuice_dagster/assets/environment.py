@@ -8,6 +8,7 @@ import dagster as dg
 from threadjuice_dagster.assets.steps import RETRIES, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.environment import EnvironmentReport
+from threadjuice_dagster.preview import described
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.probes import EnvironmentDesk
 from threadjuice_dagster.settings import Settings, read_settings
@@ -51,7 +52,7 @@ def _answer(report: EnvironmentReport) -> dg.AssetCheckResult:
         check_name=ANSWER.name,
         passed=not silent,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(f"{row.name}: {row.message}" for row in silent) or "Every system answers.",
+        description=described("; ".join(f"{row.name}: {row.message}" for row in silent)) or "Every system answers.",
         metadata={"next step": silent[0].next_step if silent else "Nothing needs to be done."},
     )
 

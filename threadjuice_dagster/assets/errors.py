@@ -13,6 +13,7 @@ from threadjuice_dagster.assets.plots import bars, table
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.errors import by_class, error_finding
+from threadjuice_dagster.domain.text import cut
 from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.partitions import DAYS
 from threadjuice_dagster.resources.postgres import Database, Replica
@@ -62,8 +63,8 @@ def _row(group: "ErrorGroup") -> dict[str, str | int]:
         "count": group.count,
         "class": group.of_class if group.kind in (group.of_class, "permanent") else f"{group.of_class}, {group.kind}",
         "asset": group.asset,
-        "message": group.message[:300],
-        "next step": group.next_step[:200],
+        "message": cut(group.message, 300),
+        "next step": cut(group.next_step, 200),
         "first seen": f"{group.first_at.astimezone(UTC):%Y-%m-%d %H:%M}",
         "last seen": f"{group.last_at.astimezone(UTC):%H:%M}",
         "partition": group.partition,

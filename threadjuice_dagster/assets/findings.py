@@ -10,6 +10,7 @@ import dagster as dg
 
 from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.domain.findings import Finding
+from threadjuice_dagster.preview import described
 
 _SEVERITIES = {"failed": dg.AssetCheckSeverity.ERROR}
 
@@ -27,6 +28,6 @@ def results(findings: Iterable[Finding], day: date | None = None) -> Iterator[dg
             check_name=finding.name,
             passed=past or finding.passed,
             severity=_SEVERITIES.get(finding.state, dg.AssetCheckSeverity.WARN),
-            description=f"{day}, not judged any more. {finding.message}" if past else finding.message,
+            description=described(f"{day}, not judged any more. {finding.message}" if past else finding.message),
             metadata={"next step": finding.next_step or "Nothing needs to be done.", "runbook": finding.runbook},
         )

@@ -68,7 +68,7 @@ def image_library(
         for image in outdated:
             sweep.mend(image, is_lacking=image.story_id in lacking, most=config.redraw)
         left = [story_id for story_id in lacking if story_id in sweep.left]
-        why = [f"`{story_id}`: {reason}" for story_id, reason in sweep.left.items()]
+        why = [f"{story_id}: {reason}" for story_id, reason in sweep.left.items()]
         return dg.MaterializeResult(
             metadata={
                 "lacking": len(lacking),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
@@ -125,8 +126,8 @@ class _Intake:
         unknown = [f"{name}: {count} records" for name, count in self._categories.most_common()]
         return {
             **{name: self._counts[name] for name in COUNTS},
-            **{name: _list_of(files) for name, files in self._files.items()},
-            "unknown_categories": _list_of(unknown),
+            **{name: listed(files, "none", _SHOWN) for name, files in self._files.items()},
+            "unknown_categories": listed(unknown, "none", _SHOWN),
         }
 
     def _require_categories(self) -> None:
@@ -188,10 +189,3 @@ def _stops_all(error: Exception) -> bool:
 
     outage = isinstance(error, TransientFailure | sa.exc.SQLAlchemyError | psycopg.Error)
     return outage or not is_of_one_file(error)
-
-
-def _list_of(lines: Sequence[str]) -> dg.MetadataValue:
-    """Lines that others chose, as text that shows in the UI as it is."""
-    shown = ["* `{}`".format(line.replace("`", "'")) for line in lines[:_SHOWN]]
-    more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-    return dg.MetadataValue.md("\n".join([*shown, *more]) or "none")

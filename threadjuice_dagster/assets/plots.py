@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from threadjuice_dagster.preview import code
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -41,8 +43,8 @@ def table(rows: Iterable[Mapping[Any, Any]], columns: Sequence[str]) -> dg.Metad
 
 
 def listed(lines: Sequence[str], nothing: str, most: int = 50) -> dg.MarkdownMetadataValue:
-    """A list of lines, or the word for none; however many there are, a report stays short."""
-    shown = [f"* {line}" for line in lines[:most]]
+    """A list of lines, as they are, or the word for none; however many there are, a report stays short."""
+    shown = [f"* {code(line)}" for line in lines[:most]]
     shown += [f"* and {len(lines) - most} more"] if len(lines) > most else []
     return dg.MetadataValue.md("\n".join(shown) or nothing)
 

@@ -16,7 +16,7 @@ from threadjuice_dagster.domain.text import slugify
 from threadjuice_dagster.domain.verdicts import QualityScore
 from threadjuice_dagster.failures import Unsuitable
 from threadjuice_dagster.partitions import STORIES
-from threadjuice_dagster.preview import story_summary
+from threadjuice_dagster.preview import escape, story_summary
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.publisher import Publisher
 
@@ -124,7 +124,7 @@ def _record(story: PublishedStory) -> dict[str, Any]:
 
 def _overrides(store: "Store", story_id: str) -> str:
     return "\n".join(
-        f"* `{verdict.gate}` by {verdict.overridden_by}: {verdict.override_reason} ({verdict.message})"
+        f"* `{verdict.gate}` {escape(f'by {verdict.overridden_by}: {verdict.override_reason} ({verdict.message})')}"
         for verdict in store.verdicts(story_id)
         if verdict.overridden_by
     )

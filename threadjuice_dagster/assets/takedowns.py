@@ -38,7 +38,7 @@ def takedowns(
                 "requests": deletions.requests,
                 "deleted_threads": len(deletions.threads),
                 "deleted_comments": len(deletions.comments),
-                "stories": listed([f"`{story}`" for story in changed], "none"),
+                "stories": listed(changed, "none"),
                 "withdrawn": len(changed),
                 "expired_threads": expired,
             }

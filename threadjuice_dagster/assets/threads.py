@@ -7,9 +7,11 @@ from pydantic import Field
 
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.domain.assignments import Assignment, Order, known
+from threadjuice_dagster.domain.text import cut
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.freshness import FRESH
 from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.preview import escape
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.reddit import ThreadSource
@@ -117,16 +119,12 @@ def _starts_over(existing: tuple[Assignment, str], order: Order) -> bool:
 
 
 def _ranking(threads: list[Thread]) -> str:
-    rows = [
-        f"| {thread.engagement:.1f} | r/{thread.subreddit} | {_cell(thread.title)} | {thread.num_comments} |"
-        for thread in threads[:25]
-    ]
-    return "\n".join(["| engagement | subreddit | title | comments |", "|---|---|---|---|", *rows])
+    rows = ["| engagement | subreddit | title | comments |", "|---|---|---|---|"]
+    for thread in threads[:25]:
+        title = escape(cut(thread.title, 120))
+        rows.append(f"| {thread.engagement:.1f} | r/{escape(thread.subreddit)} | {title} | {thread.num_comments} |")
+    return "\n".join(rows)
 
 
 def _assignments(assigned: list[Assignment]) -> str:
     return "\n".join(f"* `{one.story_id}`: {one.category}, by {one.persona}" for one in assigned)
-
-
-def _cell(text: str) -> str:
-    return "".join("\\" + char if char in "|[]<>*_`\\" else char for char in text)[:120]

@@ -9,6 +9,8 @@ from pydantic import Field
 from threadjuice_dagster.assets.imports import imported_stories
 from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.domain.text import cut
+from threadjuice_dagster.preview import escape
 from threadjuice_dagster.resources.postgres import Database
 
 if TYPE_CHECKING:
@@ -59,11 +61,10 @@ def _gate_table(gates: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _failing(report: "ValidationReport") -> str:
-    lines = [f"* `{one['id']}` ({one['status']}): {_cell(one['gates'])}" for one in report.newly_failing[:25]]
-    lines += [f"* `{one['id']}` is damaged: {one['problem']}" for one in report.problems[:25]]
+    lines = [f"* `{one['id']}` ({one['status']}): {_reasons(one['gates'])}" for one in report.newly_failing[:25]]
+    lines += [f"* `{one['id']}` is damaged: {escape(one['problem'])}" for one in report.problems[:25]]
     return "\n".join(lines)
 
 
-def _cell(gates: Mapping[str, Any]) -> str:
-    text = "; ".join(f"{gate}: {message}" for gate, message in gates.items())[:300]
-    return "".join("\\" + char if char in "|[]<>*_`\\" else char for char in text)
+def _reasons(gates: Mapping[str, Any]) -> str:
+    return escape(cut("; ".join(f"{gate}: {message}" for gate, message in gates.items()), 300))

@@ -4,6 +4,7 @@ import dagster as dg
 
 from threadjuice_dagster.assets.backups import database_backup
 from threadjuice_dagster.assets.steps import RETRIES, reported
+from threadjuice_dagster.preview import described, escape
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.postgres import Database
 
@@ -19,7 +20,7 @@ def restore_is_proven(
             return _result(False, "There is no backup to prove. Materialize database_backup.")
         proof = backup_desk.prove(identity)
         message = proof.problem or f"Restored and compared in {proof.seconds:.1f} s."
-        differences = "\n".join(f"* {line}" for line in proof.differences)
+        differences = "\n".join(f"* {escape(line)}" for line in proof.differences)
         return _result(
             not proof.problem,
             message,
@@ -31,4 +32,4 @@ def restore_is_proven(
 
 def _result(passed: bool, description: str, **metadata: str | float | dg.MetadataValue) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.ERROR
-    return dg.AssetCheckResult(passed=passed, severity=severity, description=description, metadata=metadata)
+    return dg.AssetCheckResult(passed=passed, severity=severity, description=described(description), metadata=metadata)

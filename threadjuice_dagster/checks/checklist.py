@@ -21,6 +21,7 @@ from threadjuice_dagster.domain.errors import error_finding
 from threadjuice_dagster.domain.image_delivery import encoding_finding, page_findings, sniffed
 from threadjuice_dagster.domain.markup import Page, PagePicture
 from threadjuice_dagster.failures import ThreadJuiceError
+from threadjuice_dagster.preview import described
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.deployer import Opened
 from threadjuice_dagster.resources.deployments import DeploymentDesk
@@ -255,7 +256,7 @@ def _checks(
                 check_name=line,
                 asset_key=asset,
                 severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
-                description=found.message,
+                description=described(found.message),
                 metadata={"seconds": round(time.monotonic() - began, 3)},
             )
 

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from threadjuice_dagster.domain.gates import GateVerdict
+from threadjuice_dagster.preview import described
 
 
 def gate(name: str, asset: dg.AssetsDefinition, description: str) -> dg.AssetCheckSpec:
@@ -18,6 +19,6 @@ def result(story_id: str, verdict: GateVerdict, asset: dg.AssetsDefinition) -> d
         check_name=verdict.gate,
         asset_key=asset.key,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=verdict.message,
+        description=described(verdict.message),
         metadata={key: value for key, value in notes.items() if value},
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from threadjuice_dagster.domain.passages import is_balanced, is_printable, without_emphasis
 from threadjuice_dagster.domain.prose import COMMON
-from threadjuice_dagster.domain.text import cut, fold, words
+from threadjuice_dagster.domain.text import cut, fold, head, words
 
 MAX_TITLE, MAX_SEO_TITLE, MAX_SEO_DESCRIPTION = 90, 60, 155
 """Characters."""
@@ -78,7 +78,7 @@ def headline(title: str, forum: str, instead: str = "") -> str:
 
 def bare(title: str) -> str:
     """What a post's title tells: no labels, tags, ages, shouting or shorthand; empty if it cannot be printed."""
-    text = _ASIDES.sub(" ", without_emphasis(title[:300]))
+    text = _ASIDES.sub(" ", without_emphasis(head(title, 300)))
     text = _FORUM.sub("", _LABEL.sub("", " ".join(text.split()))).strip(" -–—|:;,*_~#>`…")
     letters = [char for char in text if char.isalpha()]
     if len(letters) > 8 and sum(map(str.isupper, letters)) > 0.6 * len(letters):

@@ -179,6 +179,8 @@ def read_picture(data: bytes, widest: int = WIDTHS[-1]) -> Picture:
             scale = 2 * widest / width
             image.draft(None, (int(stored[0] * scale), int(stored[1] * scale)))
             image.load()
+            if image.format == "PNG":
+                _scale_transparent_colour(image, depth=data[24])  # where every PNG says how many bits a sample has
             problem = f"it is only {width} pixels wide" if width < MIN_WIDTH else None
     # Decoders raise anything from SyntaxError to struct.error on bytes made to break them.
     except Exception as error:
@@ -253,6 +255,15 @@ def _size_problem(width: int, height: int) -> str | None:
     return None
 
 
+def _scale_transparent_colour(image: "Image", depth: int) -> None:
+    """Bring the one colour a PNG calls transparent to the scale of its pixels, which Pillow leaves to the reader."""
+    colour = image.info.get("transparency")
+    if image.mode == "L" and isinstance(colour, int) and depth < 8:
+        image.info["transparency"] = colour * 255 // (2**depth - 1)
+    elif image.mode == "RGB" and isinstance(colour, tuple) and depth == 16:
+        image.info["transparency"] = tuple(level >> 8 for level in colour)
+
+
 def _orientation(image: "Image") -> int:
     value = image.getexif().get(0x0112, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -280,13 +291,28 @@ def _sizes(picture: Picture, widths: list[int]) -> Iterator["Image"]:
 def _plain_mode(image: "Image") -> "Image":
     """The same picture in a mode that can be resized well: L, RGB, CMYK, LA or RGBA."""
     if image.mode.startswith(("I", "F")):
-        # Converting 16-bit grey straight to 8 bits clips it to white.
-        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+        return _grey(image)
     if image.has_transparency_data and image.mode != "LA":
         return image.convert("RGBA")
     if image.mode in ("L", "LA", "RGB", "CMYK"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _grey(image: "Image") -> "Image":
+    """16-bit grey in 8 bits, which a plain conversion would clip to white; a transparent level stays transparent."""
+    levels = image.convert("I")
+    grey = levels.point(lambda value: value * (1 / 257)).convert("L")
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return grey
+    import numpy as np
+    from PIL import Image
+
+    opaque = np.asarray(levels) != transparent
+    shown = Image.merge("LA", (grey, Image.fromarray(opaque.astype(np.uint8) * 255)))
+    shown.info = dict(grey.info)
+    return shown
 
 
 def _to_srgb(image: "Image") -> "Image":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from threadjuice_dagster.domain.disguises import Unmasker
-from threadjuice_dagster.domain.text import clean, fold, sentences
+from threadjuice_dagster.domain.text import clean, fold, head, sentences
 from threadjuice_dagster.domain.threads import Comment, Thread
 
 LONGEST_SUBREDDIT = 24
@@ -161,7 +161,7 @@ def for_people(thread: Thread) -> Thread:
     A title of which nothing is left is replaced by the first sentence of the post, a subreddit's name by ``unknown``.
     """
     body = _for_people(thread.body)
-    title = _for_people(thread.title) or (thread.title and (next(iter(sentences(body)), "")[:300] or "Untitled"))
+    title = _for_people(thread.title) or (thread.title and (head(next(iter(sentences(body)), ""), 300) or "Untitled"))
     named = len(thread.subreddit) <= LONGEST_SUBREDDIT and not addresses_machine(thread.subreddit)
     kept = {
         "title": title,

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from threadjuice_dagster.domain.bots import is_automated
 from threadjuice_dagster.domain.removals import GONE, Thing, is_gone, is_set, why_barred, with_parents
-from threadjuice_dagster.domain.text import clean, unescaped
+from threadjuice_dagster.domain.text import clean, head, unescaped
 from threadjuice_dagster.domain.threads import Comment, Thread
 from threadjuice_dagster.domain.user_names import masked, telling_names
 from threadjuice_dagster.failures import Unsuitable
@@ -65,7 +65,7 @@ def parse_thread(document: Any, source: Literal["reddit", "file", "sample"]) -> 
         id=thread_id,
         source=source,
         subreddit=subreddit or "unknown",
-        title=" ".join(title.split())[:300],
+        title=head(" ".join(title.split()), 300),
         body=_body(post, names),
         permalink=f"https://www.reddit.com{f'/r/{subreddit}' if subreddit else ''}/comments/{thread_id}/",
         score=_number(post, "score"),
@@ -84,7 +84,7 @@ def text_of(value: Any, names: Set[str] = frozenset()) -> str:
     leaves entities of its own in the text (``&amp;#x200B;``).
     """
     text = clean(unescaped(value)) if isinstance(value, str) else ""
-    return "" if GONE.fullmatch(text) else masked(text, names)[:MAX_BODY]
+    return "" if GONE.fullmatch(text) else head(masked(text, names), MAX_BODY)
 
 
 def _entries(document: Any) -> Iterator[Entry]:
@@ -159,7 +159,7 @@ def _body(post: Thing, names: Set[str]) -> str:
     told = next((text for one in with_parents(post) if (text := text_of(one.get("selftext"), names))), "")
     listed = [text_of(text, names) for one in with_parents(post) for text in _listed(one)]
     answers = "\n".join(f"* {' '.join(text.split())}" for text in dict.fromkeys(listed) if text)
-    return f"{told}\n\n{answers}".strip()[:MAX_BODY]
+    return head(f"{told}\n\n{answers}".strip(), MAX_BODY)
 
 
 def _listed(post: Thing) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.originality import longest_copied_run, own_text
 from threadjuice_dagster.domain.phrases import BAIT, FILLER, GENERIC, SELLING, TIRED_OPENING
 from threadjuice_dagster.domain.stories import Draft
-from threadjuice_dagster.domain.text import cut, folded_words, runs, sentences, words
+from threadjuice_dagster.domain.text import cut, folded_words, runs, sentences, tail, words
 from threadjuice_dagster.domain.threads import Thread
 
 VERSION = "rubric-3"
@@ -205,10 +205,10 @@ def _structure(reading: prose.Reading) -> Iterator[Fault]:
     yield Fault(_over(times, 2, 1.5, 6.0, step=1.5), f"“{cut(refrain, 80)}” stands {times} times; say it once.")
     last = parts[-1] if parts else ""
     unfinished = 6.0 if _UNFINISHED.search(last) else 4.5 * _is_ragged(last)
-    yield Fault(unfinished, f"The story breaks off: “…{cut(last[-80:], 80)}”; finish it.")
+    yield Fault(unfinished, f"The story breaks off: “…{cut(tail(last, 80), 80)}”; finish it.")
     ragged = [part for part in parts[:-1] if _is_ragged(part)]
     if len(ragged) > 1:
-        yield Fault(min(3.0, 4 * len(ragged) / len(parts)), f"Paragraphs break off: “{cut(ragged[0][-60:], 60)}”.")
+        yield Fault(min(3.0, 4 * len(ragged) / len(parts)), f"Paragraphs break off: “{cut(tail(ragged[0], 60), 60)}”.")
     sizes: Counter[int] = Counter()
     for home, found in zip(reading.homes, reading.words, strict=True):
         sizes[home] += len(found)

@@ -3,10 +3,13 @@
 Nothing here knows what a story or a thread is.
 """
 
+import functools
 import html
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
 
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,]*", re.UNICODE)
 
@@ -42,7 +45,20 @@ _QUOTE_MARKS = str.maketrans({**dict.fromkeys("“”„‟«»″", '"'), **dic
 _DASHES = str.maketrans({"–": "-", "—": "-", "‑": "-", "−": "-"})
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
 _MOST_ESCAPES = 4
-_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad\U000e0000-\U000e007f]")
+_PICTURES = "\u00a9\u00ae\u203c\u2049\u2122-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+_JOINERS = (
+    # Between two emoji, of which the first may carry a variation or a skin tone: a family, a profession, a flag.
+    rf"(?<=[{_PICTURES}\ufe0f])\u200d(?=[{_PICTURES}])",
+    # Between letters of scripts that are spelled with them, from Arabic to Sinhala.
+    r"(?<=[\u0600-\u0dff])[\u200c\u200d](?=[\u0600-\u0dff])",
+    # The flags of England, Scotland and Wales; any other row of tags is writing that nobody sees.
+    "\U0001f3f4\U000e0067\U000e0062(?:\U000e0065\U000e006e\U000e0067|\U000e0073\U000e0063\U000e0074|\U000e0077\U000e006c\U000e0073)\U000e007f",
+)
+_INVISIBLE = re.compile(
+    rf"({'|'.join(_JOINERS)})"
+    "|[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad\U000e0000-\U000e007f]"
+)
+"""Characters that show nothing. Those of the group belong to what is seen, and stay."""
 
 
 def words(text: str) -> list[str]:
@@ -97,14 +113,20 @@ def paragraphs(text: str) -> list[str]:
 
 
 def clean(text: str) -> str:
-    """NFC text without control, zero-width or direction-changing characters; line breaks stay."""
+    """NFC text without control, direction-changing or zero-width characters but those that join emoji; breaks stay."""
     if text.isascii() and text.isprintable():
         return text.strip()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
+    text = text if text.isascii() else _INVISIBLE.sub(lambda found: found[1] or "", unicodedata.normalize("NFC", text))
     if not text.replace("\n", "").replace("\t", "").isprintable():
-        text = "".join(char for char in text if char in "\n\t" or unicodedata.category(char)[0] != "C")
+        text = "".join(char for char in text if _stays(char))
     return text.strip()
+
+
+def _stays(char: str) -> bool:
+    """Whether a character is kept of a text whose needless joiners and tags are gone already."""
+    joins = char in "\u200c\u200d" or "\U000e0020" <= char <= "\U000e007f"
+    return joins or char in "\n\t" or unicodedata.category(char)[0] != "C"
 
 
 def unescaped(text: str) -> str:
@@ -119,6 +141,39 @@ def unescaped(text: str) -> str:
     return text if text.isascii() else _SPACE.sub(" ", text)
 
 
+@functools.cache
+def _grapheme() -> Any:
+    import regex
+
+    return regex.compile(r"\X")
+
+
+def graphemes(text: str) -> list[str]:
+    """What a reader takes for single characters, however many code points each has (Unicode's annex 29)."""
+    return list(text) if text.isascii() else _grapheme().findall(text)
+
+
+def head(text: str, limit: int) -> str:
+    """The beginning of a text, in at most ``limit`` code points, with no character that is seen as one cut in two."""
+    if len(text) <= limit or text.isascii():
+        return text[:limit]
+    # One code point more is looked at, since it may join what stands before it.
+    ends = (found.end() for found in _grapheme().finditer(text[: limit + 1]))
+    whole = max(takewhile(lambda end: end <= limit, ends), default=0)
+    return text[: whole or limit]
+
+
+def tail(text: str, limit: int) -> str:
+    """The end of a text, likewise."""
+    kept = text[-limit:]
+    if len(text) <= limit or kept.isascii():
+        return kept
+    parts = graphemes(text[-2 * limit :])
+    while len(parts) > 1 and sum(map(len, parts)) > limit:
+        del parts[0]
+    return "".join(parts)[-limit:]
+
+
 def fold(text: str) -> str:
     """The form in which two texts count as the same wording: quote marks, dashes and space unified."""
     return " ".join(text.translate(_QUOTE_MARKS).translate(_DASHES).replace("…", "...").split()).casefold()
@@ -129,7 +184,7 @@ def cut(text: str, limit: int) -> str:
     text = " ".join(text.split())
     if len(text) <= limit:
         return text
-    return text[: limit - 1].rsplit(" ", 1)[0].rstrip(" ,;:-–—(") + "…"
+    return head(text, limit - 1).rsplit(" ", 1)[0].rstrip(" ,;:-–—(") + "…"
 
 
 def slugify(text: str, limit: int = 60) -> str:

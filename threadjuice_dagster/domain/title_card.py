@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from threadjuice_dagster.domain.text import clean, cut
+from threadjuice_dagster.domain.text import clean, cut, graphemes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -266,8 +266,12 @@ def _broken(words: list[str], size: int) -> list[str]:
     pieces: list[str] = []
     for word in words:
         while _length(word, size) > _TEXT_WIDTH:
-            end = next(n for n in range(len(word), 0, -1) if n == 1 or _length(word[:n], size) <= _TEXT_WIDTH)
-            pieces, word = [*pieces, word[:end]], word[end:]
+            parts = graphemes(word)
+            fitting = (
+                n for n in range(len(parts), 0, -1) if n == 1 or _length("".join(parts[:n]), size) <= _TEXT_WIDTH
+            )
+            end = next(fitting)
+            pieces, word = [*pieces, "".join(parts[:end])], "".join(parts[end:])
         pieces.append(word)
     return pieces
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from threadjuice_dagster.domain.incidents import Alert
 from threadjuice_dagster.domain.model import Model
+from threadjuice_dagster.domain.text import head
 
 Format = Literal["slack", "slack_workflow", "attachments", "discord", "teams", "google_chat", "ntfy", "json"]
 
@@ -72,9 +73,9 @@ def _colour(alert: Alert) -> int:
 def _fit(text: str, escape: Callable[[str], str], limit: int = _LONGEST, *, most: int = _LONGEST) -> str:
     """Text escaped, in at most ``limit`` UTF-8 bytes and of at most ``most`` characters of its own."""
     text = _INVISIBLE.sub(" ", text)
-    kept = text[:most]
+    kept = head(text, most)
     while len((shown := escape(kept if kept == text else f"{kept}…")).encode()) > limit and kept:
-        kept = kept[: min(len(kept) - 1, len(kept) * 7 // 8)]
+        kept = head(kept, min(len(kept) - 1, len(kept) * 7 // 8))
     return shown
 
 
