@@ -209,6 +209,12 @@ def test_a_short_or_headline_title_does_not_decide_on_a_threads_language(title: 
         assert write(SAMPLES[0].model_copy(update={"title": title, "body": body}), PERSONAS[0]).quotes
 
 
+def test_a_title_in_another_language_is_no_headline() -> None:
+    draft = write(SAMPLES[0].model_copy(update={"title": FOREIGN[0]}), PERSONAS[0])
+    assert "Nachbar" not in "\n".join((draft.title, draft.text, draft.dek, draft.seo_title, draft.seo_description))
+    assert sentences(SAMPLES[0].body)[0][:30] in draft.title
+
+
 def test_a_thread_in_another_language_is_refused_whatever_its_title_says() -> None:
     german = " ".join(FOREIGN[:1] * 9)
     comments = tuple(
@@ -217,3 +223,57 @@ def test_a_thread_in_another_language_is_refused_whatever_its_title_says() -> No
     for update in ({"body": german}, {"body": german, "comments": comments}, {"body": "", "comments": comments}):
         with pytest.raises(ThreadTooThin):
             write(SAMPLES[0].model_copy(update=update), PERSONAS[0])
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            "I bought **two** lamps and *one* was broken on the way.",
+            "I bought two lamps and one was broken on the way.",
+        ),
+        ("The **lamp was _very_ green** and nobody liked it.", "The lamp was very green and nobody liked it."),
+        ("The ending is >!he was the goat!< and nobody saw it.", "The ending is he was the goat and nobody saw it."),
+        (
+            ">!The goat did it, and nobody in the village saw it.!<",
+            "The goat did it, and nobody in the village saw it.",
+        ),
+        ("It was the 2^nd time that the lamp had gone out.", "It was the 2nd time that the lamp had gone out."),
+        ("This is ^(a small remark) in a longer sentence.", "This is (a small remark) in a longer sentence."),
+        (
+            'I read [the long manual](https://example.org/m "page") twice before I plugged it in.',
+            "I read the long manual twice before I plugged it in.",
+        ),
+        ("The lamp \\- an old one \\- cost 20 pounds (or 30\\).", "The lamp - an old one - cost 20 pounds (or 30)."),
+        ("AT\\&T sent a man to look at it after three weeks.", "AT&T sent a man to look at it after three weeks."),
+    ],
+)
+def test_markdown_is_read_as_plain_words_in_posts_and_quotes(written: str, told: str) -> None:
+    rest = "My aunt kept hers under the stairs, and it hummed whenever the lift went past our floor."
+    reply = SAMPLES[0].comments[0].model_copy(update={"id": "md1", "body": f"{written} {rest}", "score": 9999})
+    thread = SAMPLES[1].model_copy(
+        update={"body": f"{written}\n\n{SAMPLES[1].body}", "comments": (reply, *SAMPLES[1].comments)}
+    )
+    draft = write(thread, PERSONAS[0])
+    assert told in draft.text
+    assert f"{told} {rest}" in {quote.text for quote in draft.quotes}
+    assert ground(draft, thread, PERSONAS[0].lines).problems == ()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "He said ~~never~~ always to bring the receipt along.",
+        "Here is a [picture](https://example.org/p) of the lamp itself.",
+        "I looked it up at https://example.org/lamp before I bought it.",
+        "Press [this button](javascript:alert(1)) to see the lamp.",
+        "Use `reset` on the lamp before you go to sleep.",
+        "![the lamp](https://example.org/lamp.png) is what it looked like.",
+        "5\\* lamps are the only ones I would ever buy.",
+        "> The lamp is mine, said the quoted line above.",
+    ],
+)
+def test_a_sentence_that_markdown_makes_mean_something_else_is_left_out(written: str) -> None:
+    thread = SAMPLES[1].model_copy(update={"body": f"{written}\n\n{SAMPLES[1].body}"})
+    draft = write(thread, PERSONAS[0])
+    assert not any(word in draft.text for word in ("receipt", "lamp", "Press", "reset"))

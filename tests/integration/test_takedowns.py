@@ -319,6 +319,24 @@ def test_after_one_sweep_it_is_gone_from_every_place_and_stays_gone_after_a_rest
     gone()
 
 
+def test_a_comment_that_moderators_removed_or_whose_account_is_gone_leaves_the_site_though_its_text_is_still_sent(
+    newsroom: tuple[Newsroom, RedditServer], newsroom_environment: dict[str, str]
+) -> None:
+    rooms, reddit = newsroom
+    story = rooms.generate(AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))[0]
+    first, second, third = (quote.comment_id for quote in story.quotes[:3])
+    sent = {thing["data"]["id"]: thing["data"] for thing in reddit.comments["sour42"]}
+    sent[first]["removed_by_category"] = "moderator"
+    sent[second] |= {"author": None, "collapsed_reason_code": "DELETED"}
+    sweep(rooms)
+    (left,) = rooms.store.published()
+    assert {first, second}.isdisjoint(quote.comment_id for quote in left.draft.quotes)
+    assert third in {quote.comment_id for quote in left.draft.quotes}
+    site = Path(newsroom_environment["THREADJUICE_HOME"]) / "site"
+    for quote in story.quotes[:3]:
+        assert bool(files_with(site, quote.text)) == (quote.comment_id == third)
+
+
 def test_an_outage_of_the_source_takes_nothing_down(newsroom: tuple[Newsroom, RedditServer]) -> None:
     rooms, reddit = newsroom
     rooms.generate(AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))

@@ -24,12 +24,13 @@ _PEOPLE = re.compile(
 
 _SAYS_SO = re.compile(
     r"""(?:^|[.!?,;:()\[\]|—–-]\s*|\bboop\W+|\bbloop\W+|\b(?:hi|hello|hey)\W+)
-        (?:i(?:['’]?m|\ am)|this\ is)\ (?:just\ |only\ |also\ |actually\ |but\ )?an?\ (?:[\w-]+\ ){0,3}?
+        i(?:['’]?m|\ am)\ (?:just\ |only\ |also\ |actually\ |but\ )?an?\ (?:[\w-]+\ ){0,3}?
         (?:ro)?bot\b(?:\ account)?(?=\W*$|\ ?[.,;:!|()\[\]—–-]|\ (?:and|that|which|who|made|created|built|written|run
           |operated|here|beep|bleep|designed|programmed|by|for|from|trying)\b)
       | \b(?:ich\ bin\ ein|soy\ un|je\ suis\ un|sono\ un|(?:eu\ )?sou\ um|ik\ ben\ een)\ (?:ro)?bot\b
       | \bthis\ (?:action|message|comment|reply|post)\ (?:was|is|has\ been)\ (?:performed|posted|generated|made|sent
           |created|written)\ (?:automatically|by\ an?\ (?:[\w-]+\ ){0,2}bot)\b
+      | \bthis\ is\ an\ automated\ (?:message|comment|reply|response|action|reminder)\b
       | \bbeep\W{0,3}boop\b | \bbleep\W{0,3}bloop\b | \bi\ will\ be\ messaging\ you\ (?:in|on)\b
       | \bthis\ thread\ has\ been\ linked\ to\ from\b | \bhere['’]?s\ a\ sneak\ peek\ of\b
       | \bcontact\ the\ moderators\ of\ this\ subreddit\b""",

@@ -121,6 +121,8 @@ def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0)
 
     Raises ``ThreadTooThin`` where the thread holds too little that can be printed.
     """
+    # A title in another language is no headline here, and cannot stand for a post in English.
+    thread = thread if is_english(thread.title) else thread.model_copy(update={"title": ""})
     post = account("" if is_hostile(thread.body) else thread.body)
     subject = subjects(words(thread.title))
     stretches = excerpts(post.told, subject, EXCERPTED)

@@ -15,9 +15,28 @@ MAX_SENTENCE = 70
 """Words; a longer sentence is a list or a rant without full stops and cannot be cut without rewriting."""
 
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-_DROPPED_LINE = re.compile(r"\s{0,3}(?:>|#{1,6}\s|\|)|(?: {4}|\t)(?!\s*(?:[-*+•]|\d{1,2}[.)])\s)|\s*(?:[-*_=]\s?){3,}$")
+_DROPPED_LINE = re.compile(
+    r"\s{0,3}(?:>(?!!)|#{1,6}\s|\|)|(?: {4}|\t)(?!\s*(?:[-*+•]|\d{1,2}[.)])\s)|\s*(?:[-*_=]\s?){3,}$"
+)
 _LIST_MARK = re.compile(r"\s*(?:[-*+•]|\(?\d{1,2}[.)])\s+")
-_EMPHASIS = re.compile(r"(?<![\w*_~\\])(\*{1,3}|_{1,3}|~~)(?=[^\s*_~])([^*_~\n]*[^\s*_~])\1(?![\w*_~])")
+_EMPHASIS = re.compile(r"(?<![\w*_~\\])(\*{1,3}|_{1,3})(?=[^\s*_~])([^*_~\n]*[^\s*_~])\1(?![\w*_~])")
+_NESTED = 3
+_MARKS = (
+    (re.compile(r">!(?=\S)([^\n]*?\S)!<"), r"\1"),
+    (
+        re.compile(
+            r"(?<![!\\])\[(?!(?:here|this|link|source|proof|pic\w*|photos?|images?|videos?|imgur|album)\])([^\[\]\n]{2,200})\]"
+            r"\((?:https?://|www\.|/)[^\s()]{1,500}(?: \"[^\"\n]{0,200}\")?\)",
+            re.IGNORECASE,
+        ),
+        r"\1",
+    ),
+    (re.compile(r"(?<=\d)\^(?=(?:st|nd|rd|th)\b)|(?<!\S)\^+(?=[\w(])"), ""),
+    (re.compile(r"\\(?=[^\w\s])"), ""),
+)
+"""Spoilers, links that say something without their address, raised words, escapes: the wording alone is left."""
+
+_MARKED = re.compile(r"[*_\[\\^>]")
 _ENDED = re.compile(r"[.!?…][\"'”’)\]]*$")
 _ASIDE = re.compile(r"[\W_]*(?:(?:edit(?:ed|s)?|eta)\b[\s#\d]*[:\-–—.)]|tl\s*[;:,]?\s*dr)", re.IGNORECASE)
 _UPDATE = re.compile(r"[\W_]*(?:\w+\s+)?update\b[\s#\d]*(?:[:\-–—.!)*_]+\s*|$)", re.IGNORECASE)
@@ -133,8 +152,22 @@ def is_dangling(text: str) -> bool:
 
 
 def without_emphasis(text: str) -> str:
-    """The text without paired Markdown emphasis; its words stay as they are."""
-    return _EMPHASIS.sub(r"\2", text)
+    """The text without paired Markdown emphasis; its words stay as they are. What is struck out stays marked."""
+    for _ in range(_NESTED):
+        text, found = _EMPHASIS.subn(r"\2", text)
+        if not found:
+            break
+    return text
+
+
+def without_marks(line: str) -> str:
+    """A line in plain words: without the Markdown that a reader does not see."""
+    if not _MARKED.search(line):
+        return line
+    line = without_emphasis(line)
+    for pattern, words_alone in _MARKS:
+        line = pattern.sub(words_alone, line)
+    return line
 
 
 def is_balanced(text: str) -> bool:
@@ -156,7 +189,7 @@ def _blocks(body: str) -> Iterator[str]:
     """Paragraphs and list items; a dropped line (quote, heading, table, code) gives an empty block."""
     lines: list[str] = []
     for raw in _FENCE.sub("\n\n", body).split("\n"):
-        line = without_emphasis(raw)
+        line = without_marks(raw)
         dropped, mark = _DROPPED_LINE.match(line), _LIST_MARK.match(line)
         if lines and (dropped or mark or not line.strip() or _ENDED.search(lines[-1])):
             yield " ".join(lines)

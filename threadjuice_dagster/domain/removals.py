@@ -37,6 +37,7 @@ _NOT_SET = ("", "0", "false", "none", "null")
 _NO_AUTHOR = ("", "none", "null", "nan")
 """Names that are no account's where Reddit names no account beside them: how programs write a missing author."""
 
+_ADS = ("promoted", "is_created_from_ads_ui")
 _NOT_PUBLIC = ("private", "employees_only", "gold_only", "gold_restricted")
 _MOST_PARENTS = 10
 
@@ -53,7 +54,7 @@ def why_barred(post: Thing) -> str:
     posts = list(with_parents(post))
     reasons = {
         "was removed or deleted": is_gone(post),
-        "is an advertisement": any(is_set(one.get("promoted")) or one.get("is_created_from_ads_ui") for one in posts),
+        "is an advertisement": any(is_set(one.get(field)) for one in posts for field in _ADS),
         "stands in a quarantined forum": any(is_set(one.get("quarantine")) for one in posts),
         "stands in a forum that is not public": any(one.get("subreddit_type") in _NOT_PUBLIC for one in posts),
         "was posted by a bot": any(is_bots_name(str(one.get("author") or "")) for one in posts),

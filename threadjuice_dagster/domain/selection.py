@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Literal, NamedTuple
 
 from threadjuice_dagster.domain.passages import Sentence, account, is_dangling, is_english, is_hostile
-from threadjuice_dagster.domain.text import fold, words
+from threadjuice_dagster.domain.text import words
 from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.wording import plain, stands
 
 MIN_QUOTE, MAX_QUOTE, _FAVOURITE = 8, 60, 10
 """Words of one quote, and the least for the one that leads."""
@@ -181,8 +182,8 @@ def _best_span(comment: Comment, known: Set[str]) -> list[Sentence]:
         for end in range(start + 1, start + fitting(run[start:], MAX_QUOTE) + 1)
     ]
     best = max(spans, key=lambda span: _span_score(span, span[-1] is found[-1], known), default=[])
-    stands = fold(" ".join(sentence.text for sentence in best)) in fold(body)
-    return best if best and stands and _span_score(best, True, known) > 0 else []
+    is_exact = stands(plain(" ".join(sentence.text for sentence in best)), [plain(body)])
+    return best if best and is_exact and _span_score(best, True, known) > 0 else []
 
 
 def _span_score(span: Sequence[Sentence], ends: bool, known: Set[str]) -> float:

@@ -29,7 +29,7 @@ _TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|\\[_-])+")
 def masked(text: str, names: Set[str] = frozenset()) -> str:
     """The text without user names: mentions, profile links, and the ``names`` (``telling_names``) as such."""
     if "/" in text or "@" in text or "%" in text:
-        text = _MENTION.sub(lambda mention: f"{_gap(mention)}{SOMEBODY}", text)
+        text = _MENTION.sub(_in_place, text)
     return _TOKEN.sub(lambda token: _kept(token[0], names), text) if names else text
 
 
@@ -42,9 +42,12 @@ def telling_names(authors: Iterable[str]) -> frozenset[str]:
     )
 
 
-def _gap(mention: re.Match[str]) -> str:
-    """A space where a name was written straight behind a word."""
-    return " " if mention.string[max(0, mention.start() - 1) : mention.start()].isalnum() else ""
+def _in_place(mention: re.Match[str]) -> str:
+    """The words for a name: capital where a sentence begins, behind a space where a word stood straight before it."""
+    before = mention.string[max(0, mention.start() - 3) : mention.start()]
+    if not before.strip() or re.search(r"[.!?]\s+$|\n$", before):
+        return SOMEBODY.capitalize()
+    return f" {SOMEBODY}" if before[-1].isalnum() else SOMEBODY
 
 
 def _kept(token: str, names: Set[str]) -> str:

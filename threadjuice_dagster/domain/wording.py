@@ -24,7 +24,7 @@ _STEPS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
     (re.compile(r"&(?:\#\d+;? | \#x[\da-f]+;? | [^\t\n\f\ <&\#;]{1,32};?)", re.VERBOSE | re.IGNORECASE), html.unescape),
     (
         re.compile(
-            r"""^[ \t]*(?:>!?[ \t]*)+ | ^[ ]{0,3}\#{1,6}[ ]+ | ^[ \t]*[*+][ ]+ | !< | \\(?=[^\w\s])
+            r"""^[ \t]*(?:>!?[ \t]*)+ | ^[ ]{0,3}\#{1,6}[ ]+ | ^[ \t]*[*+][ ]+ | >!(?=\S) | !< | \\(?=[^\w\s])
               | \]\(\S*?(?:[ ]"[^"]*")?\) | [*_~\[\]^]""",
             re.MULTILINE | re.VERBOSE,
         ),
