@@ -1,6 +1,8 @@
 """Records of story files: how they are cut out of files, and what of them is taken."""
 
+import contextlib
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -232,6 +234,27 @@ class TestSpellings:
         (section,) = draft.sections
         assert {draft.dek, draft.seo_title, *draft.tags, draft.quotes[0].text, section.heading, section.text} == {plain}
         assert read(record).author == plain
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("u/some_body", "/u/some-body", r"u/some\_body", "U/SomeBody", "/user/somebody", "@somebody"),
+            *("https://www.reddit.com/user/somebody", "u&#47;somebody"),
+        ],
+    )
+    def test_names_of_users_leave_imported_text_in_every_spelling(self, name: str) -> None:
+        told = f"It was {name} who said so."
+        record = {**PLAIN, "title": told, "dek": told, "tags": [f"by {name}"], "quotes": [told], "slug": "s",
+                  "sections": [{"heading": told, "text": told}]}  # fmt: skip
+        assert "body" not in read(record).record.lower()
+        assert story(read({**PLAIN, "text": told})).draft.text == "It was another user who said so."
+        assert "2026/03 and/or 24/7 a/b" in read({**PLAIN, "text": "2026/03 and/or 24/7 a/b"}).record
+
+    def test_a_long_text_of_half_mentions_is_read_in_time(self) -> None:
+        began = time.process_time()
+        with contextlib.suppress(Refused):
+            read({**PLAIN, "text": "[a](/u/abc" * 100_000})
+        assert time.process_time() - began < 10
 
     @pytest.mark.parametrize(
         ("tags", "found"),

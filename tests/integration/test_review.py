@@ -17,7 +17,7 @@ from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.gates import GATES, Finding
 from threadjuice_dagster.domain.import_text import text_of
 from threadjuice_dagster.domain.imports import RecordReader, Refused
-from threadjuice_dagster.domain.manual import manual_records
+from threadjuice_dagster.domain.manual import manual_id, manual_records
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.importing import import_manual
 from threadjuice_dagster.newsroom import Newsroom, open_newsroom
@@ -200,6 +200,27 @@ def test_a_file_that_holds_no_story_is_one_clear_line(text: str, problem: str) -
 def test_a_head_is_read_as_it_is_written(title: str) -> None:
     (record,) = manual_records(f"\n---\ntitle: {title}\nauthor: ~\ntags: goats, rhubarb\n...\nA text.")
     assert (record["title"], record["author"], record["tags"]) == (title, None, "goats, rhubarb")
+
+
+def test_a_story_takes_the_place_of_the_one_with_its_slug_or_title_and_of_no_other() -> None:
+    reader = RecordReader(*read_catalogue(), datetime.now(UTC))
+
+    def key(title: str, titles: dict[str, str], **head: str) -> str:
+        story = reader.story({"title": title, "category": "food", "text": "A text.", **head})
+        return manual_id(story, titles.get)
+
+    goats, cows = (key(title, {}) for title in ("🐐🐐", "🐄🐄"))
+    assert goats != cows
+    long = "Letters from the allotments and the people who keep them there, part"
+    assert key(f"{long} 1", {}) != key(f"{long} 2", {})
+    assert key("A lift", {}) == key("A lift", {"manual-a-lift": "A lift"}) == "manual-a-lift"
+    other = key("A lift!", {"manual-a-lift": "A lift"})
+    assert other.startswith("manual-a-lift-")
+    assert key("A lift!", {"manual-a-lift": "A lift", other: "A lift!"}) == other
+    assert key("Another title", {"manual-x": "A lift"}, slug="x") == "manual-x"
+    cut = "manual-letters-from-the-allotments-and-the-people-who-keep-them"
+    assert key(f"{long} 1", {cut: f"{long} 1"}) == cut
+    assert key(f"{long} 2", {cut: f"{long} 1"}).endswith("part-2")
 
 
 def test_a_file_in_another_encoding_is_read() -> None:

@@ -31,6 +31,7 @@ from threadjuice_dagster.domain.legacy import from_legacy, is_legacy
 from threadjuice_dagster.domain.markdown import TooManyMarks, is_marked, plain_text, sections_of
 from threadjuice_dagster.domain.stories import Category, CleanText, Draft, Persona, Usage
 from threadjuice_dagster.domain.text import cut, slugify, words
+from threadjuice_dagster.domain.user_names import masked
 from threadjuice_dagster.domain.visibility import says_it_was_public, why_not_public
 from threadjuice_dagster.failures import UsageError
 
@@ -48,7 +49,7 @@ _LETTER = re.compile(r"[^\W_]")
 _TELLING = re.compile(r"[+#%$@*=<>^~|\\]")
 """Characters that a slug drops although titles may differ by them alone: C, C# and C++."""
 
-_WORDS = ("title", "slug", "dek", "seo_title", "seo_description", "picture_query", "alt_text")
+_WORDS = ("title", "dek", "seo_title", "seo_description", "picture_query", "alt_text")
 _WRAPPED_IN = ("attributes", "fields", "frontmatter", "front_matter", "data", "node", "post", "article", "story")
 
 
@@ -275,7 +276,9 @@ def _dated(record: Mapping[str, Any]) -> datetime | None:
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a draft as its model takes them: words as text, Markdown as sections."""
-    found: dict[str, Any] = {name: words_in(given[name]) for name in _WORDS if name in given}
+    found: dict[str, Any] = {name: _told(given[name]) for name in _WORDS if name in given}
+    if "slug" in given:
+        found["slug"] = words_in(given["slug"])
     if "dek" in found:
         found["dek"] = plain_text(found["dek"])
     if "persona" in given:
@@ -283,14 +286,21 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, read in (("author", name_in), ("tags", labels_in)):
         if name in given:
             found[name] = _read(name, read, given[name])
+    if "tags" in found:
+        found["tags"] = [masked(tag) for tag in found["tags"]]
     listed = {name: _listed(given[name]) for name in ("sections", "quotes") if name in given}
     if "sections" not in listed and "text" in given:
-        listed["sections"] = sections_of(words_in(given["text"]))
+        listed["sections"] = sections_of(_told(given["text"]))
     elif isinstance(listed.get("sections"), list):
         listed["sections"] = list(chain.from_iterable(map(_sections, listed["sections"], count())))
     if isinstance(listed.get("quotes"), list):
         listed["quotes"] = [_quote(one) for one in listed["quotes"]]
     return {**found, **listed}
+
+
+def _told(value: Any) -> str:
+    """A value as text that may be kept: HTML entities resolved, names of users masked."""
+    return masked(words_in(value))
 
 
 def _read(name: str, read: Callable[[Any], Any], value: Any) -> Any:
@@ -309,9 +319,9 @@ def _sections(value: Any, index: int) -> list[Any]:
     if "kind" in value and "text" in value and not _is_to_be_read(value["text"], value.get("heading")):
         return [value]
     kind = value.get("kind") or value.get("type") or ("narrative" if index else "opening")
-    heading = words_in(value.get("heading") or value.get("title") or "")
+    heading = _told(value.get("heading") or value.get("title") or "")
     text = value["text"] if "text" in value else value.get("content")
-    text = words_in(text) if isinstance(text, str) else text
+    text = _told(text) if isinstance(text, str) else text
     section = {"kind": kind, "heading": heading, "text": text}
     if not isinstance(text, str) or not is_marked(text):
         return [section]
@@ -321,13 +331,14 @@ def _sections(value: Any, index: int) -> list[Any]:
 
 def _is_to_be_read(text: Any, heading: Any) -> bool:
     """Whether a section's text or heading is more than plain words."""
-    entities = isinstance(heading, str) and "&" in heading
-    return entities or not isinstance(text, str) or "&" in text or is_marked(text)
+    if not isinstance(text, str) or not isinstance(heading or "", str):
+        return True
+    return any(sign in text or (heading and sign in heading) for sign in "&/@%") or is_marked(text)
 
 
 def _quote(value: Any) -> Any:
     quote = {"comment_id": "", **value} if isinstance(value, dict) else {"comment_id": "", "text": value}
-    return {**quote, "text": plain_text(words_in(quote["text"]))} if isinstance(quote.get("text"), str) else quote
+    return {**quote, "text": plain_text(_told(quote["text"]))} if isinstance(quote.get("text"), str) else quote
 
 
 def _listed(value: Any) -> Any:

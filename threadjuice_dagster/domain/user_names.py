@@ -15,7 +15,7 @@ _NOT_A_NAME = (
 )
 _ADDRESS = rf"{_SLASH}(?:(?:u|user){_SLASH}|r{_SLASH}u_){_NAME}"
 _MENTION = re.compile(
-    rf"""\[[^\]\n]{{0,300}}\]\(\s*<?(?:{_SITE})?{_ADDRESS}[^)\n]*\)
+    rf"""\[[^\]\n]{{0,300}}\]\(\s*<?(?:{_SITE})?{_ADDRESS}[^)\n]{{0,500}}\)
       | (?<![\w/.]){_SITE}{_ADDRESS}(?:[/?#][^\s)\]>"”]*(?<![.,;:!?]))?
       | {_SLASH}u{_SLASH}{_NAME}
       | (?<![A-Za-z0-9/.])(?:{_SLASH}user{_SLASH} | user{_SLASH}(?!{_NOT_A_NAME}) | u{_SLASH} | {_SLASH}?r{_SLASH}u_)
