@@ -16,6 +16,7 @@ from servers.openai_server import OpenAIServer
 from servers.vercel_server import PROJECT, TOKEN, VercelServer
 
 from threadjuice_dagster.cli import app
+from threadjuice_dagster.commands.printed import deployment_text
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.resources.postgres import Postgres
@@ -111,6 +112,14 @@ def test_deployments_to_a_folder_go_forth_and_back(newsroom_environment: dict[st
         (staged["deployment"]["id"], "staged", False),
     ]
     assert threadjuice("deploy", "rollback", second["deployment"]["id"])[0] == 0
+    nowhere = {"IMAGE_CDN_URL": "http://127.0.0.1:9"}
+    assert threadjuice("maintenance", "optimize", **nowhere)[0] == 0
+    code, third, _ = threadjuice("deploy", "production", **nowhere)
+    assert (code, third["deployment"]["state"], set(states(third).values())) == (1, "live", {"done"})
+    assert checks(third)["image_loading_optimized"] == "failed"
+    assert "127.0.0.1 got no answer" in message(third, "image_loading_optimized")
+    assert "failed      image_loading_optimized: 8 of 8 files fail" in deployment_text(third)
+    assert not (home / "deployment" / "production" / "img").exists()
 
 
 def test_deployments_to_vercel_are_promoted_refused_and_rolled_back(

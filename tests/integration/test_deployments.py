@@ -1,6 +1,8 @@
 """Deployments to a folder and to a loopback Vercel: staged, tested, promoted, refused, rolled back, killed."""
 
+import errno
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -29,7 +31,7 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.deployments import Deployments
 from threadjuice_dagster.database.schema import current_revision, expanded_revision, head_revision, migrate
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UsageError
-from threadjuice_dagster.resources import http, vercel_uploads
+from threadjuice_dagster.resources import deployer, http, vercel_uploads
 from threadjuice_dagster.resources import vercel as vercel_module
 from threadjuice_dagster.resources.deployer import KEEP, Deployer, LocalTarget, Opened, manifest_of
 from threadjuice_dagster.resources.deployments import DeploymentDesk
@@ -982,6 +984,27 @@ def test_whatever_kills_a_rollback_readers_see_a_whole_version_and_it_can_be_fin
             assert after(), (moment, newsroom.error)
             assert newsroom.seen() == newsroom.live == ("v3" if moment == "after rollback" else earlier)
             assert newsroom.deploy(f"after {moment}"), (moment, newsroom.error)
+
+
+def test_a_full_disk_is_told_and_leaves_readers_what_they_see(local: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert local.deploy("v1")
+    write_site(local.home, "v2")
+    link, count = deployer.link, itertools.count()
+
+    def full(source: str, place: str) -> None:
+        if next(count) >= 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        link(source, place)
+
+    monkeypatch.setattr(deployer, "link", full)
+    assert not local.run(staged_deployment, production_deployment)
+    assert "No space left" in local.message("stage")
+    told = [event.step_failure_data.user_failure_data for event in local.result.all_events if event.is_step_failure]
+    assert [one.description for one in told if one] == ["The disk is full. Free space where THREADJUICE_HOME is."]
+    assert local.seen() == local.live == "v1"
+    monkeypatch.setattr(deployer, "link", link)
+    assert local.deploy("v3")
+    assert [path.name for path in (local.home / "deployment").rglob(".*")] == []
 
 
 def test_a_killed_rollback_is_finished_by_the_next(local: Newsroom) -> None:
