@@ -223,6 +223,14 @@ def test_a_story_takes_the_place_of_the_one_with_its_slug_or_title_and_of_no_oth
     assert key(f"{long} 2", {cut: f"{long} 1"}).endswith("part-2")
 
 
+@pytest.mark.parametrize(
+    "text", ['[{"a":1},{"a":2}]', '{"meta":{},"stories":[{"a":1},{"a":2}]}', '{"a":1}\n{"a":2}\n', '{"a":1}{"a":2}']
+)
+def test_a_file_may_hold_several_stories_in_any_way_of_writing_json(text: str) -> None:
+    assert manual_records(text) == [{"a": 1}, {"a": 2}]
+    assert manual_records('{"a": 1, "stories": 2}') == [{"a": 1, "stories": 2}]
+
+
 def test_a_file_in_another_encoding_is_read() -> None:
     for encoding in ("utf-16", "utf-16-le", "utf-8-sig"):
         (record,) = manual_records(text_of("---\r\ntitle: Ä\r\n---\r\nOne\r\n".encode(encoding)))

@@ -9,7 +9,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from threadjuice_dagster.domain.imports import ImportedStory, Refused, slug_for
+from threadjuice_dagster.domain.import_formats import split_records
+from threadjuice_dagster.domain.import_json import start_of_list
+from threadjuice_dagster.domain.import_raw import Raw
+from threadjuice_dagster.domain.imports import ImportedStory, Refused, parsed, slug_for
 from threadjuice_dagster.domain.text import slugify
 
 MANUAL = "manual"
@@ -45,11 +48,24 @@ def manual_id(story: ImportedStory, title_of: Callable[[str], str | None]) -> st
 
 
 def _json(text: str) -> list[Any]:
+    """The objects of a list, of a list in an object around it, or one after the other; or the one there is."""
+    data = text.encode(errors="surrogatepass")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        raise Refused("It is not JSON text. Correct it, or write the story as Markdown.") from None
+        raws = list(split_records([data], ".json"))
+        if len(raws) < 2 or any(raw.problem for raw in raws):
+            raise Refused("It is not JSON text. Correct it, or write the story as Markdown.") from None
+        return [_parsed(raw) for raw in raws]
+    if isinstance(document, dict) and (start_of_list(data) or -1) > 0:
+        return [_parsed(raw) for raw in split_records([data], ".json")]
     return document if isinstance(document, list) else [document]
+
+
+def _parsed(raw: Raw) -> Any:
+    if raw.problem:
+        raise Refused(raw.problem)
+    return parsed(raw.data) if isinstance(raw.data, bytes) else raw.data
 
 
 def _markdown(text: str) -> dict[str, Any]:

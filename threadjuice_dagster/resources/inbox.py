@@ -122,6 +122,8 @@ class Inbox:
         """Every file below, None for what is none by itself; folders that cannot be opened are passed over."""
         for folder, subfolders, names in os.walk(str(root)):
             place = Path(folder)
+            if place == root:
+                subfolders[:] = [name for name in subfolders if f"{name}/" != ARCHIVE]
             linked = [name for name in subfolders if (place / name).is_symlink()]
             for name in (*names, *linked):
                 key = (place / name).relative_to(str(root)).as_posix()
