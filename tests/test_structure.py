@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "threadjuice_dagster"
 HEAVY = (
     "openai",
+    "genai_prices",
     "sqlalchemy",
     "pandas",
     "praw",

@@ -28,7 +28,7 @@ from threadjuice_dagster.checks.images import picture_gate
 from threadjuice_dagster.checks.quality import text_gates
 from threadjuice_dagster.checks.staging import configured_writer
 from threadjuice_dagster.jobs import JOBS, STORY_STEPS
-from threadjuice_dagster.resources.openai import SERVICE
+from threadjuice_dagster.resources.openai_connection import SERVICE
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.schedules.backups import daily_backup
 from threadjuice_dagster.schedules.daily_stories import daily_stories
@@ -76,6 +76,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     status = dg.DefaultScheduleStatus
     due = status.STOPPED if settings.deployment.environment == "local" else status.RUNNING
     timezone = settings.deployment.timezone
+    given = dict(resources or build_resources(settings))
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=[
@@ -95,13 +96,13 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
             hourly_monitoring(timezone, due),
         ],
         sensors=[
-            story_assignments_sensor(dg.DefaultSensorStatus.RUNNING, _indispensable(settings)),
+            story_assignments_sensor(dg.DefaultSensorStatus.RUNNING, _indispensable(settings), given["desk"].budget),
             publications_sensor(dg.DefaultSensorStatus.RUNNING, deploys=_deploy_job(settings)),
             deleted_sources_sensor(dg.DefaultSensorStatus.RUNNING),
             inbox_sensor(dg.DefaultSensorStatus.RUNNING),
             *alert_sensors(dg.DefaultSensorStatus.RUNNING),
         ],
-        resources=dict(resources or build_resources(settings)),
+        resources=given,
         executor=dg.in_process_executor,
     )
 

@@ -76,6 +76,17 @@ class UsageError(PermanentFailure):
     kind = "usage"
 
 
+class BudgetSpent(ThreadJuiceError):
+    """The day's budget does not allow another request: stories wait for the next day, or for a higher budget."""
+
+    kind = "waiting"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message, "Wait for the next day (UTC), or raise DAILY_BUDGET_USD; then run: threadjuice content generate"
+        )
+
+
 class Interrupted(ThreadJuiceError):
     """Somebody stopped the work, or its process died: nothing is wrong with it, and the next order takes it up."""
 

@@ -21,12 +21,14 @@ from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.domain.assignments import Assignment, Order
+from threadjuice_dagster.domain.budget import UNPRICED, Budget
 from threadjuice_dagster.domain.records import StoryRecord
-from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.failures import BudgetSpent, PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.interruption import check, received
 from threadjuice_dagster.jobs import MAINTENANCE
 from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.resources.desk import Desk
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.reddit import ThreadSource
@@ -89,6 +91,12 @@ class Newsroom:
         with self.store.engine.connect() as connection:
             return current_revision(connection) or ""
 
+    @property
+    def budget(self) -> Budget:
+        """The day's budget as it stands now."""
+        desk: Desk = self.resources["desk"]
+        return desk.budget(self.store.spending.today())
+
     def generate(self, config: AssignmentConfig) -> list[StoryRecord]:
         """Have stories written until as many are published as wanted, or the order's bound is reached.
 
@@ -108,6 +116,7 @@ class Newsroom:
 
     def _fulfil(self, config: AssignmentConfig) -> list[StoryRecord]:
         """Open an order and work through it, holding its lock so that no sensor does the same."""
+        self._require_budget()
         order = order_for(config, self.store, self._policy, by_command=True)
         with self.store.locks.held(order_lock(order.id)):
             try:
@@ -128,7 +137,11 @@ class Newsroom:
         """Write what the order waits for, and more in place of what was not published; goes on from where it is."""
         while waiting := self.store.waiting(order.id) or self._make_up(order):
             for assignment in waiting:
-                self.write(assignment)
+                status = self.write(assignment).status
+                if (problem := self.budget.problem) or status == "waiting":
+                    self.store.hold_back(order.id, problem or BudgetSpent("The day's budget is spent."))
+                    self.tell(str(problem or "The story waits for the next day, or for a higher budget."))
+                    return story_records(self.store, self.page, order=order.id)[::-1]
         return story_records(self.store, self.page, order=order.id)[::-1]
 
     def publish(self, story_id: str, overruled: tuple[str, str] | None = None) -> StoryRecord:
@@ -179,6 +192,7 @@ class Newsroom:
             "migration": self.revision,
             "reads_from": reads.source,
             "stories": dict(reads.store.status_counts()),
+            "budget": self.budget.record,
             "threads": {"unused": reads.store.unused_threads()},
             "site": self.settings.deployment.production_url or str(self.publisher.current / "index.html"),
             "errors": [{**{key: e[key] for key in shown}, "at": e["at"].isoformat()} for e in errors],
@@ -277,6 +291,14 @@ class Newsroom:
                 dead += 1
         return dead
 
+    def _require_budget(self) -> None:
+        """Raise where the day's budget allows no story, and say where nobody knows what one costs."""
+        budget = self.budget
+        if budget.problem:
+            raise budget.problem
+        if budget.state == "unpriced":
+            self.tell(f"{budget.message} {UNPRICED}")
+
     def _public_story(self, thread: "Thread") -> StoryRecord | None:
         """The story a thread has already, waited for if it is being written right now."""
         existing = self.store.assignment_of(thread.id)
@@ -302,8 +324,8 @@ class Newsroom:
         return self.store.waiting(order.id)
 
     @lasting
-    def write(self, assignment: Assignment, *, order_tag: bool = True) -> None:
-        """Run the story job for an assignment, from the first step that is not done."""
+    def write(self, assignment: Assignment, *, order_tag: bool = True) -> StoryRecord:
+        """Run the story job for an assignment, from the first step that is not done; what the story is then."""
         story_id, order = assignment.story_id, assignment.order_id if order_tag else None
         self.tell(f"Writing {story_id} ({assignment.category}, {assignment.persona})")
         self.instance.add_dynamic_partitions(str(STORIES.name), [story_id])
@@ -316,6 +338,7 @@ class Newsroom:
         self.store.settle(story_id, result.run_id)
         record = story_record(self.store, story_id, self.page)
         self.tell(f"{record.status}: {record.title} {record.page}".rstrip())
+        return record
 
     def _run(self, job: str, config: dict[str, dict[str, Any]] | None = None) -> dg.ExecuteInProcessResult:
         ops = {"ops": {name: {"config": values} for name, values in (config or {}).items()}}

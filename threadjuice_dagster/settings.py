@@ -184,12 +184,12 @@ class ContentSettings(Section):
     openai_price_input: float | None = variable(
         "OPENAI_PRICE_INPUT",
         None,
-        "US dollars per million input tokens, for models not in the price table.",
+        "US dollars per million input tokens; empty looks the model up in the list.",
         "2.5",
         ge=0,
     )
     openai_price_output: float | None = variable(
-        "OPENAI_PRICE_OUTPUT", None, "US dollars per million output tokens.", "10", ge=0
+        "OPENAI_PRICE_OUTPUT", None, "US dollars per million output tokens; empty looks it up as well.", "10", ge=0
     )
     rate_limit: int = variable(
         "CONTENT_GENERATION_RATE_LIMIT",
@@ -202,7 +202,7 @@ class ContentSettings(Section):
     daily_budget_usd: float = variable(
         "DAILY_BUDGET_USD",
         0.0,
-        "US dollars a day may cost in calls to the model before somebody is told; 0 is no budget.",
+        "US dollars a UTC day may cost in calls to the model; beyond it stories wait. 0 is no budget.",
         "5",
         ge=0,
         le=1_000_000,

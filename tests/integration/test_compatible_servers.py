@@ -12,8 +12,8 @@ from test_openai import CATEGORY, DRAFT, PERSONA, THREAD, judge, model, moderate
 
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.resources.metering import Meter
-from threadjuice_dagster.resources.openai import ATTEMPTS
 from threadjuice_dagster.resources.openai_answers import CutOff
+from threadjuice_dagster.resources.openai_connection import ATTEMPTS
 from threadjuice_dagster.resources.openai_dialect import learned_of
 from threadjuice_dagster.resources.openai_failures import Refused
 
@@ -224,7 +224,7 @@ def test_a_story_is_published_with_a_server_like_lm_studio(
 def test_an_outage_in_disguise_uses_up_no_thread(
     newsroom_environment: dict[str, str], server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("threadjuice_dagster.resources.openai.sleep", lambda seconds: None)
+    monkeypatch.setattr("threadjuice_dagster.resources.openai_connection.sleep", lambda seconds: None)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-hunter2-hunter2")
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setenv("CONTENT_GENERATION_RATE_LIMIT", "1000")

@@ -20,9 +20,10 @@ from threadjuice_dagster.domain.threads import Comment, Thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.resources.desk import EXTRACTIVE, SCREENED_CHARACTERS, ExtractiveDesk, ModelDesk
 from threadjuice_dagster.resources.limits import Unlimited
-from threadjuice_dagster.resources.metering import Meter, spent
-from threadjuice_dagster.resources.openai import ATTEMPTS, OpenAIResource
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.openai_answers import BadAnswer
+from threadjuice_dagster.resources.openai_connection import ATTEMPTS
 from threadjuice_dagster.resources.openai_dialect import learned_of
 from threadjuice_dagster.resources.openai_failures import Refused
 
@@ -168,7 +169,7 @@ def test_an_overlong_wait_is_capped_and_told_to_the_caller(
     server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("threadjuice_dagster.resources.openai.sleep", waits.append)
+    monkeypatch.setattr("threadjuice_dagster.resources.openai_connection.sleep", waits.append)
     server.always("write", "429:3600")
     with pytest.raises(TransientFailure) as caught:
         write(server)
@@ -285,14 +286,6 @@ def test_a_model_of_unknown_price_costs_nothing_and_is_warned_of_once(
     for _ in range(2):
         assert write(server, model="house-model-7b")[1].cost_usd == 0
     assert caplog.text.count("No price for house-model-7b") == 1
-
-
-def test_given_prices_go_before_listed_ones() -> None:
-    document = {"usage": {"prompt_tokens": 1_000_000, "completion_tokens": 2_000_000}}
-    assert spent(document, "gpt-4o-mini", None, None).cost_usd == pytest.approx(1.35)
-    assert spent(document, "gpt-4o-2024-08-06", None, None).cost_usd == pytest.approx(22.5)
-    assert spent(document, "house-model", 1.0, 0.5).cost_usd == pytest.approx(2.0)
-    assert spent(document, "gpt-4o", 0.0, None).cost_usd == pytest.approx(20.0)
 
 
 def test_three_samples_come_from_one_request(server: OpenAIServer) -> None:

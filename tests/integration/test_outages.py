@@ -18,7 +18,8 @@ from threadjuice_dagster.domain.incidents import Trouble
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.resources.metering import Meter
-from threadjuice_dagster.resources.openai import ATTEMPTS, TRIAL_ATTEMPTS, OpenAIResource
+from threadjuice_dagster.resources.openai import OpenAIResource
+from threadjuice_dagster.resources.openai_connection import ATTEMPTS, TRIAL_ATTEMPTS
 from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.resources.watch import Watch
 from threadjuice_dagster.settings import load_settings
@@ -103,7 +104,7 @@ def test_an_hour_without_the_model_costs_few_calls_one_alert_and_no_story(
     webhook: Webhook,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("threadjuice_dagster.resources.openai.sleep", lambda seconds: None)
+    monkeypatch.setattr("threadjuice_dagster.resources.openai_connection.sleep", lambda seconds: None)
     newsroom.store.save_threads(newsroom.candidates())
     newsroom.store.open_order(3, None, None, 9)
     for kind in ("write", "judge", "moderate"):
@@ -137,7 +138,7 @@ def test_an_hour_without_the_model_costs_few_calls_one_alert_and_no_story(
 def test_a_hundred_stories_cost_an_outage_no_more_calls_than_one(
     newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("threadjuice_dagster.resources.openai.sleep", lambda seconds: None)
+    monkeypatch.setattr("threadjuice_dagster.resources.openai_connection.sleep", lambda seconds: None)
     model.always("write", "503")
     for number in range(100):
         with pytest.raises(TransientFailure) as failed:

@@ -15,7 +15,7 @@ from threadjuice_dagster.domain.verdicts import QualityScore, overall_score
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.preview import escape, quote_table, score_table
 from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk
-from threadjuice_dagster.resources.openai import Meter
+from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
 
 if TYPE_CHECKING:

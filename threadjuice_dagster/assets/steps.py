@@ -11,7 +11,14 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from threadjuice_dagster.domain.gates import GateVerdict
-from threadjuice_dagster.failures import Interrupted, ThreadJuiceError, TransientFailure, UnexpectedFailure, Unsuitable
+from threadjuice_dagster.failures import (
+    BudgetSpent,
+    Interrupted,
+    ThreadJuiceError,
+    TransientFailure,
+    UnexpectedFailure,
+    Unsuitable,
+)
 from threadjuice_dagster.interruption import received
 from threadjuice_dagster.resources.postgres import Database
 
@@ -47,6 +54,9 @@ def reported(context: Context, database: Database, story_id: str | None = None) 
         if isinstance(error, dg.Failure | dg.RetryRequested | dg.DagsterError):
             raise
         failure = classified(error)
+        if isinstance(failure, BudgetSpent):
+            _put_off(context, database, story_id, failure)
+            raise dg.Failure(description=str(failure), allow_retries=False) from error
         if isinstance(failure, TransientFailure) and not failure.exhausted and context.retry_number < 2:
             raise dg.RetryRequested(max_retries=2, seconds_to_wait=failure.retry_after or 2.0) from error
         _record(context, database, story_id, failure)
@@ -97,6 +107,13 @@ def classified(error: Exception) -> ThreadJuiceError:
     if isinstance(error, OSError) and error.errno == 28:
         return TransientFailure("The disk is full.", "Free space where THREADJUICE_HOME is.", exhausted=True)
     return UnexpectedFailure(f"{type(error).__name__}: {str(error)[:300]}", "See the run's log, and report it.")
+
+
+def _put_off(context: Context, database: Database, story_id: str | None, reason: BudgetSpent) -> None:
+    """Let a story wait that nothing is wrong with; its run is no failure that anybody is woken for."""
+    if story_id:
+        database.store.release(story_id, context.run.run_id, reason)
+    context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: "waiting"})
 
 
 def _let_go(context: Context, database: Database, story_id: str | None) -> None:

@@ -17,7 +17,7 @@ from threadjuice_dagster.failures import PermanentFailure, Unsuitable
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.preview import story_markdown, story_summary
 from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk, Material, Writing
-from threadjuice_dagster.resources.openai import Meter
+from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ def generate(
         wish = AssignmentConfig(count=count, category=category, persona=persona, thread=reference)
         stories = newsroom.generate(wish)
         _print_stories(stories, as_json)
-        if any(story.status == "failed" for story in stories):
+        if any(story.status in ("failed", "interrupted", "waiting") for story in stories):
             raise typer.Exit(1)
 
 

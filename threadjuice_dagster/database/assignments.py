@@ -21,6 +21,7 @@ from threadjuice_dagster.database.locks import Locks, is_held, lock_key
 from threadjuice_dagster.database.outages import Outages
 from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.database.rows import upsert
+from threadjuice_dagster.database.spending import Spending
 from threadjuice_dagster.database.takedowns import Takedowns, buried
 from threadjuice_dagster.domain.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.domain.threads import Thread
@@ -55,6 +56,7 @@ class Assignments:
         self.incidents = Incidents(engine)
         self.outages = Outages(engine)
         self.publications = Publications(engine)
+        self.spending = Spending(engine)
         self.keys = Keys(engine)
 
     def save_threads(self, threads: Iterable[Thread]) -> int:
@@ -243,7 +245,8 @@ class Assignments:
             "next_step": "Open the run in the Dagster UI for its log.",
         }
         of_this_run = columns.run_id.is_(None) | (columns.run_id == run_id)
-        still_open = (columns.story_id == story_id) & columns.status.in_(("assigned", "running")) & of_this_run
+        waits_for_nothing = (columns.status == "running") | (columns.status == "assigned") & columns.error.is_(None)
+        still_open = (columns.story_id == story_id) & waits_for_nothing & of_this_run
         with self.engine.begin() as connection:
             connection.execute(t.assignments.update().where(still_open).values(status="failed", error=message))
 
@@ -261,6 +264,13 @@ class Assignments:
         values = {"status": "assigned", "run_id": None, "error": reason.record, "updated_at": sa.func.now()}
         with self.engine.begin() as connection:
             connection.execute(t.assignments.update().where(ours).values(values))
+
+    def hold_back(self, order_id: str, reason: ThreadJuiceError) -> None:
+        """Note why an order's stories wait that no run has taken up."""
+        columns = t.assignments.c
+        waiting = (columns.order_id == order_id) & (columns.status == "assigned") & columns.error.is_(None)
+        with self.engine.begin() as connection:
+            connection.execute(t.assignments.update().where(waiting).values(error=reason.record))
 
     def run_lives(self, run_id: str) -> bool:
         """Whether the process that executes a run is alive."""

@@ -14,7 +14,7 @@ from threadjuice_dagster.domain.gates import GATES, GateVerdict
 from threadjuice_dagster.domain.records import Decision, Reason, StoryRecord
 from threadjuice_dagster.failures import Interrupted, PermanentFailure
 
-_AS = {status: (status,) for status in STATUSES} | {"interrupted": ("assigned", "running")}
+_AS = {status: (status,) for status in STATUSES} | {"interrupted": ("assigned", "running"), "waiting": ("assigned",)}
 """Statuses stored for each status shown."""
 
 SHOWN = tuple(_AS)
@@ -136,7 +136,7 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
         tokens=row.tokens,
         run_id=row.run_id or "",
         page=page(row.slug) if row.slug and status == "published" else "",
-        error=error if status in ("failed", "interrupted") else None,
+        error=error if status in ("failed", "interrupted", "waiting") else None,
         published_at=row.published_at.isoformat() if row.published_at else None,
     )
 

@@ -257,6 +257,14 @@ model_usage = sa.Table(
     sa.Index(None, "at"),
 )
 
+model_spending = sa.Table(
+    "model_spending",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("spent_usd", sa.Float, nullable=False, server_default="0"),
+    sa.Column("reserved_usd", sa.Float, nullable=False, server_default="0"),
+)
+
 rate_tickets = sa.Table(
     "rate_tickets",
     metadata,

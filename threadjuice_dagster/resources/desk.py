@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from threadjuice_dagster.domain.budget import Budget, Spent
 from threadjuice_dagster.domain.judging import JudgeVerdict
 from threadjuice_dagster.domain.manual import MANUAL
 from threadjuice_dagster.domain.moderation import Verdict, load_moderator
@@ -16,7 +17,8 @@ from threadjuice_dagster.domain.prompts import PROMPT_VERSION
 from threadjuice_dagster.domain.stories import Category, Draft, Persona
 from threadjuice_dagster.domain.threads import Thread
 from threadjuice_dagster.failures import TransientFailure
-from threadjuice_dagster.resources.openai import Meter, OpenAIResource
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.openai import OpenAIResource
 
 EXTRACTIVE = "extractive"
 """The writer's name under which stories composed from the thread's own words are stored and labelled."""
@@ -53,6 +55,10 @@ class Writing:
 
 class Desk(dg.ConfigurableResource):
     """Writes and judges. Every call to a model is counted on the meter it is given."""
+
+    def budget(self, today: Spent) -> Budget:
+        """The day's budget; none where nothing that is asked costs anything."""
+        return Budget(daily_usd=0.0, spent_usd=today.spent)
 
     @abstractmethod
     def write(self, material: Material, meter: Meter) -> Writing:
@@ -116,6 +122,10 @@ class ModelDesk(Desk):
 
     openai: dg.ResourceDependency[OpenAIResource]
     fallback: str = ""
+
+    def budget(self, today: Spent) -> Budget:
+        """The budget of the model's requests."""
+        return self.openai.budget(today)
 
     def write(self, material: Material, meter: Meter) -> Writing:
         """The model's story, or the extractive writer's, labelled as such, while the API is down."""

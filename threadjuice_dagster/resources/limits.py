@@ -2,13 +2,14 @@
 
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Protocol, runtime_checkable
 
 import dagster as dg
 
+from threadjuice_dagster.domain.budget import UNPRICED
 from threadjuice_dagster.domain.incidents import Trouble
-from threadjuice_dagster.failures import TransientFailure
+from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
 from threadjuice_dagster.resources.postgres import Database
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,15 @@ class RateLimiter(Protocol):
 
     def acquire(self, service: str) -> None:
         """Return once a request to ``service`` is allowed."""
+
+    def reserve(self, usd: float | None) -> date | None:
+        """Set aside what a request may cost (None: nobody knows), and return the day it counts for.
+
+        Raises ``BudgetSpent`` where the day's budget does not allow it, ``ConfigurationError`` where no price is known.
+        """
+
+    def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
+        """Count what the request cost in place of what was set aside for it."""
 
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
         """The service failed as often as it is tried."""
@@ -50,6 +60,13 @@ class Unlimited:
     def acquire(self, service: str) -> None:
         """Return at once."""
 
+    def reserve(self, usd: float | None) -> date | None:
+        """Nothing is bounded."""
+        return None
+
+    def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
+        """Nothing is counted."""
+
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
         """Nobody else needs to know."""
 
@@ -63,6 +80,21 @@ class Unlimited:
         """Nobody else needs to know."""
 
 
+class BudgetAlone(Unlimited):
+    """For a trial of the server: no rate is kept and no outage noted, but a budget that is set is."""
+
+    def __init__(self, limiter: RateLimiter) -> None:
+        self._limiter = limiter if getattr(limiter, "daily_budget_usd", 0.0) else Unlimited()
+
+    def reserve(self, usd: float | None) -> date | None:
+        """As the newsroom's own requests."""
+        return self._limiter.reserve(usd)
+
+    def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
+        """As the newsroom's own requests."""
+        self._limiter.settle(day, reserved, cost)
+
+
 class SharedRateLimit(dg.ConfigurableResource):
     """At most ``per_minute`` requests to a service in any 60 seconds, however many processes ask.
 
@@ -73,6 +105,9 @@ class SharedRateLimit(dg.ConfigurableResource):
 
     database: dg.ResourceDependency[Database]
     per_minute: int = 10
+    daily_budget_usd: float = 0.0
+    patience_seconds: float = 60.0
+    """How long requests under way may keep one waiting whose worst case they leave no room for."""
 
     def acquire(self, service: str) -> None:
         """Block until a request to ``service`` is allowed."""
@@ -82,6 +117,28 @@ class SharedRateLimit(dg.ConfigurableResource):
                 log.warning("%d requests a minute are used up: waiting about %.0f s.", self.per_minute, wait)
                 told = True
             time.sleep(min(wait, 5.0))
+
+    def reserve(self, usd: float | None) -> date | None:
+        """Set aside what a request may cost; waits while other requests have set aside what is left."""
+        if usd is None:
+            if self.daily_budget_usd:
+                raise ConfigurationError("No price is known for this model, and DAILY_BUDGET_USD is set.", UNPRICED)
+            return None
+        spending, deadline = self.database.store.spending, time.monotonic() + self.patience_seconds
+        while (day := spending.reserve(usd, self.daily_budget_usd)) is None:
+            spent = spending.today().spent
+            if spent + usd > self.daily_budget_usd or time.monotonic() > deadline:
+                told = (
+                    f"{spent:.4f} of {self.daily_budget_usd:g} USD are spent today, and a request may cost {usd:.4f}."
+                )
+                raise BudgetSpent(f"{told} Stories wait for the next day.")
+            time.sleep(0.5)
+        return day
+
+    def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
+        """Count what the request cost, to the day it was reserved for."""
+        if day and reserved is not None:
+            self.database.store.spending.settle(day, reserved, cost)
 
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
         """The service failed as often as it is tried: nobody needs to find that out again for a while."""

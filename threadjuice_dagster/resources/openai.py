@@ -1,33 +1,28 @@
 """OpenAI, or any server that speaks its API: writing, judging and moderating, with limits and metering.
 
-What a model is told belongs in ``domain/prompts.py``, what its scores mean in ``domain/judging.py``.
-The SDK's own retries are off: every request has to pass the rate limiter, so the retrying is done here.
+What a model is told belongs in ``domain/prompts.py``, what its scores mean in ``domain/judging.py``, how a request is
+sent in ``openai_connection.py``.
 """
 
 import base64
 import dataclasses
 import functools
 import json
-import logging
-import random
-import re
-from collections.abc import Callable, Mapping, Sequence
-from time import sleep
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-import dagster as dg
-from pydantic import BaseModel, PrivateAttr
+from pydantic import BaseModel
 
 from threadjuice_dagster.domain import prompts
+from threadjuice_dagster.domain.budget import Budget, Spent
 from threadjuice_dagster.domain.judging import SAMPLES, JudgeAnswer, JudgeVerdict, combine
 from threadjuice_dagster.domain.moderation import Verdict
-from threadjuice_dagster.domain.stories import Category, Draft, Persona, Usage
+from threadjuice_dagster.domain.stories import Category, Draft, Persona
 from threadjuice_dagster.domain.text import clean, cut
 from threadjuice_dagster.domain.threads import Thread
-from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, TransientFailure
-from threadjuice_dagster.resources.http import MAX_WAIT
-from threadjuice_dagster.resources.limits import RateLimiter, Unlimited
+from threadjuice_dagster.failures import ThreadJuiceError
+from threadjuice_dagster.resources.limits import BudgetAlone
 from threadjuice_dagster.resources.metering import Meter, spent
 from threadjuice_dagster.resources.openai_answers import (
     Answer,
@@ -36,42 +31,17 @@ from threadjuice_dagster.resources.openai_answers import (
     read_answers,
     read_verdict,
     unanswered,
-    waiting,
 )
+from threadjuice_dagster.resources.openai_connection import OpenAIConnection
 from threadjuice_dagster.resources.openai_dialect import ROOMIER, Dialect, Messages, is_about_the_model, learned_of
-from threadjuice_dagster.resources.openai_failures import (
-    Complaint,
-    Refused,
-    RefusedKey,
-    Rejected,
-    UnknownThing,
-    complaint_in,
-    failure_of,
-    read_complaint,
-)
+from threadjuice_dagster.resources.openai_failures import Refused, Rejected, UnknownThing
+from threadjuice_dagster.resources.prices import Prices
 
 if TYPE_CHECKING:
     import openai
 
-log = logging.getLogger(__name__)
-
-SERVICE = "openai"
-"""Under which the limit of requests and an outage are known to all processes."""
-
-ATTEMPTS = 4
-"""Times one request is sent while the server is limiting, failing or silent."""
-
-TRIAL_ATTEMPTS = 2
-"""The same, while the server is known to be down."""
-
 SPARE_ASKS = 2
 """Further requests for answers that came back unusable, per story or verdict."""
-
-Send = Callable[["openai.OpenAI"], Any]
-"""One request through the SDK, with the client of the key in use."""
-
-Complains = Callable[[Any], Complaint | None]
-"""What an answer of status 200 complains of, if it does."""
 
 _MODERATED_CHARACTERS = 20_000
 _PICTURE_MODERATOR = "omni-moderation-latest"
@@ -95,22 +65,10 @@ class _ProbeAnswer(BaseModel):
     word: str = ""
 
 
-class OpenAIResource(dg.ConfigurableResource):
-    """Writer, judge and moderator behind one key. Prices are US dollars per million tokens."""
+class OpenAIResource(OpenAIConnection):
+    """Writer, judge and moderator behind one key."""
 
-    api_key: str
-    next_key: str = ""
-    base_url: str = ""
-    model: str = "gpt-4o"
     judge_model: str = ""
-    timeout_seconds: float = 60.0
-    backoff_seconds: float = 1.0
-    price_input: float | None = None
-    price_output: float | None = None
-    attempts: int = ATTEMPTS
-    limiter: dg.ResourceDependency[RateLimiter] = Unlimited()  # type: ignore[assignment]
-
-    _on_next: bool | None = PrivateAttr(default=None)
 
     def write(self, thread: Thread, category: Category, persona: Persona, meter: Meter) -> tuple[Draft, str]:
         """A draft of the thread's story and the model that wrote it.
@@ -163,7 +121,7 @@ class OpenAIResource(dg.ConfigurableResource):
 
         Nothing is tried again but in another dialect. Raises as ``write`` does.
         """
-        meter, once = Meter(), self.model_copy(update={"attempts": 1, "limiter": Unlimited()})
+        meter, once = Meter(), self.model_copy(update={"attempts": 1, "limiter": BudgetAlone(self.limiter)})
         allowed = self._models_are_there()
         asked = [{"role": "user", "content": 'Answer with the word "ready" and nothing else.'}]
         forms = []
@@ -173,6 +131,20 @@ class OpenAIResource(dg.ConfigurableResource):
             forms.append(learned_of(self.base_url).dialects[model].form)
         moderates = once.moderate(_HARMLESS, meter) is not None
         return ModelReport(allowed, " and ".join(dict.fromkeys(forms)), moderates)
+
+    def budget(self, today: Spent) -> Budget:
+        """The day's budget, with what a story's dearest request costs before a word of its thread is counted."""
+        judge, prices = self.judge_model or self.model, Prices(self.price_input, self.price_output)
+        least = ((self.model, TOKENS["Draft"]), (judge, TOKENS["JudgeAnswer"] * SAMPLES))
+        costs = [(model, prices.cost(model, self.base_url, 0, tokens)) for model, tokens in least]
+        model, cost = max(costs, key=lambda one: math.inf if one[1] is None else one[1])
+        return Budget(
+            daily_usd=getattr(self.limiter, "daily_budget_usd", 0.0),
+            spent_usd=round(today.spent, 6),
+            reserved_usd=round(today.reserved, 6),
+            model=model,
+            request_usd=cost,
+        )
 
     def _models_are_there(self) -> int | None:
         """The requests a minute the server allows, where it tells. Raises for a model it does not have."""
@@ -258,7 +230,8 @@ class OpenAIResource(dg.ConfigurableResource):
         while True:
             request = dialect.request(model, messages, shape, wanted, tokens)
             try:
-                document = self._send(functools.partial(_create, request), meter, unanswered)
+                bounds = (model, len(json.dumps(request).encode()), tokens * dialect.room * request.get("n", 1))
+                document = self._send(functools.partial(_create, request), meter, unanswered, bounds)
             except (Rejected, UnknownThing) as refusal:
                 other = dialect.without(refusal, request)
                 if other is None:
@@ -268,118 +241,9 @@ class OpenAIResource(dg.ConfigurableResource):
                 if len(document["choices"]) < request.get("n", 1):
                     dialect = dataclasses.replace(dialect, several=False)
                 dialects[model] = dialect
-                meter.add(spent(document, model, self.price_input, self.price_output))
+                meter.add(spent(document, model, self.base_url, self._prices))
                 return document
-
-    def _send(self, send: Send, meter: Meter, complaint: Complains = complaint_in) -> dict[str, Any]:
-        self._client()  # loaded before a request is allowed: what is allowed is to be sent at once
-        on_trial = self.limiter.enter(SERVICE)
-        attempts = min(TRIAL_ATTEMPTS, self.attempts) if on_trial else self.attempts
-        for attempt in range(1, attempts + 1):
-            self.limiter.acquire(SERVICE)
-            meter.add(Usage(requests=1))
-            outcome = self._attempt(send, complaint)
-            if on_trial and not isinstance(outcome, TransientFailure):
-                self.limiter.over(SERVICE)
-            if isinstance(outcome, dict):
-                return outcome
-            if not isinstance(outcome, TransientFailure):
-                raise outcome
-            failure = outcome
-            if attempt == attempts:
-                break
-            pause = self._pause(attempt, failure.retry_after)
-            log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, attempts)
-            sleep(pause)
-        self.limiter.failed(SERVICE, failure.message, on_trial=on_trial)
-        failure.exhausted, failure.service = True, SERVICE
-        raise failure
-
-    def _attempt(self, send: Send, complaint: Complains = complaint_in) -> dict[str, Any] | ThreadJuiceError:
-        """One answer: to the key in use, or where that is refused to the one to come, which is in use from then on."""
-        outcome = self._ask(send, complaint)
-        if self._on_next:
-            return outcome
-        if isinstance(outcome, RefusedKey) and self.next_key:
-            self._on_next = True
-            self.limiter.refused("OPENAI_API_KEY", outcome.message)
-            return self._ask(send, complaint)
-        if self._on_next is None and isinstance(outcome, dict):
-            self._on_next = False
-            self.limiter.accepted("OPENAI_API_KEY")
-        return outcome
-
-    def _ask(self, send: Send, complaint: Complains) -> dict[str, Any] | ThreadJuiceError:
-        """One request. Failures are returned: raised in here they would carry the SDK's words along."""
-        import openai
-
-        try:
-            response = send(self._client()).http_response
-            document = json.loads(response.text)
-            if isinstance(document, dict | list):
-                found = complaint(document)
-                if found is None and isinstance(document, dict):
-                    return document
-                return self._failure(found or Complaint(200, "", ""), response.headers)
-            problem = "answered with something other than a JSON object"
-        except openai.APIStatusError as error:
-            response = error.response
-            return self._failure(read_complaint(response.status_code, response.text), response.headers)
-        except openai.APITimeoutError:
-            problem = f"did not answer within {self.timeout_seconds:g} s"
-        except openai.APIConnectionError:
-            problem = "cannot be reached or broke the connection off"
-        except (ValueError, RecursionError):
-            problem = "answered with something other than JSON"
-        return TransientFailure(f"{self._host} {problem}.", "Try again later.")
-
-    def _failure(self, complaint: Complaint, headers: Mapping[str, str]) -> ThreadJuiceError:
-        key = ("OPENAI_API_KEY_NEXT" if self._on_next else "OPENAI_API_KEY", self._key)
-        return failure_of(complaint, self._host, self.model, key, waiting(headers))
-
-    def _pause(self, attempt: int, retry_after: float | None) -> float:
-        spread = random.uniform(1.0, 1.25)  # noqa: S311 -- keeps processes apart, hides nothing
-        wait = self.backoff_seconds * 2 ** (attempt - 1) if retry_after is None else retry_after
-        return min(wait * spread, MAX_WAIT)
-
-    @property
-    def _key(self) -> str:
-        return (self.next_key if self._on_next else self.api_key).strip()
-
-    @property
-    def _host(self) -> str:
-        return (urlsplit(self.base_url).hostname or "OPENAI_BASE_URL") if self.base_url else "OpenAI"
-
-    def _client(self) -> "openai.OpenAI":
-        key = self._key
-        if not key or not key.isascii() or not key.isprintable() or " " in key:
-            raise ConfigurationError("OPENAI_API_KEY is empty or not a key.", "Set it, as in OPENAI_API_KEY=sk-....")
-        if self.base_url and not re.match(r"https?://[^/\s]+", self.base_url):
-            raise ConfigurationError(
-                "OPENAI_BASE_URL is not an address.", "Set it, as in OPENAI_BASE_URL=https://api.openai.com/v1."
-            )
-        # An address always given: with none, the SDK would take one from the environment.
-        base_url = self.base_url or "https://api.openai.com/v1"
-        return _client_of(key, base_url, self.timeout_seconds)
 
 
 def _create(request: dict[str, Any], api: "openai.OpenAI") -> Any:
     return api.chat.completions.with_raw_response.create(**request)
-
-
-@functools.lru_cache(maxsize=4)
-def _client_of(key: str, base_url: str, timeout: float) -> "openai.OpenAI":
-    """One client for the process: each reads every certificate anew when it is made.
-
-    An address of Azure's is known by its ``api-version``: there the key travels in another header, and a model is a
-    deployment in the path.
-    """
-    import openai
-
-    address = urlsplit(base_url)
-    plain = urlunsplit(address._replace(query="", fragment=""))
-    query: dict[str, str] = dict(parse_qsl(address.query))
-    options: dict[str, Any] = {"api_key": key, "base_url": plain, "timeout": timeout, "max_retries": 0}
-    if "api-version" in query:
-        return openai.AzureOpenAI(api_version=query.pop("api-version"), default_query=query, **options)
-    return openai.OpenAI(default_query=query, **options)

@@ -18,9 +18,10 @@ import dagster as dg
 from pydantic import SecretStr
 
 from threadjuice_dagster.domain.backups import NO_KEY
+from threadjuice_dagster.domain.budget import UNPRICED, Spent
 from threadjuice_dagster.domain.environment import EnvironmentReport, Probe, State
 from threadjuice_dagster.domain.incidents import Trouble
-from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, PermanentFailure, ThreadJuiceError
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.capacity import capacity_of
 from threadjuice_dagster.resources.deployments import DeploymentDesk
@@ -61,6 +62,7 @@ SYSTEMS = {
     "database_replica": "DATABASE_REPLICA_URL",
     "dagster_database": "DAGSTER_DATABASE_URL",
     "openai": "OPENAI_API_KEY OPENAI_BASE_URL OPENAI_MODEL",
+    "budget": "DAILY_BUDGET_USD OPENAI_PRICE_INPUT OPENAI_PRICE_OUTPUT",
     "reddit": "REDDIT_CLIENT_ID REDDIT_CLIENT_SECRET praw_reddit_url praw_oauth_url",
     "openverse": "OPENVERSE_API_URL IMAGE_PROVIDERS",
     "unsplash": "UNSPLASH_ACCESS_KEY UNSPLASH_API_URL",
@@ -219,6 +221,8 @@ class EnvironmentDesk(dg.ConfigurableResource):
         openai = self.desk.openai
         try:
             found = openai.check()
+        except BudgetSpent as problem:
+            return Found("warning", f"It was not tried: {problem.message}", problem.next_step)
         except BadAnswer as problem:
             told = f"It answers, but not in the form it is asked for: {problem.message}"
             return Found("warning", told, "Set OPENAI_MODEL to a model that can answer in JSON.")
@@ -229,6 +233,19 @@ class EnvironmentDesk(dg.ConfigurableResource):
         models = " and ".join(dict.fromkeys((openai.model, openai.judge_model or openai.model)))
         moderation = "it moderates" if found.moderates else "it has no moderation: the local moderator decides alone"
         return Found("ok", f"The key is taken, {models} answers by {found.form}, and {moderation}.")
+
+    def _budget(self) -> Found:
+        """Whether a story can be paid for today, and whether anybody knows what one costs."""
+        if not isinstance(self.desk, ModelDesk):
+            return Found("stand-in", "No model is asked: nothing costs anything.")
+        bounded = bool(getattr(self.desk.openai.limiter, "daily_budget_usd", 0.0))
+        budget = self.desk.budget(self.database.store.spending.today() if bounded else Spent())
+        if budget.state == "unpriced":
+            return Found("failed" if bounded else "warning", budget.message, UNPRICED)
+        if budget.problem:
+            return Found("warning", budget.message, budget.problem.next_step)
+        told = f"Before its thread is counted, a request to {budget.model} costs at most {budget.request_usd:.4f} USD."
+        return Found("ok", f"{budget.message} {told}" if bounded else f"DAILY_BUDGET_USD sets no budget. {told}")
 
     def _reddit(self) -> Found:
         if not isinstance(self.threads, RedditThreads):

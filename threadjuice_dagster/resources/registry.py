@@ -126,7 +126,12 @@ def _desk(settings: Settings, database: Database) -> Desk:
         timeout_seconds=content.openai_timeout,
         price_input=content.openai_price_input,
         price_output=content.openai_price_output,
-        limiter=SharedRateLimit(database=database, per_minute=content.rate_limit),
+        limiter=SharedRateLimit(
+            database=database,
+            per_minute=content.rate_limit,
+            daily_budget_usd=content.daily_budget_usd,
+            patience_seconds=content.openai_timeout,
+        ),
     )
     return ModelDesk(openai=openai, fallback=content.writer_fallback)
 

@@ -1,11 +1,16 @@
 """From assignments to runs: one run per story, and further threads for stories that were rejected."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from threadjuice_dagster.assets.quality import quality_score
 from threadjuice_dagster.assets.steps import ORDER_TAG
+from threadjuice_dagster.assets.stories import story_draft
 from threadjuice_dagster.domain.assignments import Assignment, Order
+from threadjuice_dagster.domain.budget import Budget, Spent
+from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.jobs import STORY_STEPS, story_job
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
@@ -13,11 +18,21 @@ from threadjuice_dagster.resources.postgres import Database
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
 
+_ASKING = {story_draft.key, quality_score.key}
+"""Steps of a story that ask a model."""
 
-def story_assignments_sensor(status: dg.DefaultSensorStatus, waits_for: str = "") -> dg.SensorDefinition:
+
+def _unlimited(today: Spent) -> Budget:
+    return Budget(daily_usd=0.0, spent_usd=today.spent)
+
+
+def story_assignments_sensor(
+    status: dg.DefaultSensorStatus, waits_for: str = "", budget: Callable[[Spent], Budget] = _unlimited
+) -> dg.SensorDefinition:
     """The sensor that has every open order written, whoever opened it.
 
-    While the service ``waits_for`` is down it starts one story now and then, to see whether it is back.
+    While the service ``waits_for`` is down it starts one story now and then, to see whether it is back. Where the
+    day's budget is spent, stories wait that a model has still to write or judge.
     """
 
     @dg.sensor(
@@ -35,6 +50,10 @@ def story_assignments_sensor(status: dg.DefaultSensorStatus, waits_for: str = ""
         if outage and outage.waits > 0:
             return dg.SkipReason(f"{outage} One story is tried again in {outage.waits:.0f} s; the others wait.")
         waiting = [one for order in store.open_orders() for one in _advance(store, order)]
+        if waiting and (problem := budget(store.spending.today()).problem):
+            waiting = _kept_waiting(store, waiting, problem)
+            if not waiting:
+                return dg.SkipReason(str(problem))
         if not waiting:
             return dg.SkipReason("Every order is fulfilled, given up, or being written.")
         waiting = waiting[:1] if outage else waiting
@@ -44,6 +63,14 @@ def story_assignments_sensor(status: dg.DefaultSensorStatus, waits_for: str = ""
         )
 
     return story_assignment_sensor
+
+
+def _kept_waiting(store: "Store", waiting: list[Assignment], problem: ThreadJuiceError) -> list[Assignment]:
+    """Those that ask no model for anything any more; the others note why they wait."""
+    asking = {one.story_id for one in waiting if set(remaining_steps(store, one.story_id)) & _ASKING}
+    for order_id in {one.order_id for one in waiting if one.story_id in asking and one.order_id}:
+        store.hold_back(order_id, problem)
+    return [one for one in waiting if one.story_id not in asking]
 
 
 def story_run(store: "Store", assignment: Assignment) -> dg.RunRequest:
