@@ -110,10 +110,11 @@ class DatabaseSettings(Section):
         "PostgreSQL for the newsroom's tables; empty starts the embedded server.",
         "postgresql://threadjuice:password@localhost:5432/threadjuice",
     )
-    pool_size: int = variable(
+    pool_size: int | None = variable(
         "DATABASE_POOL_SIZE",
-        20,
-        "Connections one process may hold at most; all together are bounded by DATABASE_MAX_CONNECTIONS.",
+        None,
+        "Connections one process may hold at most, if few others are there; empty is 4. All together are bounded by"
+        " DATABASE_MAX_CONNECTIONS.",
         "20",
         ge=1,
         le=500,

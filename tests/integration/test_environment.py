@@ -155,6 +155,13 @@ def test_more_connections_than_the_server_takes_are_a_warning(check: Check) -> N
     assert "DATABASE_MAX_CONNECTIONS" in row.next_step
 
 
+def test_a_pool_that_no_process_can_have_is_a_warning(check: Check) -> None:
+    row = check("database_pool", DATABASE_POOL_SIZE="50").row("database_pool")
+    assert (row.state, "not DATABASE_POOL_SIZE=50" in row.message) == ("warning", True)
+    assert "DATABASE_MAX_CONNECTIONS" in row.next_step
+    assert check("database_pool", DATABASE_POOL_SIZE="20").row("database_pool").state == "ok"
+
+
 def test_dagsters_database_and_a_replica_are_asked_where_they_are_set(
     check: Check, newsroom_environment: dict[str, str]
 ) -> None:

@@ -47,9 +47,9 @@ def run_lock(run_id: str) -> str:
 class Assignments:
     """Reads and writes threads, orders and assignments. One method, one transaction."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, locks: Locks | None = None) -> None:
         self.engine = engine
-        self.locks = Locks(engine.url)
+        self.locks = locks or Locks(engine.url)
         self.catalogue = Catalogue(engine)
         self.ledger = Ledger(engine)
         self.takedowns = Takedowns(engine)

@@ -17,6 +17,7 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import Assignments
 from threadjuice_dagster.database.engine import STATEMENT_SECONDS, pooled_engine
 from threadjuice_dagster.database.ledger import add_decision, add_event
+from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.rows import upsert
 from threadjuice_dagster.domain.gates import GATES, PICTURE_GATE, TEXT_GATES, Finding, GateVerdict
 from threadjuice_dagster.domain.images import StoryImage
@@ -31,9 +32,11 @@ DECIDABLE = ("held", "rejected", "failed", "assigned")
 
 
 @functools.cache
-def open_store(url: str, pool_size: int, statement_seconds: float = STATEMENT_SECONDS) -> "Store":
+def open_store(
+    url: str, pool_size: int, statement_seconds: float = STATEMENT_SECONDS, locks: Locks | None = None
+) -> "Store":
     """The process's store for an address, with a pool of connections of its own."""
-    return Store(pooled_engine(url, pool_size, statement_seconds))
+    return Store(pooled_engine(url, pool_size, statement_seconds), locks)
 
 
 class UsedPictures:

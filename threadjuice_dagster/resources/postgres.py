@@ -1,7 +1,9 @@
 """The newsroom's database as a resource: any PostgreSQL by address, or the embedded one; and a replica to read from."""
 
 import logging
+import math
 import random
+import threading
 import time
 from abc import abstractmethod
 from collections.abc import Generator
@@ -15,12 +17,16 @@ from pydantic import PrivateAttr
 from threadjuice_dagster.failures import TransientFailure
 
 if TYPE_CHECKING:
+    from threadjuice_dagster.database.locks import Locks
     from threadjuice_dagster.database.store import Store
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 12
 """Processes that should find room at once; each one's share of the connections is cut for that."""
+
+DEFAULT_SHARE = 4
+"""Connections of a process's pool where DATABASE_POOL_SIZE does not ask for others."""
 
 LEAST = 2
 """Connections of a pool that are enough for any process: one transaction may look something up in another."""
@@ -29,15 +35,20 @@ SEAT_SECONDS = 300.0
 """How long a process waits for others to leave the database."""
 
 
+_opening = threading.Lock()
+_stores: "dict[tuple[str, int | None, int, float], Store]" = {}
+
+
 class Database(dg.ConfigurableResource):
     """Access to the newsroom's tables. A run holds the lock of its id for as long as it lives.
 
     ``max_connections`` bounds the connections of all processes together. A process that comes takes a seat, the lock
     of a number, and with it a fixed share: its pool and the connection of its locks. Where no seat is free it waits
-    and holds nothing, so that processes never wait for one another in a circle.
+    and holds nothing, so that processes never wait for one another in a circle. One that asks for a larger pool takes
+    further seats, if free, of the upper half; the lower half stays for others.
     """
 
-    pool_size: int = 20
+    pool_size: int | None = None
     max_connections: int = 60
     statement_seconds: float = 60.0
     migrates_itself: bool = False
@@ -49,8 +60,13 @@ class Database(dg.ConfigurableResource):
 
     @property
     def share(self) -> int:
-        """Connections the pool of one process may open."""
-        return max(LEAST, min(self.pool_size, self.max_connections // AT_ONCE - 1))
+        """Connections the pool of every process may open."""
+        return max(LEAST, min(self.pool_size or DEFAULT_SHARE, self.max_connections // AT_ONCE - 1))
+
+    @property
+    def largest_pool(self) -> int:
+        """Connections the pool of one process may open while few others are there."""
+        return self._pool(len(self._further_seats))
 
     @property
     def unchecked_store(self) -> "Store":
@@ -61,12 +77,10 @@ class Database(dg.ConfigurableResource):
         import sqlalchemy as sa
 
         from threadjuice_dagster.database.server import unreachable
-        from threadjuice_dagster.database.store import open_store
         from threadjuice_dagster.database.suitability import require_usable
 
-        store = open_store(self.address(), self.share, self.statement_seconds)
         try:
-            self._sit_down(store)
+            store = self._opened(self.address())
             with store.engine.connect() as connection:
                 require_usable(connection)
         except sa.exc.DBAPIError as error:
@@ -95,11 +109,44 @@ class Database(dg.ConfigurableResource):
         with self.unchecked_store.locks.held(run_lock(context.run_id)):
             yield self
 
-    def _sit_down(self, store: "Store") -> None:
+    def _opened(self, address: str) -> "Store":
+        """The process's store, with a seat taken. Threads open it one after the other."""
+        from threadjuice_dagster.database.locks import Locks
+        from threadjuice_dagster.database.store import open_store
+
+        key = (address, self.pool_size, self.max_connections, self.statement_seconds)
+        with _opening:
+            if key in _stores:
+                self._sit_down(_stores[key].locks)
+                return _stores[key]
+            locks = Locks(address)
+            self._sit_down(locks)
+            size = self._pool(locks.kept_of(self._further_seats))
+            if size < (self.pool_size or 0):
+                log.info("This process may open %d connections, not DATABASE_POOL_SIZE=%d.", size, self.pool_size)
+            _stores[key] = open_store(address, size, self.statement_seconds, locks)
+            return _stores[key]
+
+    def _pool(self, further_seats: int) -> int:
+        most = self.share + further_seats * (self.share + 1)
+        return max(self.share, min(self.pool_size or 0, most))
+
+    @property
+    def _seats(self) -> list[str]:
         room = (self.max_connections - 1) // (self.share + 1)  # one is for those who ask
-        seats = [f"seat {number}" for number in range(max(1, room))]
+        return [f"seat {number}" for number in range(max(1, room))]
+
+    @property
+    def _further_seats(self) -> list[str]:
+        """Seats that a process may take for the larger pool it asks for."""
+        wanted = math.ceil(((self.pool_size or 0) - self.share) / (self.share + 1))
+        upper = self._seats[math.ceil(len(self._seats) / 2) :]
+        return upper[: max(0, wanted)]
+
+    def _sit_down(self, locks: "Locks") -> None:
+        seats = self._seats
         began, told = time.monotonic(), False
-        while not store.locks.kept(seats):
+        while not locks.kept(seats):
             if time.monotonic() - began > SEAT_SECONDS:
                 raise TransientFailure(
                     f"{len(seats)} processes use the database already, and none has ended in {SEAT_SECONDS:.0f} s.",

@@ -184,10 +184,14 @@ class EnvironmentDesk(dg.ConfigurableResource):
         if database.max_connections > most:
             told = f"{told} DATABASE_MAX_CONNECTIONS is {database.max_connections}."
             return Found("warning", told, f"Set DATABASE_MAX_CONNECTIONS={most}, or raise the server's limit.")
-        if database.share > most - used + 1:
-            told = f"{told} A process may open {database.share}."
+        if database.largest_pool < (database.pool_size or 0):
+            told = f"A process may open {database.largest_pool}, not DATABASE_POOL_SIZE={database.pool_size}. {told}"
+            step = f"Raise DATABASE_MAX_CONNECTIONS (it is {database.max_connections}), or lower DATABASE_POOL_SIZE."
+            return Found("warning", told, step)
+        if database.largest_pool > most - used + 1:
+            told = f"{told} A process may open {database.largest_pool}."
             return Found("warning", told, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
-        with _connections(self._address(), database.share) as opened:
+        with _connections(self._address(), database.largest_pool) as opened:
             return Found("ok", f"{told} {len(opened)} were opened at once, as many as a process may.")
 
     def _database_backups(self) -> Found:
