@@ -9,6 +9,7 @@ import atexit
 import fcntl
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -162,8 +163,8 @@ class EmbeddedServer:
             try:
                 self._control("start", "-o", options)
                 return
-            except TransientFailure:
-                if not pause:
+            except TransientFailure as failure:
+                if failure.exhausted or not pause:
                     raise
             time.sleep(pause)
             if self._answers():
@@ -244,7 +245,7 @@ class EmbeddedServer:
             said.seek(0)
             words = said.read().decode(errors="replace")
         if process.returncode:
-            raise self._failure(self._last_words() or _telling(words))
+            raise self._failure(self._last_words() or _telling(words, first=True))
 
     def _make_way_for(self, account: str) -> None:
         """Root may not run the server: another account does, which must be able to reach its files and programs."""
@@ -277,11 +278,12 @@ def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def _telling(words: str) -> str:
-    """The last line that says what went wrong."""
+def _telling(words: str, *, first: bool = False) -> str:
+    """The line that says what went wrong: of a program the first, of the server's log the last."""
     lines = [line.strip() for line in words.splitlines()]
     wrong = [line for line in lines if any(mark in line for mark in ("FATAL:", "PANIC:", "error:", "could not"))]
-    return (wrong or lines or [""])[-1]
+    line = (wrong or lines or [""])[0 if first else -1]
+    return re.sub(r".*?(FATAL|PANIC|LOG|error): +", "", line)
 
 
 def _account() -> str | None:

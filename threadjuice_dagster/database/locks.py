@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.refusals import NO_DATABASE, sqlstate
 from threadjuice_dagster.database.suitability import require_session
+from threadjuice_dagster.failures import ThreadJuiceError
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Locks:
             self._held[name] -= 1
             if self._held[name] <= 0:
                 del self._held[name]
-                with suppress(sa.exc.DBAPIError):  # a lost connection has lost its locks
+                with suppress(sa.exc.DBAPIError, ThreadJuiceError):  # a lost connection has lost its locks
                     self._ask(sa.func.pg_advisory_unlock(lock_key(name)))
 
     def _ask(self, question: "sa.ColumnElement[bool]") -> bool:
@@ -138,7 +139,7 @@ class Locks:
             if self._connection is connection and _has_spoken(line, 0):
                 try:
                     self._ask(sa.true())
-                except sa.exc.DBAPIError as error:  # the next one that needs a lock is told
+                except (sa.exc.DBAPIError, ThreadJuiceError) as error:  # the next one that needs a lock is told
                     if give_up and sqlstate(error) == NO_DATABASE:
                         self._connection = None
             return self._connection is connection
