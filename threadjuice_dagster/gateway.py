@@ -99,7 +99,7 @@ class Gateway:
         for name, value in HEADERS.items():
             headers.setdefault(name, value)
         headers.append("Content-Security-Policy", "frame-ancestors 'self'")  # beside Dagster's own: both hold
-        if given and visit.is_page_load:
+        if given and visit.is_page_load and headers.get("content-type", "").startswith("text/html"):
             secure = scope["scheme"] == "https" or visit.value("host") == self._secure_host
             headers.append("Set-Cookie", self._session.header(visit, secure=secure))
 

@@ -99,6 +99,7 @@ def test_what_another_site_makes_a_browser_fetch_is_refused_also_without_an_orig
         headers = [("sec-fetch-site", site), ("sec-fetch-dest", destination), ("accept", "text/html")]
         assert status(visit("GET", "/", *headers)) == 403
         assert status(visit("GET", "/", *headers, ("sec-fetch-mode", "navigate"))) == 403
+    assert status(visit("GET", "/", ("sec-fetch-site", site))) == 403
     assert status(visit("GET", "/runs/x", ("sec-fetch-site", site), *OPENED)) == 200  # a link, as in an alert
     assert status(visit("POST", "/runs/x", ("sec-fetch-site", site), *OPENED)) == 403
 

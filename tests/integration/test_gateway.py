@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from typer.testing import CliRunner
@@ -37,8 +37,8 @@ async def echo(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-async def answer(_: object) -> PlainTextResponse:
-    return PlainTextResponse("reached", headers={"Content-Security-Policy": "object-src 'none'"})
+async def answer(_: object) -> HTMLResponse:
+    return HTMLResponse("reached", headers={"Content-Security-Policy": "object-src 'none'"})
 
 
 INNER = Starlette(
@@ -101,6 +101,7 @@ def test_a_program_of_this_machine_needs_no_session(start: Callable[[str], int])
     port = start("")
     assert ask(port, "POST", "/graphql", JSON).status == 200
     assert ask(port, "GET", "/server_info", {}).getheader("Set-Cookie") is None
+    assert cookie(ask(port, "GET", "/", {})) != ""  # one that loads the page gets a session like a browser
 
 
 def test_websockets_are_held_to_the_same_rules(start: Callable[[str], int]) -> None:

@@ -1,5 +1,7 @@
 import io
+import itertools
 import json
+import re
 import socket
 import ssl
 import threading
@@ -34,6 +36,7 @@ from threadjuice_dagster.resources.desk import ExtractiveDesk
 from threadjuice_dagster.resources.http import download_picture, fetch_json, retry_after
 from threadjuice_dagster.resources.io_manager import StoreIOManager
 from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash, Wanted
 from threadjuice_dagster.resources.pictures import Inspect, PictureDesk
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.publisher import Publisher
@@ -226,6 +229,48 @@ def test_an_answer_of_another_shape_passes_the_provider_over(
     image = chosen(desk(server, "openverse", "title_card"), folder)
     assert image.provider == "title_card"
     assert "openverse" in image.note
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:alert(1)",
+        " javascript:alert(1)",
+        "JaVaScRiPt:alert(1)",
+        "java\tscript:alert(1)",
+        "java\nscript:alert(1)",
+        "\x01javascript:alert(1)",
+        "javascript&colon;alert(1)",
+        "javascript://https://photos.example/%0aalert(1)",
+        "vbscript:msgbox(1)",
+        "data:text/html,<script>alert(1)</script>",
+        "blob:https://photos.example/1",
+        "file:///etc/passwd",
+        "//evil.example",
+        "https:javascript",
+        "https://photos.example/\nx",
+        "https://photos.example/a b",
+        "https://photos.example/\u202egpj.exe",
+        " https://photos.example/a",
+        "view-source:https://photos.example",
+        {"href": "javascript:alert(1)"},
+        ["javascript:alert(1)"],
+    ],
+    ids=itertools.count(),
+)
+def test_no_credit_leads_to_anything_but_a_web_page(server: PictureServer, address: object) -> None:
+    wanted = Wanted("kettle", "A kettle", "", NEIGHBOURS)
+    given = {"creator_url": address, "foreign_landing_url": address}
+    server.serve_openverse(
+        server.openverse_result("one", **given), server.openverse_result("two", license_url=address, **given)
+    )
+    user = {"name": "Grace", "links": {"html": address}}
+    server.serve_unsplash(server.unsplash_result("three", user=user), server.unsplash_result("four", links=address))
+    found = Openverse(server.url).find(wanted) + Unsplash(server.url, "key", unattended_allowed=True).find(wanted)
+    assert found
+    for candidate in found:
+        links = [candidate.creator_url, candidate.source_url, candidate.licence.url]
+        assert all(re.fullmatch(r"https?://[!-~]+", link) for link in links if link), links
 
 
 def test_links_that_could_break_a_page_are_left_out(server: PictureServer, folder: FolderStorage) -> None:

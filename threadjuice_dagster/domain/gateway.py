@@ -67,14 +67,20 @@ class Visit(BaseModel):
         return any(name == "origin" or name.startswith("sec-fetch-") for name, _ in self.headers)
 
     @property
+    def is_opened(self) -> bool:
+        """Whether a browser says that somebody opens this in a window, by its address or by a link anywhere."""
+        return self.value("sec-fetch-dest") == "document" and self.value("sec-fetch-mode") == "navigate"
+
+    @property
     def is_page_load(self) -> bool:
-        """Whether somebody opens the UI's page, by its address or by a link anywhere: it only shows the page."""
-        asks_for_data = any(self.path == path or self.path.startswith(f"{path}/") for path in DATA_PATHS)
-        if asks_for_data and (self.path != GRAPHQL or self.query):  # without a query it is the page of GraphiQL
+        """Whether it can only show the UI's page, or one of its files to a program."""
+        if self.kind != "http" or self.method not in ("GET", "HEAD"):
             return False
-        opened = self.value("sec-fetch-dest") in ("", "document") and self.value("sec-fetch-mode") in ("", "navigate")
-        wants_page = "text/html" in self.value("accept")
-        return self.kind == "http" and self.method in ("GET", "HEAD") and opened and wants_page
+        if self.path == GRAPHQL:  # so asked, Dagster answers with the page of GraphiQL
+            is_page = not self.query and "text/html" in self.value("accept")
+        else:
+            is_page = not any(self.path == path or self.path.startswith(f"{path}/") for path in DATA_PATHS)
+        return is_page and (self.is_opened or not any(name.startswith("sec-fetch-") for name, _ in self.headers))
 
 
 class Refusal(BaseModel):
@@ -115,7 +121,7 @@ def refusal(visit: Visit, names: KnownNames) -> Refusal | None:
     if not names.has_origin(visit):
         return Refusal(status=403, message="Requests of other sites are refused.")
     sites = set(visit.values("sec-fetch-site"))
-    if not (sites <= {"same-origin", "none"} or visit.is_page_load):
+    if not (sites <= {"same-origin", "none"} or (visit.is_page_load and visit.is_opened)):
         return Refusal(status=403, message="Requests of other sites are refused.")
     return _wrong_form(visit) if visit.kind == "http" else None
 

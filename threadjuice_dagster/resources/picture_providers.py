@@ -289,7 +289,7 @@ def _link(data: Any, *path: str) -> str:
     """An http(s) address without anything that could break out of an attribute, else nothing."""
     value = _at(data, *path)
     fine = isinstance(value, str) and re.fullmatch(r"https?://[^\s\"'<>\\`\x00-\x1f\x7f]{1,2000}", value)
-    return value if fine else ""
+    return value if fine and value.isprintable() else ""
 
 
 def _pixels(data: Any, name: str) -> int:
