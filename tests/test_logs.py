@@ -70,6 +70,14 @@ def test_only_files_of_days_long_past_are_deleted(tmp_path: Path) -> None:
     assert left == {f"{today}.jsonl", f"{days[0]}.jsonl", f"{days[1]}.jsonl", "notes.jsonl"}
 
 
+def test_a_clock_that_is_a_month_ahead_deletes_no_more_than_a_day_would(tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    for age in range(30, 60):
+        (tmp_path / f"{today - timedelta(days=age):%Y-%m-%d}.jsonl").write_text("{}\n")
+    JsonLines(str(tmp_path)).emit(record("hello"))
+    assert len(list(tmp_path.iterdir())) == 31
+
+
 def test_a_log_that_cannot_be_written_fails_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     JsonLines(str(tmp_path / "file")).emit(record("hello"))

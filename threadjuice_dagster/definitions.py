@@ -93,7 +93,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
             daily_backup(timezone, due),
             weekly_maintenance(timezone, due),
             weekly_pruning(timezone, due),
-            hourly_monitoring(timezone, due),
+            hourly_monitoring(due),
         ],
         sensors=[
             story_assignments_sensor(dg.DefaultSensorStatus.RUNNING, _indispensable(settings), given["desk"].budget),

@@ -3,6 +3,7 @@
 ``dagster.yaml`` names the handler. Which loggers reach it, and from what level on, is said there as well.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -61,15 +62,25 @@ class JsonLines(logging.Handler):
             self._secrets = secrets_in(settings)
         if day != self._day:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for path in self._folder.glob("????-??-??.jsonl"):
-                if path.stem < f"{day - KEPT:%Y-%m-%d}":
-                    path.unlink(missing_ok=True)
+            for path in past_files(self._folder, day):
+                path.unlink(missing_ok=True)
             self._day = day
         return self._folder
 
     def _plain(self, line: str) -> str:
         line = _LOGIN.sub("//", line)
         return self._secrets.sub(_HIDDEN, line) if self._secrets else line
+
+
+def past_files(folder: Path, day: date) -> list[Path]:
+    """Files to delete on a day: older than ``KEPT``, counted from the day after the newest one where that is less.
+
+    A clock that is suddenly a month ahead deletes no more than tomorrow would.
+    """
+    files = sorted(path for path in folder.glob("????-??-??.jsonl") if path.stem < f"{day:%Y-%m-%d}")
+    with contextlib.suppress(ValueError, IndexError):
+        day = min(day, date.fromisoformat(files[-1].stem) + timedelta(days=1))
+    return [path for path in files if path.stem < f"{day - KEPT:%Y-%m-%d}"]
 
 
 def as_document(record: logging.LogRecord, moment: datetime) -> dict[str, Any]:

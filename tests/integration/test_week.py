@@ -45,7 +45,16 @@ def daemon(
         open_instance(load_settings()) as instance,
         create_test_daemon_workspace_context(InProcessWorkspaceLoadTarget(origin), instance) as context,
     ):
+        leave_out_the_hours(context)
         yield context
+
+
+def leave_out_the_hours(daemon: WorkspaceProcessContext) -> None:
+    """Stop ``hourly_monitoring``: what it asks for is seen in ``tests/test_clock_changes.py``."""
+    (location,) = daemon.create_request_context().code_locations
+    (repository,) = location.get_repositories().values()
+    hourly = repository.get_schedule("hourly_monitoring")
+    daemon.instance.stop_schedule(hourly.get_remote_origin_id(), hourly.selector_id, hourly)
 
 
 def test_a_week_starts_what_it_should_once_through_a_change_of_clocks_and_a_dead_daemon(
@@ -66,10 +75,9 @@ def test_a_week_starts_what_it_should_once_through_a_change_of_clocks_and_a_dead
     assert started["discover_stories_job"] == 7
     assert started["backup_job"] == 7  # Thursday's was missed, and made up for on Friday
     assert started["maintenance_job"] == started["prune_runs_job"] == 1
-    assert started["monitoring_job"] == HOURS - 1 - len(OUTAGE)  # the first hour was over when the daemon began
     assert started["takedowns_job"] == (HOURS - len(OUTAGE)) // 12
     assert set(started) <= {
-        *("discover_stories_job", "backup_job", "maintenance_job", "prune_runs_job", "monitoring_job"),
+        *("discover_stories_job", "backup_job", "maintenance_job", "prune_runs_job"),
         *("takedowns_job", "site_job"),
     }
     keys = [(run.job_name, run.tags["dagster/run_key"]) for run in runs if "dagster/run_key" in run.tags]
@@ -86,6 +94,19 @@ def test_a_week_starts_what_it_should_once_through_a_change_of_clocks_and_a_dead
         for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, statuses=[TickStatus.FAILURE])
     ]
     assert failed == []
+
+
+def test_a_clock_that_goes_a_day_ahead_and_back_starts_nothing_twice_and_misses_no_day(
+    daemon: WorkspaceProcessContext,
+) -> None:
+    for hour in (0, 4, 10, 34, 38, 14, 26, 28, 34, 50, 52, 58):  # after ten hours it goes a day ahead, and then back
+        moment = BEGIN + timedelta(hours=hour, seconds=5)
+        with freeze_time(moment):
+            list(launch_scheduled_runs(daemon, log, moment, {}))
+    runs = daemon.instance.get_runs()
+    days = [run.tags["dagster/partition"] for run in runs if run.job_name == "backup_job"]
+    assert sorted(days) == ["2026-10-20", "2026-10-21", "2026-10-22"]
+    assert sum(run.job_name == "discover_stories_job" for run in runs) == 3
 
 
 def _end_queued_runs(instance: dg.DagsterInstance) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from command import threadjuice
 from history import A_DAY, CENTS, DAYS, ERRORS_A_DAY, INCIDENTS, live_a_year, measured, statuses
 
+from threadjuice_dagster.assets.backups import expired_backups
 from threadjuice_dagster.assets.review import review_desk
 from threadjuice_dagster.database.deployments import Deployments
 from threadjuice_dagster.database.engagement import Tally, through
@@ -21,7 +22,7 @@ from threadjuice_dagster.database.generation import spent_by_day
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.definitions import build_definitions
-from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.failures import PermanentFailure, UsageError
 from threadjuice_dagster.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.settings import load_settings
 
@@ -145,6 +146,33 @@ def test_upkeep_of_every_kind_ends_well(year: Year, job: str) -> None:
     year.report(job)
 
 
+def test_a_clock_that_is_a_day_ahead_deletes_nothing_and_is_told(year: Year, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("cleanup", "backups", "takedowns", "database_health"):
+        monkeypatch.setattr(f"threadjuice_dagster.assets.{module}.now", lambda: datetime.now(UTC) + timedelta(days=1))
+    ahead = r"clock is 1 d 0 h ahead of the database server's"
+    with pytest.raises(PermanentFailure, match=ahead):
+        year.newsroom.clean_up(dry_run=False, force=False)
+    assert not year.newsroom.execute("prune_runs_job").success
+    assert "ahead" in year.report("takedowns_job")["takedowns"]["held back"]
+    resources = {name: year.newsroom.resources[name] for name in ("database", "backup_desk")}
+    result = dg.materialize([expired_backups], partition_key=f"{year.today}", resources=resources)
+    (event,) = result.get_asset_materialization_events()
+    assert (told(event)["deleted"], told(event)["databases dropped"]) == (0, 0)
+    found = {one["name"]: one for one in year.command("diagnose", "database")["findings"]}
+    assert found["clocks_agree"]["state"] == "failed"
+    assert "NTP" in found["clocks_agree"]["next_step"]
+
+
+def test_a_newsroom_that_stood_still_is_not_cleaned_up_unasked(year: Year, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = datetime.now(UTC) - timedelta(days=5)
+    monkeypatch.setattr("threadjuice_dagster.database.clock.clocks", lambda engine: (datetime.now(UTC), stopped))
+    with pytest.raises(PermanentFailure, match="Nothing was written for 5 days") as failed:
+        year.newsroom.clean_up(dry_run=False, force=False)
+    assert "--force" in failed.value.next_step
+    with pytest.raises(PermanentFailure, match="no proven backup"):
+        year.newsroom.clean_up(dry_run=False, force=True)
+
+
 def test_every_command_that_tells_the_state_of_things_does(year: Year) -> None:
     assert year.command("status")["stories"] == dict(statuses())
     for subject in ("generation", "database", "images"):
@@ -152,7 +180,9 @@ def test_every_command_that_tells_the_state_of_things_does(year: Year) -> None:
         assert found["database"] == "ok"
     listed = year.command("alerts", "list", "--all")
     assert len(listed["incidents"]) + listed["more"] >= INCIDENTS
-    assert {one["cause"].partition(":")[0] for one in year.command("watch")["incidents"]} == {"check", "key", "daemon"}
+    sources = {one["cause"].partition(":")[0] for one in year.command("watch")["incidents"]}
+    assert sources.isdisjoint({"tick", "freshness", "duration", "outage"})
+    assert sources > {"check", "daemon"}
     assert len(year.command("content", "list", "--status", "held")["stories"]) == statuses()["held"]
     assert {row["state"] for row in year.command("deploy", "check")["rows"]} <= {"ok", "stand-in", "warning"}
     assert year.command("deploy", "history")["deployments"][0]["state"] == "live"

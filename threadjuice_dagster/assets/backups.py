@@ -7,7 +7,7 @@ import dagster as dg
 
 from threadjuice_dagster.assets.database import database_schema
 from threadjuice_dagster.assets.plots import listed
-from threadjuice_dagster.assets.steps import RETRIES, classified, reported
+from threadjuice_dagster.assets.steps import RETRIES, classified, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.backups import NO_KEY, Manifest
 from threadjuice_dagster.failures import UsageError
@@ -54,13 +54,19 @@ def expired_backups(
 
     Databases that restores put aside a month ago go with them.
     """
+    from threadjuice_dagster.database.clock import why_not_to_delete
+
     with reported(context, database):
-        deleted, dropped = backup_desk.expire(), backup_desk.drop_kept()
+        held_back = why_not_to_delete(database.store.engine, now())
+        if held_back:
+            context.log.warning(f"No backup is deleted. {held_back}")
+        deleted, dropped = ([], []) if held_back else (backup_desk.expire(), backup_desk.drop_kept())
         return dg.MaterializeResult(
             metadata={
                 "deleted": len(deleted),
                 "kept": backup_desk.count(),
                 "retention": backup_desk.retention,
+                "held back": held_back or "nothing",
                 "databases dropped": len(dropped),
                 "removed": listed([*deleted, *dropped], "none"),
             }

@@ -9,6 +9,7 @@ from threadjuice_dagster.assets.backups import database_backup
 from threadjuice_dagster.assets.steps import RETRIES, classified, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.cleanup import CleanupReport
+from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.preview import described
 from threadjuice_dagster.resources.cleanup import CleanupDesk, Site
 from threadjuice_dagster.resources.postgres import Database
@@ -22,7 +23,7 @@ COMPLETE = dg.AssetCheckSpec(
 
 
 class CleanupConfig(dg.Config):
-    """``dry_run`` only reports what would go. ``force`` removes it however large a share of everything it is."""
+    """``dry_run`` only reports what would go. ``force`` removes it however large its share, whatever the clock is."""
 
     dry_run: bool = True
     force: bool = False
@@ -48,6 +49,8 @@ def content_cleanup(
     By default a dry run, which removes nothing; launch it with `dry_run: false` to clean up.
     """
     with reported(context, database):
+        if not (config.dry_run or config.force):
+            refuse_wrong_clock(database)
         pages = (publisher.current / "story").glob("*/index.html")
         site = Site(any(pages), lambda: _rebuild(database, publisher))
         report = cleanup_desk.clean(
@@ -73,11 +76,21 @@ class PruningConfig(dg.Config):
 def prune_runs(context: dg.OpExecutionContext, config: PruningConfig, cleanup_desk: CleanupDesk) -> None:
     """Delete finished runs older than ``RUN_RETENTION_DAYS``, save those whose results the UI still shows."""
     try:
+        refuse_wrong_clock(cleanup_desk.database)
         pruned = cleanup_desk.prune_runs(context.instance, now(), config.limit)
     except Exception as error:
         failure = classified(error)
         raise dg.Failure(str(failure), metadata={"kind": failure.kind}, allow_retries=False) from error
     context.add_output_metadata({"pruned": pruned})
+
+
+def refuse_wrong_clock(database: Database) -> None:
+    """Raise ``PermanentFailure`` where ages cannot be believed: what a wrong clock has deleted is gone."""
+    from threadjuice_dagster.database.clock import why_not_to_delete
+
+    if problem := why_not_to_delete(database.store.engine, now(), unless_idle=True):
+        step = "Set the clock by NTP. If it is right: threadjuice maintenance cleanup --force"
+        raise PermanentFailure(f"Nothing is removed. {problem}", step)
 
 
 def _rebuild(database: Database, publisher: Publisher) -> None:

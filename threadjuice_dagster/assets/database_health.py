@@ -12,6 +12,7 @@ from threadjuice_dagster.assets.findings import results, specs
 from threadjuice_dagster.assets.plots import bars, table
 from threadjuice_dagster.assets.steps import RETRIES, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
+from threadjuice_dagster.domain.clock import clock_finding
 from threadjuice_dagster.domain.database_health import Health, backup_finding, health_findings, kept_finding
 from threadjuice_dagster.domain.findings import Finding
 from threadjuice_dagster.freshness import FRESH
@@ -32,6 +33,7 @@ CHECKS = specs(
     connections_have_room="The server's connections are not nearly used up.",
     no_bloat="No large table consists of dead rows to a considerable part.",
     locks_are_free="Nobody waits long for a lock that another transaction holds.",
+    clocks_agree="This machine's clock is the database server's, and nothing was written at a time still to come.",
     backup_is_recent="The newest backup that a restore has proven is at most 26 hours old, and in storage.",
     databases_put_aside_are_few="Restores have left at most five databases behind, none older than a month.",
 )
@@ -59,11 +61,19 @@ def database_health(
         health = measure(engine)
         findings = [
             *health_findings(health, thresholds.slow_query_seconds),
+            agreement(engine),
             newest_backup(engine, backups),
             databases_put_aside(engine),
         ]
         sizes = sizes_by_day(context.instance, now().astimezone(UTC).date())
         return dg.MaterializeResult(metadata=health_metadata(health, sizes), check_results=list(results(findings)))
+
+
+def agreement(engine: "sa.Engine") -> Finding:
+    """Whether the clocks agree."""
+    from threadjuice_dagster.database.clock import clocks
+
+    return clock_finding(now(), *clocks(engine))
 
 
 def newest_backup(engine: "sa.Engine", backups: Storage) -> Finding:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from threadjuice_dagster.assets.plots import listed
-from threadjuice_dagster.assets.steps import RETRIES, reported
+from threadjuice_dagster.assets.steps import RETRIES, now, reported
 from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.takedowns import Tombstone
 from threadjuice_dagster.resources.policy import EditorialPolicy
@@ -25,8 +25,11 @@ def takedowns(
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
     """Sources deleted since: their stories and quotes leave database, storage, site and run history."""
+    from threadjuice_dagster.database.clock import why_not_to_delete
+
     with reported(context, database):
-        expired = database.store.takedowns.expire(policy.thread_retention_hours)
+        held_back = why_not_to_delete(database.store.engine, now())
+        expired = 0 if held_back else database.store.takedowns.expire(policy.thread_retention_hours)
         sources = takedown_desk.sources()
         deletions = threads.deleted(sources)
         changed = takedown_desk.bury(_tombstones(deletions, sources), context.instance)
@@ -41,6 +44,7 @@ def takedowns(
                 "stories": listed(changed, "none"),
                 "withdrawn": len(changed),
                 "expired_threads": expired,
+                "held back": held_back or "nothing",
             }
         )
 

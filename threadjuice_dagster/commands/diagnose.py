@@ -175,10 +175,12 @@ def _fallback(desk: Newsdesk) -> Iterator[Finding]:
 
 
 def _health(desk: Newsdesk) -> list[Finding]:
+    from threadjuice_dagster.assets.database_health import agreement
     from threadjuice_dagster.database.database_health import measure
     from threadjuice_dagster.domain.database_health import health_findings
 
-    return health_findings(measure(desk.database.store.engine), cast("Thresholds", desk.thresholds).slow_query_seconds)
+    engine, slow = desk.database.store.engine, cast("Thresholds", desk.thresholds).slow_query_seconds
+    return [*health_findings(measure(engine), slow), agreement(engine)]
 
 
 def _replica(desk: Newsdesk) -> Iterator[Finding]:

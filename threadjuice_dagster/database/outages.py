@@ -34,13 +34,14 @@ class Outages:
     def known(self, service: str | None = None) -> list[Outage]:
         """The outages that go on, of one service or of all."""
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.text(_KNOWN), {"service": service}).all()
+            rows = connection.execute(sa.text(_KNOWN), {"service": service, "most": MOST}).all()
         return [Outage(**row._mapping) for row in rows]
 
     def may_try(self, service: str) -> bool:
         """Whether this process is the one to find out if a service is back; the others go on waiting meanwhile."""
+        values = {"service": service, "first": FIRST, "most": MOST}
         with self._engine.begin() as connection:
-            return connection.execute(sa.text(_TRY), {"service": service, "first": FIRST}).one_or_none() is not None
+            return connection.execute(sa.text(_TRY), values).one_or_none() is not None
 
     def try_now(self) -> None:
         """An operator asks for something: every service that is down may be asked at once."""
@@ -60,10 +61,11 @@ class Outages:
 
 
 _KNOWN = """SELECT service, failures, message, since, next_at,
-    extract(epoch FROM next_at - clock_timestamp())::float AS waits
+    least(extract(epoch FROM next_at - clock_timestamp())::float, :most) AS waits
 FROM outages WHERE CAST(:service AS text) IS NULL OR service = :service ORDER BY since"""
 _TRY = """UPDATE outages SET next_at = clock_timestamp() + make_interval(secs => :first)
-WHERE service = :service AND next_at <= clock_timestamp() RETURNING service"""
+WHERE service = :service AND (next_at <= clock_timestamp()
+    OR next_at > clock_timestamp() + make_interval(secs => 2 * :most)) RETURNING service"""  # a clock was set back
 _FAILED = """INSERT INTO outages (service, failures, message, next_at)
 VALUES (:service, 1, :message, clock_timestamp() + make_interval(secs => :first))
 ON CONFLICT (service) DO NOTHING"""

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from threadjuice_dagster.domain.backups import Backup
+from threadjuice_dagster.domain.clock import APART
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.takedowns import Tombstone
 from threadjuice_dagster.failures import ConfigurationError
@@ -122,7 +123,8 @@ def archive_of(key: str) -> str:
 def proven_recently(backups: Iterable[Backup], moment: datetime) -> bool:
     """Whether a backup was taken within the last ``BACKUP_HOURS`` and proven by a restore."""
     oldest = moment - timedelta(hours=BACKUP_HOURS)
-    return any(backup.proven_at and not backup.problem and backup.manifest.taken_at >= oldest for backup in backups)
+    sound = (backup.manifest.taken_at for backup in backups if backup.proven_at and not backup.problem)
+    return any(oldest <= taken_at <= moment + APART for taken_at in sound)
 
 
 def too_many(found: int, total: int, floor: int, max_share: float) -> str:

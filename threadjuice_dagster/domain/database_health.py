@@ -13,6 +13,9 @@ from threadjuice_dagster.domain.model import Model
 BACKUP_AGE = timedelta(hours=26)
 """The newest proven backup may be this old: a day, and the time a late one takes."""
 
+AHEAD = 0.1
+"""Hours that a backup may be dated ahead of this clock: two clocks differ by minutes at most."""
+
 OWN_SLOWEST = 1.0
 """Seconds that queries of ours which read an index may take."""
 
@@ -98,6 +101,7 @@ def backup_finding(taken_at: datetime | None, now: datetime, *, is_stored: bool 
         "backups",
         told,
         ("warning", taken_at is None, "No backup is proven yet.", step),
+        ("warning", hours < -AHEAD, f"The newest proven backup is dated {-hours:.1f} hours ahead.", "Set the clock."),
         ("failed", not is_stored, f"{told} Its file is gone from storage.", step),
         ("failed", hours > BACKUP_AGE.total_seconds() / 3600, told, step),
     )

@@ -202,7 +202,7 @@ class SharedRateLimit(dg.ConfigurableResource):
 
 
 _EXPIRE = """DELETE FROM rate_tickets WHERE service = :service
-    AND at < clock_timestamp() - make_interval(secs => :window)"""
+    AND (at < clock_timestamp() - make_interval(secs => :window) OR at > clock_timestamp() + interval '1 second')"""
 _COUNT = """SELECT (SELECT count(*) FROM rate_tickets WHERE service = :service),
     (SELECT extract(epoch FROM at - clock_timestamp()) + :window FROM rate_tickets
      WHERE service = :service ORDER BY at DESC OFFSET :limit - 1 LIMIT 1)"""

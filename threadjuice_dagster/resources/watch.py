@@ -58,7 +58,8 @@ class Watch:
         """Runs that failed, and will not be tried again by Dagster; over once the asset (or the job) works again."""
         with self._store.incidents.reading("runs") as reading:
             self._read(reading, DagsterEventType.PIPELINE_FAILURE, self._run)
-            now, since = self._clock(), reading.position.get("newest", 0.0)
+            now = self._clock()
+            since = min(reading.position.get("newest", 0.0), now.timestamp())  # a clock may have been set back
             newest = self._newest_change(since)
             if newest > since:
                 reading.end([one.cause for one in reading.open("run") if self._works_again(one)], now)
@@ -101,7 +102,7 @@ class Watch:
         now = self._clock()
         heartbeats = self._instance.get_daemon_heartbeats()
         newest = max((beat.timestamp for beat in heartbeats.values()), default=0.0)
-        silent = now - datetime.fromtimestamp(newest, UTC) > DAEMON_SILENCE
+        silent = abs(now - datetime.fromtimestamp(newest, UTC)) > DAEMON_SILENCE
         since = f"since {datetime.fromtimestamp(newest, UTC):%Y-%m-%d %H:%M} UTC" if newest else "yet"
         dead = Trouble(
             cause="daemon",
@@ -237,7 +238,7 @@ class Watch:
         """Note the failed ticks of a schedule or sensor after ``seen``; returns the moment of the newest."""
         from dagster._core.scheduler.instigation import TickStatus
 
-        after = seen or (self._clock() - BACK).timestamp()
+        after = min(seen or (self._clock() - BACK).timestamp(), self._clock().timestamp())
         origin, cause = state.instigator_origin_id, f"tick:{state.instigator_name}"
         get = self._instance.get_ticks
         failed = get(origin, state.selector_id, after=after, statuses=[TickStatus.FAILURE], limit=AT_ONCE)

@@ -1,6 +1,7 @@
 """The day's backup."""
 
 from datetime import UTC
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -19,7 +20,8 @@ def daily_backup(timezone: str, status: dg.DefaultScheduleStatus) -> dg.Schedule
         description="Every day at 03:00: back the database up, prove it by a restore, prune by BACKUP_RETENTION.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        day = context.scheduled_execution_time.astimezone(UTC).strftime("%Y-%m-%d")
-        return dg.RunRequest(run_key=day, partition_key=day)
+        moment = context.scheduled_execution_time
+        day, key = (f"{moment.astimezone(zone):%Y-%m-%d}" for zone in (UTC, ZoneInfo(timezone)))
+        return dg.RunRequest(run_key=key, partition_key=day)
 
     return schedule

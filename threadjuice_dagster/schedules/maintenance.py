@@ -1,6 +1,7 @@
 """The week's upkeep."""
 
 from datetime import UTC
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -19,8 +20,9 @@ def weekly_maintenance(timezone: str, status: dg.DefaultScheduleStatus) -> dg.Sc
         description="Every Sunday at 02:00: back up, clean up, mend pictures, measure. What fails keeps back the rest.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        day = context.scheduled_execution_time.astimezone(UTC).strftime("%Y-%m-%d")
-        return dg.RunRequest(run_key=day, partition_key=day, run_config=MAINTENANCE)
+        moment = context.scheduled_execution_time
+        day, key = (f"{moment.astimezone(zone):%Y-%m-%d}" for zone in (UTC, ZoneInfo(timezone)))
+        return dg.RunRequest(run_key=key, partition_key=day, run_config=MAINTENANCE)
 
     return schedule
 

@@ -7,14 +7,14 @@ import dagster as dg
 from threadjuice_dagster.jobs import monitoring_job
 
 
-def hourly_monitoring(timezone: str, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
-    """Every hour the day that is ending or going on, in UTC: so each day's last run is after its end."""
+def hourly_monitoring(status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
+    """Every hour of UTC the day that is ending or going on: so each day's last run is after its end."""
 
     @dg.schedule(
         name="hourly_monitoring",
         job=monitoring_job,
         cron_schedule="0 * * * *",
-        execution_timezone=timezone,
+        execution_timezone="UTC",
         default_status=status,
         description="Every hour: measure database, generation, pictures, errors and readers; ask every outside system.",
     )

@@ -49,7 +49,7 @@ def _busy(instance: dg.DagsterInstance) -> str:
         for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
             if not record.dagster_run.is_finished:
                 return f"{job} is still running."
-            if record.dagster_run.is_failure and time.time() - (record.end_time or 0) < PAUSE_SECONDS:
+            if record.dagster_run.is_failure and 0 <= time.time() - (record.end_time or 0) < PAUSE_SECONDS:
                 return f"{job} failed; it is tried again after {PAUSE_SECONDS // 60} minutes."
     return ""
 

@@ -33,7 +33,7 @@ def publications_sensor(status: dg.DefaultSensorStatus, deploys: str = "") -> dg
             return dg.SkipReason(busy)
         if context.cursor == changed and not _is_owed(context.instance, job, database):
             return dg.SkipReason("No story changed since the last build was asked for.")
-        if age < QUIET_SECONDS:
+        if 0 <= age < QUIET_SECONDS:
             return dg.SkipReason("Stories are still being published.")
         context.update_cursor(changed)
         return dg.RunRequest(job_name=job)  # no run key: a restored database may be back at a moment built before
@@ -50,7 +50,7 @@ def _busy(instance: dg.DagsterInstance, job: str) -> str:
 def _is_owed(instance: dg.DagsterInstance, job: str, database: Database) -> bool:
     """Whether the last run failed for an outage, some time ago; what failed otherwise waits for a person."""
     last = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)
-    if not last or not last[0].dagster_run.is_failure or time.time() - (last[0].end_time or 0) < PAUSE_SECONDS:
+    if not last or not last[0].dagster_run.is_failure or 0 <= time.time() - (last[0].end_time or 0) < PAUSE_SECONDS:
         return False
     errors = database.store.ledger.errors(run_id=last[0].dagster_run.run_id, limit=1)
     return bool(errors) and errors[0]["kind"] == "transient"
