@@ -99,14 +99,14 @@ def drawn_picture(
     storage: Path, title: str, category: Category, widths: tuple[int, ...] = (480, 768, 1200)
 ) -> StoryImage:
     """A title card, drawn and encoded into ``storage``."""
-    from threadjuice_dagster.domain.images import FAST, drawn_picture, encode_variants, variant_key
+    from threadjuice_dagster.domain.images import FAST, content_key, drawn_picture, encode_variants, variant_key
     from threadjuice_dagster.domain.title_card import draw_title_card
 
     picture = drawn_picture(draw_title_card(title, category.name, category.colour))
     encoded = encode_variants(picture, speed=FAST, widths=widths)
     variants = []
     for width, height, kind, data in encoded.variants:
-        key = variant_key(encoded.sha256, width, kind)
+        key = variant_key(content_key(encoded.sha256, 85, FAST), width, kind)
         file = _stored(storage, key, data)
         variants.append(Variant(width=width, height=height, format=kind, key=key, url=file.as_uri(), bytes=len(data)))
     return StoryImage(
