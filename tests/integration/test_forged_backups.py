@@ -16,8 +16,10 @@ from backports import zstd
 from makers import make_thread
 from test_backups import KEY, databases_like, drop_kept, now, restore
 
+from threadjuice_dagster.database.archive import Archive
 from threadjuice_dagster.database.backup import Vault, read_contents, read_records, take_backup
 from threadjuice_dagster.database.engine import lone_engine
+from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.restore import plan_restore, prove
 from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.sealing import Seal
@@ -25,12 +27,14 @@ from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tools import find_tool
 from threadjuice_dagster.domain import backups as rules
 from threadjuice_dagster.domain.backups import Manifest
+from threadjuice_dagster.domain.cleanup import ARCHIVE, Label
+from threadjuice_dagster.domain.takedowns import Tombstone
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.resources.backups import BackupDesk
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
 
-PROGRAM = "COPY (SELECT 1) TO PROGRAM 'touch {marker}'"
+PROGRAM = "COPY (SELECT 1) TO PROGRAM 'cat > {marker}'"
 EVIL = (
     "CREATE FUNCTION run() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN {program}; RETURN true; END $$",
     "CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM run(); RETURN new; END $$",
@@ -170,17 +174,33 @@ def in_database(url: str) -> set[str]:
         return set(connection.execute(sa.text(f"{query} UNION {objects} UNION {triggers}")).scalars())
 
 
+def definitions(url: str) -> list[str]:
+    """Everything that the tables of a database are made of."""
+    query = """
+        SELECT format('%s: %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
+        UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indrelid
+            WHERE relnamespace = 'public'::regnamespace
+        UNION ALL SELECT format('%s %s', tgenabled, pg_get_triggerdef(oid)) FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT format('%s.%s %s %s %s %s', table_name, column_name, data_type, is_nullable, column_default,
+            is_identity) FROM information_schema.columns WHERE table_schema = 'public'
+        ORDER BY 1
+    """
+    with lone_engine(url).connect() as connection:
+        return list(connection.execute(sa.text(query)).scalars())
+
+
 class TestAForgedDump:
     def test_runs_nothing_and_leaves_nothing_but_its_rows_even_where_nothing_speaks_against_it(
         self, url: str, plain: tuple[Vault, Manifest], evil_dump: bytes, marker: Path
     ) -> None:
         vault, manifest = plain
-        before = in_database(url)
+        before, made = in_database(url), definitions(url)
         forge(vault, manifest, evil_dump)
         assert prove(vault, url, manifest.id, now()).problem == ""
         kept = restore(vault, url, manifest)
         assert not marker.exists()
         assert in_database(url) == before
+        assert definitions(url) == made
         with lone_engine(url).connect() as connection:
             found = read_contents(connection)
         former = sa.make_url(url).set(database=kept).render_as_string(hide_password=False)
@@ -398,6 +418,26 @@ class TestTheRoleThatRestores:
             owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
             assert connection.execute(sa.text(owners)).scalars().all() == ["postgres"]
         drop_kept(url)
+
+
+class TestAForgedLabelOfTheArchive:
+    def test_has_nothing_deleted_but_its_own_part(self, url: str, signed: tuple[Vault, Manifest]) -> None:
+        vault, manifest = signed
+        label = Label(
+            key=manifest.key,
+            rule="x",
+            rows=1,
+            sha256="",
+            bytes=1,
+            recipient="",
+            stories={"s": "t1"},
+            sources={"t1": ()},
+        )
+        vault.storage.put(f"{ARCHIVE}2026-01-01T000000Z-00000000/x.json", label.model_dump_json().encode())
+        locks = Locks(url)
+        Archive(vault.storage, vault.seal, locks).forget([Tombstone(kind="thread", id="t1")])
+        locks.close()
+        assert vault.storage.exists(manifest.key)
 
 
 class TestADatabaseThatOthersUseToo:

@@ -53,11 +53,13 @@ class Archive:
         return label
 
     def labels(self) -> Iterator[tuple[str, Label]]:
-        """Every label with its key, oldest first; one that cannot be read labels nothing."""
+        """Every label with its key, oldest first; one that cannot be read, or that is not of its own part, is none."""
         for key in self._storage.list(ARCHIVE):
             if key.endswith(".json"):
                 with contextlib.suppress(PermanentFailure, ValueError):  # deleted meanwhile, or cut short
-                    yield key, Label.model_validate_json(self._storage.get(key))
+                    label = Label.model_validate_json(self._storage.get(key))
+                    if label.key.partition(".jsonl")[0] == key.removesuffix(".json"):
+                        yield key, label
 
     def rows(self, label: Label) -> list[dict[str, Any]]:
         """What is in a part. Raises ``PermanentFailure`` if it cannot be opened with this key."""

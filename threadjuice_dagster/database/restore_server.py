@@ -199,7 +199,8 @@ class Server(AbstractContextManager["Server"]):
         except sa.exc.OperationalError as error:
             if url.username == self._url.username:
                 raise
-            message = f"The server does not let a role in that was made for a restore: {str(error.orig).strip()[-200:]}"
+            told = str(error.orig).strip().splitlines()[0].rpartition("FATAL: ")[2].strip()[:200]
+            message = f"The server does not let a role in that was made for a restore: {told}."
             next_step = "Let DATABASE_URL name a user that is no superuser, or let all users log in (pg_hba.conf)."
             raise ConfigurationError(message, next_step) from error
 
