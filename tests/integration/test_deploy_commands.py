@@ -186,6 +186,16 @@ def test_the_configured_writer_proves_itself_once_for_each_staging_and_is_metere
         assert (code, staged["deployment"]["state"]) == (1, "staged")
         assert checks(staged)["configured_writer_proven"] == "failed"
         assert "would not be published" in message(staged, "configured_writer_proven")
+        written = len(openai.seen("write"))
+        defs = build_definitions(load_settings({**newsroom_environment, "OPENAI_BASE_URL": openai.url}))
+        by_sensor = defs.resolve_job_def("staging_job").execute_in_process(
+            instance=dg.DagsterInstance.ephemeral(), tags={"dagster/sensor_name": "site_sensor"}, raise_on_error=False
+        )
+        (trial,) = (
+            one for one in by_sensor.get_asset_check_evaluations() if one.check_name == "configured_writer_proven"
+        )
+        assert (trial.passed, "Not tried" in str(trial.description)) == (True, True)
+        assert len(openai.seen("write")) == written
         openai.always("write", "503")
         for fallback in ({}, {"WRITER_FALLBACK": "extractive"}):
             code, staged, _ = threadjuice("deploy", "staging", **fallback)

@@ -4,6 +4,7 @@ The gates on stories that are to be published belong in ``checks/quality.py``.
 """
 
 import dagster as dg
+from dagster._core.storage.tags import SENSOR_NAME_TAG
 
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.checks.trial import Trial, try_writer
@@ -13,6 +14,7 @@ from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.reddit import SampleThreads
 
+TRY_IT = "The writer proves itself on: threadjuice deploy staging"
 NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer proved itself."
 
 
@@ -23,6 +25,8 @@ NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer pr
 )
 def configured_writer(context: dg.AssetCheckExecutionContext, database: Database, desk: Desk) -> dg.AssetCheckResult:
     """One story by the writer of the day, metered like any other."""
+    if SENSOR_NAME_TAG in context.run.tags:  # it deploys whenever a story is published, and each trial costs a story
+        return dg.AssetCheckResult(passed=True, description="Not tried: a sensor deployed this. " + TRY_IT)
     (sample,), meter = SampleThreads().candidates(1), Meter()
     severity = dg.AssetCheckSeverity.ERROR
     try:
