@@ -174,6 +174,9 @@ Update: landlord caved, got deposit back plus interest!!!
 ngl that lasagna slaps, ur nan is a legend, pls share recipe
 OLD PIANO MOVED NIGHTLY, CHOIR BAFFLED, CARETAKER SILENT, TUNER PAID
 Best Budget Laptops Under 500 Dollars
+Best Budget Laptops 2024: Dell, Asus, Lenovo, Acer, HP Compared
+Ronaldo, Messi, Mbappe, Haaland Ranked: Greatest Strikers, Worst Haircuts
+Grandma Maria's Tiramisu Recipe: Mascarpone, Espresso, Savoiardi, Marsala, Cocoa
 Two cats, one box, zero regrets
 Thx! Works gr8 now :)
 """.strip().split("\n")
@@ -187,6 +190,9 @@ No me lo puedo creer, mi gato come más que yo
 C'est pas possible, mon voisin a volé mon chat hier soir
 Mój sąsiad postawił płot i nie wiem co robić
 Il mio vicino suona la tromba a mezzanotte e mezza
+Min granne spelar trumpet varje natt och jag orkar inte mer
+Naapurini soittaa trumpettia joka yö enkä saa nukuttua lainkaan
+Tetanggaku memindahkan pagar kami dan aku tidak tahu harus bagaimana
 Мой сосед построил забор и теперь не хочет со мной говорить
 """.strip().split("\n")
 
