@@ -1,5 +1,6 @@
 """What the Dagster UI takes for Markdown holds no link, picture or HTML of a thread, a model or a reader."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from threadjuice_dagster.preview import (
 )
 from threadjuice_dagster.settings import load_settings
 
+PACKAGE = Path(__file__).parents[2] / "threadjuice_dagster"
 HOSTILE = (
     "![pixel](http://evil.example/pixel.png)",
     "[click](javascript:alert(1))",
@@ -114,6 +116,14 @@ def test_stories_scores_pictures_and_decisions_are_escaped_wherever_they_are_lis
     assert [takes_effect(text) for text in texts] == [[]] * len(texts)
     assert [one.split(":")[0] for one in takes_effect(picture)] == ["image"]
     assert "/a%29%21%5Bx%5D%28http" in picture
+
+
+def test_every_check_s_description_is_made_harmless() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("AssetCheckResult"):
+                given = [ast.unparse(word.value) for word in call.keywords if word.arg == "description"]
+                assert all(text.startswith("described(") for text in given), (path.name, given)
 
 
 @pytest.fixture

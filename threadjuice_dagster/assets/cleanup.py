@@ -61,7 +61,7 @@ def content_cleanup(
             check_name=COMPLETE.name,
             passed=not held,
             severity=dg.AssetCheckSeverity.WARN,
-            description=described(held) or "Nothing was held back.",
+            description=described(held or "Nothing was held back."),
         )
         return dg.MaterializeResult(metadata=_metadata(report), check_results=[found])
 

@@ -17,6 +17,7 @@ from threadjuice_dagster.assets.threads import OWNERS
 from threadjuice_dagster.domain.deployments import Deployment, Step
 from threadjuice_dagster.domain.speed import Compared, speed_finding
 from threadjuice_dagster.failures import ThreadJuiceError
+from threadjuice_dagster.preview import described
 from threadjuice_dagster.resources.deployer import Staged
 from threadjuice_dagster.resources.deployments import DeploymentDesk
 from threadjuice_dagster.resources.postgres import Database
@@ -74,7 +75,7 @@ def _speed(desk: DeploymentDesk, staged: Staged) -> tuple[list[Compared], dg.Ass
     except ThreadJuiceError as failure:
         passed, told = False, f"It could not be measured: {failure}"
     warns = dg.AssetCheckSeverity.WARN
-    check = dg.AssetCheckResult(check_name=AS_FAST.name, passed=passed, severity=warns, description=told)
+    check = dg.AssetCheckResult(check_name=AS_FAST.name, passed=passed, severity=warns, description=described(told))
     return rows, check
 
 

@@ -52,7 +52,7 @@ def _answer(report: EnvironmentReport) -> dg.AssetCheckResult:
         check_name=ANSWER.name,
         passed=not silent,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=described("; ".join(f"{row.name}: {row.message}" for row in silent)) or "Every system answers.",
+        description=described("; ".join(f"{row.name}: {row.message}" for row in silent) or "Every system answers."),
         metadata={"next step": silent[0].next_step if silent else "Nothing needs to be done."},
     )
 
@@ -66,7 +66,7 @@ def _young(settings: Settings, since: Mapping[str, datetime], today: datetime) -
         check_name=YOUNG.name,
         passed=not old,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(old) or f"{len(ages)} keys, none older than {limit} days.",
+        description=described("; ".join(old) or f"{len(ages)} keys, none older than {limit} days."),
         metadata={"next step": "Replace it as the runbook says.", "runbook": "key-rotation", **ages},
     )
 

@@ -16,6 +16,7 @@ from threadjuice_dagster.domain.images import StoryImage
 from threadjuice_dagster.domain.licences import licence_finding
 from threadjuice_dagster.domain.stories import StoryDraft
 from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.preview import described
 from threadjuice_dagster.resources.desk import Desk
 from threadjuice_dagster.resources.pictures import PictureDesk
 from threadjuice_dagster.resources.postgres import Database
@@ -84,7 +85,9 @@ def image_library(
                     check_name=COMPLETE.name,
                     passed=not left,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description=f"{len(left)} stories lack picture files." if left else "Nothing is missing.",
+                    description=described(
+                        f"{len(left)} stories lack picture files." if left else "Nothing is missing."
+                    ),
                 )
             ],
         )

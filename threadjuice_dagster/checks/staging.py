@@ -9,6 +9,7 @@ from dagster._core.storage.tags import SENSOR_NAME_TAG
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.checks.trial import Trial, try_writer
 from threadjuice_dagster.failures import TransientFailure
+from threadjuice_dagster.preview import described
 from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk, ExtractiveDesk
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
@@ -43,7 +44,7 @@ def configured_writer(context: dg.AssetCheckExecutionContext, database: Database
     return dg.AssetCheckResult(
         passed=passed,
         severity=severity,
-        description=told,
+        description=described(told),
         metadata={
             "requests": usage.requests,
             "tokens": usage.input_tokens + usage.output_tokens,
