@@ -133,7 +133,7 @@ def postmaster(home: Path) -> int:
     return int((home / "postgres" / "postmaster.pid").read_text().partition("\n")[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_server_that_died_is_started_again_by_the_next_connection(used: Path, number: signal.Signals) -> None:
     url = embedded_url(used)
     engine = lone_engine(url)
@@ -228,6 +228,12 @@ def test_one_that_cannot_be_started_is_told_of_at_once_and_in_its_own_words(
     assert time.monotonic() - began < 40  # the patience for servers that only restart is longer
     shutil.move(used / "aside", control)
     assert answers(url)
+
+
+def test_a_home_that_is_no_folder_is_told_of_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TransientFailure, match="did not start: Not a directory"):
+        embedded_url(tmp_path / "file" / "home")
 
 
 def test_where_the_path_is_too_long_for_a_socket_its_folder_is_its_accounts_alone(home: Path) -> None:

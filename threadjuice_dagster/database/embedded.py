@@ -269,7 +269,10 @@ class EmbeddedServer:
 
     def _failure(self, cause: str) -> TransientFailure:
         message = f"The embedded PostgreSQL in {self.folder} did not start: {cause[:200]}"
-        if "No space left" in cause or shutil.disk_usage(self.folder).free < 1 << 20:
+        with suppress(OSError):  # its home is no folder, or may not be entered
+            if shutil.disk_usage(self.folder).free < 1 << 20:
+                cause = f"{cause} (No space left on device)"
+        if "No space left" in cause:
             return TransientFailure(message, "The disk is full: free space where THREADJUICE_HOME is.", exhausted=True)
         return TransientFailure(message, f"Read {self._log}, or set DATABASE_URL to a PostgreSQL of your own.")
 
