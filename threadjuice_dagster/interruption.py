@@ -18,7 +18,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-SECONDS = 1.6
+SECONDS = 1.3
 """Within which a command cleans up after itself; then it is ended."""
 
 SAID = b"Interrupted. Run the command again to go on where it stopped.\n"

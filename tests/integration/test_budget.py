@@ -1,10 +1,10 @@
 """The day's budget: it stops new work before it is passed, says so, and loses no story."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -24,7 +24,8 @@ from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.openai_dialect import learned_of
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.prices import Prices
-from threadjuice_dagster.settings import load_settings
+from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.settings import load_settings, read_settings
 
 SAMPLES = sorted((Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads").glob("*.json"))
 PRICED = {"OPENAI_PRICE_INPUT": "0", "OPENAI_PRICE_OUTPUT": "50"}
@@ -46,9 +47,11 @@ def store(newsroom_environment: dict[str, str]) -> Store:
     return open_store(newsroom_environment["DATABASE_URL"], 2)
 
 
-def row(name: str, **variables: str) -> dict[str, Any]:
-    rows = threadjuice("deploy", "check", **variables)[1]["rows"]
-    return next(one for one in rows if one["name"] == name)
+def state_of(name: str, **variables: str) -> str:
+    """What the environment's report says of one system."""
+    settings, problems = read_settings({**os.environ, **variables})
+    with build_resources(settings)["environment"].process_config_and_initialize_cm() as environment:
+        return str(environment.report(settings, problems, [name]).row(name).state)
 
 
 def test_a_budget_too_small_for_one_request_lets_none_through(model: OpenAIServer) -> None:
@@ -59,10 +62,8 @@ def test_a_budget_too_small_for_one_request_lets_none_through(model: OpenAIServe
     assert "raise DAILY_BUDGET_USD" in document["error"]["next_step"]
     budget = threadjuice("status", **variables)[1]["budget"]
     assert (budget["state"], budget["daily_usd"], budget["spent_usd"]) == ("too small", 0.0001, 0.0)
-    checked = row("budget", **variables)
-    assert checked["state"] == "warning"
-    assert [one.kind for one in model.requests if one.kind != "models"] == []
-    assert row("openai", **variables)["state"] == "warning"
+    assert [state_of(name, **variables) for name in ("budget", "openai")] == ["warning", "warning"]
+    assert {one.kind for one in model.requests} == {"models"}
 
 
 def test_stories_wait_for_the_next_day_or_for_a_higher_budget(model: OpenAIServer, store: Store) -> None:
@@ -117,12 +118,11 @@ def test_a_model_of_unknown_price_is_never_counted_as_free_in_silence(model: Ope
     assert (code, document["error"]["kind"], model.requests) == (2, "configuration", [])
     assert "OPENAI_PRICE_INPUT" in document["error"]["next_step"]
     model.always("models", Reply({"data": [{"id": "cottage-model-3b"}]}))
-    assert row("budget", **house, DAILY_BUDGET_USD="5")["state"] == "failed"
-    assert row("budget", **house)["state"] == "warning"
+    assert state_of("budget", **house, DAILY_BUDGET_USD="5") == "failed"
+    assert state_of("budget", **house) == "warning"
     code, _, said = threadjuice("content", "generate", "--thread", str(SAMPLES[0]), **house)
     assert code == 0
     assert "No price is known for cottage-model-3b" in said
-    assert threadjuice("status", **house)[1]["budget"]["state"] == "unpriced"
     free = threadjuice("status", **house, OPENAI_PRICE_INPUT="0", OPENAI_PRICE_OUTPUT="0")[1]["budget"]
     assert (free["state"], free["request_usd"]) == ("unlimited", 0.0)
 

@@ -16,6 +16,8 @@ from threadjuice_dagster.resources.openai_answers import CutOff
 from threadjuice_dagster.resources.openai_connection import ATTEMPTS
 from threadjuice_dagster.resources.openai_dialect import learned_of
 from threadjuice_dagster.resources.openai_failures import Refused
+from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.settings import read_settings
 
 SAMPLE = sorted((Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads").glob("*.json"))[0]
 LM_STUDIO = {"error": "Unexpected endpoint or method. (POST /v1/moderations)"}
@@ -213,10 +215,11 @@ def test_a_story_is_published_with_a_server_like_lm_studio(
         monkeypatch.setenv("OPENAI_API_KEY", "lm-studio")
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("CONTENT_GENERATION_RATE_LIMIT", "1000")
-        rows = threadjuice("deploy", "check")[1]["rows"]
-        row = next(one for one in rows if one["name"] == "openai")
-        assert row["state"] == "ok"
-        assert "the local moderator decides alone" in row["message"]
+        settings, problems = read_settings()
+        with build_resources(settings)["environment"].process_config_and_initialize_cm() as environment:
+            row = environment.report(settings, problems, ["openai"]).row("openai")
+        assert row.state == "ok"
+        assert "the local moderator decides alone" in row.message
         story = threadjuice("content", "generate", "--thread", str(SAMPLE))[1]["stories"][0]
         assert (story["status"], story["writer"]) == ("published", "openai")
 
