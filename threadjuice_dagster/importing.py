@@ -49,7 +49,11 @@ def import_files(
         default_category=content.import_default_category,
         progress=newsroom.tell,
     )
-    return dataclasses.asdict(summary)
+    places = {
+        name: place and printable(place)
+        for name, place in (("rejects_file", summary.rejects_file), ("kept_back_file", summary.kept_back_file))
+    }
+    return {**dataclasses.asdict(summary), **places}
 
 
 def import_manual(

@@ -291,7 +291,7 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     listed = {name: _listed(given[name]) for name in ("sections", "quotes") if name in given}
     if "sections" not in listed and "text" in given:
         listed["sections"] = sections_of(_told(given["text"]))
-    elif isinstance(listed.get("sections"), list):
+    elif isinstance(listed.get("sections"), list) and not _are_plain(listed["sections"]):
         listed["sections"] = list(chain.from_iterable(map(_sections, listed["sections"], count())))
     if isinstance(listed.get("quotes"), list):
         listed["quotes"] = [_quote(one) for one in listed["quotes"]]
@@ -316,8 +316,6 @@ def _sections(value: Any, index: int) -> list[Any]:
         value = {"text": value}
     if not isinstance(value, dict):
         return [value]
-    if "kind" in value and "text" in value and not _is_to_be_read(value["text"], value.get("heading")):
-        return [value]
     kind = value.get("kind") or value.get("type") or ("narrative" if index else "opening")
     heading = _told(value.get("heading") or value.get("title") or "")
     text = value["text"] if "text" in value else value.get("content")
@@ -329,11 +327,13 @@ def _sections(value: Any, index: int) -> list[Any]:
     return [{**section, "heading": heading or parts[0]["heading"], "text": parts[0]["text"]}, *parts[1:]]
 
 
-def _is_to_be_read(text: Any, heading: Any) -> bool:
-    """Whether a section's text or heading is more than plain words."""
-    if not isinstance(text, str) or not isinstance(heading or "", str):
-        return True
-    return any(sign in text or (heading and sign in heading) for sign in "&/@%") or is_marked(text)
+def _are_plain(sections: list[Any]) -> bool:
+    """Whether sections are as a draft has them, without entities, marks and names: one look at all of them together."""
+    try:
+        whole = "\n".join([f"{one['kind']} {one['heading']}\n{one['text']}" for one in sections])
+    except (TypeError, KeyError):
+        return False
+    return not ("&" in whole or "/" in whole or "@" in whole or "%" in whole or is_marked(whole))
 
 
 def _quote(value: Any) -> Any:
