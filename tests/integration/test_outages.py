@@ -209,6 +209,16 @@ def test_the_incidents_of_a_key_rotation_close_with_the_check_that_ends_it_and_n
     assert [one.cause for one in incidents.listed()] == ["run:2"]
 
 
+def test_a_check_that_was_answered_to_the_next_key_does_not_end_the_rotation(
+    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer
+) -> None:
+    model.script("write", "401")
+    ask(openai, newsroom)
+    model.script("probe", "401")
+    assert threadjuice("deploy", "check")[0] == 0
+    assert [one.cause for one in newsroom.store.incidents.listed()] == ["key:OPENAI_API_KEY"]
+
+
 def test_a_key_that_is_taken_closes_its_incident_also_where_no_next_one_is_set(
     newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,7 +122,7 @@ class OpenAIResource(OpenAIConnection):
         Nothing is tried again but in another dialect. Raises as ``write`` does.
         """
         meter, once = Meter(), self.model_copy(update={"attempts": 1, "limiter": BudgetAlone(self.limiter)})
-        allowed = self._models_are_there()
+        allowed = once._models_are_there()
         asked = [{"role": "user", "content": 'Answer with the word "ready" and nothing else.'}]
         forms = []
         for model in dict.fromkeys((self.model, self.judge_model or self.model)):
@@ -130,6 +130,7 @@ class OpenAIResource(OpenAIConnection):
             once._answers(asked, _ProbeAnswer, model, 1, meter)
             forms.append(learned_of(self.base_url).dialects[model].form)
         moderates = once.moderate(_HARMLESS, meter) is not None
+        self._on_next = self._on_next or once._on_next
         return ModelReport(allowed, " and ".join(dict.fromkeys(forms)), moderates)
 
     def budget(self, today: Spent) -> Budget:
