@@ -164,6 +164,7 @@ def test_deployments_to_vercel_are_promoted_refused_and_rolled_back(
 def test_the_configured_writer_proves_itself_once_for_each_staging_and_is_metered(
     newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("threadjuice_dagster.resources.openai_connection.sleep", lambda seconds: None)
     with OpenAIServer() as openai:
         for name, value in {"OPENAI_API_KEY": "sk-hunter2", "OPENAI_BASE_URL": openai.url}.items():
             monkeypatch.setenv(name, value)
@@ -195,6 +196,12 @@ def test_the_configured_writer_proves_itself_once_for_each_staging_and_is_metere
             one for one in by_sensor.get_asset_check_evaluations() if one.check_name == "configured_writer_proven"
         )
         assert (trial.passed, "Not tried" in str(trial.description)) == (True, True)
+        assert len(openai.seen("write")) == written
+        openai.heal()
+        written = len(openai.seen("write"))
+        code, staged, _ = threadjuice("deploy", "staging", DAILY_BUDGET_USD="0.0001")
+        assert (code, checks(staged)["configured_writer_proven"]) == (0, "warning")
+        assert "DAILY_BUDGET_USD" in message(staged, "configured_writer_proven")
         assert len(openai.seen("write")) == written
         openai.always("write", "503")
         for fallback in ({}, {"WRITER_FALLBACK": "extractive"}):

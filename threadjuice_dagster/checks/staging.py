@@ -8,7 +8,7 @@ from dagster._core.storage.tags import SENSOR_NAME_TAG
 
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.checks.trial import Trial, try_writer
-from threadjuice_dagster.failures import TransientFailure
+from threadjuice_dagster.failures import BudgetSpent, TransientFailure
 from threadjuice_dagster.preview import described
 from threadjuice_dagster.resources.desk import EXTRACTIVE, Desk, ExtractiveDesk
 from threadjuice_dagster.resources.metering import Meter
@@ -36,7 +36,7 @@ def configured_writer(context: dg.AssetCheckExecutionContext, database: Database
     except Exception as error:
         failure = classified(error)
         passed, told = False, str(failure)
-        if isinstance(failure, TransientFailure):  # an outage tells nothing of the writer
+        if isinstance(failure, TransientFailure | BudgetSpent):  # which tells nothing of the writer
             severity = dg.AssetCheckSeverity.WARN
     finally:
         database.store.ledger.add_usage("trial", "", meter.usage, None, context.run.run_id)
