@@ -55,8 +55,8 @@ def body(form: Format, one: Alert, reader: Reader = READER) -> Any:
         ("https://canary.discord.com/api/webhooks/1/x", "discord"),
         ("https://ptb.discord.com/api/v10/webhooks/1/x?wait=true", "discord"),
         ("https://discordapp.com/api/webhooks/1/x", "discord"),
-        ("https://discord.com/api/webhooks/1/x/slack", "attachments"),
-        ("https://discordapp.com/api/webhooks/1/x/slack/?wait=true", "attachments"),
+        ("https://discord.com/api/webhooks/1/x/slack", "slack"),
+        ("https://discordapp.com/api/webhooks/1/x/slack/?wait=true", "slack"),
         ("https://discord.com/api/webhooks/1/x/github", "discord"),
         ("https://outlook.office.com/webhook/a@b/IncomingWebhook/c/d", "teams"),
         ("https://outlook.office365.com/webhook/a@b/IncomingWebhook/c/d", "teams"),
@@ -82,7 +82,10 @@ def test_the_form_goes_by_the_address(url: str, form: Format) -> None:
 def test_a_message_is_posted_where_its_form_is_taken() -> None:
     discord, ntfy = "https://discord.com/api/webhooks/1/x", "https://user:word@ntfy.example.org/base/our-topic"
     assert endpoint(f"{discord}/github?wait=true", "discord") == f"{discord}?wait=true"
-    assert endpoint(f"{discord}/slack", "attachments") == f"{discord}/slack"
+    assert endpoint(f"{discord}/slack", "slack") == f"{discord}/slack"
+    as_slack = json.loads(render(alert(), "slack", READER, f"{discord}/slack"))
+    assert as_slack == body("attachments", alert())
+    assert "blocks" not in json.dumps(as_slack)
     assert endpoint(ntfy, "ntfy") == "https://user:word@ntfy.example.org/base"
     assert endpoint("https://ntfy.sh/our-topic", "ntfy") == "https://ntfy.sh/"
     assert json.loads(render(alert(), "ntfy", READER, ntfy))["topic"] == "our-topic"

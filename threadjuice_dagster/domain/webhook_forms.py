@@ -144,11 +144,10 @@ def _attachments(alert: Alert, reader: Reader) -> dict[str, Any]:
     attachment = {
         "fallback": title,
         "color": f"#{_colour(alert):06x}",
-        "title": title,
         "text": "\n".join([*texts, *links]),
         "fields": fields,
     }
-    return {"attachments": [attachment]}
+    return {"text": title, "attachments": [attachment]}
 
 
 def _discord(alert: Alert, reader: Reader) -> dict[str, Any]:

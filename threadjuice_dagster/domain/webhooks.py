@@ -43,7 +43,7 @@ def detect(url: str) -> Format:
     if _is_under(host, _SLACK):
         return "slack_workflow" if path.startswith(("/workflows/", "/triggers/")) else "slack"
     if _is_under(host, _DISCORD):
-        return "attachments" if path.endswith("/slack") else "discord"
+        return "slack" if path.endswith("/slack") else "discord"
     known = next((form for name, form in _HOSTS.items() if _is_under(host, (name,))), None)
     return known or _self_hosted(host, path)
 
@@ -61,8 +61,9 @@ def endpoint(url: str, form: Format) -> str:
 
 
 def render(alert: Alert, form: Format, reader: Reader, url: str = "") -> bytes:
-    """The body to post, JSON in UTF-8."""
-    document = MAKERS[form](alert, reader)
+    """The body to post, JSON in UTF-8; Discord's ``/slack`` takes Slack's form without its blocks."""
+    is_discord = _is_under((urlsplit(url).hostname or "").lower(), _DISCORD)
+    document = MAKERS["attachments" if form == "slack" and is_discord else form](alert, reader)
     if form == "ntfy":
         document = {"topic": _ntfy_path(urlsplit(url))[-1], **document}
     return json.dumps(document, ensure_ascii=False).encode(errors="replace")
