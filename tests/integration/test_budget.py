@@ -14,6 +14,7 @@ from servers.loopback import Reply
 from servers.openai_server import OpenAIServer
 from test_openai import CATEGORY, PERSONA, THREAD
 
+from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.budget import Budget
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
@@ -143,6 +144,19 @@ def test_the_sensor_starts_no_story_that_a_model_has_to_write(
         assert [one.id for one in newsroom.store.open_orders()] == [order.id]
     listed = threadjuice("content", "list")[1]["stories"]
     assert {one["status"] for one in listed} == {"waiting"}
+
+
+def test_a_story_that_waited_fails_like_any_other_when_its_next_run_says_nothing(store: Store) -> None:
+    require_schema(store, migrate_if_missing=True)
+    store.save_threads([THREAD])
+    first = store.open_order(1, None, None, 3)
+    (waiting,) = store.assign(first)
+    store.hold_back(first.id, BudgetSpent("The day's budget is spent."))
+    store.close_order(first.id)
+    second = store.open_order(1, None, None, 3)
+    assert [one.story_id for one in store.assign(second)] == [waiting.story_id]
+    store.settle(waiting.story_id, "a run that ended before it began")
+    assert store.order_counts(second.id) == {"failed": 1}
 
 
 class TestCounting:

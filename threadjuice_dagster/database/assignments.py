@@ -30,6 +30,9 @@ from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJu
 MAX_RUNS = 3
 """Runs that may be started for one story before its crashes are taken for its own fault."""
 
+_WAITS = t.assignments.c.error["kind"].astext.is_not(None)
+"""Whether an assigned story is known to wait for something; an empty error may be stored as SQL's null or JSON's."""
+
 CANDIDATES = 300
 """Unused threads looked at for one assignment, the most engaging first."""
 
@@ -245,7 +248,7 @@ class Assignments:
             "next_step": "Open the run in the Dagster UI for its log.",
         }
         of_this_run = columns.run_id.is_(None) | (columns.run_id == run_id)
-        waits_for_nothing = (columns.status == "running") | (columns.status == "assigned") & columns.error.is_(None)
+        waits_for_nothing = (columns.status == "running") | (columns.status == "assigned") & ~_WAITS
         still_open = (columns.story_id == story_id) & waits_for_nothing & of_this_run
         with self.engine.begin() as connection:
             connection.execute(t.assignments.update().where(still_open).values(status="failed", error=message))
@@ -268,7 +271,7 @@ class Assignments:
     def hold_back(self, order_id: str, reason: ThreadJuiceError) -> None:
         """Note why an order's stories wait that no run has taken up."""
         columns = t.assignments.c
-        waiting = (columns.order_id == order_id) & (columns.status == "assigned") & columns.error.is_(None)
+        waiting = (columns.order_id == order_id) & (columns.status == "assigned") & ~_WAITS
         with self.engine.begin() as connection:
             connection.execute(t.assignments.update().where(waiting).values(error=reason.record))
 
@@ -334,7 +337,8 @@ class Assignments:
                 owner_lives = is_held(connection, order_lock(row.order_id))
                 run_lives = row.run_id is not None and is_held(connection, run_lock(row.run_id))
                 if not owner_lives and not run_lives:
-                    self._update(connection, row.story_id, order_id=order.id, status="assigned", run_id=None, runs=0)
+                    begins: dict[str, Any] = {"status": "assigned", "run_id": None, "runs": 0, "error": None}
+                    self._update(connection, row.story_id, order_id=order.id, **begins)
                     adopted += 1
                 if adopted == missing:
                     break
