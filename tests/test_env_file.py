@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (SETTING.encode("utf-32"), "not UTF-8"),
         ("PRODUCTION_URL=https://zoë.example\n".encode("latin-1"), "not UTF-8"),
         (b"A=1\0\n", "not UTF-8"),
-        (os.urandom(64) + b"\xff", "not UTF-8"),
+        (bytes(range(128, 256)), "not UTF-8"),
         ("folder", "Is a directory"),
         ("loop", "symbolic link"),
         ("dangling", "leads nowhere"),

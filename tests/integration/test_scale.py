@@ -312,15 +312,17 @@ class TestLists:
                 assert [one.id for one in story_records(many, page, status=status, limit=30)] == wanted
             assert [one.id for one in story_records(many, page, limit=30)] == list(connection.scalars(newest))
 
-    def test_a_dead_run_is_listed_as_failed_and_a_live_one_as_running(self, store: Store) -> None:
+    def test_a_dead_run_is_listed_as_interrupted_and_a_live_one_as_running(self, store: Store) -> None:
         store.save_threads([make_thread("dead"), make_thread("live"), make_thread("free")])
         dead, live, _ = (one.story_id for one in store.assign(store.open_order(3, None, None, 3)))
         store.claim(dead, "dead")
         store.claim(live, "live")
         with store.locks.held(run_lock("live")):
-            listed = {status: story_records(store, page, status=status) for status in ("failed", "running", "assigned")}
+            listed = {
+                status: story_records(store, page, status=status) for status in ("interrupted", "running", "assigned")
+            }
         assert {status: [one.id for one in found][:1] for status, found in listed.items()} == {
-            "failed": [dead],
+            "interrupted": [dead],
             "running": [live],
             "assigned": [listed["assigned"][0].id],
         }
