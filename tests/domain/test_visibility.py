@@ -34,6 +34,21 @@ KEPT_BACK: list[dict[str, Any]] = [
     *({"attributes": {"publishedAt": None}}, {"meta": {"draft": True}}, {"sys": {"archivedAt": "2020-01-01"}}),
     *({"sys": {"version": 3, "contentType": {}}}, {"_id": "drafts.1"}, {"build": {"render": "never"}}),
     *({"status": "published", "published": False}, {"status": "publish", "visibility": "private"}),
+    *({name: "draft"} for name in ("currentState", "stage", "workflow_step", "workflow", "review_state", "docStatus")),
+    *(
+        {name: "pending"}
+        for name in ("approval_status", "creativeWorkStatus", "wp:status", "story_status", "pubStatus")
+    ),
+    *({"type": "revision"}, {"layout": "draft"}, {"_id": "versions.r1.a"}, {"app:control": {"app:draft": "yes"}}),
+    *({"meta": {"publishing": {"status": "draft"}}}, {"properties": {"post-status": ["draft"]}}),
+    *({"settings": {"published": False}}, {"preferences": {"isDelisted": True}}, {"flags": {"draft": True}}),
+    *({"published": 2}, {"published": -2}, {"published_flag": "N"}, {"draft_flag": "Y"}, {"ready to publish": "no"}),
+    *({"has_paywall": True}, {"Do Not Publish": "yes"}, {"render": False}, {"permalink": False}, {"routable": "false"}),
+    *({"pricingPlanIds": ["a"]}, {"fe_group": "-2"}, {"email_type": "premium"}, {"visible_to": "members"}),
+    *({"lastPublished": None}, {"publish_details": []}, {"publishedVersion": None}, {"first_published": ""}),
+    *({"scheduledFor": "next Monday"}, {"embargoUntil": "after the launch"}, {"publishScheduled": True}),
+    *({name: "2031-01-01"} for name in ("publish_time", "date_gmt", "effective", "launch_date", "displayDate")),
+    *({"starttime": 1_900_000_000}, {"endtime": 1_500_000_000}, {"end_date": "2020-01-01"}, {"datedepublish": "2020"}),
 ]
 PUBLIC: list[dict[str, Any]] = [
     {},
@@ -56,6 +71,9 @@ PUBLIC: list[dict[str, Any]] = [
     *({"deleted_at": "0000-00-00 00:00:00"}, {"archivedAt": 0}, {"archived": "1970-01-01T00:00:00Z"}),
     *({"embargo": "2020-01-01"}, {"tiers": [{"slug": "gold"}], "published": True}),
     *({"publishedAt": None, "status": "published"}, {"status": "publish", "post_date_gmt": "0000-00-00 00:00:00"}),
+    *({"review_status": "approved"}, {"stage": "PUBLISHED"}, {"pubstatus": "usable"}, {"workflow": {"state": "live"}}),
+    *({"type": "post", "layout": "post", "permalink": "/a"}, {"render": True}, {"endtime": 0}, {"pricingPlanIds": []}),
+    *({"preferences": {"isDelisted": False}}, {"publish_details": [{"time": "2020-01-01"}]}, {"has_paywall": 0}),
     *({"comment_status": "closed", "ping_status": "closed"}, {"featured": False}, {"sys": {"publishedVersion": 2}}),
 ]
 

@@ -29,9 +29,9 @@ _NAMED = {
     "seo_description": "seodescription metadescription",
     "picture_query": "picturequery imagequery",
     "alt_text": "alttext imagealt featureimagealt featuredimagealt",
-    "dated": "publishedat publishedon publisheddate publishdate publicationdate datepublished firstpublishedat"
-    " firstpublicationdate firstpublisheddate pubdate published postdategmt postdate date publishat createdat createdon"
-    " datecreated created",
+    "dated": "publishedat publishedon publisheddate publishedtime publishdate publicationdate publicationtime"
+    " datepublished datetimepublished firstpublished firstpublishedat firstpublicationdate firstpublisheddate pubdate"
+    " published postdategmt postdate dategmt date publishat publishtime createdat createdon datecreated created",
 }
 """A field of a record, and its names as ``folded`` gives them, the first one that says something first."""
 
@@ -133,6 +133,8 @@ def _moment(value: Any) -> datetime:
         isinstance(value, str) and re.fullmatch(r"\d{9,14}(?:\.\d+)?", value.strip())
     ):
         seconds = float(value)
+        if abs(seconds) < 1e8:
+            raise ValueError  # a number of something, not a moment
         return datetime.fromtimestamp(seconds / 1000 if seconds >= 1e11 else seconds, UTC)
     text = _ZONE.sub(lambda zone: "" if zone[0].isspace() else "+00:00", str(value).strip())
     if re.fullmatch(r"\d{1,7}", text):
