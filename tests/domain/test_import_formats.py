@@ -1,12 +1,15 @@
 """Story files as people really have them: every program's CSV, every encoding, JSON in wrappers and in pieces."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from threadjuice_dagster.domain.fields import fields_of
 from threadjuice_dagster.domain.import_formats import split_records
 from threadjuice_dagster.domain.import_raw import Raw
+from threadjuice_dagster.domain.visibility import why_not_public
 
 HEAD = "title,category,text\n"
 UNCLOSED = "A quotation mark in it is not closed, or stands in the middle of a cell."
@@ -74,6 +77,15 @@ class TestTables:
 
     def test_a_head_that_stands_again_where_files_were_joined_is_no_row(self) -> None:
         assert cells(f"{HEAD}A,food,a\n\ufeff{HEAD}B,food,b\n") == [(2, "a"), (4, "b")]
+        head = HEAD.title()
+        assert cells(f"{head}A,food,a\n{head}B,food,b\n") == [(2, "a"), (4, "b")]
+
+    def test_of_columns_with_one_name_each_counts(self) -> None:
+        head = "Title,Status,Category,Status,Text,Title,Status\n"
+        (raw,) = split(f"{head}A,draft,food,publish,a,B,publish\n")
+        assert isinstance(raw.data, dict)
+        assert [raw.data[name] for name in ("title", "status")] == ["A", "draft"]
+        assert (fields_of(raw.data)["title"], why_not_public(raw.data, datetime.now(UTC))) == ("A", "status: draft")
 
     def test_rows_that_are_too_long_are_passed_over_in_little_memory(self) -> None:
         long = "x" * 5_000_000

@@ -20,6 +20,7 @@ from backports import zstd
 from corpora.stories import stories
 from makers import make_draft, make_image, make_publication
 
+from threadjuice_dagster.database import imports
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.import_files import records_of
 from threadjuice_dagster.database.imports import COUNTS, ImportSummary, import_files
@@ -496,6 +497,24 @@ class TestPublicBefore:
         assert (freed.updated, freed.kept_back) == (1, 0)
         validation.check()
         assert validation.release() == ["imported-s-0"]
+
+    @pytest.mark.parametrize("batch", [1, 1_000])
+    def test_revisions_that_were_not_public_stand_in_no_public_storys_way(
+        self, desk: Desk, batch: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(imports, "BATCH_RECORDS", batch)
+        kept = {**SOUND[0], "category": "family", "post_status": "inherit"}
+        own = {**SOUND[1], "category": "family", "post_status": "inherit", "slug": "a-revision"}
+        public = [{**SOUND[number], "category": "family", "post_status": "publish"} for number in (0, 1)]
+        records = [kept, kept, own, *public, kept]
+        for _ in range(2):
+            summary = desk.take(lines(records))
+            assert (summary.read, summary.kept_back, summary.rejected) == (6, 4, 0)
+            assert summary.imported + summary.updated + summary.unchanged == 2
+        validation = Validation(desk.store)
+        validation.check()
+        titles = {desk.store.draft(story_id).draft.title for story_id in validation.release()}
+        assert titles == {SOUND[0]["title"], SOUND[1]["title"]}
 
     def test_a_public_page_stays_when_its_source_is_unpublished_and_the_operator_is_told(self, desk: Desk) -> None:
         desk.take(lines([record(1)]))

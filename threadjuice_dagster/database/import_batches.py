@@ -44,31 +44,41 @@ class Batch:
 
 @dataclasses.dataclass
 class Sorted:
-    """What of a batch is new or changed, what is stored already, what is refused, and what was not public."""
+    """What of a batch is new or changed, what is stored already, what is refused, and what was not public.
+
+    ``waiting`` are the stories of which only records were seen that were not public.
+    """
 
     changed: dict[str, tuple[Raw, StoryRow]] = dataclasses.field(default_factory=dict)
     moved: dict[str, int] = dataclasses.field(default_factory=dict)
     refused: list[tuple[Raw, str]] = dataclasses.field(default_factory=list)
     kept_back: list[tuple[Raw, str, str]] = dataclasses.field(default_factory=list)
+    waiting: set[str] = dataclasses.field(default_factory=set)
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
 
-    def place(self, raw: Raw, row: StoryRow, stored: bytes | None, public: bool) -> None:
+    def place(self, raw: Raw, row: StoryRow, stored: bytes | None, public: bool, *, first: bool = True) -> None:
         """Find what becomes of a record; ``stored`` is the digest of the story that is there, if any.
 
-        One that was not public is stored and waits for a person; a page that is public stays as it is.
+        One that was not public is stored and waits for a person, unless there is a page that is public, or the record
+        is not the ``first`` of its slug in the file: these stay. A public one takes the place of one kept back.
         """
         if row.kept_back:
             withdraw = f"; its page here stays, take it off with: threadjuice content withdraw {row.story_id}"
             reason = f"It was not public: {row.kept_back}{withdraw if public else ''}"
             self.kept_back.append((raw, reason, row.story_id))
-        if stored == row.digest or (row.kept_back and public):
+            self.counts["kept_back"] += 1
+            if public or not first:
+                return
+            self.waiting.add(row.story_id)
+        else:
+            self.waiting.discard(row.story_id)
+            self.counts["unchanged" if stored == row.digest else "updated" if stored else "imported"] += 1
+        self.moved.pop(row.story_id, None)
+        self.changed.pop(row.story_id, None)
+        if stored == row.digest:
             self.moved[row.story_id] = raw.number
         else:
             self.changed[row.story_id] = (raw, row)
-        unchanged = row.story_id in self.moved
-        self.counts[
-            "kept_back" if row.kept_back else "unchanged" if unchanged else "updated" if stored else "imported"
-        ] += 1
 
     def earlier(self, story_id: str) -> int | None:
         """The number of the record of this batch that has the same slug."""

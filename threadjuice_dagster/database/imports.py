@@ -34,7 +34,7 @@ from threadjuice_dagster.database.import_files import (
 )
 from threadjuice_dagster.domain.fields import shown
 from threadjuice_dagster.domain.import_raw import Raw
-from threadjuice_dagster.domain.imports import RecordReader, Refused, StoryRow, UnknownCategory
+from threadjuice_dagster.domain.imports import UNWANTED, RecordReader, Refused, StoryRow, UnknownCategory
 from threadjuice_dagster.domain.text import cut, printable
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ ON CONFLICT (story_id) DO UPDATE SET digest = excluded.digest, file = excluded.f
     wanted = excluded.wanted, state = 0
 """
 _KNOWN = """
-SELECT i.story_id, i.digest, i.file, i.number, a.status FROM imports i JOIN assignments a ON a.story_id = i.story_id
+SELECT i.story_id, i.digest, i.file, i.number, i.wanted, a.status
+FROM imports i JOIN assignments a ON a.story_id = i.story_id
 WHERE i.story_id = ANY(%s) ORDER BY i.story_id FOR UPDATE OF i
 """
 _BURIED = "SELECT id FROM tombstones WHERE kind = 'story' AND id = ANY(%s)"
@@ -297,14 +298,16 @@ class _FileImport:
         buried = {row[0] for row in cursor.execute(_BURIED, [ids])}
         found = Sorted(refused=list(batch.refused))
         for raw, row in batch.rows:
-            digest, file, number, status = known.get(row.story_id, (None, None, 0, ""))
-            first = found.earlier(row.story_id) or (number if file == self._digest and number < raw.number else None)
+            digest, file, number, wanted, status = known.get(row.story_id, (None, None, 0, 1, ""))
+            before = number if file == self._digest and number < raw.number else None
+            first = found.earlier(row.story_id) or before
+            waits = row.story_id in found.waiting or (first == before and wanted == UNWANTED)
             if row.story_id in buried:
                 found.refused.append((raw, "It was taken down for good."))
-            elif first:
+            elif first and not row.kept_back and not waits:
                 found.refused.append((raw, f"Its slug stands in this file already, in record {first}."))
             else:
-                found.place(raw, row, digest, status == "published")
+                found.place(raw, row, digest, status == "published", first=not first)
         cursor.execute(_TOUCH, [self._digest, list(found.moved), list(found.moved.values())])
         for statement in _UNJUDGE:
             cursor.execute(statement, [[story_id for story_id in found.changed if story_id in known]])

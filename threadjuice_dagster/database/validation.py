@@ -46,7 +46,7 @@ RELEASE = 20
 """Imported stories that may be on their way to a picture and the site at once."""
 
 _SUBJECTS = """
-SELECT s.story_id, a.category, a.status, a.created_at, p.published_at, s.signature = '' AS first,
+SELECT s.story_id, a.category, a.status, a.created_at, p.published_at, s.signature = '' AS first, m.wanted,
     s.record AS story, th.record AS thread, q.record AS score, i.record AS image,
     (SELECT coalesce(jsonb_object_agg(v.gate, v.passed OR v.overridden_by IS NOT NULL), '{}')
      FROM gate_verdicts v WHERE v.story_id = s.story_id) AS verdicts
@@ -79,7 +79,8 @@ CROSS JOIN LATERAL (
 ) o
 JOIN assignments b ON b.story_id = o.story_id
 LEFT JOIN publications r ON r.story_id = o.story_id
-WHERE (r.story_id IS NOT NULL AND r.withdrawn_at IS NULL OR b.status = 'imported'
+LEFT JOIN imports n ON n.story_id = o.story_id
+WHERE (r.story_id IS NOT NULL AND r.withdrawn_at IS NULL OR b.status = 'imported' AND n.wanted > 0
         OR b.status = 'assigned' AND b.thread_id IS NULL)
     AND (x.first OR (coalesce(r.published_at, 'infinity'), b.created_at, o.story_id)
                   < (coalesce(p.published_at, 'infinity'), a.created_at, x.story_id))
@@ -360,7 +361,7 @@ def _within(
     signed: Sequence[Mapping[str, Any]], rows: Sequence[Any], signatures: Mapping[str, bytes]
 ) -> Iterator[tuple[str, str, bytes]]:
     """Pairs of one batch that share a band, the later one first."""
-    public = {row.story_id for row in rows if row.status in ("imported", "published")}
+    public = {row.story_id for row in rows if row.status == "published" or (row.status == "imported" and row.wanted)}
     seen: dict[int, list[str]] = defaultdict(list)
     for one in signed:
         others = Counter(other for band in one["bands"] for other in seen[band][:LISTED])

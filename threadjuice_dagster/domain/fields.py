@@ -3,6 +3,7 @@
 What becomes of them belongs in ``domain/imports.py``; what they say of a record's readers in ``domain/visibility.py``.
 """
 
+import contextlib
 import functools
 import json
 import re
@@ -41,7 +42,14 @@ _LETTER = re.compile(r"[^\W\d_]")
 _EMAIL = re.compile(r"[<(\[]?(?:mailto:)?[\w.+-]+@[\w-]+(?:\.[\w-]+)+[>)\]]?")
 _NAMES = ("name", "displayname", "fullname", "title", "label", "slug", "rendered", "nicename", "username")
 _ZONE = re.compile(r"\s+(?:UTC|GMT|Z)$|\s+(?=[+-]\d\d:?\d\d$)", re.IGNORECASE)
-_DAYS = ("%Y/%m/%d", "%Y/%m/%d %H:%M:%S", "%d %B %Y", "%B %d, %Y", "%d %b %Y", "%b %d, %Y", "%B %d, %Y %I:%M %p")
+_DAYS = tuple(
+    f"{day}{clock}"
+    for day in ("%Y-%m-%d", "%Y/%m/%d", "%d %B %Y", "%B %d %Y", "%d %b %Y", "%b %d %Y", "%d-%b-%Y")
+    for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+)
+_FILLING = re.compile(r"^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+|(?<=\d)(?:st|nd|rd|th)\b|,|\bat\b", re.IGNORECASE)
+_NUMERIC = re.compile(r"^(\d{1,2})([./-])(\d{1,2})\2(\d{4})\b")
+_OF_MAIL = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:")
 
 
 def word_set(words: str) -> frozenset[str]:
@@ -120,7 +128,9 @@ def day_of(value: Any) -> datetime | None:
     if nothing(value) or isinstance(value, bool):
         return None
     if isinstance(value, Mapping):
-        return next((day for name in ("iso", "date", "value", "$date") if (day := day_of(value.get(name)))), None)
+        return next(
+            (day for name in ("iso", "date", "value", "$date", "$numberLong") if (day := day_of(value.get(name)))), None
+        )
     try:
         moment = _moment(value)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -143,12 +153,22 @@ def _moment(value: Any) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         pass
+    if _OF_MAIL.match(text):
+        return parsedate_to_datetime(text)
+    plain = _NUMERIC.sub(_year_first, " ".join(_FILLING.sub(" ", text).split()))
     for form in _DAYS:
-        try:
-            return datetime.strptime(text, form)
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(plain, form)
     return parsedate_to_datetime(text)
+
+
+def _year_first(day: re.Match[str]) -> str:
+    """A day whose month and day cannot change places. Raises ``ValueError`` for any other."""
+    first, mark, second, year = int(day[1]), day[2], int(day[3]), day[4]
+    if mark != "." and max(first, second) <= 12 and first != second:
+        raise ValueError
+    month, number = (second, first) if mark == "." or first > 12 else (first, second)
+    return f"{year}-{month:02}-{number:02}"
 
 
 def words_in(value: Any) -> str:

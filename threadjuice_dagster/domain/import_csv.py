@@ -88,18 +88,18 @@ class _Table:
     def rows(self) -> Iterator[_Row]:
         """The rows below the head; blank lines, and the head where it stands again, are none."""
         while (row := self._next_row()) is not None:
-            if row.problem or (any(row.cells) and row.cells != self.names):
+            if row.problem or (any(row.cells) and not self._is_head(row.cells)):
                 yield row
+
+    def _is_head(self, cells: list[str]) -> bool:
+        return cells[0].strip().lower() == self.names[0] and _as_names(cells) == self.names
 
     def _first(self) -> str:
         """The next line that says something."""
         return next((line for line in self._lines if line.strip(f'{_DELIMITERS} "\n')), "")
 
     def _read_head(self, delimiters: str) -> None:
-        heads = {
-            mark: [one.strip().lower() for one in next(csv.reader([self.head], delimiter=mark), [])]
-            for mark in delimiters
-        }
+        heads = {mark: _as_names(next(csv.reader([self.head], delimiter=mark), [])) for mark in delimiters}
         delimiter = max(heads, key=lambda mark: (len({*map(field_of, heads[mark])}), len(heads[mark])))
         self.names, self._delimiter = heads[delimiter], delimiter
         fields = [field_of(name) for name in self.names]
@@ -191,6 +191,12 @@ def read_rows(lines: Iterator[tuple[bytes, bool]]) -> Iterator[Raw]:
             yield Raw(number, row.line, _bytes(",".join(row.cells)), NOT_UTF8)
         else:
             yield Raw(number, row.line, dict(zip(table.names, row.cells, strict=True)))
+
+
+def _as_names(cells: list[str]) -> list[str]:
+    """The cells of a head as names; one that stands there again gets a sign that changes nothing of what it means."""
+    names = [cell.strip().lower() for cell in cells]
+    return [f"{name}{'_' * names[:place].count(name)}" for place, name in enumerate(names)]
 
 
 def _doubled(line: str) -> str:

@@ -240,7 +240,7 @@ def slug_for(slug: str, title: str) -> str:
     wanted = slug or title
     plain = slugify(wanted, MAX_SLUG)
     whole = wanted.isascii() and (bool(slug) or not _TELLING.search(wanted))
-    whole = whole or (not slug and len(plain) > 20 and _only_accents(wanted))
+    whole = (whole and bool(_LETTER.search(wanted))) or (not slug and len(plain) > 20 and _only_accents(wanted))
     if whole and len(wanted) <= MAX_SLUG:
         return plain
     return f"{plain[: MAX_SLUG - 9].rstrip('-')}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
