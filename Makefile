@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/.installed  ## publish three stories from the sample threads, with no key and no service
 	$(BIN)/threadjuice content generate --count 3
 	@echo
-	@echo "Open .threadjuice/site/current/index.html, or run 'make dev' for the Dagster UI and the site preview."
+	@echo "Open one of these pages, or run 'make dev' for the Dagster UI and the site preview."
 
 dev: $(VENV)/.installed  ## the Dagster UI, its daemon and the site preview
 	$(BIN)/threadjuice dev

@@ -70,3 +70,11 @@ def test_an_env_file_is_read_and_does_not_overrule_the_environment(
     monkeypatch.delenv("DAILY_STORY_COUNT")
     load_env_file()
     assert (os.environ["DAILY_STORY_COUNT"], os.environ["UNSPLASH_ACCESS_KEY"]) == ("7", "mine")
+
+
+@pytest.mark.parametrize("home", ["a file", "a file/below it", "/proc/nowhere"])
+def test_a_home_that_cannot_be_made_is_one_line_that_names_the_variable(folder: Path, home: str) -> None:
+    (folder / "a file").touch()
+    code, document, _ = threadjuice("status", THREADJUICE_HOME=str(folder / home))
+    assert (code, document["error"]["kind"]) == (2, "configuration")
+    assert "THREADJUICE_HOME" in document["error"]["next_step"]

@@ -63,8 +63,10 @@ def ui(
     """Run the Dagster UI alone until interrupted, behind the gateway that keeps other sites and strangers out."""
     with explaining(as_json=False):
         settings = read_environment()
-        from threadjuice_dagster.ui import address_of, listen, serve
+        from threadjuice_dagster.ui import address_of, check_workspace, listen, serve
 
+        if workspace:
+            check_workspace(workspace)
         listener = listen(settings, host, port)
         say(f"Dagster    {address_of(listener, host)}")
         serve(settings, listener, host, workspace)

@@ -1,11 +1,13 @@
 """The Dagster instance of this newsroom: its home folder, its storage, and its ``dagster.yaml``."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.settings import Settings
 
@@ -71,14 +73,21 @@ load_from:
 def prepare_home(settings: Settings) -> dict[str, str]:
     """Write the instance's files and return the environment Dagster's own processes need.
 
-    The returned addresses hold a password: they go to child processes, never to a log.
+    The returned addresses hold a password: they go to child processes, never to a log. Raises ``ConfigurationError``
+    for a home that cannot be written to.
     """
     from threadjuice_dagster.database.server import databases
 
     home = settings.home / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    _write_if_changed(home / "dagster.yaml", DAGSTER_YAML)
-    _write_if_changed(home / "workspace.yaml", WORKSPACE_YAML)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        _write_if_changed(home / "dagster.yaml", DAGSTER_YAML)
+        _write_if_changed(home / "workspace.yaml", WORKSPACE_YAML)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        problem = f"The folder {settings.home} cannot be written to: {error.strerror}."
+        raise ConfigurationError(problem, "Set THREADJUICE_HOME to a folder of this user's.") from None
     return {
         "THREADJUICE_HOME": str(settings.home),
         "DAGSTER_HOME": str(home),

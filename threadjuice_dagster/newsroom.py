@@ -185,6 +185,7 @@ class Newsroom:
         with self.resources["replica"].process_config_and_initialize_cm() as replica:
             reads = replica.reads()
         errors = reads.store.ledger.errors(limit=5)
+        page = self.publisher.current / "index.html"
         shown = ("asset", "story_id", "kind", "message", "next_step")
         return {
             "environment": self.settings.deployment.environment,
@@ -194,7 +195,7 @@ class Newsroom:
             "stories": dict(reads.store.status_counts()),
             "budget": self.budget.record,
             "threads": {"unused": reads.store.unused_threads()},
-            "site": self.settings.deployment.production_url or str(self.publisher.current / "index.html"),
+            "site": self.settings.deployment.production_url or (str(page) if page.exists() else ""),
             "errors": [{**{key: e[key] for key in shown}, "at": e["at"].isoformat()} for e in errors],
         }
 

@@ -40,6 +40,21 @@ def address_of(listener: socket.socket, host: str) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}"
 
 
+def check_workspace(path: Path) -> None:
+    """Raise ``ConfigurationError`` for a file that names no code locations that Dagster understands."""
+    from dagster._core.errors import DagsterInvalidConfigError
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+    from dagster_shared.check import CheckError
+    from yaml import YAMLError
+
+    try:
+        WorkspaceFileTarget([str(path)]).create_origins()
+    except (OSError, ValueError, YAMLError, DagsterInvalidConfigError, CheckError) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        next_step = "Name a workspace.yaml as Dagster's documentation describes it, or leave --workspace out."
+        raise ConfigurationError(f"The workspace {path} cannot be used: {problem}.", next_step) from None
+
+
 def serve(settings: Settings, listener: socket.socket, host: str, workspace: Path | None = None) -> None:
     """Serve until SIGINT or SIGTERM. ``workspace`` names the code locations; by default this process starts our own."""
     import uvicorn

@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 from command import threadjuice
+from dagster._core.errors import DagsterCodeLocationNotFoundError
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -26,7 +27,9 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._core.test_utils import freeze_time
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._utils.error import SerializableErrorInfo
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
+from dagster._utils.error import SerializableErrorInfo, serializable_error_info_from_exc_info
 from servers.loopback import Reply
 from servers.webhook import Webhook
 
@@ -43,6 +46,8 @@ from threadjuice_dagster.watching import UnreachableDatabase
 
 LAST = {"dagster/max_retries": "0"}
 """Of a run that Dagster does not try again when it crashes."""
+
+BOOM = SerializableErrorInfo("Boom", [], "Error")
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -104,7 +109,13 @@ def kinds(webhook: Webhook) -> list[tuple[str, str]]:
     return [(message["type"], message["cause"].partition(":")[0]) for message in webhook.messages]
 
 
-def tick(instance: dg.DagsterInstance, name: str, status: TickStatus, at: datetime, error: str = "") -> None:
+def tick(
+    instance: dg.DagsterInstance,
+    name: str,
+    status: TickStatus,
+    at: datetime,
+    error: SerializableErrorInfo | None = None,
+) -> None:
     """A tick of a sensor, as the daemon writes it."""
     location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="nowhere"), location_name="here")
     origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "all"), name)
@@ -112,8 +123,7 @@ def tick(instance: dg.DagsterInstance, name: str, status: TickStatus, at: dateti
     names = state.instigator_origin_id, state.selector_id
     if not instance.get_instigator_state(*names):
         instance.add_instigator_state(state)
-    told = SerializableErrorInfo(error, [], "Error") if error else None
-    made = TickData(names[0], name, state.instigator_type, status, at.timestamp(), error=told, selector_id=names[1])
+    made = TickData(names[0], name, state.instigator_type, status, at.timestamp(), error=error, selector_id=names[1])
     instance.create_tick(made)
 
 
@@ -237,13 +247,24 @@ class TestAFailedTick:
     def test_is_told_once_and_over_with_the_next_good_one(self, room: Room, webhook: Webhook) -> None:
         now = datetime.now(UTC)
         for minute in (5, 4, 3):
-            tick(room.instance, "site_sensor", TickStatus.FAILURE, now - timedelta(minutes=minute), "Boom")
+            tick(room.instance, "site_sensor", TickStatus.FAILURE, now - timedelta(minutes=minute), BOOM)
         room.look()
         tick(room.instance, "site_sensor", TickStatus.SKIPPED, now - timedelta(minutes=2))
         room.look()
         assert kinds(webhook) == [("alert", "tick"), ("recovery", "tick")]
         assert webhook.messages[0]["message"] == "Boom"
         assert room.store.incidents.listed(everything=True)[0].count == 3
+
+    def test_of_a_sensor_whose_daemon_was_stopped_is_not_told(self, room: Room, webhook: Webhook) -> None:
+        with (
+            WorkspaceProcessContext(room.instance, EmptyWorkspaceTarget()) as emptied,
+            pytest.raises(DagsterCodeLocationNotFoundError) as raised,
+        ):
+            emptied.create_request_context().get_code_location("threadjuice")
+        error = serializable_error_info_from_exc_info((raised.type, raised.value, raised.tb))
+        tick(room.instance, "site_sensor", TickStatus.FAILURE, datetime.now(UTC), error)
+        room.look()
+        assert kinds(webhook) == []
 
 
 class TestARunThatTakesLong:
@@ -401,7 +422,7 @@ def test_five_hundred_failures_are_each_told_through_an_outage_and_a_kill_and_no
         check(room.instance, f"check_{number % 33}", False, dg.AssetCheckSeverity.WARN)
     causes += 33
     for number in range(165):  # ticks of 15 sensors
-        tick(room.instance, f"sensor_{number % 15}", TickStatus.FAILURE, now - timedelta(seconds=200 - number), "Boom")
+        tick(room.instance, f"sensor_{number % 15}", TickStatus.FAILURE, now - timedelta(seconds=200 - number), BOOM)
     causes += 15
     webhook.always("alert", "503")
     for _ in range(5):

@@ -14,6 +14,7 @@ from servers.loopback import Reply
 from servers.openai_server import OpenAIServer
 from test_openai import CATEGORY, PERSONA, THREAD
 
+from threadjuice_dagster.commands.printed import status_text
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.budget import Budget
@@ -61,7 +62,9 @@ def test_a_budget_too_small_for_one_request_lets_none_through(model: OpenAIServe
     assert (code, document["error"]["kind"], model.requests) == (1, "waiting", [])
     assert "one request to gpt-4o may cost 0.0800 USD" in document["error"]["message"]
     assert "raise DAILY_BUDGET_USD" in document["error"]["next_step"]
-    budget = threadjuice("status", **variables)[1]["budget"]
+    status = threadjuice("status", **variables)[1]
+    assert "not built yet: threadjuice deploy build" in status_text(status)
+    budget = status["budget"]
     assert (budget["state"], budget["daily_usd"], budget["spent_usd"]) == ("too small", 0.0001, 0.0)
     assert [state_of(name, **variables) for name in ("budget", "openai")] == ["warning", "warning"]
     assert {one.kind for one in model.requests} == {"models"}
@@ -77,7 +80,8 @@ def test_stories_wait_for_the_next_day_or_for_a_higher_budget(model: OpenAIServe
     assert "Stories wait for the next day. Wait for the next day (UTC), or raise DAILY_BUDGET_USD" in said
     assert 0 < store.spending.today().spent < 0.1
     assert store.spending.today().reserved == pytest.approx(0)
-    assert threadjuice("status", **variables)[1]["budget"]["state"] == "spent"
+    status = threadjuice("status", **variables)[1]
+    assert (status["budget"]["state"], Path(status["site"]).is_file()) == ("spent", True)
     assert len(threadjuice("content", "list", "--status", "waiting")[1]["stories"]) == 2
     assert store.open_orders() == []
     asked = len(model.requests)

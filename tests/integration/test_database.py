@@ -12,6 +12,7 @@ from makers import make_draft, make_image, make_score, make_thread
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import order_lock, run_lock
 from threadjuice_dagster.database.locks import is_held
+from threadjuice_dagster.database.refusals import meaning
 from threadjuice_dagster.database.schema import current_revision, head_revision, migrate, require_schema
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.gates import GATES, Finding
@@ -68,6 +69,11 @@ class TestSchema:
             thread.join(60)
         with engines[0].connect() as connection:
             assert current_revision(connection) == head_revision()
+
+    def test_words_of_the_server_end_in_a_full_stop_before_the_next_step(self) -> None:
+        for words in ("Connection refused", "The connection was closed."):
+            error = meaning(sa.exc.OperationalError("SELECT 1", {}, Exception(words)))
+            assert str(error).startswith(f"The database cannot be reached: {words.rstrip('.')}. Check that")
 
     def test_a_newer_schema_is_refused(self, store: Store) -> None:
         with store.engine.begin() as connection:

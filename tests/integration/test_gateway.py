@@ -202,3 +202,13 @@ def test_the_command_line_says_in_one_line_how_others_may_be_let_in(command: str
     result = CliRunner().invoke(app, [command, "--host", "0.0.0.0"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "THREADJUICE_UI_PASSWORD" in result.stderr
+
+
+@pytest.mark.parametrize("text", [None, "", "load_from: [", "a: 1", "- 1", "\x00"])
+def test_a_workspace_that_dagster_does_not_understand_is_one_line(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "workspace.yaml"
+    if text is not None:
+        path.write_text(text)
+    result = CliRunner().invoke(app, ["ui", "--port", "0", "--workspace", str(path)], catch_exceptions=False)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert str(path) in result.stderr

@@ -13,6 +13,7 @@ import pytest
 from newsstand import kettle_story, plain_picture
 
 from threadjuice_dagster.domain.gateway import KnownNames
+from threadjuice_dagster.resources.deployer import LocalTarget
 from threadjuice_dagster.site.assets import INK, PAPER, contrast, readable, site_assets, woff
 from threadjuice_dagster.site.builder import build_site
 from threadjuice_dagster.site.headers import header_rules, headers_of
@@ -83,6 +84,17 @@ def test_the_preview_serves_pages_and_pictures_with_their_types(server: PreviewS
         assert headers["cache-control"] == "public, max-age=31536000, immutable"
         assert body.startswith(name.encode())
     assert "immutable" not in get(server, "/version.json")[1]["cache-control"]
+
+
+def test_an_empty_preview_says_which_command_fills_it(tmp_path: Path) -> None:
+    deployed = LocalTarget(folder=str(tmp_path)).server(0)
+    for server, command in ((serve(tmp_path, 0), "deploy build"), (deployed, "deploy production")):
+        with server:
+            thread = threading.Thread(target=server.handle_request)
+            thread.start()
+            status, _, body = get(server, "/")
+            thread.join()
+        assert (status, command in body.decode()) == (503, True)
 
 
 def test_the_preview_leads_to_the_folder_s_page(server: PreviewServer) -> None:

@@ -41,7 +41,7 @@ def published_story(
     database: Database,
     publisher: Publisher,
 ) -> dg.MaterializeResult[PublishedStory]:
-    """The public record; refuses a story with any gate that did not pass, was not evaluated, or was not overruled."""
+    """The public record; a story is refused unless every gate was evaluated and passed, or a person overruled it."""
     with story_step(context, database) as story_id:
         _refuse_unless_passed(database.store, story_id)
         story = public_record(database.store, story_draft, quality_score, story_image, context.run_id)

@@ -100,7 +100,7 @@ def status_text(document: dict[str, Any]) -> str:
     counts = ", ".join(f"{number} {name}" for name, number in document["stories"].items()) or "none yet"
     lines.append(f"{'budget':<10} {document['budget']['message']}")
     lines += [f"{'stories':<10} {counts}", f"{'threads':<10} {document['threads']['unused']} unused"]
-    lines.append(f"{'site':<10} {document['site']}")
+    lines.append(f"{'site':<10} {document['site'] or 'not built yet: threadjuice deploy build'}")
     lines += [f"{'error':<10} {error['message']} {error['next_step']}" for error in document["errors"]]
     return "\n".join(lines)
 

@@ -81,7 +81,7 @@ def means_something(error: BaseException) -> bool:
 
 def meaning(error: BaseException) -> ThreadJuiceError:
     """What an error of a connection or statement comes to, with the server's words but not the address."""
-    words = _words(getattr(error, "orig", None) or error)
+    words = f"{_words(getattr(error, 'orig', None) or error).rstrip('.')}."
     code = sqlstate(error)
     if code in _MEANINGS:
         kind, message, step = _MEANINGS[code]

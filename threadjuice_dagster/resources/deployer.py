@@ -207,6 +207,7 @@ class LocalTarget(Deployer):
 
         server = serve(self._root, port, reports=reports)
         server.current = self._version(deployment.id) if deployment else self._root / PRODUCTION
+        server.empty = "Nothing has been deployed yet. Run: threadjuice deploy production"
         return server
 
     @property

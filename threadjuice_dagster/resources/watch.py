@@ -243,7 +243,8 @@ class Watch:
         get = self._instance.get_ticks
         failed = get(origin, state.selector_id, after=after, statuses=[TickStatus.FAILURE], limit=AT_ONCE)
         for tick in reversed(failed):
-            reading.note(_failed_tick(cause, state.instigator_name, tick))
+            if not _was_stopped(state, tick):
+                reading.note(_failed_tick(cause, state.instigator_name, tick))
         known = reading.incident(cause)
         if known and known.open:
             done = [TickStatus.SUCCESS, TickStatus.SKIPPED]
@@ -318,6 +319,19 @@ def _told_by(failed: "dg.DagsterEvent | None", record: "dg.EventLogRecord") -> d
     words = (record.event_log_entry.user_message or record.event_log_entry.message or "").strip().splitlines()
     message = words[0] if words else "The run's process ended without a word."
     return {"kind": "crashed", "message": message, "next step": "Open the run for its log.", "service": ""}
+
+
+def _was_stopped(state: "InstigatorState", tick: "InstigatorTick") -> bool:
+    """Whether the daemon was stopped in the middle of a sensor's tick. Its next tick makes up for it.
+
+    A daemon that stops forgets its code locations before its ticks have ended; at no other time is one unknown to it.
+    A schedule's tick is not made up for, so it is told.
+    """
+    from dagster._core.errors import DagsterCodeLocationNotFoundError
+    from dagster._core.scheduler.instigation import InstigatorType
+
+    is_sensor = state.instigator_type == InstigatorType.SENSOR
+    return is_sensor and tick.error is not None and tick.error.cls_name == DagsterCodeLocationNotFoundError.__name__
 
 
 def _failed_tick(cause: str, name: str, tick: "InstigatorTick") -> Trouble:

@@ -40,6 +40,7 @@ class PreviewServer(ThreadingHTTPServer):
         self.current = target / "current"
         self.pictures, self.reports = pictures, reports
         self.names = KnownNames()
+        self.empty = "The site has not been built yet. Run: threadjuice deploy build"
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -105,9 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.pictures and parts and parts[0] == "img" and not root.joinpath(*parts).is_file():
             root = self.server.pictures.resolve()
         if not root.is_dir():
-            self._send_text(
-                HTTPStatus.SERVICE_UNAVAILABLE, b"The site has not been built yet.\n", "text/plain", send_body
-            )
+            empty = f"{self.server.empty}\n".encode()
+            self._send_text(HTTPStatus.SERVICE_UNAVAILABLE, empty, "text/plain", send_body)
             return
         path = root.joinpath(*parts).resolve() if parts is not None else root / "404.html"
         if parts is None or not path.is_relative_to(root):
