@@ -18,6 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from threadjuice_dagster.domain.gateway import FAILURE_SECONDS, FailedLogins, KnownNames, Refusal, Visit, refusal
 
@@ -86,6 +87,9 @@ class Gateway:
         visit = _visit(scope)
         client = scope["client"][0] if scope.get("client") else ""
         refused = refusal(visit, self._names) or self._session.refusal(visit, client)
+        if refused and visit.kind == "websocket":
+            await WebSocketClose()(scope, receive, send)  # the handshake is answered with 403
+            return
         answer = _answer(refused) if refused else self._app
 
         async def marked(message: Message) -> None:

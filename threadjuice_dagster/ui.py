@@ -5,11 +5,17 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from threadjuice_dagster.domain.gateway import KnownNames, is_loopback
 from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
 
 _GRACE_SECONDS = 2
 """How long open requests and live logs may go on once the server is to stop."""
@@ -55,9 +61,27 @@ def check_workspace(path: Path) -> None:
         raise ConfigurationError(f"The workspace {path} cannot be used: {problem}.", next_step) from None
 
 
+def server_of(app: "ASGIApp", public_url: str) -> "uvicorn.Server":
+    """What serves the UI.
+
+    ``X-Forwarded-For`` is believed only where ``public_url`` names a proxy: whoever guesses passwords on this machine
+    could give another address each time.
+    """
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_level="warning",
+        server_header=False,
+        proxy_headers=not is_loopback(urlsplit(public_url).hostname or ""),
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
 def serve(settings: Settings, listener: socket.socket, host: str, workspace: Path | None = None) -> None:
     """Serve until SIGINT or SIGTERM. ``workspace`` names the code locations; by default this process starts our own."""
-    import uvicorn
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
     from dagster_webserver.app import create_app_from_workspace_process_context
@@ -74,11 +98,8 @@ def serve(settings: Settings, listener: socket.socket, host: str, workspace: Pat
             names = KnownNames(public_url=section.ui_url, listening_on=host)
             session = Session(session_key(home / "ui.key"), section.ui_password.get_secret_value())
             app = Gateway(create_app_from_workspace_process_context(context, live_data_poll_rate=2000), names, session)
-            config = uvicorn.Config(
-                app, lifespan="off", log_level="warning", server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS
-            )
             try:
-                uvicorn.Server(config).run(sockets=[listener])
+                server_of(app, section.ui_url).run(sockets=[listener])
             except KeyboardInterrupt:  # uvicorn raises it again once it has stopped
                 return
 

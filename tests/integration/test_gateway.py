@@ -24,7 +24,7 @@ from threadjuice_dagster.domain.gateway import MAX_FAILURES, KnownNames
 from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.gateway import Gateway, Session, session_key
 from threadjuice_dagster.settings import load_settings
-from threadjuice_dagster.ui import address_of, listen
+from threadjuice_dagster.ui import address_of, listen, server_of
 
 PASSWORD = "correct horse: bättery"
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -47,14 +47,14 @@ INNER = Starlette(
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[[str], int]]:
-    """Serves an application behind the gateway; gives its port."""
+def start() -> Iterator[Callable[..., int]]:
+    """Serves an application behind the gateway, as the UI is served; gives its port."""
     servers: list[uvicorn.Server] = []
 
-    def run(password: str) -> int:
+    def run(password: str, public_url: str = "http://127.0.0.1:3000") -> int:
         listener = socket.create_server(("127.0.0.1", 0))
-        gateway = Gateway(INNER, KnownNames(), Session(b"key", password))
-        servers.append(uvicorn.Server(uvicorn.Config(gateway, lifespan="off", log_level="error")))
+        gateway = Gateway(INNER, KnownNames(public_url=public_url), Session(b"key", password))
+        servers.append(server_of(gateway, public_url))
         thread = threading.Thread(target=servers[-1].run, args=([listener],), daemon=True)
         thread.start()
         return int(listener.getsockname()[1])
@@ -104,7 +104,7 @@ def test_a_program_of_this_machine_needs_no_session(start: Callable[[str], int])
     assert cookie(ask(port, "GET", "/", {})) != ""  # one that loads the page gets a session like a browser
 
 
-def test_websockets_are_held_to_the_same_rules(start: Callable[[str], int]) -> None:
+def test_websockets_are_held_to_the_same_rules(capfd: pytest.CaptureFixture[str], start: Callable[[str], int]) -> None:
     port = start("")
     address, session = f"ws://127.0.0.1:{port}/graphql", cookie(ask(port, "GET", "/", PAGE))
 
@@ -120,6 +120,7 @@ def test_websockets_are_held_to_the_same_rules(start: Callable[[str], int]) -> N
     assert not reached(Origin="http://evil.example", Cookie=session)
     assert not reached(Origin=f"http://127.0.0.1:{port}")
     assert reached(Origin=f"http://127.0.0.1:{port}", Cookie=session)
+    assert capfd.readouterr().err == ""  # pages of others fill no log
 
 
 def test_no_answer_may_be_framed_or_loaded_by_another_site(start: Callable[[str], int]) -> None:
@@ -158,6 +159,18 @@ def test_guessing_ends_after_a_few_passwords_and_open_sessions_go_on(start: Call
     refused = ask(port, "GET", "/", {**PAGE, **basic(PASSWORD)})
     assert (refused.status, refused.getheader("Retry-After")) == (429, "60")
     assert ask(port, "GET", "/", {**PAGE, **session}).status == 200
+
+
+@pytest.mark.parametrize(("public_url", "last"), [("http://127.0.0.1:3000", 429), ("https://dagster.example.org", 401)])
+def test_only_a_proxy_that_is_named_says_from_which_address_somebody_guesses(
+    start: Callable[..., int], public_url: str, last: int
+) -> None:
+    port = start(PASSWORD, public_url)
+    guessed = [
+        ask(port, "GET", "/", {**PAGE, **basic("wrong"), "X-Forwarded-For": f"192.0.2.{number}"}).status
+        for number in range(MAX_FAILURES + 1)
+    ]
+    assert guessed == [401] * MAX_FAILURES + [last]
 
 
 def test_a_session_outlives_a_restart_but_not_a_new_password_or_another_newsroom() -> None:
