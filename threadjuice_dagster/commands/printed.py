@@ -14,7 +14,8 @@ SHOWN = 20
 def validation_text(report: dict[str, Any]) -> str:
     """A report of `content validate`."""
     lines = [f"{report['checked']} checked, {report['passed']} passed, {report['damaged']} damaged"]
-    lines += [f"{gate:<24} {counts}" for gate, counts in report["gates"].items()]
+    for gate, counts in report["gates"].items():
+        lines.append(f"{gate:<24} {', '.join(f'{count:,} {outcome}' for outcome, count in counts.items())}")
     for one in report["newly_failing"]:
         stays = "; its page stays as it was published" if one["status"] == "published" else ""
         lines.append(f"newly failing: {one['id']} ({', '.join(one['gates'])}){stays}")
