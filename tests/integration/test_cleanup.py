@@ -880,8 +880,9 @@ class TestABucket:
             rooms = Rooms(make_desk(database_url, *buckets, key=KEY), instance)
             rooms.story(1)
             rooms.story(2, "published")
-            prove_backup(rooms.desk.backup_desk, -47)
+            prove_backup(rooms.desk.backup_desk, 1)
             assert rule(rooms.clean(), "orphan_files").found == 0  # all of them are young
+            prove_backup(rooms.desk.backup_desk, -24)
             later = now() + timedelta(hours=25)
             report = rooms.desk.clean(instance, rooms.site, later, dry_run=False)
             assert removed(report) == {"orphan_files": 1}

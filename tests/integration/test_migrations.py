@@ -22,6 +22,7 @@ from makers import make_draft, make_image, make_publication, make_score, make_th
 
 from threadjuice_dagster.assets.database import database_schema
 from threadjuice_dagster.database import schema
+from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.schema import Step, current_revision, head_revision, migrate, require_schema
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.gates import GATES, Finding
@@ -198,7 +199,9 @@ class TestWaitingForLocks:
     def test_a_statement_limit_of_the_server_does_not_stop_a_migration(self, engine: sa.Engine) -> None:
         with engine.begin() as connection:
             name = connection.dialect.identifier_preparer.quote(str(engine.url.database))
-            connection.execute(sa.text(f"ALTER DATABASE {name} SET statement_timeout = '1ms'"))
+            connection.execute(sa.text(f"ALTER DATABASE {name} SET statement_timeout = '500ms'"))
+        with lone_engine(engine.url).connect() as connection:  # the kind of connection a migration has
+            connection.execute(sa.text("SELECT pg_sleep(0.7)"))
         migrate(engine)
         engine.dispose()
         with engine.connect() as connection, pytest.raises(sa.exc.OperationalError, match="statement timeout"):

@@ -27,7 +27,7 @@ NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer pr
 def configured_writer(context: dg.AssetCheckExecutionContext, database: Database, desk: Desk) -> dg.AssetCheckResult:
     """One story by the writer of the day, metered like any other."""
     if SENSOR_NAME_TAG in context.run.tags:  # it deploys whenever a story is published, and each trial costs a story
-        return dg.AssetCheckResult(passed=True, description="Not tried: a sensor deployed this. " + TRY_IT)
+        return dg.AssetCheckResult(passed=True, description=described(f"Not tried: a sensor deployed this. {TRY_IT}"))
     (sample,), meter = SampleThreads().candidates(1), Meter()
     severity = dg.AssetCheckSeverity.ERROR
     try:
