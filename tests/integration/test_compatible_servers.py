@@ -50,8 +50,9 @@ def test_an_answer_that_holds_none_is_an_outage(server: OpenAIServer, name: str)
     ("body", "failure", "message"),
     [
         ({"error": {"code": 429, "message": "Rate limited upstream"}}, TransientFailure, "limits"),
-        ({"error": {"code": 402, "message": "Insufficient credits"}}, PermanentFailure, "quota"),
-        ({"error": {"message": "Budget has been exceeded!", "type": "budget_exceeded"}}, PermanentFailure, "quota"),
+        ({"error": {"code": 402, "message": "Insufficient credits"}}, TransientFailure, "quota"),
+        ({"error": {"message": "Budget has been exceeded!", "type": "budget_exceeded"}}, TransientFailure, "quota"),
+        ({"error": {"code": 403, "message": "Key limit exceeded (total limit)"}}, TransientFailure, "quota"),
         ({"error": {"code": 403, "message": "Your input was flagged"}}, Refused, "policy"),
         ({"error": {"code": 401, "message": "No auth"}}, ConfigurationError, "OPENAI_API_KEY"),
         ({"error": "Unexpected endpoint or method. (POST /chat/completions)"}, ConfigurationError, "no such endpoint"),
@@ -64,6 +65,25 @@ def test_an_error_with_status_200_is_what_it_says(
     server.always("write", Reply(body))
     with pytest.raises(failure, match=message):
         write(server)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "The model has crashed without additional information. (Exit code: 6)"),
+        (400, "Model unloaded by user or API request."),
+        (400, 'Failed to load model "x": insufficient system resources.'),
+        (404, "No models loaded. Please load a model in the developer page."),
+        (200, "Model is unloaded."),
+    ],
+)
+def test_a_model_that_is_not_loaded_is_an_outage_and_costs_no_thread(
+    server: OpenAIServer, status: int, words: str
+) -> None:
+    server.always("write", Reply({"error": words}, status))
+    with pytest.raises(TransientFailure, match="has not loaded its model") as caught:
+        write(server)
+    assert (caught.value.exhausted, len(server.requests)) == (True, ATTEMPTS)
 
 
 def test_an_answer_that_was_cut_off_gets_more_room_once_and_is_a_limit_then(server: OpenAIServer) -> None:

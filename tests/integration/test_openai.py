@@ -177,11 +177,11 @@ def test_an_overlong_wait_is_capped_and_told_to_the_caller(
     assert caught.value.retry_after == 3600
 
 
-def test_a_used_up_quota_is_never_retried(server: OpenAIServer) -> None:
+def test_a_used_up_quota_is_an_outage_that_is_asked_about_once(server: OpenAIServer) -> None:
     server.always("write", "quota")
-    with pytest.raises(PermanentFailure, match="quota"):
+    with pytest.raises(TransientFailure, match="quota") as caught:
         write(server)
-    assert len(server.requests) == 1
+    assert (caught.value.exhausted, caught.value.service, len(server.requests)) == (True, "openai", 1)
 
 
 @pytest.mark.parametrize("fault", ["wrong_key", "403"])

@@ -94,7 +94,7 @@ class OpenAIConnection(dg.ConfigurableResource):
             if not isinstance(outcome, TransientFailure):
                 raise outcome
             failure = outcome
-            if attempt == attempts:
+            if attempt == attempts or failure.exhausted:
                 break
             pause = self._pause(attempt, failure.retry_after)
             log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, attempts)

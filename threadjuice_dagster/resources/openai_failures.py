@@ -24,16 +24,20 @@ _LONGEST = 20_000
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[\w*.…-]+", re.IGNORECASE)
 _QUOTA = re.compile(
     r"insufficient_quota|billing_hard_limit|billing_not_active|budget.{0,20}exceeded"
-    r"|insufficient (?:credit|funds|balance)"
+    r"|insufficient (?:credit|funds|balance)|key limit exceeded"
 )
 _POLICY = re.compile(r"content_?filter|content[ _](?:management[ _])?policy|responsibleaipolicy|prompt_blocked|flagged")
 _SHAPE = re.compile(r"response_format|json_schema|json_object|grammar|structured output")
 _LOADING = re.compile(r"(?:is|still|currently) loading|loading model")
+_NOT_LOADED = re.compile(
+    r"no models? (?:is |are )?loaded|model (?:(?:is|was|has|has been) )?(?:crashed|unloaded)"
+    r"|failed to load (?:the )?model"
+)
 
 # What an answer of status 200 complains of, where it gives no number: the first that fits.
 _STATUSES = (
     (404, r"unexpected endpoint|unknown (?:request )?(?:url|endpoint|path|route)|invalid url|not[ _]found|no such"),
-    (404, r"does not exist|not[ _]implemented|endpoint.{0,40}(?:not|un)[ -]?(?:supported|available)|no models? loaded"),
+    (404, r"does not exist|not[ _]implemented|endpoint.{0,40}(?:not|un)[ -]?(?:supported|available)"),
     (429, r"rate.?limit|too many requests|overloaded|resource.?exhausted|capacity"),
     (401, r"unauthori[sz]ed|(?:invalid|incorrect).{0,8}api.?key|authentication"),
     (400, r"context.length|unsupported_(?:parameter|value)|invalid_request|response_format"),
@@ -100,7 +104,8 @@ def failure_of(
     """The failure that a complaint of ``host`` is. ``key`` is the variable of the key in use, and the key."""
     status, hint = complaint.status, complaint.hint
     if status == 402 or _QUOTA.search(hint):
-        return PermanentFailure(f"The quota of {host} is used up.", "Add credit or raise the account's limit.")
+        told = f"The quota of {host} is used up."
+        return TransientFailure(told, "Add credit or raise the account's limit, then run it again.", exhausted=True)
     if status in (400, 403, 422) and _POLICY.search(hint):
         return Refused(f"{host} refused the request by its content policy.")
     if status in (401, 403):
@@ -108,6 +113,9 @@ def failure_of(
             f"{host} refused the key in {key[0]} ({status}).",
             "Set OPENAI_API_KEY to a current key with access to the chat and moderation endpoints.",
         )
+    if status < 500 and _NOT_LOADED.search(complaint.message[:300].lower()):
+        told = f"{host} has not loaded its model, or has lost it."
+        return TransientFailure(told, "Load it there, then run it again.", retry_after=retry_after)
     if status in (404, 405, 501):
         unknown = UnknownThing(
             f"{host} knows no model {model!r}, or has no such endpoint ({status}).",
