@@ -284,6 +284,17 @@ class TestSpellings:
         assert row.written_at == story(row).dated == datetime(2016, 10, 18, 23, 58, 44, tzinfo=UTC)
         assert story(read(PLAIN)).dated is None
 
+    def test_title_byline_and_headings_are_printed_without_marks_of_markdown(self) -> None:
+        sections = [{"kind": "opening", "heading": "*One* part", "text": "Some text."}]
+        row = read(
+            {**PLAIN, "title": "**The** `goat` _of_ snake_case *2", "author": "**Ada** Reuter", "sections": sections}
+        )
+        assert (row.title, row.author) == ("The goat of snake_case *2", "Ada Reuter")
+        assert story(row).draft.sections[0].heading == "One part"
+        assert [read({**PLAIN, "title": title}).title for title in ("# 1", "1. FC", "[a](b)", "2 * 3 * 4")] == [
+            *("# 1", "1. FC", "[a](b)", "2 * 3 * 4")
+        ]
+
     @pytest.mark.parametrize("day", ["10/11/2016", "10-11-2016 10:00", "31.31.2016", 7])
     def test_a_day_that_can_be_read_in_two_ways_is_refused(self, day: Any) -> None:
         with pytest.raises(Refused, match="is no date"):

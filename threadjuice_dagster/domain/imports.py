@@ -28,7 +28,7 @@ from threadjuice_dagster.domain.fields import (
     words_in,
 )
 from threadjuice_dagster.domain.legacy import from_legacy, is_legacy
-from threadjuice_dagster.domain.markdown import TooManyMarks, is_marked, plain_text, sections_of
+from threadjuice_dagster.domain.markdown import TooManyMarks, is_marked, plain_line, plain_text, sections_of
 from threadjuice_dagster.domain.stories import Category, CleanText, Draft, Persona, Usage
 from threadjuice_dagster.domain.text import cut, slugify, words
 from threadjuice_dagster.domain.user_names import masked
@@ -277,6 +277,8 @@ def _dated(record: Mapping[str, Any]) -> datetime | None:
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a draft as its model takes them: words as text, Markdown as sections."""
     found: dict[str, Any] = {name: _told(given[name]) for name in _WORDS if name in given}
+    if "title" in found:
+        found["title"] = plain_line(found["title"])
     if "slug" in given:
         found["slug"] = words_in(given["slug"])
     if "dek" in found:
@@ -286,6 +288,8 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, read in (("author", name_in), ("tags", labels_in)):
         if name in given:
             found[name] = _read(name, read, given[name])
+    if "author" in found:
+        found["author"] = plain_line(found["author"])
     if "tags" in found:
         found["tags"] = [masked(tag) for tag in found["tags"]]
     listed = {name: _listed(given[name]) for name in ("sections", "quotes") if name in given}
@@ -317,7 +321,7 @@ def _sections(value: Any, index: int) -> list[Any]:
     if not isinstance(value, dict):
         return [value]
     kind = value.get("kind") or value.get("type") or ("narrative" if index else "opening")
-    heading = _told(value.get("heading") or value.get("title") or "")
+    heading = plain_line(_told(value.get("heading") or value.get("title") or ""))
     text = value["text"] if "text" in value else value.get("content")
     text = _told(text) if isinstance(text, str) else text
     section = {"kind": kind, "heading": heading, "text": text}

@@ -55,6 +55,21 @@ def plain_text(text: str) -> str:
     return "\n\n".join(part for heading_and_text in _parts(text) for part in heading_and_text if part)
 
 
+def plain_line(text: str) -> str:
+    """A title or a name without the marks of Markdown inside it; what begins a block elsewhere begins none here."""
+    if not any(mark in text for mark in "*_`~\\") or sum(map(text.count, "[*_~|")) > _MOST_MARKS:
+        return text
+    return "".join(_words(_parser().parseInline(text)[0].children or ()))
+
+
+def _parser() -> "MarkdownIt":
+    if not _parsers:
+        from markdown_it import MarkdownIt
+
+        _parsers.append(MarkdownIt("commonmark").enable(["table", "strikethrough"]))
+    return _parsers[0]
+
+
 def _parts(text: str) -> list[tuple[str, str]]:
     if not is_marked(text):
         return [("", text)]
@@ -67,10 +82,6 @@ class _Rendering:
     """One walk over the tokens of a text. ``parts`` are its headings, each with the text below it."""
 
     def __init__(self, text: str) -> None:
-        if not _parsers:
-            from markdown_it import MarkdownIt
-
-            _parsers.append(MarkdownIt("commonmark").enable(["table", "strikethrough"]))
         self._heading, self._paragraphs = "", list[str]()
         self._found: list[tuple[str, str]] = []
         self._marker = ""
@@ -78,7 +89,7 @@ class _Rendering:
         self._head: list[str] = []
         self._cells: list[str] = []
         self._within = ""
-        for token in _parsers[0].parse(text):
+        for token in _parser().parse(text):
             self._take(token)
         self._end_part()
 
