@@ -166,6 +166,18 @@ class TestAFailedRun:
         room.look()
         assert webhook.messages == []
 
+    def test_that_was_stopped_in_the_middle_of_a_story_is_not_told(self, room: Room, webhook: Webhook) -> None:
+        @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
+        def story_draft(context: dg.AssetExecutionContext, database: Database) -> None:
+            with reported(context, database, "abc123-a-story"):
+                raise KeyboardInterrupt
+
+        definitions = dg.Definitions([story_draft], resources={"database": room.alerts.database})
+        job = definitions.resolve_implicit_global_asset_job_def()
+        stopped = job.execute_in_process(instance=room.instance, raise_on_error=False)
+        room.look()
+        assert (stopped.success, webhook.messages) == (False, [])
+
     def test_whose_process_was_killed_is_in_the_error_log_and_told(self, room: Room, webhook: Webhook) -> None:
         run = room.instance.create_run_for_job(_some_job, tags=LAST)
         room.instance.report_run_failed(run, "The process of the run is gone.")

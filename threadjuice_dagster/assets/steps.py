@@ -117,11 +117,16 @@ def _put_off(context: Context, database: Database, story_id: str | None, reason:
 
 
 def _let_go(context: Context, database: Database, story_id: str | None) -> None:
-    """Give the story of an interrupted run back, and have a command's run end as canceled instead of failed."""
+    """Give the story of an interrupted run back, and have a command's run end as canceled instead of failed.
+
+    Another run takes the story up, so this one is tagged as what it is: a failed run without an outcome is told of.
+    """
     if story_id:
         database.store.release(story_id, context.run.run_id, Interrupted())
     if LAUNCHED_BY in context.run.tags:
         context.instance.report_run_canceling(context.run, "The command was stopped.")
+    elif story_id:
+        context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: "interrupted"})
 
 
 def _down(failure: ThreadJuiceError) -> dict[str, str]:
