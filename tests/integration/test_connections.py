@@ -9,13 +9,14 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from makers import make_thread
+from waiting import eventually
 
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.database.embedded import EmbeddedServer
@@ -64,15 +65,6 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     engine = sa.create_engine(database_url, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def kill_sessions(connection: sa.Connection) -> None:

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import sqlalchemy as sa
+from waiting import eventually
 
 from threadjuice_dagster.database import embedded
 from threadjuice_dagster.database.embedded import EmbeddedServer
@@ -82,15 +83,6 @@ def keepers(home: Path) -> list[psutil.Process]:
     """The processes that wait for the users of a home to end."""
     words = (str(embedded.keeper.__file__), str(home.resolve() / "postgres"))
     return [one for one in psutil.process_iter(["cmdline"]) if {*words} <= {*(one.info["cmdline"] or [])}]
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_threads_and_processes_that_start_it_together_get_one_server_that_ends_with_the_last_however_it_ends(

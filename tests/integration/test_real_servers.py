@@ -4,8 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from command import threadjuice
 from makers import make_thread
 from servers.postgres import PostgresServer, debian_programs
 from sqlalchemy.dialects.postgresql import JSONB
+from waiting import eventually
 
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.database.engine import lone_engine, pooled_engine
@@ -30,15 +30,6 @@ def german_programs() -> Path | None:
     languages = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False).stdout.split()
     translated = any(Path("/usr/share/locale/de/LC_MESSAGES").glob("postgres-*.mo"))
     return debian_programs() if translated and GERMAN in languages else None
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def failure_at(address: str) -> ThreadJuiceError:
