@@ -164,6 +164,14 @@ class TestDatabasesThatRestoresPutAside:
         assert rules.outlived(self.names(1, 2, 3, 4, 5, 6, 7), "tj", START) == self.names(7, 6)
         assert rules.outlived(self.names(*(n / 24 for n in range(1, 20))), "tj", START) == []
 
+    def test_of_one_second_have_names_of_their_own(self) -> None:
+        live = "a_database_whose_name_is_nearly_as_long_as_postgresql_allows"
+        first = rules.kept_name(live, START)
+        second = rules.kept_name(live, START, {first})
+        assert rules.kept_name(live, START, {first, second}) not in {first, second}
+        assert [rules.kept_since(name, live) for name in (first, second)] == [START, START + timedelta(seconds=1)]
+        assert len(second) <= 63
+
     @pytest.mark.parametrize(
         "name", ["tj", "tj_before_", "tj_before_the_move", "other_before_20250101T000000Z", "tj_x"]
     )

@@ -110,7 +110,7 @@ def _plan(vault: Vault, server: Server, manifest: Manifest, moment: datetime) ->
         tables=len(manifest.contents.tables),
         rows=manifest.contents.rows,
         connections=server.connections(),
-        keeps=rules.kept_name(server.live, moment),
+        keeps=rules.kept_name(server.live, moment, {kept.name for kept in server.kept()}),
         token=rules.confirmation(manifest, server.live, server.identity()),
         leaves_behind=server.not_ours(OUR_TABLES),
         warning=vault.doubt(manifest),

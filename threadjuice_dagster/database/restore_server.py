@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.locks import Locks, is_held
 from threadjuice_dagster.database.server import app_url, unreachable
-from threadjuice_dagster.domain.backups import KeptDatabase, kept_since
+from threadjuice_dagster.domain.backups import KeptDatabase, kept_since, kept_stem
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 
 _MAINTENANCE = "postgres"
@@ -244,7 +244,7 @@ class Server(AbstractContextManager["Server"]):
 def kept_databases(engine: sa.Engine, live: str) -> list[KeptDatabase]:
     """The databases of a server that restores of the one called ``live`` have put aside, oldest first."""
     with engine.connect() as connection:
-        rows = connection.execute(sa.text(_KEPT), {"start": f"{live}_before_"}).all()
+        rows = connection.execute(sa.text(_KEPT), {"start": kept_stem(live)}).all()
     found = [KeptDatabase.model_validate(row._mapping) for row in rows]
     return [one for one in found if kept_since(one.name, live)]
 

@@ -6,7 +6,7 @@ Taking one belongs in ``database/backup.py``, restoring one in ``database/restor
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
@@ -292,14 +292,21 @@ def expired(backups: Iterable[Backup], retention: Retention) -> list[Backup]:
     return [backup for backup in settled if backup.manifest.id not in keeping]
 
 
-def kept_name(live: str, moment: datetime) -> str:
-    """What a restore calls the database that was live before."""
-    return f"{live[:38]}_before_{moment:%Y%m%dT%H%M%SZ}"
+def kept_stem(live: str) -> str:
+    """How the names of all databases begin that restores of ``live`` put aside; PostgreSQL cuts names at 63 bytes."""
+    return f"{live[:38]}_before_"
+
+
+def kept_name(live: str, moment: datetime, taken: Collection[str] = ()) -> str:
+    """Name the database that a restore puts aside, after the second it does so, or the next one not ``taken``."""
+    while (name := f"{kept_stem(live)}{moment:%Y%m%dT%H%M%SZ}") in taken:
+        moment += timedelta(seconds=1)
+    return name
 
 
 def kept_since(name: str, live: str) -> datetime | None:
     """When a restore of ``live`` put this database aside; None if it is not one of those."""
-    found = re.fullmatch(re.escape(live) + r"_before_(\d{8}T\d{6}Z)", name)
+    found = re.fullmatch(re.escape(kept_stem(live)) + r"(\d{8}T\d{6}Z)", name)
     return datetime.strptime(found[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if found else None
 
 
