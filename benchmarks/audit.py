@@ -64,8 +64,8 @@ def _site(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A site of 60 stories and the paths of a page of each kind."""
     from newsstand import drawn_stories
 
+    from threadjuice_dagster.operations.deployment.site_server import serve
     from threadjuice_dagster.site.builder import build_site
-    from threadjuice_dagster.site.preview import serve
 
     stories = list(drawn_stories(folder / "pictures", 60))
     newest = stories[-1]

@@ -30,9 +30,9 @@ FROM generate_series(1, {rows}) i
 
 def measure(key: str, folder: str, url: str) -> None:
     """One backup and its proof, in this process: prints a line of figures as JSON."""
-    from threadjuice_dagster.database.backup import Vault, take_backup
-    from threadjuice_dagster.database.restore import prove
-    from threadjuice_dagster.database.sealing import Seal
+    from threadjuice_dagster.operations.backups.dump import Vault, take_backup
+    from threadjuice_dagster.operations.backups.restore import prove
+    from threadjuice_dagster.resources.encryption import Seal
     from threadjuice_dagster.resources.storage import FolderStorage
 
     before = resident()

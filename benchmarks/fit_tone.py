@@ -1,4 +1,4 @@
-"""Fit the weights of ``domain/tone.py`` to the first labelled half, starting from the graded words at hand.
+"""Fit the weights of ``domain/judging/tone.py`` to the first labelled half, starting from the graded words at hand.
 
 Logistic regression with ridge, so that a word moves from its grade only as far as the texts make it. Prints the new
 ``editorial/moderation_tone.yaml`` and, on stderr, the average precision in five-fold cross-validation.
@@ -17,9 +17,9 @@ import numpy as np
 import yaml
 
 from benchmarks.moderation import CORPORA, average_precision, corpus
-from threadjuice_dagster.domain.listings import parse_thread
-from threadjuice_dagster.domain.moderation import load_moderator
-from threadjuice_dagster.domain.tone import Tone, spread, stems
+from threadjuice_dagster.domain.judging.moderation import load_moderator
+from threadjuice_dagster.domain.judging.tone import Tone, spread, stems
+from threadjuice_dagster.sources.reddit_listings import parse_thread
 
 RIDGE, STEPS, FARTHEST, FOLDS, GRAIN = 1e-3, 250, 1.0, 5, 0.5
 Example = tuple[set[str], int]

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from threadjuice_dagster.domain.grounding import MAX_UNSUPPORTED, ground
-from threadjuice_dagster.domain.stories import Draft
-from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.domain.judging.grounding import MAX_UNSUPPORTED, ground
+from threadjuice_dagster.domain.story.stories import Draft
+from threadjuice_dagster.domain.story.threads import Thread
 
 TESTS = Path(__file__).parents[1] / "tests"
 TRIES, COMMENTS = 3, 500

@@ -57,10 +57,10 @@ def sentence(rng: random.Random, clauses: int) -> str:
 
 def measure(count: int) -> None:
     """One size, in this process: prints a line of figures as JSON."""
-    from threadjuice_dagster.database.imports import import_files
     from threadjuice_dagster.database.schema import migrate
     from threadjuice_dagster.database.server import embedded_url
     from threadjuice_dagster.database.store import Store, open_store
+    from threadjuice_dagster.operations.imports.store import import_files
 
     with tempfile.TemporaryDirectory(prefix="tj-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)

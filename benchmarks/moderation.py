@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from threadjuice_dagster.domain.moderation import Verdict, load_moderator
+from threadjuice_dagster.domain.judging.moderation import Verdict, load_moderator
 
 CORPORA = Path(__file__).parents[1] / "tests" / "corpora"
 HALVES = ("dev", "unseen")

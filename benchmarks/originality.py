@@ -20,14 +20,14 @@ import sqlalchemy as sa
 from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.server import embedded_url
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.originality import (
+from threadjuice_dagster.domain.judging.originality import (
     HASHES,
     MAX_SIMILARITY,
     bands,
     signature,
     similarity,
 )
-from threadjuice_dagster.domain.text import paragraphs, sentences
+from threadjuice_dagster.domain.language.text import paragraphs, sentences
 
 if TYPE_CHECKING:
     import numpy

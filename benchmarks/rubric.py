@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from threadjuice_dagster.domain.quality import draft_from_text, rate
+from threadjuice_dagster.domain.judging.rubric import draft_from_text, rate
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

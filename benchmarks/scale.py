@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.newsroom import Newsroom
+    from threadjuice_dagster.cli.newsroom import Newsroom
 
 TESTS = Path(__file__).parents[1] / "tests"
 SIZES = (10_000, 1_000_000)
@@ -105,10 +105,10 @@ def _newsroom(folder: Path, size: int) -> "Iterator[Newsroom]":
     """A newsroom with so many stories, one of them real."""
     from many import fill
 
-    from threadjuice_dagster.assets.threads import AssignmentConfig
+    from threadjuice_dagster.assets.threads.threads import AssignmentConfig
+    from threadjuice_dagster.cli.newsroom import open_newsroom
     from threadjuice_dagster.database.engine import lone_engine
     from threadjuice_dagster.database.server import app_url, databases
-    from threadjuice_dagster.newsroom import open_newsroom
     from threadjuice_dagster.settings import load_settings
 
     began = time.perf_counter()
@@ -137,7 +137,7 @@ def _writing(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
     """What stories' runs ask of the database and of Dagster."""
     from many import made, made_bands
 
-    from threadjuice_dagster.domain.gates import Finding
+    from threadjuice_dagster.domain.judging.gates import Finding
 
     store, middle = newsroom.store, size // 200 * 100
     story, rejected = made(middle + 1), made(middle + 80)
@@ -235,7 +235,7 @@ def _waking(newsroom: "Newsroom") -> dict[str, Operation]:
 
 
 def _upkeep(newsroom: "Newsroom") -> dict[str, Operation]:
-    from threadjuice_dagster.database.validation import Validation
+    from threadjuice_dagster.operations.imports.validation import Validation
 
     takedowns, validation = newsroom.store.takedowns, Validation(newsroom.store)
     return {

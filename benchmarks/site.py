@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.domain.publication import PublishedStory
+    from threadjuice_dagster.domain.story.publication import PublishedStory
 
 ROOT = Path(__file__).parents[1]
 PEERS = Path(__file__).parent / "peers"
@@ -142,7 +142,7 @@ def _stories(folder: Path, count: int) -> "Iterator[PublishedStory]":
     sys.path.insert(0, str(ROOT / "tests"))
     from newsstand import made_story, varied_placeholder
 
-    from threadjuice_dagster.domain.images import StoryImage
+    from threadjuice_dagster.domain.pictures.images import StoryImage
 
     drawn = json.loads((folder.parent / "pictures.json").read_text())
     images = [StoryImage.model_validate(one) for one in drawn]

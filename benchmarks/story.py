@@ -17,10 +17,10 @@ from pathlib import Path
 import dagster as dg
 
 from threadjuice_dagster.assets.steps import ORDER_TAG
+from threadjuice_dagster.cli.newsroom import QUIET, open_newsroom
 from threadjuice_dagster.definitions import ASSETS
-from threadjuice_dagster.domain.assignments import Assignment
+from threadjuice_dagster.domain.writing.assignments import Assignment
 from threadjuice_dagster.jobs import story_job
-from threadjuice_dagster.newsroom import QUIET, open_newsroom
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.settings import load_settings
 
@@ -30,9 +30,9 @@ WARM, PEER = 6, 2
 
 def multiprocess_story_job() -> dg.JobDefinition:
     """The story job on the default executor, as its step processes find it again by name."""
-    from threadjuice_dagster.checks.images import picture_gate
-    from threadjuice_dagster.checks.quality import text_gates
-    from threadjuice_dagster.resources.registry import build_resources
+    from threadjuice_dagster.assets.stories.picture_gate import picture_gate
+    from threadjuice_dagster.assets.stories.text_gates import text_gates
+    from threadjuice_dagster.wiring import build_resources
 
     definitions = dg.Definitions(
         assets=ASSETS,

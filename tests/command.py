@@ -6,7 +6,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from threadjuice_dagster.cli import app
+from threadjuice_dagster.cli.app import app
 
 
 def threadjuice(*arguments: str, **variables: str) -> tuple[int, Any, str]:

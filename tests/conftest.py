@@ -90,7 +90,7 @@ def templates(server_url: str) -> dict[str, str]:
 
 _PREPARE = """
 from threadjuice_dagster.instance import open_instance
-from threadjuice_dagster.resources.registry import build_resources
+from threadjuice_dagster.wiring import build_resources
 from threadjuice_dagster.settings import load_settings
 settings = load_settings()
 with open_instance(settings), build_resources(settings)["database"].process_config_and_initialize_cm() as database:

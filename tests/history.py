@@ -15,7 +15,7 @@ from makers import make_draft, make_publication, make_score, make_thread
 from newsstand import drawn_picture
 
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
 
 DAYS, A_DAY = 365, 4
 STORIES = DAYS * A_DAY

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.grounding import Grounding
-from threadjuice_dagster.domain.images import Licence, StoryImage, Variant
-from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.quality import Dimension, Rubric
-from threadjuice_dagster.domain.stories import Draft, Quote, Section, StoryDraft
-from threadjuice_dagster.domain.threads import Comment, Thread
-from threadjuice_dagster.domain.verdicts import QualityScore
+from threadjuice_dagster.domain.judging.grounding import Grounding
+from threadjuice_dagster.domain.judging.rubric import Dimension, Rubric
+from threadjuice_dagster.domain.judging.verdicts import QualityScore
+from threadjuice_dagster.domain.pictures.images import Licence, StoryImage, Variant
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.stories import Draft, Quote, Section, StoryDraft
+from threadjuice_dagster.domain.story.threads import Comment, Thread
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

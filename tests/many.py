@@ -119,7 +119,7 @@ _SETTINGS = (
 
 def fill(engine: sa.Engine, count: int) -> None:
     """Add ``count`` stories in every state but under way, 500 unused threads, and analyze the tables."""
-    from threadjuice_dagster.domain.gates import GATES
+    from threadjuice_dagster.domain.judging.gates import GATES
 
     thread = make_thread()
     records: dict[str, Model] = {

@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from threadjuice_dagster.domain.images import Licence, StoryImage, Variant
-from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.stories import Category, Draft, Persona, Quote, Section
+from threadjuice_dagster.domain.pictures.images import Licence, StoryImage, Variant
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section
 
 NOON = datetime(2026, 2, 3, 12, tzinfo=UTC)
 HASH = "1QcSHQRnh493V4dIh4eXh1h4kJUI"
@@ -99,8 +99,14 @@ def drawn_picture(
     storage: Path, title: str, category: Category, widths: tuple[int, ...] = (480, 768, 1200)
 ) -> StoryImage:
     """A title card, drawn and encoded into ``storage``."""
-    from threadjuice_dagster.domain.images import FAST, content_key, drawn_picture, encode_variants, variant_key
-    from threadjuice_dagster.domain.title_card import draw_title_card
+    from threadjuice_dagster.domain.pictures.images import (
+        FAST,
+        content_key,
+        drawn_picture,
+        encode_variants,
+        variant_key,
+    )
+    from threadjuice_dagster.domain.pictures.title_card import draw_title_card
 
     picture = drawn_picture(draw_title_card(title, category.name, category.colour))
     encoded = encode_variants(picture, speed=FAST, widths=widths)

@@ -14,9 +14,9 @@ import dagster as dg
 import pytest
 from makers import make_thread
 
-from threadjuice_dagster.checks.checklist import BEFORE
+from threadjuice_dagster.assets.deployment.checklist import BEFORE
 from threadjuice_dagster.definitions import build_definitions
-from threadjuice_dagster.domain.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.resources.pools import POOLS
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
@@ -86,7 +86,7 @@ def test_every_pool_of_a_step_is_declared(definitions: dg.Definitions) -> None:
 
 def test_processes_that_declare_the_pools_together_all_succeed(newsroom_environment: dict[str, str]) -> None:
     code = (
-        "from threadjuice_dagster.newsroom import open_newsroom\n"
+        "from threadjuice_dagster.cli.newsroom import open_newsroom\n"
         "from threadjuice_dagster.settings import load_settings\n"
         "with open_newsroom(load_settings()) as newsroom:\n"
         "    newsroom.prepare_database(); print(len(newsroom.instance.event_log_storage.get_pool_limits()))"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from threadjuice_dagster.cli import app
+from threadjuice_dagster.cli.app import app
 from threadjuice_dagster.settings import variables
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from command import threadjuice
 
-from threadjuice_dagster.domain.incidents import RUNBOOK
+from threadjuice_dagster.operations.alerts.rules import RUNBOOK
 
 RUNBOOK_FILE = Path(__file__).parents[1] / "docs" / "EMERGENCY.md"
 TEXT = RUNBOOK_FILE.read_text()

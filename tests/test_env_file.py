@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from command import threadjuice
 
-from threadjuice_dagster.commands.shared import load_env_file
+from threadjuice_dagster.cli.shared import load_env_file
 
 SETTING = "DAILY_STORY_COUNT=7\n"
 

@@ -1,6 +1,6 @@
 """What commands print for people, where it is more than the fields of a document."""
 
-from threadjuice_dagster.commands.printed import validation_text
+from threadjuice_dagster.cli.printed import validation_text
 
 
 def test_a_validation_reads_as_counts_and_names_what_fails_newly() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from threadjuice_dagster.cli import app
+from threadjuice_dagster.cli.app import app
 
 
 @pytest.mark.parametrize("command", ["score", "moderate"])

@@ -5,31 +5,30 @@ from typing import Any
 
 import dagster as dg
 
-from threadjuice_dagster.assets.backups import database_backup, expired_backups
-from threadjuice_dagster.assets.cleanup import content_cleanup
-from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
-from threadjuice_dagster.assets.database_health import database_health
-from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
-from threadjuice_dagster.assets.engagement import engagement_metrics
-from threadjuice_dagster.assets.environment import environment_report
-from threadjuice_dagster.assets.errors import error_report
-from threadjuice_dagster.assets.generation import generation_metrics
-from threadjuice_dagster.assets.image_delivery import image_delivery
-from threadjuice_dagster.assets.image_library import image_library
-from threadjuice_dagster.assets.imports import imported_stories
-from threadjuice_dagster.assets.review import review_desk
-from threadjuice_dagster.assets.site import site
-from threadjuice_dagster.assets.takedowns import takedowns
-from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
-from threadjuice_dagster.assets.validation import content_validation
-from threadjuice_dagster.checks.backups import restore_is_proven
-from threadjuice_dagster.checks.checklist import deployment_preconditions, deployment_results
-from threadjuice_dagster.checks.images import picture_gate
-from threadjuice_dagster.checks.quality import text_gates
-from threadjuice_dagster.checks.staging import configured_writer
+from threadjuice_dagster.assets.deployment.checklist import deployment_preconditions, deployment_results
+from threadjuice_dagster.assets.deployment.deployments import production_deployment, staged_deployment
+from threadjuice_dagster.assets.deployment.environment_report import environment_report
+from threadjuice_dagster.assets.deployment.staging import configured_writer
+from threadjuice_dagster.assets.monitoring.database_health import database_health
+from threadjuice_dagster.assets.monitoring.engagement_metrics import engagement_metrics
+from threadjuice_dagster.assets.monitoring.error_report import error_report
+from threadjuice_dagster.assets.monitoring.generation_metrics import generation_metrics
+from threadjuice_dagster.assets.monitoring.image_delivery import image_delivery
+from threadjuice_dagster.assets.publication.content_validation import content_validation
+from threadjuice_dagster.assets.publication.image_library import image_library
+from threadjuice_dagster.assets.publication.imported_stories import imported_stories
+from threadjuice_dagster.assets.publication.review_desk import review_desk
+from threadjuice_dagster.assets.publication.site import site
+from threadjuice_dagster.assets.publication.takedowns import takedowns
+from threadjuice_dagster.assets.stories.picture_gate import picture_gate
+from threadjuice_dagster.assets.stories.text_gates import text_gates
+from threadjuice_dagster.assets.threads.threads import reddit_threads, story_assignments
+from threadjuice_dagster.assets.upkeep.backup_checks import restore_is_proven
+from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_backups
+from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup
+from threadjuice_dagster.assets.upkeep.database import database_schema, editorial_catalogue
 from threadjuice_dagster.jobs import JOBS, STORY_STEPS
 from threadjuice_dagster.resources.openai_connection import SERVICE
-from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.schedules.backups import daily_backup
 from threadjuice_dagster.schedules.daily_stories import daily_stories
 from threadjuice_dagster.schedules.maintenance import weekly_maintenance, weekly_pruning
@@ -40,6 +39,7 @@ from threadjuice_dagster.sensors.inbox import inbox_sensor
 from threadjuice_dagster.sensors.site import publications_sensor
 from threadjuice_dagster.sensors.takedowns import deleted_sources_sensor
 from threadjuice_dagster.settings import Settings, load_settings
+from threadjuice_dagster.wiring import build_resources
 
 ASSETS = (
     database_schema,

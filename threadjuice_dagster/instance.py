@@ -18,7 +18,7 @@ DAGSTER_YAML = """\
 # Written by ThreadJuice. Storage is PostgreSQL, by the address in DAGSTER_DATABASE_URL.
 storage:
   custom:
-    module: threadjuice_dagster.event_storage
+    module: threadjuice_dagster.database.dagster_storage
     class: LastingStorage
     config:
       postgres_url: {env: DAGSTER_DATABASE_URL}

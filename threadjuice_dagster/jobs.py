@@ -4,22 +4,22 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from threadjuice_dagster.assets.backups import database_backup, expired_backups, restore_database
-from threadjuice_dagster.assets.cleanup import content_cleanup, prune_runs
-from threadjuice_dagster.assets.database import database_schema, editorial_catalogue
-from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
-from threadjuice_dagster.assets.environment import environment_report
-from threadjuice_dagster.assets.image_library import image_library
-from threadjuice_dagster.assets.images import story_image
-from threadjuice_dagster.assets.imports import imported_stories
-from threadjuice_dagster.assets.publication import published_story
-from threadjuice_dagster.assets.quality import quality_score
-from threadjuice_dagster.assets.site import site
-from threadjuice_dagster.assets.stories import story_draft
-from threadjuice_dagster.assets.takedowns import takedowns
-from threadjuice_dagster.assets.threads import reddit_threads, story_assignments
-from threadjuice_dagster.assets.validation import content_validation
-from threadjuice_dagster.checks.staging import configured_writer
+from threadjuice_dagster.assets.deployment.deployments import production_deployment, staged_deployment
+from threadjuice_dagster.assets.deployment.environment_report import environment_report
+from threadjuice_dagster.assets.deployment.staging import configured_writer
+from threadjuice_dagster.assets.publication.content_validation import content_validation
+from threadjuice_dagster.assets.publication.image_library import image_library
+from threadjuice_dagster.assets.publication.imported_stories import imported_stories
+from threadjuice_dagster.assets.publication.published_story import published_story
+from threadjuice_dagster.assets.publication.site import site
+from threadjuice_dagster.assets.publication.takedowns import takedowns
+from threadjuice_dagster.assets.stories.quality_score import quality_score
+from threadjuice_dagster.assets.stories.story_draft import story_draft
+from threadjuice_dagster.assets.stories.story_image import story_image
+from threadjuice_dagster.assets.threads.threads import reddit_threads, story_assignments
+from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_backups, restore_database
+from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup, prune_runs
+from threadjuice_dagster.assets.upkeep.database import database_schema, editorial_catalogue
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from threadjuice_dagster.domain.backups import parse_retention
-from threadjuice_dagster.domain.cleanup import TEST_PREFIXES, checked_prefixes
-from threadjuice_dagster.domain.database_addresses import clean_address
-from threadjuice_dagster.domain.webhook_forms import Format
+from threadjuice_dagster.database.addresses import clean_address
 from threadjuice_dagster.failures import ConfigurationError
+from threadjuice_dagster.operations.alerts.webhook_forms import Format
+from threadjuice_dagster.operations.backups.rules import parse_retention
+from threadjuice_dagster.operations.cleanup.rules import TEST_PREFIXES, checked_prefixes
 
 
 def _is_url(*schemes: str) -> AfterValidator:

@@ -56,7 +56,7 @@ def ui(newsroom_environment: dict[str, str], webhook: Webhook, tmp_path: Path) -
             "praw_oauth_url": reddit.url,
             "MONITORING_WEBHOOK": webhook.url,
         }
-        code = "from threadjuice_dagster.cli import main; main()"
+        code = "from threadjuice_dagster.cli.app import main; main()"
         command = [sys.executable, "-c", code, "dev", "--port", str(port)]
         process = subprocess.Popen(command, env={**os.environ, **given}, stdout=log, stderr=log)
         address = f"http://127.0.0.1:{port}"

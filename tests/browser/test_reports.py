@@ -13,17 +13,17 @@ import sqlalchemy as sa
 from makers import make_image
 
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.engagement import Tally, through
 from threadjuice_dagster.database.engine import pooled_engine
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.engagement import QUARTERS
-from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.stories import Draft, Section
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.stories import Draft, Section
+from threadjuice_dagster.operations.deployment.site_server import serve
+from threadjuice_dagster.operations.engagement.receiver import Reports
+from threadjuice_dagster.operations.engagement.rules import QUARTERS
+from threadjuice_dagster.operations.engagement.store import Tally, through
 from threadjuice_dagster.site.builder import build_site
-from threadjuice_dagster.site.engagement import Reports
-from threadjuice_dagster.site.preview import serve
 
 pytestmark = pytest.mark.browser
 

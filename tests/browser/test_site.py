@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from newsstand import drawn_stories, redrafted
 
-from threadjuice_dagster.domain.publication import PublishedStory
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.operations.deployment.site_server import serve
 from threadjuice_dagster.site.builder import build_site
-from threadjuice_dagster.site.preview import serve
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,7 @@ from random import Random
 from string import ascii_lowercase
 
 from corpora.stories import HALVES, Story, stories
-from threadjuice_dagster.domain.text import paragraphs, sentences
+from threadjuice_dagster.domain.language.text import paragraphs, sentences
 
 Damage = Callable[[Story, Random, Sequence[Story]], str]
 

@@ -1,4 +1,4 @@
-"""Fits the tables of ``domain/weights.py`` on the dev half and prints that module's text.
+"""Fits the tables of ``domain/judging/weights.py`` on the dev half and prints that module's text.
 
 Run it as ``PYTHONPATH=tests python -m corpora.fit > weights.py`` when the corpus or a signal has changed. Order: the
 linear discriminant between sound stories and shuffled ones, ridge 10. Strays: a logistic model over paragraphs. Where
@@ -20,9 +20,10 @@ from corpora.damage import (
     stray_paragraph,
 )  # fmt: skip
 from corpora.stories import Story, stories
-from threadjuice_dagster.domain import order, prose, unity
-from threadjuice_dagster.domain.text import paragraphs, words
-from threadjuice_dagster.domain.weights import FOLLOWS
+from threadjuice_dagster.domain.judging import order, unity
+from threadjuice_dagster.domain.judging.weights import FOLLOWS
+from threadjuice_dagster.domain.language import prose
+from threadjuice_dagster.domain.language.text import paragraphs, words
 
 FOLDS, DRAWS = 10, 30
 SHUFFLES = (sentences_shuffled, sentences_regrouped, paragraphs_shuffled)
@@ -135,7 +136,7 @@ def main() -> None:
     print(TAIL)
 
 
-HEAD = '''"""The fitted tables of ``domain/order.py`` and ``domain/unity.py``: hundredths, nothing else.
+HEAD = '''"""The fitted tables of ``domain/judging/order.py`` and ``domain/judging/unity.py``: hundredths, nothing else.
 
 They were fitted on the dev half of the corpus in ``tests/corpora`` by ``tests/corpora/fit.py``, each story against
 thirty random damages of itself; the unseen half had no part in it. A positive weight of order speaks for the order

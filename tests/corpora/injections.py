@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from threadjuice_dagster.domain.listings import parse_thread
-from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.sources.reddit_listings import parse_thread
 
 
 class Attack(NamedTuple):

@@ -14,12 +14,12 @@ import yaml
 
 import threadjuice_dagster
 from corpora.stories import stories
-from threadjuice_dagster.domain.extractive import compose
-from threadjuice_dagster.domain.listings import parse_thread
-from threadjuice_dagster.domain.numbers import Number, numbers
-from threadjuice_dagster.domain.stories import Category, Draft, Persona, Quote, Section
-from threadjuice_dagster.domain.text import paragraphs, sentences, words
-from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.domain.language.numbers import Number, numbers
+from threadjuice_dagster.domain.language.text import paragraphs, sentences, words
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.writing.extractive import compose
+from threadjuice_dagster.sources.reddit_listings import parse_thread
 
 Plant = Callable[[Draft, Thread, Random, str], Draft | None]
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.story.threads import Comment, Thread
 
 _MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

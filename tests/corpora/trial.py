@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from corpora.damage import DAMAGES, HARDEST, another_story
 from corpora.stories import Story, stories
-from threadjuice_dagster.domain.quality import draft_from_text, rate
+from threadjuice_dagster.domain.judging.rubric import draft_from_text, rate
 
 GATE = 8.0
 PROMISED = tuple(damage.__name__ for damage in DAMAGES)

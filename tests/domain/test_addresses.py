@@ -4,8 +4,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from threadjuice_dagster.domain.addresses import is_public
-from threadjuice_dagster.domain.images import PictureRefused
+from threadjuice_dagster.domain.pictures.images import PictureRefused
+from threadjuice_dagster.resources.addresses import is_public
 from threadjuice_dagster.resources.sockets import public_addresses
 
 PRIVATE_4 = (

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from threadjuice_dagster.domain.backups import Backup, Contents, Manifest
-from threadjuice_dagster.domain.cleanup import (
+from threadjuice_dagster.failures import ConfigurationError
+from threadjuice_dagster.operations.backups.rules import Backup, Contents, Manifest
+from threadjuice_dagster.operations.cleanup.rules import (
     CleanupReport,
     Label,
     RuleReport,
@@ -14,8 +15,7 @@ from threadjuice_dagster.domain.cleanup import (
     proven_recently,
     too_many,
 )
-from threadjuice_dagster.domain.takedowns import Tombstone
-from threadjuice_dagster.failures import ConfigurationError
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
 
 NOW = datetime(2026, 3, 1, 2, tzinfo=UTC)
 

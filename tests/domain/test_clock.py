@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from threadjuice_dagster.domain.clock import clock_finding, clock_problem, idle_problem
+from threadjuice_dagster.operations.clock import clock_finding, clock_problem, idle_problem
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

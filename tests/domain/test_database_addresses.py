@@ -2,7 +2,7 @@
 
 import pytest
 
-from threadjuice_dagster.domain.database_addresses import clean_address
+from threadjuice_dagster.database.addresses import clean_address
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from threadjuice_dagster.domain import engagement
-from threadjuice_dagster.domain.engagement import (
+from threadjuice_dagster.operations.engagement import rules as engagement
+from threadjuice_dagster.operations.engagement.rules import (
     BURST,
     EVENTS,
     MAX_BODY,

@@ -12,16 +12,16 @@ import pytest
 import yaml
 
 import threadjuice_dagster
-from threadjuice_dagster.domain.assignments import match_category
-from threadjuice_dagster.domain.extractive import ThreadTooThin, compose
-from threadjuice_dagster.domain.grounding import ground
-from threadjuice_dagster.domain.headlines import MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, MAX_TITLE, bare, shortened
-from threadjuice_dagster.domain.listings import parse_thread, text_of
-from threadjuice_dagster.domain.passages import account, is_printable
-from threadjuice_dagster.domain.selection import MAX_QUOTE, MAX_QUOTES, MIN_QUOTE, excerpts
-from threadjuice_dagster.domain.stories import Category, Draft, Persona
-from threadjuice_dagster.domain.text import fold, sentences, words
-from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.judging.grounding import ground
+from threadjuice_dagster.domain.language.text import fold, sentences, words
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
+from threadjuice_dagster.domain.story.threads import Comment, Thread
+from threadjuice_dagster.domain.writing.assignments import match_category
+from threadjuice_dagster.domain.writing.extractive import ThreadTooThin, compose
+from threadjuice_dagster.domain.writing.headlines import MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, MAX_TITLE, bare, shortened
+from threadjuice_dagster.domain.writing.passages import account, is_printable
+from threadjuice_dagster.domain.writing.selection import MAX_QUOTE, MAX_QUOTES, MIN_QUOTE, excerpts
+from threadjuice_dagster.sources.reddit_listings import parse_thread, text_of
 
 EDITORIAL = Path(threadjuice_dagster.__file__).parent / "editorial"
 CATEGORIES = [Category(**entry) for entry in yaml.safe_load((EDITORIAL / "categories.yaml").read_text())]

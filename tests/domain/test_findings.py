@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from threadjuice_dagster.domain.backups import KeptDatabase, kept_name
-from threadjuice_dagster.domain.capacity import SiteSize, capacity_finding
-from threadjuice_dagster.domain.database_health import (
+from threadjuice_dagster.operations.backups.rules import KeptDatabase, kept_name
+from threadjuice_dagster.operations.deployment.capacity_rules import SiteSize, capacity_finding
+from threadjuice_dagster.operations.deployment.speed_rules import Speed, compared, speed_finding, typical
+from threadjuice_dagster.operations.monitoring.database_health_rules import (
     Health,
     Running,
     TableFigures,
@@ -15,10 +16,14 @@ from threadjuice_dagster.domain.database_health import (
     health_findings,
     kept_finding,
 )
-from threadjuice_dagster.domain.errors import by_class, error_finding
-from threadjuice_dagster.domain.image_delivery import encoding_finding, missing, page_findings, sniffed
-from threadjuice_dagster.domain.markup import Page, PagePicture, srcset
-from threadjuice_dagster.domain.speed import Speed, compared, speed_finding, typical
+from threadjuice_dagster.operations.monitoring.errors_rules import by_class, error_finding
+from threadjuice_dagster.operations.monitoring.image_delivery_rules import (
+    encoding_finding,
+    missing,
+    page_findings,
+    sniffed,
+)
+from threadjuice_dagster.site.markup import Page, PagePicture, srcset
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

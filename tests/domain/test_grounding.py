@@ -9,11 +9,11 @@ import pytest
 from corpora.inventions import PLANTS, sound
 from corpora.stories import HALVES
 
-from threadjuice_dagster.domain.grounding import MAX_UNSUPPORTED, Grounding, ground
-from threadjuice_dagster.domain.numbers import numbers
-from threadjuice_dagster.domain.stories import Draft, Quote, Section
-from threadjuice_dagster.domain.threads import Comment, Thread
-from threadjuice_dagster.domain.wording import locate
+from threadjuice_dagster.domain.judging.grounding import MAX_UNSUPPORTED, Grounding, ground
+from threadjuice_dagster.domain.language.numbers import numbers
+from threadjuice_dagster.domain.language.wording import locate
+from threadjuice_dagster.domain.story.stories import Draft, Quote, Section
+from threadjuice_dagster.domain.story.threads import Comment, Thread
 
 WHEN = datetime(2024, 3, 1, tzinfo=UTC)
 POST = (

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 from servers.pictures import photograph
 
-from threadjuice_dagster.domain import thumbhash
-from threadjuice_dagster.domain.images import (
+from threadjuice_dagster.domain.pictures import thumbhash
+from threadjuice_dagster.domain.pictures.images import (
     PictureRefused,
     content_key,
     encode_variants,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from threadjuice_dagster.domain.fields import fields_of
-from threadjuice_dagster.domain.import_formats import split_records
-from threadjuice_dagster.domain.import_raw import Raw
-from threadjuice_dagster.domain.visibility import why_not_public
+from threadjuice_dagster.operations.imports.fields import fields_of
+from threadjuice_dagster.operations.imports.formats import split_records
+from threadjuice_dagster.operations.imports.raw import Raw
+from threadjuice_dagster.operations.imports.visibility import why_not_public
 
 HEAD = "title,category,text\n"
 UNCLOSED = "A quotation mark in it is not closed, or stands in the middle of a cell."

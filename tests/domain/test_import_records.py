@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from threadjuice_dagster.database.catalogue import read_catalogue
-from threadjuice_dagster.domain.import_formats import split_records
-from threadjuice_dagster.domain.import_raw import MAX_RECORD, Raw
-from threadjuice_dagster.domain.imports import RecordReader, Refused, StoryRow, category_map, slug_for
-from threadjuice_dagster.domain.stories import StoryDraft
+from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.operations.imports.formats import split_records
+from threadjuice_dagster.operations.imports.raw import MAX_RECORD, Raw
+from threadjuice_dagster.operations.imports.rules import RecordReader, Refused, StoryRow, category_map, slug_for
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLAIN = {"title": "A fence moves", "category": "neighbours", "text": "The fence moved by a metre."}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from threadjuice_dagster.domain.incidents import (
+from threadjuice_dagster.operations.alerts.rules import (
     FORGOTTEN,
     RETRY_MOST,
     Alert,

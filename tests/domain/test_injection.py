@@ -12,15 +12,15 @@ import yaml
 from corpora.injections import ATTACKS, HARMLESS, ORDERS, STORIES, Attack, thread
 
 import threadjuice_dagster
-from threadjuice_dagster.domain.extractive import compose
-from threadjuice_dagster.domain.grounding import ground
-from threadjuice_dagster.domain.images import Licence, StoryImage, Variant
-from threadjuice_dagster.domain.injection import addresses_machine, for_people
-from threadjuice_dagster.domain.prompts import judge_messages, revise_messages, write_messages
-from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.quality import rate
-from threadjuice_dagster.domain.stories import Category, Draft, Persona
-from threadjuice_dagster.domain.text import fold, sentences, words
+from threadjuice_dagster.domain.judging.grounding import ground
+from threadjuice_dagster.domain.judging.injection import addresses_machine, for_people
+from threadjuice_dagster.domain.judging.rubric import rate
+from threadjuice_dagster.domain.language.text import fold, sentences, words
+from threadjuice_dagster.domain.pictures.images import Licence, StoryImage, Variant
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
+from threadjuice_dagster.domain.writing.extractive import compose
+from threadjuice_dagster.domain.writing.prompts import judge_messages, revise_messages, write_messages
 from threadjuice_dagster.site.builder import build_site
 
 EDITORIAL = Path(threadjuice_dagster.__file__).parent / "editorial"
@@ -95,7 +95,7 @@ class TestLeftOut:
         assert not addresses_machine(text)
 
     def test_no_sample_thread_loses_a_word(self) -> None:
-        from threadjuice_dagster.domain.listings import parse_thread
+        from threadjuice_dagster.sources.reddit_listings import parse_thread
 
         for path in sorted((EDITORIAL / "threads").glob("*.json")):
             sample = parse_thread(json.loads(path.read_text()), "sample")

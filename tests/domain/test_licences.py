@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from threadjuice_dagster.domain.images import Licence, StoryImage, Variant
-from threadjuice_dagster.domain.licences import (
+from threadjuice_dagster.domain.pictures.images import Licence, StoryImage, Variant
+from threadjuice_dagster.domain.pictures.licences import (
     POLICIES,
     credit_line,
     credit_text,

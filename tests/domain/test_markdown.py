@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from threadjuice_dagster.domain.markdown import TooManyMarks, plain_text, sections_of
+from threadjuice_dagster.operations.imports.markdown import TooManyMarks, plain_text, sections_of
 
 MARKS = """Intro **bold**, *it*, __strong__, ~~gone~~, ==marked== and `code` \\* snake_case.[^1]
 

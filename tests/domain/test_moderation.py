@@ -10,7 +10,7 @@ import pytest
 import yaml
 from corpora.stories import stories
 
-from threadjuice_dagster.domain.moderation import LocalModerator, Verdict, load_moderator
+from threadjuice_dagster.domain.judging.moderation import LocalModerator, Verdict, load_moderator
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 

@@ -8,7 +8,7 @@ from corpora.inventions import sound
 from corpora.stories import stories
 from makers import make_comment, make_thread
 
-from threadjuice_dagster.domain.originality import (
+from threadjuice_dagster.domain.judging.originality import (
     MAX_SIMILARITY,
     bands,
     longest_copied_run,
@@ -16,9 +16,9 @@ from threadjuice_dagster.domain.originality import (
     signature,
     similarity,
 )
-from threadjuice_dagster.domain.stories import Draft, Section
-from threadjuice_dagster.domain.text import paragraphs, sentences
-from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.domain.language.text import paragraphs, sentences
+from threadjuice_dagster.domain.story.stories import Draft, Section
+from threadjuice_dagster.domain.story.threads import Thread
 
 
 def made_up(seed: int, count: int = 400) -> list[str]:

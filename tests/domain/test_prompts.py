@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from threadjuice_dagster.domain.anchors import ANCHORS
-from threadjuice_dagster.domain.judging import JudgeAnswer, combine
-from threadjuice_dagster.domain.prompts import (
+from threadjuice_dagster.domain.judging.anchors import ANCHORS
+from threadjuice_dagster.domain.judging.judge import JudgeAnswer, combine
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section
+from threadjuice_dagster.domain.story.threads import Comment, Thread
+from threadjuice_dagster.domain.writing.prompts import (
     MAX_COMMENTS,
     MAX_THREAD,
     fence,
@@ -21,8 +23,6 @@ from threadjuice_dagster.domain.prompts import (
     with_schema,
     write_messages,
 )
-from threadjuice_dagster.domain.stories import Category, Draft, Persona, Quote, Section
-from threadjuice_dagster.domain.threads import Comment, Thread
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 CATEGORY = Category(slug="food", name="Food", description="Kitchens and those in them.", colour="#000000")

@@ -10,10 +10,10 @@ from corpora.stories import HALVES, Story, stories
 from corpora.trial import GATE, PROMISED, Trial, auc, stopped, try_rubric
 from makers import make_comment, make_thread
 
-from threadjuice_dagster.domain.quality import DIMENSIONS, Dimension, Rubric, draft_from_text, feedback, rate
-from threadjuice_dagster.domain.stories import Draft, Section
-from threadjuice_dagster.domain.text import paragraphs, sentences
-from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.domain.judging.rubric import DIMENSIONS, Dimension, Rubric, draft_from_text, feedback, rate
+from threadjuice_dagster.domain.language.text import paragraphs, sentences
+from threadjuice_dagster.domain.story.stories import Draft, Section
+from threadjuice_dagster.domain.story.threads import Thread
 
 STORIES = {story.title: story.text for story in stories("dev")[-10:]}
 

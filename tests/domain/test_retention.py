@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from threadjuice_dagster.domain import backups as rules
-from threadjuice_dagster.domain.backups import Backup, Contents, Manifest, TableFigures
 from threadjuice_dagster.failures import ConfigurationError
+from threadjuice_dagster.operations.backups import rules
+from threadjuice_dagster.operations.backups.rules import Backup, Contents, Manifest, TableFigures
 
 START = datetime(2026, 1, 1, 3, tzinfo=UTC)
 KEEP_ALL_KINDS = rules.parse_retention("7d4w12m")

@@ -13,18 +13,18 @@ import pytest
 
 import threadjuice_dagster
 from threadjuice_dagster.database.catalogue import read_catalogue
-from threadjuice_dagster.domain.assignments import match_category
-from threadjuice_dagster.domain.extractive import ThreadTooThin, compose
-from threadjuice_dagster.domain.gates import QUALITY_THRESHOLD
-from threadjuice_dagster.domain.grounding import ground
-from threadjuice_dagster.domain.listings import parse_thread
-from threadjuice_dagster.domain.originality import MAX_SIMILARITY, signature, similarity
-from threadjuice_dagster.domain.passages import is_english
-from threadjuice_dagster.domain.phrases import FILLER, GENERIC, SELLING, TIRED_OPENING
-from threadjuice_dagster.domain.quality import rate
-from threadjuice_dagster.domain.stories import Draft, Persona
-from threadjuice_dagster.domain.text import fold, sentences, words
-from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD
+from threadjuice_dagster.domain.judging.grounding import ground
+from threadjuice_dagster.domain.judging.originality import MAX_SIMILARITY, signature, similarity
+from threadjuice_dagster.domain.judging.rubric import rate
+from threadjuice_dagster.domain.language.phrases import FILLER, GENERIC, SELLING, TIRED_OPENING
+from threadjuice_dagster.domain.language.text import fold, sentences, words
+from threadjuice_dagster.domain.story.stories import Draft, Persona
+from threadjuice_dagster.domain.story.threads import Comment, Thread
+from threadjuice_dagster.domain.writing.assignments import match_category
+from threadjuice_dagster.domain.writing.extractive import ThreadTooThin, compose
+from threadjuice_dagster.domain.writing.passages import is_english
+from threadjuice_dagster.sources.reddit_listings import parse_thread
 
 EDITORIAL = Path(threadjuice_dagster.__file__).parent / "editorial"
 CASES = Path(__file__).parents[1] / "cases"

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from threadjuice_dagster.domain.deployments import (
+from threadjuice_dagster.operations.deployment.rules import (
     LARGEST,
     SAMPLE,
     File,

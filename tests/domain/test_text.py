@@ -2,7 +2,7 @@
 
 import pytest
 
-from threadjuice_dagster.domain.text import clean, cut, graphemes, head, tail
+from threadjuice_dagster.domain.language.text import clean, cut, graphemes, head, tail
 
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
 SEEN_AS_ONE = {

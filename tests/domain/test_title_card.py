@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from threadjuice_dagster.domain import title_card
-from threadjuice_dagster.domain.images import FAST, drawn_picture, encode_variants
-from threadjuice_dagster.domain.title_card import draw_title_card
+from threadjuice_dagster.domain.pictures import title_card
+from threadjuice_dagster.domain.pictures.images import FAST, drawn_picture, encode_variants
+from threadjuice_dagster.domain.pictures.title_card import draw_title_card
 
 HEADLINES = {
     "short": "Cake",

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from makers import make_score
 
-from threadjuice_dagster.domain.anchors import ANCHORS
-from threadjuice_dagster.domain.gates import Finding
-from threadjuice_dagster.domain.grounding import Grounding
-from threadjuice_dagster.domain.judging import JudgeAnswer, JudgeVerdict, combine
-from threadjuice_dagster.domain.moderation import Verdict
-from threadjuice_dagster.domain.verdicts import gate_findings
+from threadjuice_dagster.domain.judging.anchors import ANCHORS
+from threadjuice_dagster.domain.judging.gates import Finding
+from threadjuice_dagster.domain.judging.grounding import Grounding
+from threadjuice_dagster.domain.judging.judge import JudgeAnswer, JudgeVerdict, combine
+from threadjuice_dagster.domain.judging.moderation import Verdict
+from threadjuice_dagster.domain.judging.verdicts import gate_findings
 
 CLEAN = Verdict(flagged=False, score=0.1, categories={"hate": 0.1})
 VIOLENT = Verdict(flagged=True, score=0.9, categories={"violence": 0.9}, reasons=("violence: “…”",))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from threadjuice_dagster.domain.visibility import says_it_was_public, why_not_public
+from threadjuice_dagster.operations.imports.visibility import says_it_was_public, why_not_public
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WORDS = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from threadjuice_dagster.domain.gateway import (
+from threadjuice_dagster.operations.ui.rules import (
     DATA_PATHS,
     FAILURE_SECONDS,
     MAX_FAILURES,

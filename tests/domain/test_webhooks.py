@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from threadjuice_dagster.domain.incidents import Alert, Trouble, announcement, ended, seen
-from threadjuice_dagster.domain.webhook_answers import refusal
-from threadjuice_dagster.domain.webhook_forms import MAKERS, Format, Reader
-from threadjuice_dagster.domain.webhooks import detect, endpoint, render, sign
+from threadjuice_dagster.operations.alerts.rules import Alert, Trouble, announcement, ended, seen
+from threadjuice_dagster.operations.alerts.webhook_answers import refusal
+from threadjuice_dagster.operations.alerts.webhook_forms import MAKERS, Format, Reader
+from threadjuice_dagster.operations.alerts.webhooks import detect, endpoint, render, sign
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 READER = Reader(ui_url="https://dagster.example.org/", runbook_url="https://wiki.example.org/emergency")

@@ -34,15 +34,15 @@ from servers.loopback import Reply
 from servers.webhook import Webhook
 
 from threadjuice_dagster.assets.steps import reported
-from threadjuice_dagster.domain.incidents import Trouble
+from threadjuice_dagster.cli.watching import UnreachableDatabase
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.instance import open_instance
-from threadjuice_dagster.resources.alerts import AlertDesk
+from threadjuice_dagster.operations.alerts.delivery import AlertDesk
+from threadjuice_dagster.operations.alerts.rules import Trouble
+from threadjuice_dagster.operations.alerts.service import Watch
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.registry import build_resources
-from threadjuice_dagster.resources.watch import Watch
 from threadjuice_dagster.settings import load_settings
-from threadjuice_dagster.watching import UnreachableDatabase
+from threadjuice_dagster.wiring import build_resources
 
 LAST = {"dagster/max_retries": "0"}
 """Of a run that Dagster does not try again when it crashes."""
@@ -508,7 +508,7 @@ def _kill_while_sending(room: Room, webhook: Webhook, taken: int) -> None:
     """A process delivers, and is killed while its fourth message is under way."""
     code = (
         "from datetime import UTC, datetime, timedelta\n"
-        "from threadjuice_dagster.resources.registry import build_resources\n"
+        "from threadjuice_dagster.wiring import build_resources\n"
         "from threadjuice_dagster.settings import load_settings\n"
         "with build_resources(load_settings())['alerts'].process_config_and_initialize_cm() as alerts:\n"
         f"    later = timedelta(seconds={room.ahead.total_seconds()})\n"

@@ -17,21 +17,21 @@ from command import threadjuice
 from makers import make_thread
 from test_backups import drop_kept, now, restore
 
-from threadjuice_dagster.database import imports
 from threadjuice_dagster.database.assignments import run_lock
-from threadjuice_dagster.database.backup import Vault, read_records, take_backup
 from threadjuice_dagster.database.engine import lone_engine
-from threadjuice_dagster.database.imports import import_files
-from threadjuice_dagster.database.loading import Script
 from threadjuice_dagster.database.locks import Locks
-from threadjuice_dagster.database.restore import prove
-from threadjuice_dagster.database.restore_server import Server
 from threadjuice_dagster.database.schema import head_revision
-from threadjuice_dagster.database.sealing import Seal
 from threadjuice_dagster.database.store import open_store
-from threadjuice_dagster.domain import backups as rules
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
-from threadjuice_dagster.resources.backups import BackupDesk
+from threadjuice_dagster.operations.backups import rules
+from threadjuice_dagster.operations.backups.dump import Vault, read_records, take_backup
+from threadjuice_dagster.operations.backups.loading import Script
+from threadjuice_dagster.operations.backups.restore import prove
+from threadjuice_dagster.operations.backups.restore_server import Server
+from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.imports import store as imports
+from threadjuice_dagster.operations.imports.store import import_files
+from threadjuice_dagster.resources.encryption import Seal
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, Source
 

@@ -17,26 +17,26 @@ import sqlalchemy as sa
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 from moto.server import ThreadedMotoServer
 
-from threadjuice_dagster.assets.backups import database_backup, expired_backups, restore_database
-from threadjuice_dagster.checks.backups import restore_is_proven
+from threadjuice_dagster.assets.upkeep.backup_checks import restore_is_proven
+from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_backups, restore_database
 from threadjuice_dagster.database import schema
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.backup import History, Vault, read_contents, take_backup
 from threadjuice_dagster.database.locks import Locks
-from threadjuice_dagster.database.restore import plan_restore, prove, restore_backup
-from threadjuice_dagster.database.restore_server import Server
 from threadjuice_dagster.database.schema import head_revision, migrate
-from threadjuice_dagster.database.sealing import Seal
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tools import find_tool
-from threadjuice_dagster.domain.backups import Manifest, Proof, manifest_key
-from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
-from threadjuice_dagster.resources.backups import BackupDesk
+from threadjuice_dagster.operations.backups.dump import History, Vault, read_contents, take_backup
+from threadjuice_dagster.operations.backups.restore import plan_restore, prove, restore_backup
+from threadjuice_dagster.operations.backups.restore_server import Server
+from threadjuice_dagster.operations.backups.rules import Manifest, Proof, manifest_key
+from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
+from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.resources.encryption import Seal
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Source, Storage
-from threadjuice_dagster.resources.takedowns import TakedownDesk
 
 KEY = "correct horse battery staple"
 

@@ -14,20 +14,20 @@ from servers.loopback import Reply
 from servers.openai_server import OpenAIServer
 from test_openai import CATEGORY, PERSONA, THREAD
 
-from threadjuice_dagster.commands.printed import status_text
+from threadjuice_dagster.cli.newsroom import open_newsroom
+from threadjuice_dagster.cli.printed import status_text
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.budget import Budget
+from threadjuice_dagster.domain.writing.budget import Budget
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
-from threadjuice_dagster.newsroom import open_newsroom
 from threadjuice_dagster.resources.limits import SharedRateLimit
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.openai_dialect import learned_of
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.prices import Prices
-from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.settings import load_settings, read_settings
+from threadjuice_dagster.wiring import build_resources
 
 SAMPLES = sorted((Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads").glob("*.json"))
 PRICED = {"OPENAI_PRICE_INPUT": "0", "OPENAI_PRICE_OUTPUT": "50"}

@@ -22,23 +22,23 @@ from dagster._core.instance.ref import InstanceRef
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 from moto.server import ThreadedMotoServer
 
-from threadjuice_dagster.assets.cleanup import content_cleanup, prune_runs
-from threadjuice_dagster.database.backup import History, Vault
+from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.database.embedded import EmbeddedServer
-from threadjuice_dagster.database.sealing import Seal
 from threadjuice_dagster.database.server import create_database, embedded_url
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.backups import Contents, Manifest, Proof, backup_id, dump_key
-from threadjuice_dagster.domain.cleanup import CleanupReport, RuleReport
-from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
-from threadjuice_dagster.resources.backups import BackupDesk
-from threadjuice_dagster.resources.cleanup import CleanupDesk, Site
+from threadjuice_dagster.operations.backups.dump import History, Vault
+from threadjuice_dagster.operations.backups.rules import Contents, Manifest, Proof, backup_id, dump_key
+from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.cleanup.rules import CleanupReport, RuleReport
+from threadjuice_dagster.operations.cleanup.service import CleanupDesk, Site
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
+from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.resources.encryption import Seal
 from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
-from threadjuice_dagster.resources.takedowns import TakedownDesk
+from threadjuice_dagster.site.publisher import Publisher
 
 KEY = "correct horse battery staple"
 QUOTED = "Measure it twice before you say a word."
@@ -511,7 +511,7 @@ from dagster._core.instance.ref import InstanceRef
 sys.path[:0] = json.loads(sys.argv[1])["path"]
 import test_cleanup
 from threadjuice_dagster.database import archive
-from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.resources import cleanup
 from threadjuice_dagster.resources.storage import FolderStorage
 
@@ -850,7 +850,7 @@ class TestRuns:
         assert len(self.prune(lasting)) == 1
 
     def test_beyond_the_limit_are_left_to_the_next_time(self, lasting: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("threadjuice_dagster.resources.run_history.BATCH", 2)
+        monkeypatch.setattr("threadjuice_dagster.operations.cleanup.run_history.BATCH", 2)
         published = next(story_id for story_id in lasting.written() if story_id.startswith("t3"))
         for _ in range(6):
             self.run(lasting, told, published)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from threadjuice_dagster.database.outages import MOST
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.incidents import Alert, Trouble
+from threadjuice_dagster.operations.alerts.rules import Alert, Trouble
 from threadjuice_dagster.resources.limits import SharedRateLimit
 from threadjuice_dagster.resources.postgres import Postgres
 

@@ -16,8 +16,8 @@ from threadjuice_dagster.resources.openai_answers import CutOff
 from threadjuice_dagster.resources.openai_connection import ATTEMPTS
 from threadjuice_dagster.resources.openai_dialect import learned_of
 from threadjuice_dagster.resources.openai_failures import Refused
-from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.settings import read_settings
+from threadjuice_dagster.wiring import build_resources
 
 SAMPLE = sorted((Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads").glob("*.json"))[0]
 LM_STUDIO = {"error": "Unexpected endpoint or method. (POST /v1/moderations)"}

@@ -345,7 +345,7 @@ class TestRestarts:
         monkeypatch.setenv("THREADJUICE_HOME", str(tmp_path))
         monkeypatch.setenv("DATABASE_POOL_SIZE", "2")
         engine = lone_engine(url)
-        command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()"]
+        command = [sys.executable, "-c", "from threadjuice_dagster.cli.app import main; main()"]
         subprocess.run([*command, "database", "seed"], check=True, capture_output=True)
         process = subprocess.Popen(
             [*command, "content", "generate", "--count", "1", "--json"],

@@ -15,7 +15,7 @@ from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.refusals import meaning
 from threadjuice_dagster.database.schema import current_revision, head_revision, migrate, require_schema
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
 
 

@@ -15,8 +15,8 @@ import yaml
 from servers.openai_server import OpenAIServer
 from servers.vercel_server import PROJECT, TOKEN, VercelServer
 
-from threadjuice_dagster.cli import app
-from threadjuice_dagster.commands.printed import deployment_text
+from threadjuice_dagster.cli.app import app
+from threadjuice_dagster.cli.printed import deployment_text
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.resources.postgres import Postgres

@@ -25,21 +25,23 @@ from servers import vercel_server
 from servers.loopback import Reply
 from servers.vercel_server import PROJECT, TOKEN, VercelServer
 
-from threadjuice_dagster.assets.deployment import production_deployment, staged_deployment
+from threadjuice_dagster.assets.deployment.deployments import production_deployment, staged_deployment
 from threadjuice_dagster.database import schema
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.deployments import Deployments
 from threadjuice_dagster.database.schema import current_revision, expanded_revision, head_revision, migrate
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, UsageError
-from threadjuice_dagster.resources import deployer, http, vercel_uploads
-from threadjuice_dagster.resources import vercel as vercel_module
-from threadjuice_dagster.resources.deployer import KEEP, Deployer, LocalTarget, Opened, manifest_of
-from threadjuice_dagster.resources.deployments import DeploymentDesk
+from threadjuice_dagster.operations.deployment import targets as deployer
+from threadjuice_dagster.operations.deployment import vercel as vercel_module
+from threadjuice_dagster.operations.deployment import vercel_uploads
+from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.store import Deployments
+from threadjuice_dagster.operations.deployment.targets import KEEP, Deployer, LocalTarget, Opened, manifest_of
+from threadjuice_dagster.operations.deployment.vercel import VercelTarget
+from threadjuice_dagster.resources import http
 from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.resources.publisher import Publisher
-from threadjuice_dagster.resources.registry import build_resources
-from threadjuice_dagster.resources.vercel import VercelTarget
 from threadjuice_dagster.settings import load_settings
+from threadjuice_dagster.site.publisher import Publisher
+from threadjuice_dagster.wiring import build_resources
 
 BYPASS = "a-bypass-secret"
 ROOT = Path(__file__).parents[2]
@@ -779,10 +781,10 @@ SCRIPT = """
 import json, os, signal, sys, uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from threadjuice_dagster.resources.deployer import LocalTarget
-from threadjuice_dagster.resources.deployments import DeploymentDesk
+from threadjuice_dagster.operations.deployment.targets import LocalTarget
+from threadjuice_dagster.operations.deployment.service import DeploymentDesk
 from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.resources.vercel import VercelTarget
+from threadjuice_dagster.operations.deployment.vercel import VercelTarget
 from threadjuice_dagster.settings import load_settings
 
 url, home, moment, settings = sys.argv[1:]
@@ -839,7 +841,7 @@ class Target(LocalTarget if "folder" in settings else VercelTarget):
         reach(f"pointing {name}")
         super()._point(name, identity)
 
-import threadjuice_dagster.resources.deployer as module
+import threadjuice_dagster.operations.deployment.targets as module
 link, count = module.link, [0]
 def counted(*arguments):
     count[0] += 1

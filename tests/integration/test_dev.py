@@ -47,7 +47,7 @@ def until(found: Callable[[], Any], seconds: float, what: str) -> Any:
 @pytest.fixture
 def newsroom(newsroom_environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[int, int]]:
     port, preview = free_port(), free_port()
-    code = "from threadjuice_dagster.cli import main; main()"
+    code = "from threadjuice_dagster.cli.app import main; main()"
     environment = {**os.environ, "THREADJUICE_PREVIEW_PORT": str(preview), "THREADJUICE_PRODUCTION_PORT": "0"}
     with (tmp_path / "log").open("w") as log:
         command = [sys.executable, "-c", code, "dev", "--port", str(port)]

@@ -12,7 +12,7 @@ from servers.loopback import Reply
 from servers.openai_server import OpenAIServer
 from typer.testing import CliRunner
 
-from threadjuice_dagster.cli import app
+from threadjuice_dagster.cli.app import app
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.server import app_url

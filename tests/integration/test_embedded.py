@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from waiting import eventually
 
 from threadjuice_dagster.database import embedded
+from threadjuice_dagster.database.dagster_storage import LastingStorage
 from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.server import embedded_url
-from threadjuice_dagster.event_storage import LastingStorage
 from threadjuice_dagster.failures import TransientFailure
 
 USER = """
@@ -161,7 +161,7 @@ def test_a_pid_file_that_is_stale_or_broken_is_replaced(used: Path, pid: str) ->
 
 def test_a_command_goes_on_when_the_server_is_killed_under_it(used: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "THREADJUICE_HOME": str(used), "DATABASE_POOL_SIZE": "2"}
-    code = "from threadjuice_dagster.cli import main; main()"
+    code = "from threadjuice_dagster.cli.app import main; main()"
     command = [sys.executable, "-c", code, "content", "generate", "--count", "1", "--json"]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)

@@ -24,8 +24,7 @@ from servers.openai_server import OpenAIServer
 from servers.pictures import Answer, PictureServer, picture_server
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer
 
-from threadjuice_dagster.assets.environment import environment_report
-from threadjuice_dagster.checks.checklist import (
+from threadjuice_dagster.assets.deployment.checklist import (
     AFTER,
     BEFORE,
     Line,
@@ -33,15 +32,16 @@ from threadjuice_dagster.checks.checklist import (
     deployment_preconditions,
     deployment_results,
 )
-from threadjuice_dagster.database.backup import Vault
-from threadjuice_dagster.database.sealing import Seal
+from threadjuice_dagster.assets.deployment.environment_report import environment_report
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.tables import backups
-from threadjuice_dagster.domain.environment import EnvironmentReport
 from threadjuice_dagster.failures import TransientFailure, Unsuitable
+from threadjuice_dagster.operations.backups.dump import Vault
+from threadjuice_dagster.operations.environment.rules import EnvironmentReport
+from threadjuice_dagster.resources.encryption import Seal
 from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.resources.registry import build_resources
 from threadjuice_dagster.settings import read_settings, variables
+from threadjuice_dagster.wiring import build_resources
 
 SECRETS = {
     "OPENAI_API_KEY": "sk-hunter2-openai",
@@ -456,7 +456,7 @@ class TestWebhook:
 
 
 def test_one_unforeseen_error_is_one_failed_row() -> None:
-    from threadjuice_dagster.resources.probes import Found, Question, ask_all
+    from threadjuice_dagster.operations.environment.service import Found, Question, ask_all
 
     def broken() -> Found:
         raise RuntimeError("with sk-hunter2 in it")
@@ -483,7 +483,7 @@ class TestCommand:
         command = [
             sys.executable,
             "-c",
-            "from threadjuice_dagster.cli import main; main()",
+            "from threadjuice_dagster.cli.app import main; main()",
             "deploy",
             "check",
             "--json",

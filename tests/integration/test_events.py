@@ -22,18 +22,18 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from threadjuice_dagster.assets.engagement import DAYS, engagement_metrics
+from threadjuice_dagster.assets.monitoring.engagement_metrics import DAYS, engagement_metrics
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.engagement import Tally, through
 from threadjuice_dagster.database.engine import pooled_engine
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.engagement import BURST, EVENTS, MAX_BODY, STORY_PER_MINUTE
+from threadjuice_dagster.operations.deployment.site_server import serve
+from threadjuice_dagster.operations.deployment.vercel_uploads import function_files, function_settings
+from threadjuice_dagster.operations.engagement.receiver import PATHS, Reports
+from threadjuice_dagster.operations.engagement.rules import BURST, EVENTS, MAX_BODY, STORY_PER_MINUTE
+from threadjuice_dagster.operations.engagement.store import Tally, through
 from threadjuice_dagster.resources.postgres import Postgres, Replica
-from threadjuice_dagster.resources.vercel_uploads import function_files, function_settings
-from threadjuice_dagster.site.engagement import PATHS, Reports
-from threadjuice_dagster.site.preview import serve
 
 READER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 STANDING_ALONE = """
@@ -383,7 +383,7 @@ class TestFunction:
         for path, content in files.items():
             if path.startswith("api/_vendor/"):
                 assert content == (package.parent / path.removeprefix("api/_vendor/")).read_bytes()
-        assert files["api/events.py"] == (package / "site/functions/events.py").read_bytes()
+        assert files["api/events.py"] == (package / "operations/engagement/function.py").read_bytes()
         assert files["api/requirements.txt"].startswith(b"psycopg[binary]==3.")
 
     def test_both_addresses_lead_to_it(self) -> None:

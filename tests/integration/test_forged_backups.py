@@ -16,21 +16,21 @@ from backports import zstd
 from makers import make_thread
 from test_backups import KEY, databases_like, drop_kept, now, restore
 
-from threadjuice_dagster.database.archive import Archive
-from threadjuice_dagster.database.backup import Vault, read_contents, read_records, take_backup
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.locks import Locks
-from threadjuice_dagster.database.restore import plan_restore, prove
 from threadjuice_dagster.database.schema import migrate
-from threadjuice_dagster.database.sealing import Seal
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tools import find_tool
-from threadjuice_dagster.domain import backups as rules
-from threadjuice_dagster.domain.backups import Manifest
-from threadjuice_dagster.domain.cleanup import ARCHIVE, Label
-from threadjuice_dagster.domain.takedowns import Tombstone
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.resources.backups import BackupDesk
+from threadjuice_dagster.operations.backups import rules
+from threadjuice_dagster.operations.backups.dump import Vault, read_contents, read_records, take_backup
+from threadjuice_dagster.operations.backups.restore import plan_restore, prove
+from threadjuice_dagster.operations.backups.rules import Manifest
+from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.cleanup.archive import Archive
+from threadjuice_dagster.operations.cleanup.rules import ARCHIVE, Label
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
+from threadjuice_dagster.resources.encryption import Seal
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
 

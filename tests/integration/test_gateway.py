@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from threadjuice_dagster.cli import app
-from threadjuice_dagster.domain.gateway import MAX_FAILURES, KnownNames
+from threadjuice_dagster.cli.app import app
 from threadjuice_dagster.failures import ConfigurationError
-from threadjuice_dagster.gateway import Gateway, Session, session_key
+from threadjuice_dagster.operations.ui.gateway import Gateway, Session, session_key
+from threadjuice_dagster.operations.ui.rules import MAX_FAILURES, KnownNames
+from threadjuice_dagster.operations.ui.server import address_of, listen, server_of
 from threadjuice_dagster.settings import load_settings
-from threadjuice_dagster.ui import address_of, listen, server_of
 
 PASSWORD = "correct horse: bättery"
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}

@@ -14,10 +14,7 @@ from servers.openai_server import OpenAIServer
 from test_newsroom import KEY, save
 
 from threadjuice_dagster.assets.plots import listed
-from threadjuice_dagster.domain.records import Decision, Reason, StoryRecord
-from threadjuice_dagster.domain.stories import Section
-from threadjuice_dagster.instance import open_instance
-from threadjuice_dagster.preview import (
+from threadjuice_dagster.assets.preview import (
     decision_list,
     described,
     escape,
@@ -27,6 +24,9 @@ from threadjuice_dagster.preview import (
     story_markdown,
     story_summary,
 )
+from threadjuice_dagster.domain.story.records import Decision, Reason, StoryRecord
+from threadjuice_dagster.domain.story.stories import Section
+from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.settings import load_settings
 
 PACKAGE = Path(__file__).parents[2] / "threadjuice_dagster"

@@ -21,13 +21,13 @@ from threadjuice_dagster.database.locks import Locks, is_held
 from threadjuice_dagster.database.records import story_records
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.database.validation import Validation
-from threadjuice_dagster.domain.assignments import known
-from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.stories import StoryDraft
-from threadjuice_dagster.domain.takedowns import Tombstone
-from threadjuice_dagster.domain.text import clean
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.language.text import clean
+from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.writing.assignments import known
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
+from threadjuice_dagster.operations.imports.validation import Validation
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
 
 PACKAGE = Path(__file__).parents[2] / "threadjuice_dagster"
 
@@ -253,7 +253,7 @@ def test_every_way_in_takes_hostile_text_or_refuses_it_in_one_line(store: Store,
 
 @pytest.mark.usefixtures("newsroom_environment")
 def test_the_command_line_answers_bytes_that_are_no_text_with_one_clear_line() -> None:
-    command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()"]
+    command = [sys.executable, "-c", "from threadjuice_dagster.cli.app import main; main()"]
     for arguments in (["show", b"a\xff"], ["show", "'; DROP TABLE stories; --"], ["reject", "x", "--reason", b"\xff"]):
         result = subprocess.run([*command, "content", *arguments], capture_output=True, env=os.environ, check=False)
         assert result.returncode in (1, 2), result.stderr

@@ -64,7 +64,7 @@ def story_file(path: Path) -> Path:
 
 
 def command(path: Path, *options: str) -> list[str]:
-    code = "from threadjuice_dagster.cli import main; main()"
+    code = "from threadjuice_dagster.cli.app import main; main()"
     return [sys.executable, "-c", code, "content", "import", str(path), *options, "--json"]
 
 

@@ -20,17 +20,17 @@ from backports import zstd
 from corpora.stories import stories
 from makers import make_draft, make_image, make_publication
 
-from threadjuice_dagster.database import imports
+from threadjuice_dagster.cli.newsroom import open_newsroom
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.import_files import records_of
-from threadjuice_dagster.database.imports import COUNTS, ImportSummary, import_files
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.database.validation import Validation
-from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.failures import UsageError
-from threadjuice_dagster.newsroom import open_newsroom
+from threadjuice_dagster.operations.imports import store as imports
+from threadjuice_dagster.operations.imports.files import records_of
+from threadjuice_dagster.operations.imports.store import COUNTS, ImportSummary, import_files
+from threadjuice_dagster.operations.imports.validation import Validation
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.settings import load_settings
 
 SOUND = [{"title": story.title, "text": story.text} for story in stories("dev")[-10:]]

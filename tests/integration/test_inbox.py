@@ -14,13 +14,13 @@ import sqlalchemy as sa
 from corpora.stories import stories
 from moto.server import ThreadedMotoServer
 
-from threadjuice_dagster.assets.imports import imported_stories
-from threadjuice_dagster.assets.validation import content_validation
+from threadjuice_dagster.assets.publication.content_validation import content_validation
+from threadjuice_dagster.assets.publication.imported_stories import imported_stories
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.imports import COUNTS, import_files
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.resources.inbox import Inbox
+from threadjuice_dagster.operations.imports.inbox import Inbox
+from threadjuice_dagster.operations.imports.store import COUNTS, import_files
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
@@ -199,7 +199,7 @@ class TestInbox:
     def test_a_file_that_grew_while_it_was_read_stays_and_is_read_again(
         self, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from threadjuice_dagster.database import imports
+        from threadjuice_dagster.operations.imports import store as imports
 
         inbox = FolderStorage(root=str(tmp_path / "inbox"))
         inbox.put("grows.jsonl", lines(record(1)))

@@ -14,11 +14,11 @@ from command import threadjuice
 from makers import make_draft, make_thread
 from servers.openai_server import OpenAIServer
 
+from threadjuice_dagster.cli.newsroom import Newsroom
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.newsroom import Newsroom
 
 SAMPLES = sorted((Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads").glob("*.json"))
-COMMAND = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from threadjuice_dagster.cli.app import main; main()"]
 SOON = 6.0
 """Seconds a command may take to stop here: two, and what a busy machine adds."""
 

@@ -20,12 +20,12 @@ import pytest
 import sqlalchemy as sa
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 
-from threadjuice_dagster.assets.database import database_schema
+from threadjuice_dagster.assets.upkeep.database import database_schema
 from threadjuice_dagster.database import schema
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.schema import Step, current_revision, head_revision, migrate, require_schema
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.resources.postgres import Postgres
 

@@ -14,25 +14,25 @@ import pytest
 import sqlalchemy as sa
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 
-from threadjuice_dagster.assets.database_health import database_health
-from threadjuice_dagster.assets.errors import error_report
-from threadjuice_dagster.assets.generation import generation_metrics
-from threadjuice_dagster.assets.image_delivery import image_delivery
+from threadjuice_dagster.assets.monitoring.database_health import database_health
+from threadjuice_dagster.assets.monitoring.error_report import error_report
+from threadjuice_dagster.assets.monitoring.generation_metrics import generation_metrics
+from threadjuice_dagster.assets.monitoring.image_delivery import image_delivery
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.database_health import measure
-from threadjuice_dagster.database.errors import errors_of_day
-from threadjuice_dagster.database.generation import stories_of_day, with_seconds
 from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.images import FAST, Variant, drawn_picture, encode_variants
-from threadjuice_dagster.domain.stories import Usage
-from threadjuice_dagster.domain.title_card import draw_title_card
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.pictures.images import FAST, Variant, drawn_picture, encode_variants
+from threadjuice_dagster.domain.pictures.title_card import draw_title_card
+from threadjuice_dagster.domain.story.stories import Usage
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure, Unsuitable, UsageError
+from threadjuice_dagster.operations.monitoring.database_health_store import measure
+from threadjuice_dagster.operations.monitoring.errors_store import errors_of_day
+from threadjuice_dagster.operations.monitoring.generation_store import stories_of_day, with_seconds
+from threadjuice_dagster.operations.monitoring.thresholds import Thresholds
 from threadjuice_dagster.resources.postgres import Postgres, Replica
 from threadjuice_dagster.resources.storage import FolderStorage
-from threadjuice_dagster.resources.thresholds import Thresholds
 
 DAY = datetime.now(UTC).date()
 NOON = datetime(2026, 2, 3, 12, tzinfo=UTC)

@@ -159,7 +159,7 @@ class TestWithoutAKey:
         assert not Path(story["page"]).exists()
 
     def test_two_commands_on_one_thread_leave_one_story(self) -> None:
-        command = [sys.executable, "-c", "from threadjuice_dagster.cli import main; main()"]
+        command = [sys.executable, "-c", "from threadjuice_dagster.cli.app import main; main()"]
         command += ["content", "generate", "--thread", sample(), "--json"]
         both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for _ in "ab"]
         stories = [json.loads(process.communicate(timeout=240)[0])["stories"][0] for process in both]
@@ -276,7 +276,7 @@ class TestWithAModel:
     ) -> None:
         window, late = 20, 8  # seconds; how much later a request may arrive than it was allowed, on a busy machine
         shorter = f"from threadjuice_dagster.resources import limits; limits.WINDOW = {window}"
-        command = f"{shorter}; from threadjuice_dagster.cli import main; main()"
+        command = f"{shorter}; from threadjuice_dagster.cli.app import main; main()"
         environment = {**os.environ, "CONTENT_GENERATION_RATE_LIMIT": "8"}
         processes = [
             subprocess.Popen(
@@ -372,7 +372,7 @@ class TestKilled:
         home = newsroom_environment["THREADJUICE_HOME"]
         if step in ("write", "judge", "moderate"):
             written_by_model.script(step, "slow:20")
-        code = _pausing(step) + "from threadjuice_dagster.cli import main; main()"
+        code = _pausing(step) + "from threadjuice_dagster.cli.app import main; main()"
         command = [sys.executable, "-c", code, "content", "generate", "--thread", sample(), "--json"]
         environment = {**os.environ, "OPENAI_TIMEOUT_SECONDS": "30"}
         process = subprocess.Popen(

@@ -16,7 +16,7 @@ from servers.loopback import Reply, Request
 from servers.openai_server import OpenAIServer, fenced_data
 
 from threadjuice_dagster.database.server import create_database
-from threadjuice_dagster.domain.text import clean, fold, sentences, words
+from threadjuice_dagster.domain.language.text import clean, fold, sentences, words
 
 BY_NAME = {attack.name: attack for attack in ATTACKS}
 WORST = ("plain order", "fake fence boundary", "closing braces")

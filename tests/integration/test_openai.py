@@ -13,12 +13,11 @@ import pytest
 from servers.loopback import Reply
 from servers.openai_server import KEY_ECHO, OpenAIServer, moderated
 
-from threadjuice_dagster.domain.judging import JudgeVerdict
-from threadjuice_dagster.domain.moderation import Verdict
-from threadjuice_dagster.domain.stories import Category, Draft, Persona, Section, Usage
-from threadjuice_dagster.domain.threads import Comment, Thread
+from threadjuice_dagster.domain.judging.judge import JudgeVerdict
+from threadjuice_dagster.domain.judging.moderation import Verdict
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Section, Usage
+from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
-from threadjuice_dagster.resources.desk import EXTRACTIVE, SCREENED_CHARACTERS, ExtractiveDesk, ModelDesk
 from threadjuice_dagster.resources.limits import Unlimited
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import OpenAIResource
@@ -26,6 +25,7 @@ from threadjuice_dagster.resources.openai_answers import BadAnswer
 from threadjuice_dagster.resources.openai_connection import ATTEMPTS
 from threadjuice_dagster.resources.openai_dialect import learned_of
 from threadjuice_dagster.resources.openai_failures import Refused
+from threadjuice_dagster.resources.writers import EXTRACTIVE, SCREENED_CHARACTERS, ExtractiveDesk, ModelDesk
 
 KEY = "sk-loopback-0123456789abcdef"
 NOW = datetime(2024, 5, 1, tzinfo=UTC)

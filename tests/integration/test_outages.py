@@ -13,16 +13,16 @@ from makers import make_thread
 from servers.openai_server import OpenAIServer
 from servers.webhook import Webhook
 
+from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.database.outages import FIRST, MOST
-from threadjuice_dagster.domain.incidents import Trouble
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
-from threadjuice_dagster.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.operations.alerts.rules import Trouble
+from threadjuice_dagster.operations.alerts.service import Watch
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.openai_connection import ATTEMPTS, TRIAL_ATTEMPTS
-from threadjuice_dagster.resources.registry import build_resources
-from threadjuice_dagster.resources.watch import Watch
 from threadjuice_dagster.settings import load_settings
+from threadjuice_dagster.wiring import build_resources
 
 KEY, NEXT = "sk-hunter2-hunter2-hunter2", "sk-hunter3-hunter3-hunter3"
 
@@ -244,7 +244,7 @@ def test_when_both_keys_are_refused_the_next_one_is_named(
 def test_the_watch_tells_once_that_the_database_is_gone_and_once_that_it_is_back(
     newsroom_environment: dict[str, str], webhook: Webhook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from threadjuice_dagster.watching import look_once
+    from threadjuice_dagster.cli.watching import look_once
 
     monkeypatch.setenv("MONITORING_WEBHOOK", webhook.url)
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")

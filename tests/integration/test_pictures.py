@@ -18,30 +18,30 @@ from makers import make_draft, make_image, make_thread
 from PIL import Image, ImageOps
 from servers.pictures import Answer, PictureServer, json_answer, photograph, picture_server
 
-from threadjuice_dagster.assets.images import story_image
-from threadjuice_dagster.checks.images import picture_gate
+from threadjuice_dagster.assets.stories.picture_gate import picture_gate
+from threadjuice_dagster.assets.stories.story_image import story_image
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain import thumbhash
-from threadjuice_dagster.domain.images import Licence, PictureRefused, StoryImage
-from threadjuice_dagster.domain.licences import licence_problem
-from threadjuice_dagster.domain.moderation import Verdict
-from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.stories import Category, Draft, Persona, Section, Usage
+from threadjuice_dagster.domain.judging.moderation import Verdict
+from threadjuice_dagster.domain.pictures import thumbhash
+from threadjuice_dagster.domain.pictures.images import Licence, PictureRefused, StoryImage
+from threadjuice_dagster.domain.pictures.licences import licence_problem
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Section, Usage
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources import http
-from threadjuice_dagster.resources.desk import ExtractiveDesk
 from threadjuice_dagster.resources.http import download_picture, fetch_json, retry_after
 from threadjuice_dagster.resources.io_manager import StoreIOManager
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash, Wanted
 from threadjuice_dagster.resources.pictures import Inspect, PictureDesk
 from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
+from threadjuice_dagster.resources.writers import ExtractiveDesk
 from threadjuice_dagster.site.builder import build_site
+from threadjuice_dagster.site.publisher import Publisher
 
 NEIGHBOURS = Category(slug="neighbours", name="Neighbours", description="Fences.", colour="#15703a")
 PHOTO = photograph(1000, 750)

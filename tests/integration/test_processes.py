@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from threadjuice_dagster.processes import Processes
+from threadjuice_dagster.operations.ui.processes import Processes
 
 STUBBORN = """
 import os, signal, subprocess, sys, time
@@ -36,7 +36,7 @@ def gone(pids: list[int]) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 @pytest.mark.parametrize("killed", [True, False])
 def test_nothing_that_they_started_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool) -> None:
-    monkeypatch.setattr("threadjuice_dagster.processes.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("threadjuice_dagster.operations.ui.processes.GRACE_SECONDS", 0.2)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     told = tmp_path / "pids"
     try:

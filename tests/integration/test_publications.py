@@ -13,7 +13,7 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.publication import PublishedStory
+from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.site.builder import SiteBuild, build_site
 
 

@@ -10,7 +10,7 @@ from servers.loopback import Reply
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
 
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
-from threadjuice_dagster.resources.reddit import (
+from threadjuice_dagster.sources.reddit import (
     Deletions,
     RedditThreads,
     SampleThreads,

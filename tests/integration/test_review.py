@@ -10,20 +10,20 @@ import dagster as dg
 import pytest
 from makers import make_draft, make_score, make_thread
 
-from threadjuice_dagster.assets.review import review_desk
+from threadjuice_dagster.assets.publication.review_desk import review_desk
+from threadjuice_dagster.cli.importing import import_manual
+from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.database.catalogue import read_catalogue
 from threadjuice_dagster.database.records import story_record
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.import_text import text_of
-from threadjuice_dagster.domain.imports import RecordReader, Refused
-from threadjuice_dagster.domain.manual import manual_id, manual_records
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.importing import import_manual
-from threadjuice_dagster.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.operations.imports.decoding import text_of
+from threadjuice_dagster.operations.imports.manual import manual_id, manual_records
+from threadjuice_dagster.operations.imports.rules import RecordReader, Refused
 from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.resources.publisher import Publisher
 from threadjuice_dagster.settings import load_settings
+from threadjuice_dagster.site.publisher import Publisher
 
 MARKDOWN = """---
 title: The lift that stopped for tea

@@ -18,14 +18,14 @@ from many import fill, made, made_bands
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import order_lock, run_lock
-from threadjuice_dagster.database.imports import import_files
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.database.validation import Validation
-from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.operations.imports.store import import_files
+from threadjuice_dagster.operations.imports.validation import Validation
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor

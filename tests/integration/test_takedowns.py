@@ -12,17 +12,17 @@ import sqlalchemy as sa
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, post
 
-from threadjuice_dagster.assets.threads import AssignmentConfig
+from threadjuice_dagster.assets.threads.threads import AssignmentConfig
+from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.database.server import databases
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.gates import GATES, Finding
-from threadjuice_dagster.domain.grounding import Grounding, Passage
-from threadjuice_dagster.domain.takedowns import Tombstone
+from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.grounding import Grounding, Passage
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
+from threadjuice_dagster.operations.takedowns.service import TakedownDesk
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
-from threadjuice_dagster.resources.takedowns import TakedownDesk
 from threadjuice_dagster.settings import load_settings
 
 QUOTED = "Measure it twice before you say a word."

@@ -14,16 +14,16 @@ import sqlalchemy as sa
 from command import threadjuice
 from history import A_DAY, CENTS, DAYS, ERRORS_A_DAY, INCIDENTS, live_a_year, measured, statuses
 
-from threadjuice_dagster.assets.backups import expired_backups
-from threadjuice_dagster.assets.review import review_desk
-from threadjuice_dagster.database.deployments import Deployments
-from threadjuice_dagster.database.engagement import Tally, through
-from threadjuice_dagster.database.generation import spent_by_day
+from threadjuice_dagster.assets.publication.review_desk import review_desk
+from threadjuice_dagster.assets.upkeep.backups import expired_backups
+from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.failures import PermanentFailure, UsageError
-from threadjuice_dagster.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.operations.deployment.store import Deployments
+from threadjuice_dagster.operations.engagement.store import Tally, through
+from threadjuice_dagster.operations.monitoring.generation_store import spent_by_day
 from threadjuice_dagster.settings import load_settings
 
 TABLE_ROWS, TEXT = 100, 20_000
@@ -147,7 +147,7 @@ def test_upkeep_of_every_kind_ends_well(year: Year, job: str) -> None:
 
 
 def test_a_clock_that_is_a_day_ahead_deletes_nothing_and_is_told(year: Year, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("cleanup", "backups", "takedowns", "database_health"):
+    for module in ("upkeep.cleanup", "upkeep.backups", "publication.takedowns", "monitoring.database_health"):
         monkeypatch.setattr(f"threadjuice_dagster.assets.{module}.now", lambda: datetime.now(UTC) + timedelta(days=1))
     ahead = r"clock is 1 d 0 h ahead of the database server's"
     with pytest.raises(PermanentFailure, match=ahead):

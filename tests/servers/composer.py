@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from threadjuice_dagster.domain.text import cut, sentences, words
+from threadjuice_dagster.domain.language.text import cut, sentences, words
 
 _MARKUP = re.compile(r"https?:|www\.|[<>{}\[\]|*_~^`#\\@“”\"]|\b[ru]/\w|another user|…|\w{25,}")
 _BIDDING = re.compile(

@@ -10,10 +10,10 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from newsstand import HASH, Elements, files, kettle_story, page, plain_picture, plain_variant, redrafted
 
-from threadjuice_dagster.domain.images import Licence
-from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.stories import Category, Draft, Persona, Quote, Section
-from threadjuice_dagster.domain.thumbhash import decode
+from threadjuice_dagster.domain.pictures.images import Licence
+from threadjuice_dagster.domain.pictures.thumbhash import decode
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
 from threadjuice_dagster.site import lists
 from threadjuice_dagster.site.builder import build_site

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from newsstand import kettle_story, plain_picture
 
-from threadjuice_dagster.domain.gateway import KnownNames
-from threadjuice_dagster.resources.deployer import LocalTarget
+from threadjuice_dagster.operations.deployment.site_server import PreviewServer, serve
+from threadjuice_dagster.operations.deployment.targets import LocalTarget
+from threadjuice_dagster.operations.ui.rules import KnownNames
 from threadjuice_dagster.site.assets import INK, PAPER, contrast, readable, site_assets, woff
 from threadjuice_dagster.site.builder import build_site
 from threadjuice_dagster.site.headers import header_rules, headers_of
-from threadjuice_dagster.site.preview import PreviewServer, serve
 
 
 @pytest.mark.parametrize("colour", ["#ffff00", "#000000", "#ffffff", "#1d4ed8", "#808080", "nonsense", "red;}", ""])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from newsstand import catalogue, files, kettle_story, made_story, page, plain_picture, redrafted
 
-from threadjuice_dagster.domain.publication import PublishedStory
+from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.site.builder import SiteBuild, build_site
 from threadjuice_dagster.site.memory import FILE, Memory

@@ -8,9 +8,9 @@ from datetime import UTC, date, timedelta
 
 import dagster as dg
 
+from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.steps import now
-from threadjuice_dagster.domain.findings import Finding
-from threadjuice_dagster.preview import described
+from threadjuice_dagster.operations.findings import Finding
 
 _SEVERITIES = {"failed": dg.AssetCheckSeverity.ERROR}
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from threadjuice_dagster.preview import code
+from threadjuice_dagster.assets.preview import code
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from threadjuice_dagster.domain.gates import GateVerdict
+from threadjuice_dagster.domain.judging.gates import GateVerdict
 from threadjuice_dagster.failures import (
     BudgetSpent,
     Interrupted,

@@ -14,7 +14,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
-from threadjuice_dagster.database.incidents import Incidents
 from threadjuice_dagster.database.keys import Keys
 from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.locks import Locks, is_held, lock_key
@@ -22,10 +21,11 @@ from threadjuice_dagster.database.outages import Outages
 from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.database.rows import upsert
 from threadjuice_dagster.database.spending import Spending
-from threadjuice_dagster.database.takedowns import Takedowns, buried
-from threadjuice_dagster.domain.assignments import Assignment, Choice, Order, choose
-from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.writing.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.operations.alerts.store import Incidents
+from threadjuice_dagster.operations.takedowns.store import Takedowns, buried
 
 MAX_RUNS = 3
 """Runs that may be started for one story before its crashes are taken for its own fault."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from threadjuice_dagster.database import tables
-from threadjuice_dagster.domain.stories import Category, Persona
+from threadjuice_dagster.domain.story.stories import Category, Persona
 
 T = TypeVar("T", Category, Persona)
 

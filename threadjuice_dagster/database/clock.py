@@ -1,13 +1,13 @@
 """The clocks there are: the database server's, and what was last written by any.
 
-What they have to agree in is decided in ``domain/clock.py``.
+What they have to agree in is decided in ``operations/clock.py``.
 """
 
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from threadjuice_dagster.domain.clock import clock_problem, idle_problem
+from threadjuice_dagster.operations.clock import clock_problem, idle_problem
 
 # By number, not by time: once the clock is right again, the next record is, whatever was written ahead of it.
 _CLOCKS = """

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables
-from threadjuice_dagster.domain.stories import Usage
+from threadjuice_dagster.domain.story.stories import Usage
 from threadjuice_dagster.failures import ThreadJuiceError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import sqlalchemy as sa
 
-from threadjuice_dagster.domain.images import StoryImage
+from threadjuice_dagster.domain.pictures.images import StoryImage
 
 _STAGE = "CREATE TEMP TABLE stored_files (key text PRIMARY KEY) ON COMMIT DROP"
 _LACKING = """

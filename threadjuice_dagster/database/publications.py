@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.domain.publication import Listed, PublishedStory
+from threadjuice_dagster.domain.story.publication import Listed, PublishedStory
 
 BATCH = 1000
 """Rows fetched at a time."""

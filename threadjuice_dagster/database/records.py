@@ -10,8 +10,8 @@ from threadjuice_dagster.database.assignments import run_lock
 from threadjuice_dagster.database.locks import is_held
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tables import STATUSES
-from threadjuice_dagster.domain.gates import GATES, GateVerdict
-from threadjuice_dagster.domain.records import Decision, Reason, StoryRecord
+from threadjuice_dagster.domain.judging.gates import GATES, GateVerdict
+from threadjuice_dagster.domain.story.records import Decision, Reason, StoryRecord
 from threadjuice_dagster.failures import Interrupted, PermanentFailure
 
 _AS = {status: (status,) for status in STATUSES} | {"interrupted": ("assigned", "running"), "waiting": ("assigned",)}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from threadjuice_dagster.domain.database_addresses import OURS
+from threadjuice_dagster.database.addresses import OURS
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, TransientFailure
 
 CANNOT_CONNECT_NOW, TOO_MANY_CONNECTIONS, NO_DATABASE = "57P03", "53300", "3D000"

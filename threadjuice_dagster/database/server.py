@@ -6,11 +6,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
+from threadjuice_dagster.database.addresses import clean_address
 from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.refusals import ALREADY_THERE, meaning, sqlstate
 from threadjuice_dagster.database.suitability import require_usable
-from threadjuice_dagster.domain.database_addresses import clean_address
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError
 from threadjuice_dagster.settings import Settings
 

@@ -8,7 +8,7 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from threadjuice_dagster.domain.budget import Spent
+from threadjuice_dagster.domain.writing.budget import Spent
 
 
 class Spending:

@@ -19,12 +19,12 @@ from threadjuice_dagster.database.engine import STATEMENT_SECONDS, pooled_engine
 from threadjuice_dagster.database.ledger import add_decision, add_event
 from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.rows import upsert
-from threadjuice_dagster.domain.gates import GATES, PICTURE_GATE, TEXT_GATES, Finding, GateVerdict
-from threadjuice_dagster.domain.images import StoryImage
-from threadjuice_dagster.domain.publication import PublishedStory
-from threadjuice_dagster.domain.records import Decision
-from threadjuice_dagster.domain.stories import StoryDraft
-from threadjuice_dagster.domain.verdicts import QualityScore
+from threadjuice_dagster.domain.judging.gates import GATES, PICTURE_GATE, TEXT_GATES, Finding, GateVerdict
+from threadjuice_dagster.domain.judging.verdicts import QualityScore
+from threadjuice_dagster.domain.pictures.images import StoryImage
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.records import Decision
+from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.failures import PermanentFailure
 
 DECIDABLE = ("held", "rejected", "failed", "assigned")
@@ -261,7 +261,7 @@ class Store(Assignments):
             add_event(connection, "story_withdrawn", story_id, actor)
 
     def _save_draft(self, connection: sa.Connection, story: StoryDraft) -> None:
-        from threadjuice_dagster.domain.originality import bands, signature
+        from threadjuice_dagster.domain.judging.originality import bands, signature
 
         minhash = signature(story.draft.shown)
         row = {

@@ -372,7 +372,7 @@ incidents = sa.Table(
     sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
     sa.Index("incidents_open_idx", "source", postgresql_where=sa.text("open")),
 )
-"""Troubles by cause, as ``domain/incidents.py`` has them."""
+"""Troubles by cause, as ``operations/alerts/rules.py`` has them."""
 
 alerts = sa.Table(
     "alerts",

@@ -1,6 +1,6 @@
 """``pg_dump`` and ``pg_restore``: finding those that fit a server, and running them on pipes.
 
-What is dumped and restored belongs in ``database/backup.py`` and ``database/restore.py``.
+What is dumped and restored belongs in ``operations/backups/dump.py`` and ``operations/backups/restore.py``.
 """
 
 import contextlib

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from threadjuice_dagster.domain.images import PictureRefused
+from threadjuice_dagster.domain.pictures.images import PictureRefused
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 
 import dagster as dg
 
-from threadjuice_dagster.domain.budget import UNPRICED
-from threadjuice_dagster.domain.incidents import Trouble
+from threadjuice_dagster.domain.writing.budget import UNPRICED
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
+from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.resources.postgres import Database
 
 log = logging.getLogger(__name__)

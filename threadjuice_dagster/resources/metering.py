@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from threadjuice_dagster.domain.stories import Usage
+from threadjuice_dagster.domain.story.stories import Usage
 from threadjuice_dagster.resources.prices import Prices
 
 log = logging.getLogger(__name__)

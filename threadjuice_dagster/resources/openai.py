@@ -1,7 +1,7 @@
 """OpenAI, or any server that speaks its API: writing, judging and moderating, with limits and metering.
 
-What a model is told belongs in ``domain/prompts.py``, what its scores mean in ``domain/judging.py``, how a request is
-sent in ``openai_connection.py``.
+What a model is told belongs in ``domain/writing/prompts.py``, what its scores mean in ``domain/judging/judge.py``, how
+a request is sent in ``openai_connection.py``.
 """
 
 import base64
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
-from threadjuice_dagster.domain import prompts
-from threadjuice_dagster.domain.budget import Budget, Spent
-from threadjuice_dagster.domain.judging import SAMPLES, JudgeAnswer, JudgeVerdict, combine
-from threadjuice_dagster.domain.moderation import Verdict
-from threadjuice_dagster.domain.stories import Category, Draft, Persona
-from threadjuice_dagster.domain.text import clean, cut
-from threadjuice_dagster.domain.threads import Thread
+from threadjuice_dagster.domain.judging.judge import SAMPLES, JudgeAnswer, JudgeVerdict, combine
+from threadjuice_dagster.domain.judging.moderation import Verdict
+from threadjuice_dagster.domain.language.text import clean, cut
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.writing import prompts
+from threadjuice_dagster.domain.writing.budget import Budget, Spent
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.resources.limits import BudgetAlone
 from threadjuice_dagster.resources.metering import Meter, spent

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from threadjuice_dagster.domain.moderation import Verdict
-from threadjuice_dagster.domain.text import clean, cut
+from threadjuice_dagster.domain.judging.moderation import Verdict
+from threadjuice_dagster.domain.language.text import clean, cut
 from threadjuice_dagster.failures import ThreadJuiceError, TransientFailure, Unsuitable
 from threadjuice_dagster.resources.http import retry_after
 from threadjuice_dagster.resources.openai_failures import Complaint, Refused, complaint_in

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import dagster as dg
 from pydantic import PrivateAttr
 
-from threadjuice_dagster.domain.stories import Usage
+from threadjuice_dagster.domain.story.stories import Usage
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.resources.http import MAX_WAIT
 from threadjuice_dagster.resources.limits import RateLimiter, Unlimited

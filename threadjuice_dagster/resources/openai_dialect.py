@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from threadjuice_dagster.domain import prompts
+from threadjuice_dagster.domain.writing import prompts
 from threadjuice_dagster.resources.openai_failures import Rejected, UnknownThing
 
 Messages = list[dict[str, str]]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from threadjuice_dagster.domain.text import clean, cut
+from threadjuice_dagster.domain.language.text import clean, cut
 from threadjuice_dagster.failures import (
     ConfigurationError,
     PermanentFailure,

@@ -1,6 +1,6 @@
 """Where pictures come from: Openverse, Unsplash, and cards drawn here.
 
-What their terms ask for belongs in ``domain/licences.py``; trying them in order, encoding and storing in
+What their terms ask for belongs in ``domain/pictures/licences.py``; trying them in order, encoding and storing in
 ``resources/pictures.py``. Whatever a provider answers is hostile until read: text is cleaned and bounded,
 links are http(s), and what does not meet the provider's terms is never offered.
 """
@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from threadjuice_dagster.domain.images import (
+from threadjuice_dagster.domain.language.text import clean, cut
+from threadjuice_dagster.domain.pictures.images import (
     FAST,
     FORMATS,
     MAX_PIXELS,
@@ -26,10 +27,9 @@ from threadjuice_dagster.domain.images import (
     format_quality,
     variant_widths,
 )
-from threadjuice_dagster.domain.licences import POLICIES, Policy, terms_problem
-from threadjuice_dagster.domain.stories import Category
-from threadjuice_dagster.domain.text import clean, cut
-from threadjuice_dagster.domain.title_card import draw_title_card
+from threadjuice_dagster.domain.pictures.licences import POLICIES, Policy, terms_problem
+from threadjuice_dagster.domain.pictures.title_card import draw_title_card
+from threadjuice_dagster.domain.story.stories import Category
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.resources.http import ATTEMPTS, MAX_PICTURE, download_picture, fetch, fetch_json
 

@@ -1,7 +1,7 @@
 """The picture desk: a story's picture from the first provider that has one, encoded and stored.
 
 What each provider offers belongs in ``resources/picture_providers.py``, what it asks for in
-``domain/licences.py``, how a picture is read and encoded in ``domain/images.py``.
+``domain/pictures/licences.py``, how a picture is read and encoded in ``domain/pictures/images.py``.
 """
 
 import functools
@@ -13,7 +13,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from threadjuice_dagster.domain.images import (
+from threadjuice_dagster.domain.language.text import cut
+from threadjuice_dagster.domain.pictures.images import (
     CONTENT_TYPES,
     Credited,
     EncodedPicture,
@@ -29,9 +30,8 @@ from threadjuice_dagster.domain.images import (
     upright,
     variant_key,
 )
-from threadjuice_dagster.domain.licences import credit_text
-from threadjuice_dagster.domain.stories import Category
-from threadjuice_dagster.domain.text import cut
+from threadjuice_dagster.domain.pictures.licences import credit_text
+from threadjuice_dagster.domain.story.stories import Category
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.resources.picture_providers import (
     Candidate,
@@ -218,7 +218,7 @@ def _moved(variants: Iterable[Variant], storage: Storage, former: Storage) -> tu
 
 def _refuse_words(candidate: Candidate) -> None:
     """Raise ``PictureRefused`` where a provider's words must not be shown; a card drawn here bears our own."""
-    from threadjuice_dagster.domain.moderation import load_moderator
+    from threadjuice_dagster.domain.judging.moderation import load_moderator
 
     words = "\n\n".join((candidate.title, candidate.creator, candidate.alt_text))
     found = load_moderator().moderate(words if candidate.picture_url else "")

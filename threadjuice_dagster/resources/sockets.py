@@ -13,8 +13,8 @@ from typing import Any
 
 import httpcore2
 
-from threadjuice_dagster.domain.addresses import is_public
-from threadjuice_dagster.domain.images import PictureRefused
+from threadjuice_dagster.domain.pictures.images import PictureRefused
+from threadjuice_dagster.resources.addresses import is_public
 
 
 def public_addresses(host: str, port: int) -> list[str]:

@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, NamedTuple
 import dagster as dg
 from pydantic import PrivateAttr
 
-from threadjuice_dagster.database.sealing import Readable as Source
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
+from threadjuice_dagster.resources.encryption import Readable as Source
 from threadjuice_dagster.resources.s3 import GONE, code_of, refusal
 
 IMMUTABLE = "public, max-age=31536000, immutable"

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from threadjuice_dagster.resources.alerts import AlertDesk
-from threadjuice_dagster.resources.watch import Watch
+from threadjuice_dagster.operations.alerts.delivery import AlertDesk
+from threadjuice_dagster.operations.alerts.service import Watch
 
 
 def alert_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:

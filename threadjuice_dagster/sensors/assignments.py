@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from threadjuice_dagster.assets.quality import quality_score
 from threadjuice_dagster.assets.steps import ORDER_TAG
-from threadjuice_dagster.assets.stories import story_draft
-from threadjuice_dagster.domain.assignments import Assignment, Order
-from threadjuice_dagster.domain.budget import Budget, Spent
+from threadjuice_dagster.assets.stories.quality_score import quality_score
+from threadjuice_dagster.assets.stories.story_draft import story_draft
+from threadjuice_dagster.domain.writing.assignments import Assignment, Order
+from threadjuice_dagster.domain.writing.budget import Budget, Spent
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.jobs import STORY_STEPS, story_job
 from threadjuice_dagster.partitions import STORIES

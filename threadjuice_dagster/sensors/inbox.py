@@ -5,7 +5,7 @@ import time
 import dagster as dg
 
 from threadjuice_dagster.jobs import import_stories_job, validate_content_job
-from threadjuice_dagster.resources.inbox import QUIET_SECONDS, Inbox
+from threadjuice_dagster.operations.imports.inbox import QUIET_SECONDS, Inbox
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
 
@@ -33,7 +33,7 @@ def inbox_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         ready, known = _ready(inbox, database)
         if ready:
             return dg.RunRequest(job_name=import_stories_job.name)
-        from threadjuice_dagster.database.validation import Validation
+        from threadjuice_dagster.operations.imports.validation import Validation
 
         if Validation(database.store).has_work():
             return dg.RunRequest(job_name=validate_content_job.name)
@@ -56,7 +56,7 @@ def _busy(instance: dg.DagsterInstance) -> str:
 
 def _ready(inbox: Storage, database: Database) -> tuple[int, int]:
     """Files that are there in full and were not tried yet, and those that could not be taken as they are."""
-    from threadjuice_dagster.database.inbox import passed_over
+    from threadjuice_dagster.operations.imports.inbox_store import passed_over
 
     box, moment = Inbox(inbox), time.time()
     marks = {file.mark for file in box.waiting() if box.is_quiet(file, QUIET_SECONDS, moment)}

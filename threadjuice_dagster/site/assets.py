@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-from threadjuice_dagster.domain.stories import Category
+from threadjuice_dagster.domain.story.stories import Category
 
 _FONTS = (("Regular", 400, "normal"), ("Semibold", 600, "normal"), ("It", 400, "italic"))
 _FAMILY = "ThreadJuice Serif"

@@ -19,9 +19,9 @@ from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
-from threadjuice_dagster.domain.images import Variant
-from threadjuice_dagster.domain.publication import Listed, PublishedStory, Shelf
-from threadjuice_dagster.domain.stories import Category
+from threadjuice_dagster.domain.pictures.images import Variant
+from threadjuice_dagster.domain.story.publication import Listed, PublishedStory, Shelf
+from threadjuice_dagster.domain.story.stories import Category
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.site.links import base_of, site_address
 from threadjuice_dagster.site.lists import Lists
@@ -329,9 +329,8 @@ def instant(moment: datetime) -> str:
 @cache
 def _code() -> str:
     """Names the code and the templates that make pages."""
-    package, digest = importlib.resources.files("threadjuice_dagster"), hashlib.sha256()
-    for folder in ("site", "site/templates", "site/static", "domain"):
-        for file in sorted((package / folder).iterdir(), key=lambda one: one.name):
-            if file.is_file():
-                digest.update(file.read_bytes())
+    package, digest = Path(str(importlib.resources.files("threadjuice_dagster"))), hashlib.sha256()
+    files = (file for folder in ("site", "domain") for file in (package / folder).rglob("*"))
+    for file in sorted(file for file in files if file.is_file() and file.suffix != ".pyc"):
+        digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from datetime import date
 from itertools import groupby
 from typing import NamedTuple
 
-from threadjuice_dagster.domain.stories import Category
+from threadjuice_dagster.domain.story.stories import Category
 from threadjuice_dagster.site.memory import Brief, Key
 from threadjuice_dagster.site.pages import ABOUT, ARCHIVE, PERSONAS, Listing, Pages
 from threadjuice_dagster.site.versions import Edition

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from threadjuice_dagster.domain.capacity import SiteSize
+from threadjuice_dagster.operations.deployment.capacity_rules import SiteSize
 
 FILE = "build.sqlite"
 """Its name in the folder of the site."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from threadjuice_dagster.domain.licences import deed_url
-from threadjuice_dagster.domain.text import cut
+from threadjuice_dagster.domain.language.text import cut
+from threadjuice_dagster.domain.pictures.licences import deed_url
 from threadjuice_dagster.site.links import public_address, safe_link
 from threadjuice_dagster.site.views import StoryView, credit_of
 

@@ -1,6 +1,6 @@
 """A story's picture as a page shows it, and its files brought into the site.
 
-Choosing, licensing and encoding pictures belong in ``domain/images.py`` and ``resources/``.
+Choosing, licensing and encoding pictures belong in ``domain/pictures/images.py`` and ``resources/``.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from threadjuice_dagster.domain.images import Format, StoryImage, Variant
+from threadjuice_dagster.domain.pictures.images import Format, StoryImage, Variant
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
 from threadjuice_dagster.site.links import origin, safe_link
 
@@ -67,7 +67,7 @@ class Picture:
     @cached_property
     def blur(self) -> str:
         """A preview of a few pixels as a data URI, shown until the picture is there; empty where there is none."""
-        from threadjuice_dagster.domain.thumbhash import to_data_url
+        from threadjuice_dagster.domain.pictures.thumbhash import to_data_url
 
         # A placeholder nobody can read costs the reader nothing: the picture itself still comes.
         with contextlib.suppress(ValueError, IndexError):

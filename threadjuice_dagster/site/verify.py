@@ -7,9 +7,9 @@ from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote, urlsplit
 
-from threadjuice_dagster.domain.markup import Page
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.site.links import root_of
+from threadjuice_dagster.site.markup import Page
 
 _PLAIN = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*")
 _KNOWN = 50_000

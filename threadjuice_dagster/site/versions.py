@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from threadjuice_dagster.domain.deployments import MARKER
+from threadjuice_dagster.operations.deployment.rules import MARKER
 from threadjuice_dagster.site.memory import FILE, File, Memory
 
 _NEXT = ".next"

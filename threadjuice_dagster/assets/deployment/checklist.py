@@ -1,0 +1,311 @@
+"""The production checklist: six lines before a deployment goes live, and six after it did.
+
+Of the first six, those that would make the deployment itself bad stop it; an outage elsewhere is a warning, so that
+a takedown can be deployed whatever else is broken. What a line looks at belongs in the layers below.
+"""
+
+import dataclasses
+import functools
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import dagster as dg
+
+from threadjuice_dagster.assets.deployment.trial import try_writer
+from threadjuice_dagster.assets.preview import described
+from threadjuice_dagster.assets.steps import classified, now
+from threadjuice_dagster.failures import ThreadJuiceError
+from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.deployment.readers import read, read_page
+from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.targets import Opened
+from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe
+from threadjuice_dagster.operations.environment.service import EnvironmentDesk
+from threadjuice_dagster.operations.monitoring.database_health_rules import backup_finding
+from threadjuice_dagster.operations.monitoring.errors_rules import error_finding
+from threadjuice_dagster.operations.monitoring.image_delivery_rules import encoding_finding, page_findings, sniffed
+from threadjuice_dagster.resources.limits import SharedRateLimit
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.writers import ExtractiveDesk
+from threadjuice_dagster.settings import read_settings
+from threadjuice_dagster.site.markup import Page, PagePicture
+from threadjuice_dagster.sources.reddit import SampleThreads
+
+HEARTBEAT = 300.0
+"""Seconds after which a silent daemon counts as stopped."""
+
+SLOWEST_PAGE, SLOWEST_QUERY = 2.0, 1.0
+"""Seconds until a page is read in full, and until the database answers."""
+
+HEAVIEST_PAGE, HEAVIEST_PICTURE = 300_000, 600_000
+"""Bytes."""
+
+CACHED_A_DAY = 86_400
+"""Seconds."""
+
+PICTURES = 4
+"""Pictures of the front page that are fetched, each as the newest browser does and as the oldest."""
+
+_MAX_AGE = re.compile(r"max-age=(\d+)")
+
+
+class Line(NamedTuple):
+    """What became of a line.
+
+    Before a deployment a ``severe`` line that did not pass stops it. After one it is an error instead of a warning, as
+    every line is in production.
+    """
+
+    passed: bool
+    message: str
+    severe: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What the lines look at."""
+
+    instance: dg.DagsterInstance
+    database: Database
+    environment: EnvironmentDesk
+    deployment_desk: DeploymentDesk
+    pictures: PictureDesk
+    backup_desk: BackupDesk
+
+    @functools.cached_property
+    def report(self) -> EnvironmentReport:
+        """Every variable and system, asked once for all lines."""
+        return self.environment.report(*read_settings())
+
+    @property
+    def production(self) -> bool:
+        """Whether readers depend on this."""
+        return self.report.environment == "production"
+
+
+def environment_variables(scene: Scene) -> Line:
+    """Every variable is valid and every outside system answers."""
+    wrong, away = scene.report.failed("variable"), scene.report.failed("system")
+    if wrong or away:
+        return Line(False, _told([*wrong, *away]), severe=bool(wrong))
+    return Line(True, ", ".join(f"{count} {state}" for state, count in scene.report.counts.items() if count))
+
+
+def migrations(scene: Scene) -> Line:
+    """Every migration runs, runs back and runs again in a scratch database."""
+    import sqlalchemy as sa
+
+    from threadjuice_dagster.database.schema import head_revision, rehearse
+    from threadjuice_dagster.operations.backups.restore import Server
+
+    with Server(scene.database.address()) as server, server.scratch() as url:
+        try:
+            reached = rehearse(url)
+        except sa.exc.DBAPIError as error:
+            return Line(False, f"One failed: {str(error.orig).splitlines()[0][:200]}", severe=True)
+    told = " and ".join(dict.fromkeys(reached))
+    return Line(set(reached) == {head_revision()}, f"In a scratch database they led to {told}.", severe=True)
+
+
+def pipeline(scene: Scene) -> Line:
+    """A sample thread becomes a story that the gates on the text let through."""
+    refused: dict[str, str] = {}
+    for thread in SampleThreads().candidates(3):
+        problem = try_writer(ExtractiveDesk(), thread, Meter()).problem
+        if not problem:
+            return Line(True, f"Sample {thread.id} became a story that passes every gate on the text.")
+        refused[thread.id] = problem
+    return Line(False, "; ".join(f"{name}: {problem}" for name, problem in refused.items()), severe=True)
+
+
+def image_optimization(scene: Scene) -> Line:
+    """A card is drawn and encoded, and every file is read back as a picture of its size."""
+    found = encoding_finding(scene.pictures.quality)
+    return Line(found.passed, found.message, severe=not found.passed)
+
+
+def rate_limits(scene: Scene) -> Line:
+    """The limit that all processes share is counted, and is no higher than the server's own."""
+    SharedRateLimit(database=scene.database, per_minute=1000).acquire("deployment check")
+    limit, openai = scene.report.row("CONTENT_GENERATION_RATE_LIMIT"), scene.report.row("openai")
+    if openai.state == "warning":
+        return Line(False, _told([openai]))
+    return Line(limit.state == "ok", f"Requests to the model in any 60 seconds: {limit.message}")
+
+
+def monitoring(scene: Scene) -> Line:
+    """Alerts have somewhere to go, and outside a developer's machine the daemon that sends them runs."""
+    webhook = scene.report.row("webhook")
+    if webhook.state == "failed" or (scene.production and webhook.state == "stand-in"):
+        return Line(False, _told([webhook]))
+    beats = [beat.timestamp for beat in scene.instance.get_daemon_heartbeats().values()]
+    running = bool(beats) and time.time() - max(beats) < HEARTBEAT
+    told = f"{webhook.message} The Dagster daemon {'runs' if running else 'does not run'}."
+    return Line(running or scene.report.environment == "local", told)
+
+
+def database_connections(scene: Scene) -> Line:
+    """The database and a pool of connections answer quickly, three times in a row."""
+    names = ("database", "database_pool")
+    rows: list[Probe] = []
+    for _ in range(3):
+        rows += scene.environment.report(*read_settings(), names).rows
+    slowest = max(row.latency_ms or 0.0 for row in rows) / 1000
+    failed = [row for row in rows if row.state in ("failed", "warning")]
+    told = _told(failed) or f"The slowest of {len(rows)} answers took {slowest:.2f} s. {rows[-1].message}"
+    return Line(not failed and slowest < SLOWEST_QUERY, told)
+
+
+def content_generation(scene: Scene) -> Line:
+    """The writer answers, and most of the day's stories did not fail."""
+    openai = scene.report.row("openai")
+    failed, stories = _of_the_day(scene)
+    told = f"{openai.message} {failed} of {stories} stories of the last 24 hours failed."
+    return Line(openai.state != "failed" and failed * 2 <= stories, told)
+
+
+def image_loading(scene: Scene) -> Line:
+    """Pictures of the live front page are pictures, light, and cached for a day; they have a size and load lazily."""
+    with scene.deployment_desk.deployer.opened() as site:
+        front = read_page(site, "/").text
+        pictures = Page(front).pictures()
+        found = [_fetched(site, address) for picture in pictures[:PICTURES] for address in _tried(picture)]
+    broken = [one.problem for one in found if one.problem]
+    if broken:
+        return Line(False, f"{len(broken)} of {len(found)} files fail: {'; '.join(broken[:3])}.", severe=True)
+    heaviest, shortest = max((one.bytes for one in found), default=0), min((one.kept for one in found), default=0)
+    told = f"{len(found)} files of {len(pictures)} pictures came, the heaviest with {heaviest:,} bytes"
+    told = f"{told}, cached for {shortest:,} s." if found else "The front page shows no picture yet."
+    untidy = [finding.message for finding in page_findings([front]) if not finding.passed]
+    fine = not found or (heaviest <= HEAVIEST_PICTURE and shortest >= CACHED_A_DAY)
+    return Line(fine and not untidy, " ".join([told, *untidy]))
+
+
+def performance(scene: Scene) -> Line:
+    """The live front page and its first story are there, quick and light."""
+    with scene.deployment_desk.deployer.opened() as site:
+        pages = [read_page(site, "/")]
+        stories = [link for link in Page(pages[0].text).links() if "story/" in link]
+        pages += [read_page(site, link) for link in stories[:1]]
+    slowest, heaviest = max(page.seconds for page in pages), max(len(page.text) for page in pages)
+    told = f"The slowest of {len(pages)} pages took {slowest:.2f} s, the heaviest has {heaviest:,} characters."
+    return Line(slowest <= SLOWEST_PAGE and heaviest <= HEAVIEST_PAGE, told)
+
+
+def error_rates(scene: Scene) -> Line:
+    """Few runs of the last 24 hours ended in an error that was no editorial outcome."""
+    errors = scene.database.store.ledger.errors_of_day()
+    found = error_finding(errors, _of_the_day(scene)[1])
+    return Line(found.passed, f"In the last 24 hours: {found.message}")
+
+
+def backup_systems(scene: Scene) -> Line:
+    """The newest backup that a restore has proven is of the last 26 hours."""
+    proven = [backup.manifest.taken_at for backup in scene.backup_desk.backups() if backup.proven_at]
+    found = backup_finding(max(proven, default=None), now())
+    return Line(found.passed, f"{found.message} {found.next_step}".strip())
+
+
+BEFORE: Mapping[str, Callable[[Scene], Line]] = {
+    "environment_variables_configured": environment_variables,
+    "database_migrations_tested": migrations,
+    "content_generation_pipeline_tested": pipeline,
+    "image_optimization_works": image_optimization,
+    "api_rate_limits_configured": rate_limits,
+    "monitoring_systems_active": monitoring,
+}
+AFTER: Mapping[str, Callable[[Scene], Line]] = {
+    "database_connections_stable": database_connections,
+    "content_generation_works": content_generation,
+    "image_loading_optimized": image_loading,
+    "performance_metrics_green": performance,
+    "error_rates_within_threshold": error_rates,
+    "backup_systems_operational": backup_systems,
+}
+
+
+def _checks(
+    name: str, asset: str, lines: Mapping[str, Callable[[Scene], Line]], *, blocking: bool
+) -> dg.AssetChecksDefinition:
+    """The lines as checks of one step. Whatever is unforeseen in one is its own failure; the others go on."""
+    specs = [
+        dg.AssetCheckSpec(line, asset=asset, description=evaluate.__doc__, blocking=blocking)
+        for line, evaluate in lines.items()
+    ]
+
+    @dg.multi_asset_check(name=name, specs=specs)
+    def checklist(
+        context: dg.AssetCheckExecutionContext,
+        database: Database,
+        environment: EnvironmentDesk,
+        deployment_desk: DeploymentDesk,
+        pictures: PictureDesk,
+        backup_desk: BackupDesk,
+    ) -> Iterator[dg.AssetCheckResult]:
+        scene = Scene(context.instance, database, environment, deployment_desk, pictures, backup_desk)
+        for line, evaluate in lines.items():
+            began = time.monotonic()
+            found = _evaluated(evaluate, scene)
+            severe = found.severe or (not blocking and scene.production)
+            yield dg.AssetCheckResult(
+                passed=found.passed,
+                check_name=line,
+                asset_key=asset,
+                severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+                description=described(found.message),
+                metadata={"seconds": round(time.monotonic() - began, 3)},
+            )
+
+    return checklist
+
+
+def _evaluated(evaluate: Callable[[Scene], Line], scene: Scene) -> Line:
+    try:
+        return evaluate(scene)
+    except Exception as error:
+        return Line(False, str(classified(error)), severe=evaluate not in (rate_limits, monitoring))
+
+
+def _told(rows: list[Probe]) -> str:
+    return " ".join(f"{row.name}: {row.message} {row.next_step}".strip() for row in rows)
+
+
+def _of_the_day(scene: Scene) -> tuple[int, int]:
+    """How many stories of the last 24 hours failed, and how many there were."""
+    counts = scene.database.store.ledger.stories_of_day()
+    return counts["failed"], counts.total()
+
+
+class _Fetched(NamedTuple):
+    """A picture's file: what is wrong with it, its bytes, and the seconds it may be cached."""
+
+    problem: str
+    bytes: int = 0
+    kept: int = 0
+
+
+def _tried(picture: PagePicture) -> Iterable[str]:
+    """What the newest browser loads on the widest screen, and what the oldest loads."""
+    return dict.fromkeys((picture.choices[0], picture.choices[-1]))
+
+
+def _fetched(site: Opened, address: str) -> _Fetched:
+    try:
+        answer = read(site, address).answer
+    except ThreadJuiceError as failure:
+        return _Fetched(f"{address}: {failure.message.rstrip('.')}")
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip()
+    if answer.status != 200 or not kind.startswith("image/"):
+        return _Fetched(f"{address} answers {answer.status}, {kind or 'no type'}")
+    if kind.removeprefix("image/") in ("avif", "webp", "jpeg") and sniffed(answer.body) != kind.removeprefix("image/"):
+        return _Fetched(f"{address} is called {kind} and is none")
+    age = _MAX_AGE.search(answer.headers.get("cache-control", ""))
+    return _Fetched("", len(answer.body), int(age[1]) if age else 0)
+
+
+deployment_preconditions = _checks("before_deployment", "staged_deployment", BEFORE, blocking=True)
+deployment_results = _checks("after_deployment", "production_deployment", AFTER, blocking=False)

@@ -1,0 +1,121 @@
+"""Deployment: the built site staged and tested, then shown to readers and validated, or the one before restored.
+
+The steps themselves belong in ``operations/deployment/service.py``.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from threadjuice_dagster.assets.preview import described
+from threadjuice_dagster.assets.publication.site import site
+from threadjuice_dagster.assets.steps import reported
+from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.failures import ThreadJuiceError
+from threadjuice_dagster.operations.deployment.rules import Deployment, Step
+from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.speed import compared_with_live
+from threadjuice_dagster.operations.deployment.speed_rules import Compared, speed_finding
+from threadjuice_dagster.operations.deployment.targets import Staged
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.site.publisher import Publisher
+
+
+class PromotionConfig(dg.Config):
+    """``roll_back`` goes back to a deployment by its id, or with ``previous`` to the one before; empty promotes."""
+
+    roll_back: str = ""
+
+
+AS_FAST = dg.AssetCheckSpec(
+    "as_fast_as_live",
+    asset="staged_deployment",
+    description="Pages, pictures and feed of what is staged come about as fast, and as light, as of what is live.",
+)
+
+
+@dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[site], check_specs=[AS_FAST])
+def staged_deployment(
+    context: dg.AssetExecutionContext, database: Database, publisher: Publisher, deployment_desk: DeploymentDesk
+) -> dg.MaterializeResult:
+    """The built site at the place it is deployed to, tested there page by page; readers do not see it yet."""
+    with reported(context, database):
+        record = context.instance.get_run_record_by_id(context.run_id)
+        started = record.start_time if record and record.start_time else time.time()
+        moment = datetime.fromtimestamp(started, UTC)
+        deployment, staged = deployment_desk.stage(Path(publisher.folder), context.run_id, moment)
+        rows, check = _speed(deployment_desk, staged)
+        figures = {"files uploaded": staged.files, "bytes": staged.bytes, **_figures(rows)}
+        steps = deployment_desk.book.steps(context.run_id)
+        return _materialized(deployment, steps, [check], **figures)
+
+
+@dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[staged_deployment])
+def production_deployment(
+    context: dg.AssetExecutionContext, config: PromotionConfig, database: Database, deployment_desk: DeploymentDesk
+) -> dg.MaterializeResult[None]:
+    """What readers see: the staged deployment, validated where they are, or after a failure the one before again."""
+    with reported(context, database):
+        run_id, desk = context.run_id, deployment_desk
+        deployment = desk.roll_back(config.roll_back, run_id) if config.roll_back else desk.promote(run_id)
+        return _materialized(deployment, desk.book.steps(run_id))
+
+
+def _speed(desk: DeploymentDesk, staged: Staged) -> tuple[list[Compared], dg.AssetCheckResult]:
+    """How fast what is staged answers beside what is live; that it cannot be measured stops no deployment."""
+    rows: list[Compared] = []
+    try:
+        rows = compared_with_live(desk.deployer, staged)
+        finding = speed_finding(rows)
+        passed, told = finding.passed, f"{finding.message} {finding.next_step}".strip()
+    except ThreadJuiceError as failure:
+        passed, told = False, f"It could not be measured: {failure}"
+    warns = dg.AssetCheckSeverity.WARN
+    check = dg.AssetCheckResult(check_name=AS_FAST.name, passed=passed, severity=warns, description=described(told))
+    return rows, check
+
+
+def _figures(rows: Sequence[Compared]) -> dict[str, Any]:
+    """The speeds as the UI shows and plots them."""
+    table = [
+        dg.TableRecord(
+            {
+                "what": row.name,
+                "first byte ms": row.staged.first_byte_ms,
+                "live first byte ms": row.live.first_byte_ms,
+                "whole ms": row.staged.whole_ms,
+                "live whole ms": row.live.whole_ms,
+                "bytes": row.staged.bytes,
+                "live bytes": row.live.bytes,
+                "ratio": row.ratio,
+            }
+        )
+        for row in rows
+    ]
+    if not rows:
+        return {}
+    ratios = {f"{row.name}: times the live one's": row.ratio for row in rows}
+    return {"speed": dg.MetadataValue.table(table), **ratios}
+
+
+def _materialized(
+    deployment: Deployment, steps: Sequence[Step], checks: Sequence[dg.AssetCheckResult] = (), **figures: Any
+) -> dg.MaterializeResult[None]:
+    rows = [dg.TableRecord(step.model_dump(mode="json")) for step in steps]
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(deployment.version),
+        check_results=checks,
+        metadata={
+            "url": dg.MetadataValue.url(deployment.url),
+            "deployment": deployment.id,
+            "version": deployment.version,
+            "state": deployment.state,
+            "seconds": round(sum(step.seconds for step in steps), 3),
+            "steps": dg.MetadataValue.table(rows),
+            **figures,
+        },
+    )

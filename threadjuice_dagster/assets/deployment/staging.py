@@ -1,0 +1,64 @@
+"""What is tried out where no reader is: the writer that is configured writes one story, once for each staging.
+
+The gates on stories that are to be published belong in ``assets/stories/text_gates.py``.
+"""
+
+import dagster as dg
+from dagster._core.storage.tags import SENSOR_NAME_TAG
+
+from threadjuice_dagster.assets.deployment.trial import Trial, try_writer
+from threadjuice_dagster.assets.preview import described
+from threadjuice_dagster.assets.steps import classified
+from threadjuice_dagster.failures import BudgetSpent, TransientFailure
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.writers import EXTRACTIVE, Desk, ExtractiveDesk
+from threadjuice_dagster.sources.reddit import SampleThreads
+
+TRY_IT = "The writer proves itself on: threadjuice deploy staging"
+NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer proved itself."
+
+
+@dg.asset_check(
+    asset="staged_deployment",
+    name="configured_writer_proven",
+    description="The configured writer makes a story of a sample thread that passes the gates; it is not published.",
+)
+def configured_writer(context: dg.AssetCheckExecutionContext, database: Database, desk: Desk) -> dg.AssetCheckResult:
+    """One story by the writer of the day, metered like any other."""
+    if SENSOR_NAME_TAG in context.run.tags:  # it deploys whenever a story is published, and each trial costs a story
+        return dg.AssetCheckResult(passed=True, description=described(f"Not tried: a sensor deployed this. {TRY_IT}"))
+    (sample,), meter = SampleThreads().candidates(1), Meter()
+    severity = dg.AssetCheckSeverity.ERROR
+    try:
+        trial = try_writer(desk, sample, meter)
+        passed, told = _judged(trial, by_a_model=not isinstance(desk, ExtractiveDesk))
+    except Exception as error:
+        failure = classified(error)
+        passed, told = False, str(failure)
+        if isinstance(failure, TransientFailure | BudgetSpent):  # which tells nothing of the writer
+            severity = dg.AssetCheckSeverity.WARN
+    finally:
+        database.store.ledger.add_usage("trial", "", meter.usage, None, context.run.run_id)
+    usage = meter.usage
+    return dg.AssetCheckResult(
+        passed=passed,
+        severity=severity,
+        description=described(told),
+        metadata={
+            "requests": usage.requests,
+            "tokens": usage.input_tokens + usage.output_tokens,
+            "cost_usd": usage.cost_usd,
+        },
+    )
+
+
+def _judged(trial: Trial, *, by_a_model: bool) -> tuple[bool, str]:
+    """Whether the writer that was to prove itself did, and what is told of it."""
+    if by_a_model and trial.writer == EXTRACTIVE:
+        return False, "The model did not answer, and the extractive writer stepped in. See: threadjuice deploy check"
+    who = f"{trial.model} wrote" if by_a_model else f"{NO_MODEL} It wrote"
+    told = f"{who} “{trial.title}”, which scores {trial.score:.1f}"
+    if trial.problem:
+        return False, f"{told} and would not be published: {trial.problem}"
+    return True, f"{told} and passes every gate on the text. It is not published."

@@ -1,0 +1,1 @@
+"""Figures of the newsroom, each with thresholds as checks."""

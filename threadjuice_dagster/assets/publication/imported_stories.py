@@ -1,0 +1,191 @@
+"""Publication in bulk: story files stored, from paths or from the inbox.."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from threadjuice_dagster.assets.plots import listed
+from threadjuice_dagster.assets.steps import RETRIES, reported
+from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.failures import PermanentFailure, TransientFailure
+from threadjuice_dagster.operations.imports.inbox import QUIET_SECONDS, Inbox, Waiting
+from threadjuice_dagster.resources.policy import EditorialPolicy
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.storage import FolderStorage, Storage
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.operations.imports.store import ImportSummary
+
+_SHOWN = 25
+"""Files and categories that the run names of each kind."""
+
+
+class ImportConfig(dg.Config):
+    """What to import. Left as it is, everything in the inbox."""
+
+    paths: list[str] = Field(default=[], description="Story files or folders on this machine; empty is the inbox.")
+    dry_run: bool = Field(default=False, description="Say what would be done, and change nothing.")
+    map_category: list[str] = Field(default=[], description="NAME=CATEGORY: a category of ours for one of theirs.")
+    quiet_seconds: float = Field(
+        default=QUIET_SECONDS, ge=0, description="Seconds for which a file of the inbox must have been left alone."
+    )
+
+
+@dg.asset(group_name="publication", owners=OWNERS, kinds={"postgres"}, retry_policy=RETRIES)
+def imported_stories(
+    context: dg.AssetExecutionContext,
+    config: ImportConfig,
+    database: Database,
+    inbox: Storage,
+    imports_folder: FolderStorage,
+    policy: EditorialPolicy,
+) -> dg.MaterializeResult[None]:
+    """Stories of files, one for each slug; refused records are kept in a file. They still have to pass the gates."""
+    with reported(context, database):
+        intake = _Intake(context, config, database, Path(imports_folder.root), policy)
+        if config.paths:
+            intake.store([Path(path) for path in config.paths])
+        else:
+            intake.take_all(Inbox(inbox))
+        return dg.MaterializeResult(metadata=intake.metadata())
+
+
+class _Intake:
+    """What one run imports. A file that cannot be taken is told of, and stops no other."""
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        config: ImportConfig,
+        database: Database,
+        folder: Path,
+        policy: EditorialPolicy,
+    ) -> None:
+        from threadjuice_dagster.operations.imports.rules import category_map
+
+        self._context, self._config, self._store, self._folder = context, config, database.store, folder
+        self._mapped = category_map([*policy.import_category_map, *config.map_category])
+        self._default = policy.import_default_category
+        self._counts: Counter[str] = Counter()
+        self._categories: Counter[str] = Counter()
+        self._files: dict[str, list[str]] = {
+            "rejects": [],
+            "kept_back_files": [],
+            "left_alone": [],
+            "refused_files": [],
+        }
+
+    def take_all(self, inbox: Inbox) -> None:
+        """Every file of the inbox that is there in full; the others are left for later."""
+        from threadjuice_dagster.operations.imports.inbox_store import passed_over
+
+        self._require_categories()
+        ready = self._settled(inbox)
+        tried = passed_over(self._store.engine, [file.mark for file in ready])
+        self._files["left_alone"] += [f"{name} (no file by itself)" for name in inbox.links()]
+        for file in ready:
+            if file.mark in tried:
+                self._files["left_alone"].append(f"{file.name} (it could not be taken before)")
+                continue
+            try:
+                self._take(inbox, file)
+            except Exception as error:
+                if _stops_all(error):
+                    raise
+                self._pass_over(inbox, file, error)
+
+    def store(self, paths: Sequence[Path]) -> "ImportSummary":
+        """Import these files or folders, and count what was done."""
+        from threadjuice_dagster.operations.imports.store import COUNTS, import_files
+
+        summary = import_files(
+            self._store,
+            paths,
+            self._folder,
+            dry_run=self._config.dry_run,
+            category_map=self._mapped,
+            default_category=self._default,
+            progress=self._context.log.info,
+        )
+        self._counts.update({name: getattr(summary, name) for name in COUNTS})
+        self._categories.update(summary.unknown_categories)
+        if self._config.paths:
+            self._files["rejects"] += [summary.rejects_file] if summary.rejects_file else []
+            self._files["kept_back_files"] += [summary.kept_back_file] if summary.kept_back_file else []
+        return summary
+
+    def metadata(self) -> dict[str, dg.MetadataValue | int]:
+        """The counts, and the files and categories to look at."""
+        from threadjuice_dagster.operations.imports.store import COUNTS
+
+        unknown = [f"{name}: {count} records" for name, count in self._categories.most_common()]
+        return {
+            **{name: self._counts[name] for name in COUNTS},
+            **{name: listed(files, "none", _SHOWN) for name, files in self._files.items()},
+            "unknown_categories": listed(unknown, "none", _SHOWN),
+        }
+
+    def _require_categories(self) -> None:
+        """Raise for a category map that is wrong, before any file is taken for it."""
+        from threadjuice_dagster.assets.steps import now
+        from threadjuice_dagster.operations.imports.rules import RecordReader
+
+        catalogue = self._store.catalogue
+        RecordReader(catalogue.categories(), catalogue.personas(), now(), self._mapped, self._default)
+
+    def _settled(self, inbox: Inbox) -> list[Waiting]:
+        """Files that are there in full; what was written just now is waited for once."""
+        seconds, moment = self._config.quiet_seconds, time.time()
+        young = [file for file in inbox.waiting() if not inbox.is_quiet(file, seconds, moment)]
+        if young:
+            time.sleep(min(seconds, max(0.0, *(seconds - moment + file.changed for file in young), 0.0)))
+        files, moment = inbox.waiting(), time.time()
+        growing = [file for file in files if not inbox.is_quiet(file, seconds, moment)]
+        self._files["left_alone"] += [f"{file.name} (still being written)" for file in growing]
+        return [file for file in files if file not in growing]
+
+    def _take(self, inbox: Inbox, file: Waiting) -> None:
+        with inbox.opened(file) as path:
+            summary = self.store([path])
+            if self._config.dry_run:
+                return
+            if not inbox.is_unchanged(file):
+                self._files["left_alone"].append(f"{file.name} (it changed while it was read)")
+                return
+            written = {".rejects.jsonl": summary.rejects_file, ".kept-back.jsonl": summary.kept_back_file}
+            beside = {ending: Path(place) for ending, place in written.items() if place}
+            for name in inbox.archive(file, path, beside):
+                self._files["kept_back_files" if name.endswith(".kept-back.jsonl") else "rejects"].append(name)
+
+    def _pass_over(self, inbox: Inbox, file: Waiting, error: Exception) -> None:
+        """Remember a file that cannot be taken or moved away, and tell of it; one that is gone needs nothing."""
+        from threadjuice_dagster.operations.imports.fields import shown
+        from threadjuice_dagster.operations.imports.inbox_store import pass_over
+
+        if not inbox.is_unchanged(file):
+            return
+        problem = shown(str(error), 200) if str(error) else type(error).__name__
+        pass_over(self._store.engine, file.mark, file.name, problem)
+        self._files["refused_files"].append(f"{file.name}: {problem}")
+        failure = PermanentFailure(
+            f"{file.name} of the inbox could not be taken: {problem}",
+            "Put it right and put it there again, or remove it.",
+        )
+        self._context.log.warning(str(failure))
+        self._store.ledger.add_error(failure, "imported_stories", None, self._context.run_id)
+
+
+def _stops_all(error: Exception) -> bool:
+    """Whether an exception would meet every other file, too: database, disk or network, not one file."""
+    import psycopg
+    import sqlalchemy as sa
+
+    from threadjuice_dagster.operations.imports.files import is_of_one_file
+
+    outage = isinstance(error, TransientFailure | sa.exc.SQLAlchemyError | psycopg.Error)
+    return outage or not is_of_one_file(error)

@@ -1,0 +1,130 @@
+"""Publication: the public record of a story that passed every gate."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from threadjuice_dagster.assets.preview import escape, story_summary
+from threadjuice_dagster.assets.steps import RETRIES, now, story_step
+from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.domain.judging.gates import GATES
+from threadjuice_dagster.domain.judging.verdicts import QualityScore
+from threadjuice_dagster.domain.language.text import slugify
+from threadjuice_dagster.domain.pictures.images import StoryImage
+from threadjuice_dagster.domain.story.provenance import Source, provenance_of
+from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.failures import Unsuitable
+from threadjuice_dagster.operations.imports.rules import IMPORTED
+from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.site.publisher import Publisher
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
+
+
+@dg.asset(
+    group_name="publication",
+    owners=OWNERS,
+    kinds={"postgres"},
+    partitions_def=STORIES,
+    code_version="1",
+    retry_policy=RETRIES,
+    io_manager_key="store",
+)
+def published_story(
+    context: dg.AssetExecutionContext,
+    story_draft: StoryDraft,
+    quality_score: QualityScore,
+    story_image: StoryImage,
+    database: Database,
+    publisher: Publisher,
+) -> dg.MaterializeResult[PublishedStory]:
+    """The public record; a story is refused unless every gate was evaluated and passed, or a person overruled it."""
+    with story_step(context, database) as story_id:
+        _refuse_unless_passed(database.store, story_id)
+        story = public_record(database.store, story_draft, quality_score, story_image, context.run_id)
+        return dg.MaterializeResult(
+            value=story,
+            metadata={
+                "story": dg.MetadataValue.md(story_summary(story_draft)),
+                "page": dg.MetadataValue.url(publisher.preview_page(story.slug)),
+                "source": story.source_url or "a sample thread bundled with ThreadJuice",
+                "score": story.score,
+                "provenance": dg.MetadataValue.json(_record(story)),
+                "overruled": dg.MetadataValue.md(_overrides(database.store, story_id) or "nothing"),
+            },
+        )
+
+
+def _refuse_unless_passed(store: "Store", story_id: str) -> None:
+    verdicts = {verdict.gate: verdict for verdict in store.verdicts(story_id)}
+    refused = [
+        f"{gate}: {verdicts[gate].message if gate in verdicts else 'not evaluated'}"
+        for gate in GATES
+        if gate not in verdicts or not verdicts[gate].lets_through
+    ]
+    if refused:
+        raise Unsuitable(
+            f"Not published; {len(refused)} of {len(GATES)} gates did not pass. {' '.join(refused)}",
+            "Overrule it with: threadjuice content publish STORY --override --reason TEXT",
+        )
+
+
+def public_record(
+    store: "Store", story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str
+) -> PublishedStory:
+    """What readers see of a story, made of what is stored of it; whether it may be shown is for its gates to say."""
+    assignment, moment, first = store.assignment(story.story_id), now(), store.first_published(story.story_id)
+    thread = store.thread(assignment.thread_id, text=False) if assignment.thread_id else None
+    source_url = thread.permalink if thread and thread.source != "sample" else ""
+    return PublishedStory(
+        story_id=story.story_id,
+        slug=store.free_slug(_slug(story), story.story_id),
+        draft=story.draft,
+        category=store.catalogue.category(assignment.category),
+        persona=store.catalogue.persona(assignment.persona),
+        image=image,
+        source_url=source_url,
+        subreddit=thread.subreddit if thread else "",
+        writer=story.writer,
+        model=story.model,
+        score=score.overall,
+        published_at=story.dated or first or moment,
+        updated_at=moment if first or not story.dated else story.dated,
+        run_id=run_id,
+        provenance=provenance_of(
+            story,
+            score,
+            image,
+            Source(
+                thread=thread.id if thread else "",
+                permalink=source_url,
+                subreddit=thread.subreddit if thread else "",
+                passages=score.grounding.passages,
+            ),
+            store.verdicts(story.story_id),
+            store.ledger.spent(story.story_id),
+            run_id,
+            moment,
+        ),
+    )
+
+
+def _slug(story: StoryDraft) -> str:
+    """An imported story keeps the address it had."""
+    kept = story.story_id.removeprefix(f"{IMPORTED}-")
+    return kept if story.writer == IMPORTED and kept != story.story_id else slugify(story.draft.title)
+
+
+def _record(story: PublishedStory) -> dict[str, Any]:
+    return story.provenance.model_dump(mode="json") if story.provenance else {}
+
+
+def _overrides(store: "Store", story_id: str) -> str:
+    return "\n".join(
+        f"* `{verdict.gate}` {escape(f'by {verdict.overridden_by}: {verdict.override_reason} ({verdict.message})')}"
+        for verdict in store.verdicts(story_id)
+        if verdict.overridden_by
+    )

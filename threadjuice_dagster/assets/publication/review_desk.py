@@ -1,0 +1,78 @@
+"""Review: the desk at which people decide what the gates would not."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from threadjuice_dagster.assets.preview import decision_list, review_list
+from threadjuice_dagster.assets.steps import RETRIES, reported
+from threadjuice_dagster.assets.stories.quality_score import quality_score
+from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.domain.story.records import StoryRecord
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.site.publisher import Publisher
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
+
+
+class Ruling(Enum):
+    """What a person decided."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class StoryDecision(dg.Config):
+    """One decision, under a name."""
+
+    story: str = Field(description="Story id, as the desk lists it.")
+    ruling: Ruling = Field(description="APPROVE publishes it in spite of its gates; REJECT turns it down for good.")
+    by: str = Field(min_length=1, description="Who decides; stored and shown.")
+    reason: str = Field(min_length=1, description="Why; stored and shown.")
+
+
+class ReviewConfig(dg.Config):
+    """Decisions to carry out before the desk is listed. None just lists it."""
+
+    decisions: list[StoryDecision] = Field(default=[], description="Decisions on held or rejected stories.")
+    shown: int = Field(default=50, ge=1, le=500, description="Stories listed, newest first.")
+
+
+@dg.asset(group_name="review", owners=OWNERS, kinds={"postgres"}, deps=[quality_score], retry_policy=RETRIES)
+def review_desk(
+    context: dg.AssetExecutionContext, config: ReviewConfig, database: Database, publisher: Publisher
+) -> dg.MaterializeResult[None]:
+    """Held and rejected stories with their reasons and a preview; approve or reject them by this run's config."""
+    with reported(context, database):
+        for decision in config.decisions:
+            _carry_out(decision, database.store)
+        waiting = _waiting(database.store, publisher.page, config.shown)
+        counts = database.store.status_counts()
+        return dg.MaterializeResult(
+            metadata={
+                "decided": len(config.decisions),
+                "held": counts["held"],
+                "rejected": counts["rejected"],
+                "stories": dg.MetadataValue.md(review_list(waiting)),
+                "decisions": dg.MetadataValue.md(decision_list(database.store.decisions())),
+            }
+        )
+
+
+def _carry_out(decision: StoryDecision, store: "Store") -> None:
+    if decision.ruling is Ruling.REJECT:
+        store.turn_down(decision.story, decision.by, decision.reason)
+        return
+    store.overrule(decision.story, decision.by, decision.reason)
+    store.reopen(decision.story)
+
+
+def _waiting(store: "Store", page: Callable[[str], str], shown: int) -> list[StoryRecord]:
+    from threadjuice_dagster.database.records import story_records
+
+    held, rejected = (story_records(store, page, status=status, limit=shown) for status in ("held", "rejected"))
+    return [*held, *rejected][:shown]

@@ -1,0 +1,56 @@
+"""Takedowns: what was deleted at its source since, and everything here that rested on it."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from threadjuice_dagster.assets.plots import listed
+from threadjuice_dagster.assets.steps import RETRIES, now, reported
+from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.operations.takedowns.rules import Tombstone
+from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.resources.policy import EditorialPolicy
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.site.publisher import Publisher
+from threadjuice_dagster.sources.reddit import Deletions, ThreadSource
+
+
+@dg.asset(group_name="threads", owners=OWNERS, kinds={"reddit", "postgres"}, retry_policy=RETRIES, pool="reddit")
+def takedowns(
+    context: dg.AssetExecutionContext,
+    database: Database,
+    threads: ThreadSource,
+    takedown_desk: TakedownDesk,
+    publisher: Publisher,
+    policy: EditorialPolicy,
+) -> dg.MaterializeResult[None]:
+    """Sources deleted since: their stories and quotes leave database, storage, site and run history."""
+    from threadjuice_dagster.database.clock import why_not_to_delete
+
+    with reported(context, database):
+        held_back = why_not_to_delete(database.store.engine, now())
+        expired = 0 if held_back else database.store.takedowns.expire(policy.thread_retention_hours)
+        sources = takedown_desk.sources()
+        deletions = threads.deleted(sources)
+        changed = takedown_desk.bury(_tombstones(deletions, sources), context.instance)
+        if changed:
+            publisher.build(database.store.publications, keep_old=False)
+        return dg.MaterializeResult(
+            metadata={
+                "sources": deletions.checked,
+                "requests": deletions.requests,
+                "deleted_threads": len(deletions.threads),
+                "deleted_comments": len(deletions.comments),
+                "stories": listed(changed, "none"),
+                "withdrawn": len(changed),
+                "expired_threads": expired,
+                "held back": held_back or "nothing",
+            }
+        )
+
+
+def _tombstones(deletions: Deletions, sources: Mapping[str, set[str]]) -> list[Tombstone]:
+    gone = [Tombstone(kind="thread", id=thread) for thread in sorted(deletions.threads)]
+    for thread, comments in sources.items():
+        gone += [Tombstone(kind="comment", id=one, thread=thread) for one in sorted(comments & deletions.comments)]
+    return gone

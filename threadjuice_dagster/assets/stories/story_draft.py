@@ -1,0 +1,120 @@
+"""Stories: the written draft of each assignment."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from threadjuice_dagster.assets.preview import story_markdown, story_summary
+from threadjuice_dagster.assets.steps import RETRIES, now, story_step
+from threadjuice_dagster.assets.threads.threads import OWNERS, story_assignments
+from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, Finding
+from threadjuice_dagster.domain.judging.grounding import ground
+from threadjuice_dagster.domain.judging.injection import for_people
+from threadjuice_dagster.domain.judging.rubric import feedback, rate
+from threadjuice_dagster.domain.judging.verdicts import refusal
+from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
+from threadjuice_dagster.failures import PermanentFailure, Unsuitable
+from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.writers import EXTRACTIVE, Desk, Material, Writing
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
+
+MAX_REVISIONS = 2
+"""Times a draft under the threshold is written again with the rubric's findings."""
+
+
+@dg.asset(
+    group_name="stories",
+    owners=OWNERS,
+    kinds={"openai", "postgres"},
+    partitions_def=STORIES,
+    deps=[story_assignments],
+    code_version=PROMPT_VERSION,
+    retry_policy=RETRIES,
+    io_manager_key="store",
+    pool="openai",
+)
+def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Desk) -> dg.MaterializeResult[StoryDraft]:
+    """The story as written: in a persona's voice, from the thread alone, revised while it scores too low."""
+    with story_step(context, database) as story_id:
+        meter = Meter()
+        try:
+            material = _material(database.store, story_id, desk, meter)
+            writing, revisions = write_best(desk, material, meter)
+        finally:
+            database.store.ledger.add_usage("write", "", meter.usage, story_id, context.run_id)
+        story = StoryDraft(
+            story_id=story_id,
+            draft=writing.draft,
+            writer=writing.writer,
+            model=writing.model,
+            prompt_version=writing.prompt_version,
+            note=writing.note,
+            revisions=revisions,
+            usage=meter.usage,
+            written_at=now(),
+        )
+        return dg.MaterializeResult(
+            value=story,
+            data_version=dg.DataVersion(context.run_id),
+            metadata={
+                "story": dg.MetadataValue.md(story_summary(story)),
+                "full text": dg.MetadataValue.md(story_markdown(story)),
+                "thread": f"{material.thread.source}: {material.thread.permalink}",
+                "category": material.category.name,
+                "persona": material.persona.name,
+                "writer": f"{story.writer} ({story.model})",
+                "words": story.draft.word_count,
+                "quotes": len(story.draft.quotes),
+                "revisions": revisions,
+                "requests": meter.usage.requests,
+                "tokens": meter.usage.input_tokens + meter.usage.output_tokens,
+                "cost_usd": meter.usage.cost_usd,
+                **({"note": story.note} if story.note else {}),
+            },
+        )
+
+
+def _material(store: "Store", story_id: str, desk: Desk, meter: Meter) -> Material:
+    """The thread without what is inappropriate or talks to machines; one that is flagged itself is not written."""
+    assignment = store.assignment(story_id)
+    if assignment.thread_id is None:
+        raise PermanentFailure(f"Story {story_id} was written by a person.", "Import a new version of it instead.")
+    thread, verdict = desk.screen(for_people(store.thread(assignment.thread_id)), assignment.category, meter)
+    overruled = any(one.gate == "is_appropriate" and one.overridden_by for one in store.verdicts(story_id))
+    if verdict.flagged and not overruled:
+        problem = f"The thread, before writing: {refusal(verdict)}"
+        store.judge(story_id, {"is_appropriate": Finding(False, problem)})
+        raise Unsuitable(problem, "Choose another thread, or: threadjuice content approve STORY --reason TEXT")
+    return Material(
+        thread=thread,
+        category=store.catalogue.category(assignment.category),
+        persona=store.catalogue.persona(assignment.persona),
+    )
+
+
+def write_best(desk: Desk, material: Material, meter: Meter) -> tuple[Writing, int]:
+    """The best of the first draft and its revisions, and how many revisions were asked for."""
+    best, revisions = desk.write(material, meter), 0
+    merit, findings = _assess(best, material)
+    while findings and revisions < MAX_REVISIONS:
+        revisions += 1
+        writing = desk.revise(material, best, findings, revisions, meter)
+        revised_merit, revised_findings = _assess(writing, material)
+        if revised_merit > merit:
+            best, merit, findings = writing, revised_merit, revised_findings
+    return best, revisions
+
+
+def _assess(writing: Writing, material: Material) -> tuple[tuple[bool, float], list[str]]:
+    """How good a draft is (grounded, then the rubric's score), and what a revision has to put right."""
+    rubric = rate(writing.draft, material.thread, excerpting=writing.writer == EXTRACTIVE)
+    grounding = ground(writing.draft, material.thread, material.persona.lines)
+    findings = list(grounding.problems)
+    if rubric.overall < QUALITY_THRESHOLD:
+        findings += feedback(rubric).splitlines()
+    return (grounding.ok, rubric.overall), findings

@@ -1,0 +1,94 @@
+"""Images: the picture of each story."""
+
+from typing import Any
+
+import dagster as dg
+
+from threadjuice_dagster.assets.preview import image_markdown
+from threadjuice_dagster.assets.steps import RETRIES, now, story_step
+from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.domain.pictures.images import StoryImage
+from threadjuice_dagster.domain.pictures.licences import POLICIES, licence_name
+from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.storage import Storage
+from threadjuice_dagster.resources.writers import Desk
+from threadjuice_dagster.site.publisher import Publisher
+
+
+@dg.asset(
+    group_name="images",
+    owners=OWNERS,
+    kinds={"pillow", "s3"},
+    partitions_def=STORIES,
+    code_version="2",
+    deps=[dg.AssetDep("quality_score")],
+    retry_policy=RETRIES,
+    io_manager_key="store",
+    pool="pictures",
+)
+def story_image(
+    context: dg.AssetExecutionContext,
+    story_draft: StoryDraft,
+    database: Database,
+    desk: Desk,
+    pictures: PictureDesk,
+    cdn: Storage,
+    publisher: Publisher,
+) -> dg.MaterializeResult[StoryImage]:
+    """The chosen picture: licensed, credited, looked at, and encoded as AVIF, WebP and JPEG at up to four widths."""
+    with story_step(context, database):
+        image = choose_picture(story_draft, context.run_id, database, desk, pictures, cdn)
+        return dg.MaterializeResult(
+            value=image, data_version=dg.DataVersion(image.sha256[:16]), metadata=_facts(image, publisher)
+        )
+
+
+def choose_picture(
+    story: StoryDraft, run_id: str, database: Database, desk: Desk, pictures: PictureDesk, cdn: Storage
+) -> StoryImage:
+    """A picture for a story, its files stored; what looking at pictures cost is counted under the run."""
+    draft, store, meter = story.draft, database.store, Meter()
+    wanted = store.assignment(story.story_id).category
+
+    def inspect(data: bytes) -> str | None:
+        verdict = desk.inspect(data, "image/jpeg", meter)
+        if verdict is None or not verdict.flagged:
+            return None
+        return "; ".join(verdict.reasons) or f"{verdict.source} flagged it"
+
+    try:
+        return pictures.choose(
+            story.story_id,
+            draft.picture_query or draft.title,
+            draft.title,
+            draft.alt_text,
+            store.catalogue.category(wanted),
+            cdn,
+            store.used_pictures(excluding=story.story_id),
+            inspect,
+            now,
+        )
+    finally:
+        store.ledger.add_usage("moderate", "", meter.usage, story.story_id, run_id)
+
+
+def _facts(image: StoryImage, publisher: Publisher) -> dict[str, Any]:
+    """What the UI shows of a picture: itself, where it is from, and on what terms it is shown."""
+    reported = image.use_reported_at
+    return {
+        "picture": dg.MetadataValue.md(image_markdown(image, publisher.picture)),
+        "provider": image.provider,
+        "licence": licence_name(image.licence),
+        "credit": image.credit,
+        "delivery": image.delivery,
+        "use reported": dg.MetadataValue.timestamp(reported) if reported else "not asked for",
+        "beside advertising": "allowed" if POLICIES[image.provider].ads else "not allowed",
+        "variants": len(image.variants),
+        "bytes": sum(variant.bytes for variant in image.variants),
+        "largest": dg.MetadataValue.url(publisher.picture(image.variants[0])),
+        **({"passed over": image.note} if image.note else {}),
+    }

@@ -1,0 +1,1 @@
+"""Threads that were found, and the assignments made from them."""

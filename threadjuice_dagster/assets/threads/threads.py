@@ -1,0 +1,130 @@
+"""Threads: candidates found, and what is assigned to be written."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from threadjuice_dagster.assets.preview import escape
+from threadjuice_dagster.assets.steps import RETRIES, reported
+from threadjuice_dagster.domain.language.text import cut
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.writing.assignments import Assignment, Order, known
+from threadjuice_dagster.operations.monitoring.freshness import FRESH
+from threadjuice_dagster.partitions import STORIES
+from threadjuice_dagster.resources.policy import EditorialPolicy
+from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.sources.files import open_thread
+from threadjuice_dagster.sources.reddit import ThreadSource
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
+
+OWNERS = ["team:newsroom"]
+
+
+class AssignmentConfig(dg.Config):
+    """What to write. Everything may be left as it is."""
+
+    count: int = Field(default=0, ge=0, le=1000, description="Stories wanted; 0 is DAILY_STORY_COUNT.")
+    category: str = Field(default="", description="Only threads of this category (slug); empty is any.")
+    persona: str = Field(default="", description="Written in this persona's voice (slug); empty is the best match.")
+    thread: str = Field(default="", description="A Reddit permalink or a thread file; empty picks unused threads.")
+    order: str = Field(default="", description="Continue this order; empty opens a new one.")
+
+
+@dg.asset(group_name="threads", owners=OWNERS, kinds={"reddit", "postgres"}, retry_policy=RETRIES, pool="reddit")
+def reddit_threads(
+    context: dg.AssetExecutionContext, database: Database, threads: ThreadSource, policy: EditorialPolicy
+) -> dg.MaterializeResult[None]:
+    """Candidate threads with their comments, ranked by engagement; author names are never stored."""
+    with reported(context, database):
+        found = sorted(threads.candidates(policy.candidates), key=lambda thread: -thread.engagement)
+        changed = database.store.save_threads(found)
+        return dg.MaterializeResult(
+            metadata={
+                "threads": len(found),
+                "new_or_changed": changed,
+                "source": type(threads).__name__,
+                "ranking": dg.MetadataValue.md(_ranking(found)),
+            }
+        )
+
+
+@dg.asset(
+    group_name="threads",
+    owners=OWNERS,
+    kinds={"postgres"},
+    deps=[reddit_threads],
+    retry_policy=RETRIES,
+    freshness_policy=FRESH["story_assignments"].policy,
+)
+def story_assignments(
+    context: dg.AssetExecutionContext,
+    config: AssignmentConfig,
+    database: Database,
+    threads: ThreadSource,
+    policy: EditorialPolicy,
+) -> dg.MaterializeResult[None]:
+    """Thread, category and persona of the stories to write next; adds one `stories` partition for each."""
+    with reported(context, database):
+        order = order_for(config, database.store, policy)
+        assigned = _assign(order, config, database, threads)
+        context.instance.add_dynamic_partitions(str(STORIES.name), [one.story_id for one in assigned])
+        if not assigned:
+            database.store.close_order(order.id)
+            context.log.warning("No unused thread suits this order: add threads, or name one in `thread`.")
+        return dg.MaterializeResult(
+            metadata={
+                "assigned": len(assigned),
+                "order": order.id,
+                "stories": dg.MetadataValue.md(_assignments(assigned) or "No unused thread suits this order."),
+            }
+        )
+
+
+def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy, *, by_command: bool = False) -> Order:
+    """The order named in the config, or a new one. Raises ``UsageError`` for an unknown category or persona."""
+    if config.order:
+        return store.order(config.order)
+    catalogue = store.catalogue
+    category = known(config.category, catalogue.categories(), "category")
+    persona = known(config.persona, catalogue.personas(), "persona")
+    count = 1 if config.thread else config.count or policy.daily_story_count
+    return store.open_order(
+        count=count,
+        category=category.slug if category else None,
+        persona=persona.slug if persona else None,
+        max_attempts=1 if config.thread else count * policy.attempts_per_story,
+        by_command=by_command,
+    )
+
+
+def _assign(order: Order, config: AssignmentConfig, database: Database, threads: ThreadSource) -> list[Assignment]:
+    if not config.thread:
+        return database.store.assign(order)
+    thread = open_thread(config.thread, threads)
+    database.store.save_threads([thread])
+    existing = database.store.assignment_of(thread.id)
+    if existing and _starts_over(existing, order):
+        database.store.forget(existing[0].story_id)
+    return database.store.assign(order, only=thread)
+
+
+def _starts_over(existing: tuple[Assignment, str], order: Order) -> bool:
+    """A rejected story is written anew when asked for again; a failed one goes on, unless it is wanted otherwise."""
+    assignment, status = existing
+    as_wished = order.category in (None, assignment.category) and order.persona in (None, assignment.persona)
+    return status in ("rejected", "held") or not as_wished
+
+
+def _ranking(threads: list[Thread]) -> str:
+    rows = ["| engagement | subreddit | title | comments |", "|---|---|---|---|"]
+    for thread in threads[:25]:
+        title = escape(cut(thread.title, 120))
+        rows.append(f"| {thread.engagement:.1f} | r/{escape(thread.subreddit)} | {title} | {thread.num_comments} |")
+    return "\n".join(rows)
+
+
+def _assignments(assigned: list[Assignment]) -> str:
+    return "\n".join(f"* `{one.story_id}`: {one.category}, by {one.persona}" for one in assigned)

@@ -1,0 +1,1 @@
+"""The database, its backups, and the clean-up."""

@@ -1,1 +1,0 @@
-"""Gates as asset checks, one file per subject."""

@@ -1,0 +1,238 @@
+"""`threadjuice content`: stories are generated, looked at, imported, checked, published and withdrawn."""
+
+import getpass
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from threadjuice_dagster.cli import printed
+from threadjuice_dagster.cli.shared import AsJson, fail, opened_newsroom, reporting, say, show_document
+from threadjuice_dagster.failures import UsageError
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.cli.newsroom import Newsroom
+    from threadjuice_dagster.domain.story.records import StoryRecord
+
+content = typer.Typer(no_args_is_help=True, help="Stories: generate, look at, publish, withdraw.")
+
+StoryIds = Annotated[list[str], typer.Argument(metavar="STORY…", help="Story ids, as `content list` shows them.")]
+ByWhom = Annotated[str, typer.Option("--by", help="Who decides; your user name if left out.")]
+Reason = Annotated[str, typer.Option(help="Why; stored and shown.")]
+TextFiles = Annotated[list[str], typer.Argument(metavar="FILE…", help="JSONL files; - is standard input.")]
+
+
+@content.command()
+def generate(
+    count: Annotated[int, typer.Option(min=0, max=1000, help="Stories to publish; 0 is DAILY_STORY_COUNT.")] = 0,
+    category: Annotated[str, typer.Option(help="Only threads of this category.")] = "",
+    persona: Annotated[str, typer.Option(help="Written in this persona's voice.")] = "",
+    thread: Annotated[str, typer.Option(help="A Reddit permalink, or a thread saved as .json.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Write, check, illustrate and publish stories, and rebuild the site."""
+    reference = str(Path(thread).resolve()) if thread and Path(thread).is_file() else thread
+    with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.assets.threads.threads import AssignmentConfig
+
+        wish = AssignmentConfig(count=count, category=category, persona=persona, thread=reference)
+        stories = newsroom.generate(wish)
+        _print_stories(stories, as_json)
+        if any(story.status in ("failed", "interrupted", "waiting") for story in stories):
+            raise typer.Exit(1)
+
+
+@content.command(name="list")
+def list_stories(
+    status: Annotated[str, typer.Option(help="Only stories of this status, such as published or rejected.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many, newest first.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """List stories with their status and score."""
+    with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.database.records import SHOWN, story_records
+
+        if status and status not in SHOWN:
+            raise UsageError(f"There is no status {status[:40]!r}.", f"Known: {', '.join(SHOWN)}.")
+        stories = story_records(newsroom.store, newsroom.page, status=status or None, limit=limit)
+        counts = newsroom.store.status_counts() if len(stories) == limit else Counter()
+        more = max(0, (counts[status] if status else counts.total()) - limit)
+        _print_stories(stories, as_json, more)
+
+
+@content.command()
+def show(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: AsJson = False) -> None:
+    """Show one story with its text, verdicts, picture and cost."""
+    with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.database.records import story_record
+
+        record = story_record(newsroom.store, story, newsroom.page)
+        show_document(record.model_dump(mode="json"), as_json, lambda: printed.story_text(record))
+
+
+@content.command(name="import")
+def import_stories(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Story files or folders of them.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    rejects: Annotated[Path | None, typer.Option(help="Where bad records go, with line and reason.")] = None,
+    manual: Annotated[bool, typer.Option("--manual", help="Check and publish stories people wrote, at once.")] = False,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map-category", metavar="NAME=CATEGORY", help="A category of ours for one of theirs; repeatable."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import story files (JSON, JSONL, CSV, gzip, zstd); `content validate` checks them before they are published."""
+    with reporting(as_json):
+        from threadjuice_dagster.operations.imports.files import require_place
+        from threadjuice_dagster.operations.imports.rules import category_map
+
+        require_place(rejects)
+        category_map(mapped or [])
+    with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.cli.importing import import_files, import_manual
+
+        if manual:
+            document = import_manual(newsroom, paths, mapped or [], dry_run=dry_run)
+            records = document["stories"]
+            document["stories"] = [record.model_dump(mode="json") for record in records]
+            lines = [printed.story_line(record) for record in records]
+        else:
+            document, lines = import_files(newsroom, paths, rejects, mapped or [], dry_run=dry_run), []
+        show_document(document, as_json, lambda: "\n".join([*lines, printed.import_text(document)]))
+        if document["rejected"]:
+            raise typer.Exit(1)
+
+
+@content.command()
+def validate(
+    stories: Annotated[list[str] | None, typer.Argument(metavar="[STORY…]", help="Stories to check again.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Check every stored story again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check imported stories, named ones or all against schema, gates and rules, and report what fails."""
+    with opened_newsroom(as_json) as newsroom:
+        report = newsroom.validate(stories or None, everything=everything)
+        show_document(report, as_json, lambda: printed.validation_text(report))
+
+
+@content.command()
+def score(files: TextFiles) -> None:
+    """Score texts by the rubric: JSONL of {id, title, text, thread?} in, of {id, overall, dimensions, flags} out."""
+    with reporting(as_json=False):
+        from threadjuice_dagster.cli.texts import score_line
+
+        _each_line(files, score_line)
+
+
+@content.command()
+def moderate(files: TextFiles) -> None:
+    """Moderate texts locally: JSONL of {id, title, text} in, of {id, flagged, score, categories} out."""
+    with reporting(as_json=False):
+        from threadjuice_dagster.cli.texts import moderate_line
+
+        _each_line(files, moderate_line)
+
+
+@content.command()
+def publish(
+    stories: StoryIds,
+    override: Annotated[bool, typer.Option("--override", help="Overrule the gates that refused.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; needed with --override, stored and shown.")] = "",
+    by: ByWhom = "",
+    as_json: AsJson = False,
+) -> None:
+    """Finish and publish stories; with --override also those a gate refused."""
+    _publish(stories, _decision(by, reason, as_json) if override else None, as_json)
+
+
+@content.command()
+def approve(stories: StoryIds, reason: Reason, by: ByWhom = "", as_json: AsJson = False) -> None:
+    """Publish stories that were held or rejected, under your name: the same as publish --override."""
+    _publish(stories, _decision(by, reason, as_json), as_json)
+
+
+@content.command()
+def reject(stories: StoryIds, reason: Reason, by: ByWhom = "", as_json: AsJson = False) -> None:
+    """Turn stories down that wait for a decision, under your name."""
+    decision = _decision(by, reason, as_json)
+    _act(stories, lambda newsroom, story: newsroom.store.turn_down(story, *decision), as_json)
+
+
+@content.command()
+def withdraw(
+    stories: StoryIds, reason: Reason = "withdrawn by an operator", by: ByWhom = "", as_json: AsJson = False
+) -> None:
+    """Take published stories off the site; they can be published again."""
+    decision = _decision(by, reason, as_json)
+    _act(stories, lambda newsroom, story: newsroom.store.withdraw(story, *decision), as_json)
+
+
+@content.command()
+def takedown(
+    references: Annotated[list[str], typer.Argument(metavar="SOURCE…", help="Story id, t3_THREAD or t1_COMMENT.")],
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what rests on a source for good: from database, storage, site, run history and restored backups."""
+    with opened_newsroom(as_json) as newsroom:
+        changed = newsroom.take_down(references, _decision("", reason, as_json)[1])
+        show_document({"taken_down": changed}, as_json, lambda: "\n".join(changed) or "No story rested on it.")
+
+
+def _publish(stories: list[str], decision: tuple[str, str] | None, as_json: bool) -> None:
+    with opened_newsroom(as_json) as newsroom:
+        records = [newsroom.publish(story, decision) for story in stories]
+        newsroom.build_site()
+        _print_stories(records, as_json)
+        if any(record.status != "published" for record in records):
+            raise typer.Exit(1)
+
+
+def _act(stories: list[str], act: "Callable[[Newsroom, str], None]", as_json: bool) -> None:
+    with opened_newsroom(as_json) as newsroom:
+        from threadjuice_dagster.database.records import story_records
+
+        for story in stories:
+            act(newsroom, story)
+        newsroom.build_site()
+        _print_stories(story_records(newsroom.store, newsroom.page, ids=stories), as_json)
+
+
+def _decision(by: str, reason: str, as_json: bool) -> tuple[str, str]:
+    """Who decides and why; both are stored and shown."""
+    if not reason.strip():
+        fail(UsageError("A decision needs a reason.", "Add --reason TEXT."), as_json)
+    return by.strip() or getpass.getuser(), reason.strip()
+
+
+def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]") -> None:
+    """Answer every line of JSONL files (``-`` is standard input) with a line; bad ones are told of, not fatal."""
+    bad = 0
+    for name in files:
+        if name != "-" and not Path(name).is_file():
+            fail(UsageError(f"There is no file {name}.", "Pass a JSONL file, or - for standard input."), as_json=False)
+        with sys.stdin if name == "-" else Path(name).open(encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    print(json.dumps(answer(line), ensure_ascii=False), flush=name == "-")
+                except UsageError as error:
+                    bad += 1
+                    say(f"{name}, line {number}: {error}")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _print_stories(stories: "list[StoryRecord]", as_json: bool, more: int = 0) -> None:
+    document = {"stories": [story.model_dump(mode="json") for story in stories], "more": more}
+    lines = [printed.story_line(story) for story in stories] or ["No stories yet."]
+    lines += [f"{more:,} more are not shown; show them with --limit."] if more else []
+    show_document(document, as_json, lambda: "\n".join(lines))

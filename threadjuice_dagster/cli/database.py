@@ -1,0 +1,79 @@
+"""`threadjuice database`: tables, the backups there are, and the way back to one."""
+
+from typing import Annotated
+
+import typer
+
+from threadjuice_dagster.cli import printed
+from threadjuice_dagster.cli.shared import AsJson, opened_newsroom, read_environment, reporting, say, show_document
+from threadjuice_dagster.failures import ThreadJuiceError
+from threadjuice_dagster.settings import Settings
+
+database = typer.Typer(no_args_is_help=True, help="The newsroom's database.")
+
+
+@database.command()
+def seed(as_json: AsJson = False) -> None:
+    """Migrate the database to this version and seed categories and personas; doing it twice changes nothing."""
+    with opened_newsroom(as_json, prepare=True) as newsroom:
+        catalogue = newsroom.store.catalogue
+        seeded = {"categories": len(catalogue.categories()), "personas": len(catalogue.personas())}
+        show_document(
+            {"database": {"revision": newsroom.revision, **seeded}},
+            as_json,
+            lambda: f"Migration {newsroom.revision}; {seeded['categories']} categories, {seeded['personas']} personas.",
+        )
+
+
+@database.command()
+def backups(as_json: AsJson = False) -> None:
+    """List the backups in storage, newest first; needs no database."""
+    with reporting(as_json):
+        from threadjuice_dagster.cli.recovery import list_backups
+
+        found = list_backups(read_environment())
+        show_document(
+            {"backups": found}, as_json, lambda: "\n".join(map(printed.backup_line, found)) or "No backups yet."
+        )
+
+
+@database.command()
+def restore(
+    backup: Annotated[str, typer.Argument(metavar="BACKUP", help="A backup's id, as `database backups` shows it.")],
+    confirm: Annotated[str, typer.Option(metavar="TOKEN", help="The token that the command prints without it.")] = "",
+    unvouched: Annotated[
+        bool, typer.Option("--unvouched", help="Also one that neither a key nor the database vouches for.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what restoring a backup would do; with --confirm do it, keeping the database that is live now."""
+    with reporting(as_json):
+        from threadjuice_dagster.cli.recovery import plan_restore
+
+        settings = read_environment()
+        if confirm:
+            _restore(settings, backup, confirm, as_json, unvouched=unvouched)
+            return
+        plan = plan_restore(settings, backup, unvouched=unvouched)
+        show_document(
+            {"plan": plan.model_dump(mode="json")}, as_json, lambda: printed.plan_text(plan, unvouched=unvouched)
+        )
+
+
+def _restore(settings: Settings, backup: str, token: str, as_json: bool, *, unvouched: bool) -> None:
+    from threadjuice_dagster.cli.newsroom import open_newsroom
+    from threadjuice_dagster.cli.recovery import restore
+
+    restored = restore(settings, backup, token, say, unvouched=unvouched)
+    document, problem = {"restored": restored.model_dump(mode="json")}, ""
+    try:
+        with open_newsroom(settings, say, prepare=True) as newsroom:
+            newsroom.sweep_images()  # an empty machine may have lost its pictures too
+            newsroom.build_site()
+    except ThreadJuiceError as error:
+        problem = str(error)
+    text = f"{restored.backup} is live with {restored.rows} rows; before it: {restored.kept or 'nothing'}."
+    show_document({**document, "site_problem": problem or None}, as_json, lambda: text)
+    if problem:
+        say(f"The site could not be built: {problem}")
+        raise typer.Exit(1)

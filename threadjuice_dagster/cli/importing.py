@@ -1,0 +1,195 @@
+"""Imports as the command line drives them: story files in bulk, and stories that people wrote, at once.
+
+What a command prints belongs in ``cli/``, how files are stored in ``operations/imports/store.py``.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from threadjuice_dagster.assets.steps import now
+from threadjuice_dagster.database.records import story_record, story_records
+from threadjuice_dagster.domain.language.text import printable
+from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.operations.imports.decoding import DamagedText, text_of
+from threadjuice_dagster.operations.imports.fields import shown
+from threadjuice_dagster.operations.imports.manual import MANUAL, manual_id, manual_records
+from threadjuice_dagster.operations.imports.rules import (
+    ImportedStory,
+    RecordReader,
+    Refused,
+    UnknownCategory,
+    category_map,
+)
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.cli.newsroom import Newsroom
+
+
+def import_files(
+    newsroom: "Newsroom", paths: Sequence[Path], rejects: Path | None, mapped: Sequence[str], *, dry_run: bool
+) -> dict[str, Any]:
+    """Store the stories of files: counts of what was done. Their gates come later, in ``validate``.
+
+    ``mapped`` are ``NAME=CATEGORY`` pairs, which go before those of the settings.
+    """
+    from threadjuice_dagster.operations.imports.store import import_files as store_files
+
+    content = newsroom.settings.content
+    summary = store_files(
+        newsroom.store,
+        paths,
+        newsroom.settings.home / "imports",
+        rejects=rejects,
+        dry_run=dry_run,
+        category_map=category_map([*content.import_category_map, *mapped]),
+        default_category=content.import_default_category,
+        progress=newsroom.tell,
+    )
+    places = {
+        name: place and printable(place)
+        for name, place in (("rejects_file", summary.rejects_file), ("kept_back_file", summary.kept_back_file))
+    }
+    return {**dataclasses.asdict(summary), **places}
+
+
+def import_manual(
+    newsroom: "Newsroom", paths: Sequence[Path], mapped: Sequence[str], *, dry_run: bool
+) -> dict[str, Any]:
+    """Check, illustrate and publish stories that people wrote: counts of what was done, and the stories."""
+    if missing := [path for path in paths if not path.is_file()]:
+        problem = f"{printable(str(missing[0]))} cannot be read: there is no such file."
+        raise UsageError(problem, "Name files of Markdown or JSON.")
+    newsroom.store.outages.try_now()
+    manual = _ManualImport(newsroom, mapped, dry_run)
+    for path in paths:
+        manual.take(path)
+    if not dry_run:
+        newsroom.build_site()
+    return manual.document()
+
+
+class _ManualImport:
+    """Stories of people, one after the other: each is counted once, and what is wrong with one stops no other."""
+
+    def __init__(self, newsroom: "Newsroom", mapped: Sequence[str], dry_run: bool) -> None:
+        self._newsroom, self._store, self._dry_run = newsroom, newsroom.store, dry_run
+        catalogue, content = newsroom.store.catalogue, newsroom.settings.content
+        self._reader = RecordReader(
+            catalogue.categories(),
+            catalogue.personas(),
+            now(),
+            category_map([*content.import_category_map, *mapped]),
+            content.import_default_category,
+        )
+        self._counts: Counter[str] = Counter()
+        self._categories: Counter[str] = Counter()
+        self._refusals: list[dict[str, Any]] = []
+        self._held: list[dict[str, Any]] = []
+        self._ids: list[str] = []
+
+    def take(self, path: Path) -> None:
+        """The stories of one file."""
+        name = printable(path.name)
+        try:
+            records = manual_records(text_of(path.read_bytes()))
+        except OSError as error:
+            self._refuse(name, 1, "", f"It cannot be read: {error.strerror}.")
+        except (DamagedText, Refused) as error:
+            self._refuse(name, 1, "", str(error))
+        else:
+            for number, record in enumerate(records, start=1):
+                title = shown(record["title"], 80) if isinstance(record, dict) and record.get("title") else ""
+                try:
+                    self._take_story(name, number, title, self._reader.story(record))
+                except Refused as refusal:
+                    self._categories.update([refusal.name] if isinstance(refusal, UnknownCategory) else [])
+                    self._refuse(name, number, title, str(refusal))
+
+    def document(self) -> dict[str, Any]:
+        """What was done, as ``content import`` prints it."""
+        records = story_records(self._store, self._newsroom.page, ids=self._ids)
+        names = ("imported", "updated", "unchanged", "rejected", "kept_back")
+        return {
+            "read": self._counts.total(),
+            **{name: self._counts[name] for name in names},
+            "rejects_file": None,
+            "kept_back_file": None,
+            "unknown_categories": dict(self._categories),
+            "refusals": self._refusals,
+            "held": self._held,
+            "stories": records,
+        }
+
+    def _take_story(self, name: str, number: int, title: str, story: ImportedStory) -> None:
+        if story.kept_back:
+            self._counts["kept_back"] += 1
+            reason = f"It is not public: {story.kept_back}"
+            self._held.append({"file": name, "line": number, "title": title, "reason": reason})
+            return
+        story_id = manual_id(story, self._title_of)
+        if story_id in self._ids:
+            raise Refused("A story of this import has its title or slug already: give it a slug of its own.")
+        done = self._done_to(story_id, story)
+        if self._dry_run:
+            self._counts[done] += 1
+            return
+        self._ids.append(story_id)
+        if done != "unchanged":
+            self._save(story_id, story)
+        if done != "unchanged" or self._store.is_unfinished(story_id):
+            self._newsroom.write(self._store.assignment(story_id), order_tag=False)
+        if problem := self._problem(story_id, story):
+            self._refuse(name, number, title, problem)
+        else:
+            self._counts[done] += 1
+
+    def _done_to(self, story_id: str, story: ImportedStory) -> str:
+        stored = self._store.find_draft(story_id)
+        if stored is None:
+            return "imported"
+        place = self._store.assignment(story_id)
+        now_and_before = (
+            (stored.draft, story.as_draft),
+            (stored.model, story.draft.author),
+            (stored.dated, story.dated),
+            ((place.category, place.persona), (story.category, story.persona)),
+        )
+        return "unchanged" if all(before == after for before, after in now_and_before) else "updated"
+
+    def _save(self, story_id: str, story: ImportedStory) -> None:
+        self._store.assign_manual(story_id, story.category, story.persona)
+        self._store.save(
+            StoryDraft(
+                story_id=story_id,
+                draft=story.as_draft,
+                writer=MANUAL,
+                model=story.draft.author,
+                prompt_version="",
+                written_at=now(),
+                dated=story.dated,
+            )
+        )
+
+    def _problem(self, story_id: str, story: ImportedStory) -> str:
+        """Why a story that was stored is not what readers see; empty where it is."""
+        record = story_record(self._store, story_id, self._newsroom.page)
+        reasons = " ".join(f"{one.check}: {one.message}" for one in record.reasons)
+        if record.status != "published":
+            return f"It is {record.status}. {reasons}".strip()
+        page = self._store.publication(story_id)
+        same = (page.draft, page.model, page.category.slug) == (story.as_draft, story.draft.author, story.category)
+        if same and page.persona.slug == story.persona and story.dated in (None, page.published_at):
+            return ""
+        return f"The update was refused, and the page stands as it was published. {reasons}".strip()
+
+    def _title_of(self, story_id: str) -> str | None:
+        stored = self._store.find_draft(story_id)
+        return stored.draft.title if stored else None
+
+    def _refuse(self, name: str, number: int, title: str, reason: str) -> None:
+        self._counts["rejected"] += 1
+        self._refusals.append({"file": name, "line": number, "title": title, "reason": reason})

@@ -1,0 +1,104 @@
+"""The judge: what it is asked to score, the shape of its answer, and how several answers become one verdict.
+
+The scale and its anchors are ``domain/judging/anchors.py``, asking belongs in ``resources/openai.py``, the words
+around the scale in ``domain/writing/prompts.py``; the deterministic rubric is ``domain/judging/rubric.py``.
+"""
+
+from collections.abc import Sequence
+from statistics import fmean, median
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from threadjuice_dagster.domain.judging.anchors import ANCHORS, JUDGE_VERSION
+from threadjuice_dagster.domain.language.text import clean, cut
+from threadjuice_dagster.domain.model import Model
+
+SAMPLES = 3
+"""Answers asked of the judge per story; the median of three shrugs off one outlier."""
+
+MAX_SPREAD = 2.0
+"""Of 10: samples whose overall scores lie further apart do not decide; a person does."""
+
+
+def _no_truth_value(value: object) -> object:
+    """A score is a number: pydantic would read ``true`` as 1."""
+    return None if isinstance(value, bool) else value
+
+
+def _evidence(value: object) -> str:
+    return cut(clean(value), 400) if isinstance(value, str) else ""
+
+
+class Rating(Model):
+    """One dimension in one answer. The evidence comes first so that the score follows from it."""
+
+    evidence: Annotated[str, BeforeValidator(_evidence)] = Field(
+        "", description="the words of the story that decide this score, and why, in one sentence"
+    )
+    score: Annotated[int, BeforeValidator(_no_truth_value)] = Field(ge=1, le=5, description="1 to 5, by the anchors")
+
+
+class JudgeAnswer(Model):
+    """One answer of the judge: a rating for every dimension of ``ANCHORS``."""
+
+    hook: Rating = Field(description=ANCHORS["hook"])
+    clarity: Rating = Field(description=ANCHORS["clarity"])
+    structure: Rating = Field(description=ANCHORS["structure"])
+    specificity: Rating = Field(description=ANCHORS["specificity"])
+    voice: Rating = Field(description=ANCHORS["voice"])
+    faithfulness: Rating = Field(description=ANCHORS["faithfulness"])
+
+
+class JudgedDimension(Model):
+    """One dimension over all samples: ``median`` 1–5, ``spread`` highest minus lowest, evidence of the median."""
+
+    median: float
+    spread: int
+    evidence: str
+
+
+class JudgeVerdict(Model):
+    """What the judge made of a story: ``overall`` is 0–10, twice the mean of the medians.
+
+    ``spread`` is the highest sample's overall score less the lowest's.
+    """
+
+    version: str
+    model: str
+    overall: float
+    spread: float = 0.0
+    dimensions: dict[str, JudgedDimension]
+    samples: int
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the samples disagree too much to decide."""
+        return self.spread > MAX_SPREAD
+
+
+def combine(samples: Sequence[JudgeAnswer], model: str = "") -> JudgeVerdict:
+    """One verdict from several answers of ``model``: medians per dimension; all fours make 8.0.
+
+    Raises ``ValueError`` without a sample: a story that was not judged has no verdict.
+    """
+    if not samples:
+        raise ValueError("a verdict needs at least one answer of the judge")
+    dimensions = {name: _dimension([getattr(sample, name) for sample in samples]) for name in ANCHORS}
+    overall = 2 * fmean(dimension.median for dimension in dimensions.values())
+    each = [2 * fmean(getattr(sample, name).score for name in ANCHORS) for sample in samples]
+    return JudgeVerdict(
+        version=JUDGE_VERSION,
+        model=model,
+        overall=round(overall, 2),
+        spread=round(max(each) - min(each), 2),
+        dimensions=dimensions,
+        samples=len(samples),
+    )
+
+
+def _dimension(ratings: Sequence[Rating]) -> JudgedDimension:
+    scores = [rating.score for rating in ratings]
+    middle = float(median(scores))
+    nearest = min(ratings, key=lambda rating: (abs(rating.score - middle), not rating.evidence))
+    return JudgedDimension(median=middle, spread=max(scores) - min(scores), evidence=nearest.evidence)

@@ -1,0 +1,1 @@
+"""English text without any judgement: sentences, words, numbers and quotations."""

@@ -1,0 +1,1 @@
+"""Pictures: how they are read, encoded, drawn and licensed."""

@@ -1,0 +1,1 @@
+"""How a story comes to be written: the assignment, the prompts, and the writer that needs no model."""

@@ -1,0 +1,117 @@
+"""Who writes what: which unused thread becomes a story, on which desk, in whose voice."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from threadjuice_dagster.domain.language.text import slugify, words
+from threadjuice_dagster.domain.model import Model
+from threadjuice_dagster.domain.story.stories import Category, Persona
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.failures import UsageError
+
+T = TypeVar("T", Category, Persona)
+
+
+class Assignment(Model):
+    """One thread given to one persona on one desk. ``story_id`` is the partition key.
+
+    A story a person wrote may have no thread, and no order.
+    """
+
+    story_id: str
+    thread_id: str | None
+    category: str
+    persona: str
+    order_id: str | None
+    runs: int = 0
+    """Runs that were started for it and died."""
+
+
+class Order(Model):
+    """A wish for ``count`` published stories, and how many threads may be tried to fulfil it."""
+
+    id: str
+    count: int
+    category: str | None = None
+    persona: str | None = None
+    max_attempts: int
+
+
+class Choice(Model):
+    """A thread with the desk and persona it suits."""
+
+    thread: Thread
+    category: str
+    persona: str
+
+    @property
+    def story_id(self) -> str:
+        """``<thread id>-<slug of its title>``."""
+        return f"{self.thread.id}-{slugify(self.thread.title)}"
+
+
+def known(slug: str | None, choices: Sequence[T], what: str) -> T | None:
+    """The category or persona of this slug (None for no wish). Raises ``UsageError`` listing the known ones."""
+    if not slug:
+        return None
+    for choice in choices:
+        if choice.slug == slug.strip().lower():
+            return choice
+    raise UsageError(
+        f"There is no {what} {slug[:60]!r}.", f"Known: {', '.join(sorted(choice.slug for choice in choices))}."
+    )
+
+
+def match_category(thread: Thread, categories: Sequence[Category]) -> Category:
+    """The desk a thread belongs to: its subreddit's, else the one whose keywords it uses most (title words thrice)."""
+    for category in categories:
+        if thread.subreddit.lower() in category.subreddits:
+            return category
+    counts = Counter(word.lower() for word in words(thread.body))
+    for word in words(thread.title):
+        counts[word.lower()] += 3
+    return max(categories, key=lambda category: sum(counts[keyword] for keyword in category.keywords))
+
+
+def match_persona(category: Category, personas: Sequence[Persona], written: Mapping[str, int]) -> Persona:
+    """The persona at home on this desk who has written least so far; anyone, where nobody is."""
+    at_home = [persona for persona in personas if category.slug in persona.categories] or list(personas)
+    return min(at_home, key=lambda persona: written.get(persona.slug, 0))
+
+
+def choose(
+    threads: Iterable[Thread],
+    order: Order,
+    categories: Sequence[Category],
+    personas: Sequence[Persona],
+    written: Mapping[str, int],
+    count: int,
+) -> list[Choice]:
+    """Up to ``count`` threads for an order, most engaging first, one per desk before a desk comes twice.
+
+    ``written`` counts the stories each persona has so far. Adult threads are passed over.
+    """
+    wanted, voice = known(order.category, categories, "category"), known(order.persona, personas, "persona")
+    tally = Counter(written)
+    suited: list[tuple[Thread, Category]] = []
+    for thread in sorted(threads, key=lambda thread: -thread.engagement):
+        category = match_category(thread, categories)
+        if not thread.over_18 and (wanted is None or category == wanted):
+            suited.append((thread, category))
+    chosen: list[Choice] = []
+    for thread, category in _varied(suited)[:count]:
+        persona = voice or match_persona(category, personas, tally)
+        tally[persona.slug] += 1
+        chosen.append(Choice(thread=thread, category=category.slug, persona=persona.slug))
+    return chosen
+
+
+def _varied(suited: Sequence[tuple[Thread, Category]]) -> list[tuple[Thread, Category]]:
+    """The same pairs, each desk's first before any desk's second, otherwise in order."""
+    seen: Counter[str] = Counter()
+    rounds: list[tuple[int, tuple[Thread, Category]]] = []
+    for pair in suited:
+        rounds.append((seen[pair[1].slug], pair))
+        seen[pair[1].slug] += 1
+    return [pair for _, pair in sorted(rounds, key=lambda entry: entry[0])]

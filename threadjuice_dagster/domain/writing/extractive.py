@@ -1,0 +1,269 @@
+"""The extractive writer: a readable story from the thread's own words, framed in the persona's voice.
+
+No model is asked and nothing is retold: excerpts and quotes are exact, and the narration around them
+states only what the data says, such as a score, a count, or who is answering whom. Which words are
+chosen belongs in ``domain/writing/selection.py``, headline and picture words in ``domain/writing/headlines.py``.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
+
+from threadjuice_dagster.domain.language.prose import subjects
+from threadjuice_dagster.domain.language.text import cut, fold, folded_words, runs, words
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section, SectionKind
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.writing.headlines import (
+    MAX_SEO_DESCRIPTION,
+    MAX_SEO_TITLE,
+    bare,
+    headline,
+    shortened,
+    things,
+)
+from threadjuice_dagster.domain.writing.passages import Sentence, account, is_english, is_hostile
+from threadjuice_dagster.domain.writing.selection import GroupKind, Voice, excerpts, fitting, gather
+from threadjuice_dagster.failures import Unsuitable
+
+EXCERPTED, UPDATED, _PARAGRAPH = 340, 120, 90
+"""Words taken from a post, and from what it calls its update; words after which a paragraph of it is broken."""
+
+MIN_POST, MIN_VOICES, MIN_WORDS = 60, 3, 80
+"""A story needs a post of 60 printable words or three quotable comments, and 80 words of both together."""
+
+RUNNING = 20
+"""Words of a post from which its language counts alone: a headline or a line says less than the whole thread."""
+
+_SAID = 6
+"""Words in a row that count as said before."""
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_KINDS: dict[GroupKind, SectionKind] = {"practical": "facts", "dissent": "turn", "poster": "turn"}
+_HEADINGS: dict[GroupKind, tuple[str, ...]] = {
+    "favourite": ("What readers said", "The replies", "From the comments"),
+    "more": ("More voices", "Further down the thread"),
+    "practical": ("Practical matters", "What to do"),
+    "dissent": ("The other side", "Another view"),
+    "poster": ("The poster writes back", "Back to the poster"),
+    "brief": ("In a few words", "Short and to the point"),
+}
+_LEADS: dict[str, tuple[str, ...]] = {
+    "top": (
+        "At the top of the replies, with {points}, stands this one.",
+        "Readers lifted this highest, to {points}.",
+    ),
+    "favourite": ("This reply is a good place to start.", "One reply may speak first."),
+    "answer": ("An answer came directly underneath it.", "Right below that comment hangs an answer."),
+    "more": ("The talk went on, and {count} more {replies} took it further.", "Next came {count} more {replies}."),
+    "practical": ("{Count} {replies} turned to the practical side.", "{Count} {replies} got down to practicalities."),
+    "dissent": ("Agreement was not complete, as {count} {replies} showed.", "Not everybody agreed with the rest."),
+    "poster": ("The poster not only posted but also answered.", "The poster came back to the thread as well."),
+    "brief": ("Not everything takes many words to say.", "Some of it could be said in a line or two."),
+}
+_WHOLE = ("It reads as follows.", "This is what it says.", "Here is what was written.")
+_BEGIN = ("It begins as follows.", "This is how it starts.", "Here is the start of it.")
+_ONWARD = (
+    "Some way further down, the account picks up again.",
+    "The post has more to tell, and it comes to this.",
+    "A part is left out here, and then it goes on.",
+)
+_LEFT_OUT = "[…]"
+_WIDE_GAP = 4
+"""Sentences left out from which a line of our own leads on; where fewer are, or no line is left, a mark shows it."""
+
+_UPDATE = ("Later, the post was given an update.", "The post also carries an update.")
+
+
+class ThreadTooThin(Unsuitable):
+    """The thread does not hold enough printable English text to tell; the message says what is missing."""
+
+
+class Part(NamedTuple):
+    """A section in the making, with the comments quoted after it."""
+
+    kind: SectionKind
+    text: str
+    heading: str = ""
+    voices: tuple[Voice, ...] = ()
+
+
+class Narrator:
+    """The persona's lines and our own linking lines, chosen by a hash of thread and seed."""
+
+    def __init__(self, key: str, forum: str, category: Category, persona: Persona) -> None:
+        """``key`` decides every choice; ``forum`` is how the place of the thread is named."""
+        self._key, self._names = key, {"subreddit": forum, "category": category.name.lower()}
+        self._transitions = sorted(persona.transitions, key=self._order)
+        self.opening = self._line(self.pick(persona.openings)) or f"Somebody brought this to {forum}."
+        self.closing = self._line(self.pick(persona.closings)) or "That is where the thread leaves it."
+
+    def transition(self) -> str:
+        """The next of the persona's transitions, or nothing once they are used up."""
+        return self._line(self._transitions.pop()) if self._transitions else ""
+
+    def pick(self, options: Sequence[str]) -> str:
+        """One of the options, always the same one for the same key; nothing of none."""
+        return min(options, key=self._order, default="")
+
+    def lead(self, voices: Sequence[Voice]) -> str:
+        """The line that introduces a group of comments."""
+        first, count, replies = voices[0], _NUMBERS[len(voices)], "replies" if voices[1:] else "reply"
+        is_top = first.kind == "favourite" and first.rank == 1 and first.comment.score > 1
+        line, points = self.pick(_LEADS["top" if is_top else first.kind]), _counted(first.comment.score, "point")
+        return line.format(count=count, Count=count.capitalize(), replies=replies, points=points)
+
+    def _order(self, line: str) -> bytes:
+        return hashlib.blake2b(f"{self._key}:{line}".encode(errors="replace"), digest_size=8).digest()
+
+    def _line(self, line: str) -> str:
+        for name, value in self._names.items():
+            line = line.replace(f"{{{name}}}", value)
+        return "" if "{" in line else line
+
+
+def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0) -> Draft:
+    """Write the story of a thread in ``persona``'s framing. The same arguments give the same draft.
+
+    Raises ``ThreadTooThin`` where the thread holds too little that can be printed.
+    """
+    # A title in another language is no headline here, and cannot stand for a post in English.
+    thread = thread if is_english(thread.title) else thread.model_copy(update={"title": ""})
+    post = account("" if is_hostile(thread.body) else thread.body)
+    subject = subjects(words(thread.title))
+    stretches = excerpts(post.told, subject, EXCERPTED)
+    voices = gather(thread, subject.union(*(sentence.keys for sentence in post.told)))
+    told = [sentence.text for stretch in stretches for sentence in stretch]
+    said = [voice.text for voice in voices]
+    _require_enough(thread, told, said)
+    forum = forum_of(thread)
+    narrator = Narrator(f"{thread.id}:{seed}", forum, category, persona)
+    title = headline(thread.title, forum, told[0] if told else "")
+    facts = _facts(thread, title, [*told, *said])
+    parts = [
+        *_post_parts(facts, stretches, narrator),
+        *_talk_parts(voices, narrator),
+        *_update_parts([sentence for sentence in post.update if sentence.text not in told], narrator),
+        Part("closing", f"{narrator.closing} The full thread is on {forum}."),
+    ]
+    sections = tuple(Section(kind=part.kind, heading=part.heading, text=part.text.strip()) for part in parts)
+    placed = ((index, voice) for index, part in enumerate(parts) for voice in part.voices)
+    quotes = tuple(Quote(text=voice.text, comment_id=voice.comment.id, section=index) for index, voice in placed)
+    named = things([bare(thread.title), *told, *said], 4)
+    return Draft(sections=sections, quotes=quotes, **_surroundings(thread, category, persona.name, title, named))
+
+
+def forum_of(thread: Thread) -> str:
+    """Where the thread was posted, as in ``r/cooking``; ``the forum`` where that is not known."""
+    name = re.sub(r"\W", "", thread.subreddit)[:40]
+    return f"r/{name}" if name and name != "unknown" else "the forum"
+
+
+def _require_enough(thread: Thread, told: Sequence[str], said: Sequence[str]) -> None:
+    """Raise ``ThreadTooThin`` where a story would be too short, or not English."""
+    post, quoted = (len(words(" ".join(texts))) for texts in (told, said))
+    running = thread.body if len(words(thread.body)) >= RUNNING else "\n\n".join(thread.texts)
+    if not is_english(" ".join(told)) or not is_english(running):
+        why = "its post is not in English"
+    elif not said or post + quoted < MIN_WORDS or (post < MIN_POST and len(said) < MIN_VOICES):
+        why = f"{post} printable words of post and {len(said)} quotable comments"
+    else:
+        return
+    raise ThreadTooThin(f"The thread is too thin to tell: {why}.", "Choose another thread.")
+
+
+def _post_parts(facts: str, stretches: list[list[Sentence]], narrator: Narrator) -> Iterator[Part]:
+    """The opening, then the post in its own words; what was left out is bridged or marked."""
+    told = _joined(stretches)
+    follows = narrator.pick(_BEGIN if told[1:] else _WHOLE) if told else "The story is in the replies."
+    yield Part("opening", f"{narrator.opening} {facts} {follows}")
+    for position, text in enumerate(told):
+        if position:
+            yield Part("narrative", _ONWARD[position - 1])
+        yield Part("excerpt", text)
+
+
+def _joined(stretches: Sequence[Sequence[Sentence]]) -> list[str]:
+    """The stretches as excerpts, no more than can be led on to without saying a line twice."""
+    told = [_set(stretches[0])] if stretches else []
+    for before, stretch in pairwise(stretches):
+        if stretch[0].place - before[-1].place > _WIDE_GAP and len(told) <= len(_ONWARD):
+            told.append(_set(stretch))
+        else:
+            told[-1] += f"\n\n{_LEFT_OUT}\n\n{_set(stretch)}"
+    return told
+
+
+def _facts(thread: Thread, title: str, shown: Sequence[str]) -> str:
+    """When it was posted and what it drew, as far as the data says, and its title where the headline cuts it.
+
+    A title that the texts ``shown`` say again is not told twice.
+    """
+    counts = (("point", thread.score), ("comment", thread.num_comments))
+    drew = [_counted(count, noun) for noun, count in counts if count > 0]
+    facts = [f"is dated {thread.created_at.day} {thread.created_at:%B %Y}"] if thread.created_at.year > 2004 else []
+    facts += [f"had {_listed(drew)} when it was read"] if drew else []
+    told = f"The post {_listed(facts)}." if facts else ""
+    full = bare(thread.title)
+    said = {run for text in shown for run in runs(folded_words(text), _SAID)}
+    again = not said.isdisjoint(runs(folded_words(full), _SAID))
+    if again or full.rstrip("?") in title or fold(full) not in fold(thread.title) or re.search(r"[“”\"]", full):
+        return told
+    return f"{told} Its title in full: “{full}{'' if full[-1] in '?!' else '.'}”"
+
+
+def _talk_parts(voices: Sequence[Voice], narrator: Narrator) -> Iterator[Part]:
+    """The comments, group by group, each introduced; the first and the fourth by the persona too."""
+    for position, (kind, found) in enumerate(groupby(voices, key=lambda voice: voice.kind)):
+        group, turn = tuple(found), narrator.transition() if position in (0, 3) else ""
+        heading = narrator.pick(_HEADINGS.get(kind, ()))
+        yield Part(_KINDS.get(kind, "discussion"), f"{turn} {narrator.lead(group)}", heading, group)
+
+
+def _update_parts(update: Sequence[Sentence], narrator: Narrator) -> Iterator[Part]:
+    if told := update[: fitting(update, UPDATED)]:
+        yield Part("turn", narrator.pick(_UPDATE), "An update")
+        yield Part("excerpt", _set(told))
+
+
+def _set(stretch: Sequence[Sentence]) -> str:
+    """Sentences as paragraphs: where the post has them, and in a very long one after about 90 words."""
+    text, size = stretch[0].text, stretch[0].size
+    for before, sentence in pairwise(stretch):
+        breaks = sentence.paragraph != before.paragraph or size >= _PARAGRAPH
+        text += ("\n\n" if breaks else " ") + sentence.text
+        size = sentence.size if breaks else size + sentence.size
+    return text
+
+
+def _surroundings(thread: Thread, category: Category, reader: str, title: str, named: Sequence[str]) -> dict[str, Any]:
+    """The fields of a draft around its body; ``named`` are the things it tells of, ``reader`` is the persona's name."""
+    forum = forum_of(thread)
+    drew = _counted(thread.num_comments, "comment") if thread.num_comments else "readers"
+    told = bare(thread.title) or title
+    brief = (shortened(told, 80) or cut(told, 80)).strip(".?!… “”")
+    tags = dict.fromkeys((category.name.lower(), *named, forum.split("/")[-1].lower(), "readers", "discussion"))
+    desk = words(f"{category.name} {' '.join(category.keywords)} people talking".lower())
+    pictured = [*named[:3]] if named[1:] else [*dict.fromkeys((*named, *desk))][:3]
+    things_read = f"The {named[0]}, the {named[1]}" if named[1:] else f"A post on {forum}"
+    return {
+        "title": title,
+        "dek": f"{things_read} and what {drew} on {forum} made of it, as read by {reader}.",
+        "seo_title": shortened(told, MAX_SEO_TITLE) or cut(told, MAX_SEO_TITLE),
+        "seo_description": cut(f"{brief}: a post on {forum} and what {drew} made of it.", MAX_SEO_DESCRIPTION),
+        "tags": tuple(tags)[: max(3, len(named) + 2)],
+        "picture_query": " ".join(pictured),
+        "alt_text": f"Symbolic photograph: {_listed(pictured)}",
+    }
+
+
+def _listed(items: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return f"{', '.join(items[:-1])} and {items[-1]}" if items[1:] else "".join(items)
+
+
+def _counted(count: int, noun: str) -> str:
+    """A count with its noun: in words up to twelve, in figures above."""
+    figure = _NUMBERS[count] if 0 <= count < len(_NUMBERS) else f"{count:,}"
+    return f"{figure} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Clean-up: what the retention rules give up is archived first and then deleted."""

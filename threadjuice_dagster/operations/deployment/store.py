@@ -1,0 +1,195 @@
+"""The book of deployments: every one with its steps as they happen, and the turn that only one process has.
+
+What a state means belongs in ``operations/deployment/rules.py``, what a step does in
+``operations/deployment/targets.py``.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.failures import ThreadJuiceError, UsageError
+from threadjuice_dagster.operations.deployment.rules import (
+    KILLED,
+    PREVIOUS,
+    VALIDATED,
+    Deployment,
+    File,
+    State,
+    Step,
+    interrupted,
+)
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
+
+log = logging.getLogger(__name__)
+
+LOCK = "deployment"
+"""Name of the lock that is held while a step of a deployment is under way."""
+
+_TAKEN_DOWN = ("story_taken_down", "quote_withdrawn")
+
+
+class Deployments:
+    """Deployments at one ``place``. One method, one transaction."""
+
+    def __init__(self, store: "Store", place: str) -> None:
+        self._engine, self._locks, self._lives = store.engine, store.locks, store.run_lives
+        self._place = place
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until no other process deploys, then keep others waiting; what a killed one left is interrupted."""
+        told = "Another deployment is under way; this one waits until it has ended."
+        with self._locks.waited_for(LOCK, lambda: log.warning(told)):
+            with self._engine.begin() as connection:
+                deployments, steps = t.deployments, t.deployment_steps
+                running = deployments.c.state == "running"
+                connection.execute(deployments.update().where(running).values(state="interrupted"))
+                values = {"state": "interrupted", "message": KILLED}
+                connection.execute(steps.update().where(steps.c.state == "running").values(values))
+            yield
+
+    def begin(self, version: str, run_id: str, probes: tuple[File, ...], built_at: datetime) -> Deployment:
+        """Open a deployment."""
+        row = {"place": self._place, "version": version, "run_id": run_id, "probes": probes, "built_at": built_at}
+        with self._engine.begin() as connection:
+            statement = t.deployments.insert().values(row).returning(*t.deployments.c)
+            return _deployment(connection.execute(statement).one())
+
+    def change(self, deployment: Deployment, **values: Any) -> Deployment:
+        """The deployment with columns changed; the one that was live before a ``live`` one is so no longer."""
+        columns = t.deployments.c
+        with self._engine.begin() as connection:
+            if values.get("state") == "live":
+                others = (columns.place == self._place) & (columns.state == "live")
+                left: State = "superseded"
+                connection.execute(t.deployments.update().where(others).values(state=left))
+            this = t.deployments.update().where(columns.number == deployment.number).values(values)
+            return _deployment(connection.execute(this.returning(*columns)).one())
+
+    def naming(self, deployment: Deployment) -> Callable[[str], None]:
+        """Writes down the platform's name for a deployment."""
+
+        def name(platform_id: str) -> None:
+            self.change(deployment, platform_id=platform_id)
+
+        return name
+
+    @contextmanager
+    def step(self, deployment: Deployment, run_id: str, name: str) -> Iterator[Callable[[str], None]]:
+        """Record a step while it happens; the block is given what to say of it. A failure is recorded and raised."""
+        row = {"deployment": deployment.number, "run_id": run_id, "name": name}
+        with self._engine.begin() as connection:
+            number = connection.scalar(t.deployment_steps.insert().values(row).returning(t.deployment_steps.c.id))
+        said: list[str] = []
+        began, state = time.monotonic(), "failed"
+        try:
+            yield said.append
+            state = "done"
+        except Exception as error:
+            said.append(str(error) if isinstance(error, ThreadJuiceError) else f"{type(error).__name__}: {error}"[:300])
+            raise
+        finally:
+            values = {"state": state, "seconds": round(time.monotonic() - began, 3), "message": " ".join(said)}
+            with self._engine.begin() as connection:
+                this = t.deployment_steps.c.id == number
+                connection.execute(t.deployment_steps.update().where(this).values(values))
+            log.info("%s: %s %s", name, state, values["message"])
+
+    def skip(self, deployment: Deployment, run_id: str, name: str, message: str) -> None:
+        """Record a step there was nothing to do for."""
+        row = {"deployment": deployment.number, "run_id": run_id, "name": name, "state": "skipped", "message": message}
+        with self._engine.begin() as connection:
+            connection.execute(t.deployment_steps.insert().values(row))
+
+    def steps(self, run_id: str) -> list[Step]:
+        """The steps of a run in order."""
+        columns = t.deployment_steps.c
+        query = sa.select(columns.name, columns.state, columns.seconds, columns.message)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.where(columns.run_id == run_id).order_by(columns.id))
+            found = [Step.model_validate(dict(row._mapping)) for row in rows]
+        return interrupted(found, alive=not any(step.state == "running" for step in found) or self._lives(run_id))
+
+    def of_run(self, run_id: str) -> Deployment | None:
+        """The deployment that a run made or went back to."""
+        steps = sa.select(t.deployment_steps.c.deployment).where(t.deployment_steps.c.run_id == run_id)
+        found = self._find((t.deployments.c.run_id == run_id) | t.deployments.c.number.in_(steps))
+        return found[0] if found else None
+
+    def staged(self, run_id: str) -> Deployment | None:
+        """What is to be promoted: the deployment this run staged, else the newest staged one."""
+        found = self._find(t.deployments.c.state == "staged")
+        return next((one for one in found if one.run_id == run_id), found[0] if found else None)
+
+    def live(self) -> Deployment | None:
+        """The newest deployment that was found to be in order where readers see it, and not replaced since."""
+        return next(iter(self._find(t.deployments.c.state == "live")), None)
+
+    def find(self, platform_id: str) -> Deployment | None:
+        """A deployment by the platform's name for it."""
+        return next(iter(self._find(t.deployments.c.platform_id == platform_id)), None)
+
+    def history(self, limit: int = 20) -> list[Deployment]:
+        """The newest deployments first."""
+        return self._find(sa.true(), limit)
+
+    def restorable(self, reference: str) -> Deployment:
+        """The deployment a rollback is to: by name, or for ``previous`` the last good one before that which is live.
+
+        Raises ``UsageError`` if there is none, or if something it shows was taken down since.
+        """
+        live, named = self.live(), reference != PREVIOUS
+        good = [one for one in self.history(1000) if one.state in VALIDATED]
+        earlier = (one for one in good if live and one.number < live.number)
+        found = self.find(reference) if named else next(earlier, None)
+        if found is None:
+            known = ", ".join(one.id for one in good[:20]) or "none yet"
+            what = f"no deployment {reference[:60]!r}" if named else "no earlier deployment"
+            raise UsageError(f"There is {what} to go back to.", f"Deployments that were live: {known}.")
+        if found.state not in VALIDATED:
+            raise UsageError(f"Deployment {found.id} was never live and in order, or is deleted.", "Name another.")
+        if self._is_tainted(found):
+            raise UsageError(
+                f"Something was taken down since deployment {found.id} was built, which may still show it.",
+                "Deploy the site as it is now: threadjuice deploy production",
+            )
+        return found
+
+    def tainted(self, before: Deployment | None = None) -> list[Deployment]:
+        """Deployments (before this one, or all) that may show what was taken down since they were built."""
+        columns = t.deployments.c
+        kept = (columns.platform_id != "") & (columns.state != "deleted") & _taken_down_since()
+        return self._find(kept & (columns.number < before.number) if before else kept)
+
+    def _is_tainted(self, deployment: Deployment) -> bool:
+        return bool(self._find((t.deployments.c.number == deployment.number) & _taken_down_since()))
+
+    def ever_published(self) -> bool:
+        """Whether a story was published here, even if all are gone again."""
+        with self._engine.connect() as connection:
+            return bool(connection.scalar(sa.select(sa.exists().where(t.events.c.kind == "story_published"))))
+
+    def _find(self, condition: "sa.ColumnElement[bool]", limit: int = 100) -> list[Deployment]:
+        query = sa.select(t.deployments).where(condition, t.deployments.c.place == self._place)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(t.deployments.c.number.desc()).limit(limit))
+            return [_deployment(row) for row in rows]
+
+
+def _taken_down_since() -> "sa.ColumnElement[bool]":
+    """Whether anything was taken down after a deployment was built."""
+    events = t.events.c
+    return sa.exists().where(events.kind.in_(_TAKEN_DOWN) & (events.at >= t.deployments.c.built_at))
+
+
+def _deployment(row: "sa.Row[Any]") -> Deployment:
+    return Deployment.model_validate(dict(row._mapping))

@@ -1,0 +1,142 @@
+"""What a deployment to Vercel is made of: the site's files, functions and settings, one by one or in bundles.
+
+A deployment takes 15,000 files, and the smallest plan 5,000 uploads a day (https://vercel.com/docs/limits). A large
+site is therefore sent as archives, which Vercel's build step unpacks; what a build makes is not limited. A story always
+goes into the same bundle, so that a deployment sends only the bundles that changed.
+"""
+
+import functools
+import gzip
+import hashlib
+import importlib.metadata
+import importlib.resources
+import io
+import json
+import tarfile
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from threadjuice_dagster.operations.deployment.rules import MARKER, SHARED, File, Marker
+from threadjuice_dagster.operations.engagement.receiver import PATHS
+
+MOST_LOOSE = 4_000
+"""Files of a site that is sent one by one; a larger one is bundled."""
+
+BUNDLES = 1024
+"""Bundles of a large site: at 100,000 stories each holds about 200 files."""
+
+_CARRIED = (
+    "database/addresses.py",
+    "operations/engagement/rules.py",
+    "operations/engagement/store.py",
+    "operations/engagement/receiver.py",
+)
+_OUTPUT = "public"
+_UNPACK = f'mkdir -p {_OUTPUT} && for one in bundles/*.tgz; do tar -xzf "$one" -C {_OUTPUT} || exit 1; done'
+_LOOSE_FILES = "**/*.{html,css,js,json,xml,svg,woff,avif,webp,jpeg,png}"
+_PACKERS = 4
+
+Content = Callable[[], bytes]
+
+
+class Upload(NamedTuple):
+    """The files of a deployment by path, and how the content of each digest is had; Vercel alone has other digests.
+
+    ``is_bundled`` says that Vercel has to unpack them.
+    """
+
+    files: dict[str, File]
+    contents: dict[str, Content]
+    is_bundled: bool
+
+
+def upload_of(folder: Path, files: Collection[File], shared: Collection[File]) -> Upload:
+    """The site in a folder as Vercel is sent it. ``shared`` are files of the deployment before, which Vercel has."""
+    origins = Marker.read((folder / MARKER).read_bytes()).origins
+    is_bundled = len(files) > MOST_LOOSE
+    beside = {"vercel.json": _settings(origins, bundled=is_bundled), **function_files()}
+    place = f"{_OUTPUT}/" if is_bundled else ""
+    single = [file for file in files if not is_bundled or file.path.startswith(SHARED)]
+    wanted = {place + file.path: file._replace(path=place + file.path) for file in (*shared, *single)}
+    contents: dict[str, Content] = {file.sha1: (folder / file.path).read_bytes for file in single}
+    made: dict[str, Content] = {path: functools.partial(bytes, data) for path, data in beside.items()}
+    if is_bundled:
+        made |= _bundles(folder, [file for file in files if not file.path.startswith(SHARED)])
+    with ThreadPoolExecutor(_PACKERS) as pool:
+        for file, content in zip(pool.map(_described, made, made.values()), made.values(), strict=True):
+            wanted[file.path] = file
+            contents[file.sha1] = content
+    return Upload(wanted, contents, is_bundled)
+
+
+def function_files() -> dict[str, bytes]:
+    """The function's files by their path in a deployment.
+
+    Vercel makes a function of each file in ``api/``, save those in a folder whose name begins with an underscore.
+    """
+    package = importlib.resources.files("threadjuice_dagster")
+    carried = {f"api/_vendor/threadjuice_dagster/{path}": (package / path).read_bytes() for path in _CARRIED}
+    psycopg = importlib.metadata.version("psycopg")
+    return {
+        "api/events.py": (package / "operations/engagement/function.py").read_bytes(),
+        "api/requirements.txt": f"psycopg[binary]=={psycopg}\n".encode(),
+        **carried,
+    }
+
+
+def function_settings(*, bundled: bool = False) -> dict[str, Any]:
+    """What ``vercel.json`` says of the function. By default a Python function carries every file of the deployment."""
+    left_out = f"{{bundles,{_OUTPUT}}}/**" if bundled else _LOOSE_FILES
+    return {
+        "rewrites": [{"source": path, "destination": "/api/events"} for path in PATHS],
+        "functions": {"api/events.py": {"maxDuration": 10, "excludeFiles": left_out}},
+    }
+
+
+def _settings(origins: Collection[str], *, bundled: bool) -> bytes:
+    """``vercel.json`` with the site's headers. Folders end with a slash, as the site's relative links need it."""
+    from threadjuice_dagster.site.headers import header_rules
+
+    settings = {
+        "framework": None,
+        "buildCommand": _UNPACK if bundled else "",
+        "installCommand": "",
+        "outputDirectory": _OUTPUT if bundled else ".",
+        "cleanUrls": False,
+        "trailingSlash": True,
+        "headers": [
+            {"source": rule.source, "headers": [{"key": name, "value": text} for name, text in rule.headers.items()]}
+            for rule in header_rules(origins)
+        ],
+        **function_settings(bundled=bundled),
+    }
+    return json.dumps(settings, indent=1).encode()
+
+
+def _bundles(folder: Path, files: Collection[File]) -> Mapping[str, Content]:
+    """How each bundle is made, by its path. Files of one folder are in the same one."""
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    for file in files:
+        place = hashlib.sha256(file.path.rpartition("/")[0].encode()).digest()
+        members[f"bundles/{int.from_bytes(place[:8]) % BUNDLES:04}.tgz"].append(file.path)
+    return {path: functools.partial(_packed, folder, sorted(inside)) for path, inside in sorted(members.items())}
+
+
+def _packed(folder: Path, paths: Sequence[str]) -> bytes:
+    """The files as an archive whose bytes depend on nothing but paths and contents."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in paths:
+            data = (folder / path).read_bytes()
+            member = tarfile.TarInfo(path)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return gzip.compress(stream.getvalue(), mtime=0)
+
+
+def _described(path: str, content: Content) -> File:
+    data = content()
+    return File(path, hashlib.sha1(data, usedforsecurity=False).hexdigest(), len(data))

@@ -1,0 +1,182 @@
+"""What readers did with a story, and nothing about who they are: which reports are believed, what is counted of them.
+
+Nothing but the standard library is imported at load: the deployed function carries this file as it is. How reports
+arrive belongs in ``operations/engagement/receiver.py``, where counts are kept in ``operations/engagement/store.py``.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from email.message import Message
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUARTERS = (25, 50, 75, 100)
+"""How far down its text a story was read, in per cent."""
+
+REACTIONS = {"juicy": "Juicy", "moving": "Moving", "funny": "Funny"}
+"""What a reader may say of a story, and how its button is labelled."""
+
+EVENTS = (
+    "view",
+    *(f"depth:{quarter}" for quarter in QUARTERS),
+    "share:native",
+    "share:link",
+    *(f"reaction:{name}" for name in REACTIONS),
+)
+"""Everything that is counted. A page view tells each at most once."""
+
+MAX_BODY = 1024
+"""Bytes of a report; the longest one the pages send has about 400."""
+
+PER_SECOND, BURST = 100.0, 200
+"""Reports one process takes: so many a second, after a burst of so many."""
+
+STORY_PER_MINUTE = 1_000
+"""Times one event of one story is counted in a minute, by all processes together."""
+
+MAX_PENDING = 10_000
+"""Counts a process holds until they are written."""
+
+MAX_SEEN = 100_000
+"""Events a process remembers, so that one sent twice counts once."""
+
+Key = tuple[str, str]
+"""A story's slug and an event."""
+
+_KNOWN = frozenset(EVENTS)
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,119}")
+_PAGE = re.compile(r"[0-9a-f]{32}")
+_JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
+_MACHINE = re.compile(
+    r"(?<!cu)bot(?![a-z])|crawl|spider|slurp|archiver|scrap|fetcher|preview|headless|phantom|lighthouse|pingdom"
+    r"|monitor|facebookexternalhit|whatsapp|embedly|python|curl|wget|libwww|http-?client|okhttp|axios|\bjava/",
+    re.IGNORECASE,
+)
+"""What programs call themselves; Cubot is a telephone."""
+
+
+class Refused(ValueError):
+    """A report that is not taken; ``status`` is the answer by HTTP."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"refused with status {status}")
+
+
+class Report(NamedTuple):
+    """What one page tells: its story's slug, a number it drew for this page view, and what happened on it."""
+
+    story: str
+    page: str
+    events: tuple[str, ...]
+
+
+def check_headers(headers: Message) -> None:
+    """Raise ``Refused`` for a report that no page of the site itself sent: 415 for its type, 403 for its origin."""
+    if not _JSON.fullmatch(headers.get("Content-Type", "")):
+        raise Refused(415)
+    origin, host = headers.get("Origin", ""), headers.get("Host", "")
+    ours = bool(host) and origin.lower() in (f"https://{host.lower()}", f"http://{host.lower()}")
+    if not ours or headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        raise Refused(403)
+
+
+def is_uncounted(headers: Message) -> bool:
+    """Whether nothing is counted: for a program, and for a reader who asked not to be tracked.
+
+    Every browser of today calls itself ``Mozilla/5.0 (…``.
+    """
+    agent = headers.get("User-Agent", "")
+    asked = headers.get("DNT") == "1" or headers.get("Sec-GPC") == "1"
+    return asked or not agent.startswith("Mozilla/5.0 (") or bool(_MACHINE.search(agent))
+
+
+def read_report(body: bytes) -> Report:
+    """The report in a body of at most ``MAX_BODY`` bytes. Raises ``Refused`` with 413 or 400."""
+    if len(body) > MAX_BODY:
+        raise Refused(413)
+    try:
+        told = json.loads(body)
+        story, page, events = (told[name] for name in Report._fields)
+        whole = len(told) == len(Report._fields) and isinstance(events, list) and 0 < len(events) <= len(EVENTS)
+        valid = whole and _SLUG.fullmatch(story) and _PAGE.fullmatch(page) and _KNOWN.issuperset(events)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        valid = False
+    if not valid:
+        raise Refused(400)
+    return Report(story, page, tuple(events))
+
+
+class Intake:
+    """What a process was told and has not written down yet; bounded whatever arrives, and safe between threads.
+
+    Of a page view only salted hashes are held, in memory and for as long as others do not push them out.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: dict[Key, int] = {}
+        self._seen: dict[int, None] = {}
+        self._room, self._at = float(BURST), 0.0
+        self._dropped = 0
+
+    def admit(self, now: float) -> None:
+        """Make room for one report at ``now``, in seconds of any steady clock. Raises ``Refused`` with 429."""
+        with self._lock:
+            self._room = min(BURST, self._room + (now - self._at) * PER_SECOND)
+            self._at = now
+            if self._room < 1:
+                self._dropped += 1
+                raise Refused(429)
+            self._room -= 1
+
+    def take(self, report: Report) -> None:
+        """Count what a report says for the first time."""
+        with self._lock:
+            for event in report.events:
+                mark = hash((report.story, report.page, event))
+                if mark not in self._seen:
+                    self._seen[mark] = None
+                    self._add((report.story, event), 1)
+            while len(self._seen) > MAX_SEEN:
+                del self._seen[next(iter(self._seen))]
+
+    def drain(self) -> tuple[dict[Key, int], int]:
+        """What is to be written, and how much was dropped since the last time; both are forgotten here."""
+        with self._lock:
+            taken = self._pending, self._dropped
+            self._pending, self._dropped = {}, 0
+            return taken
+
+    def give_back(self, counts: Mapping[Key, int]) -> None:
+        """Hold counts again that could not be written."""
+        with self._lock:
+            for key, count in counts.items():
+                self._add(key, count)
+
+    def _add(self, key: Key, count: int) -> None:
+        if key in self._pending or len(self._pending) < MAX_PENDING:
+            self._pending[key] = self._pending.get(key, 0) + count
+        else:
+            self._dropped += count
+
+
+def figures(counts: "pd.DataFrame", by: str) -> "pd.DataFrame":
+    """Views and what became of them for each value of the column ``by``, the most viewed first.
+
+    ``counts`` has that column, ``event`` and ``count``. ``finished`` is the share of views that read to the end, in
+    per cent; a page that was counted as read but not as viewed cannot lift it above 100.
+    """
+    wide = counts.pivot_table(index=by, columns="event", values="count", aggfunc="sum", fill_value=0)
+    wide = wide.reindex(columns=list(EVENTS), fill_value=0)
+    found = wide[["view"]].rename(columns={"view": "views"})
+    for quarter in QUARTERS:
+        found[f"read_{quarter}"] = wide[f"depth:{quarter}"]
+    found["finished"] = (100 * found["read_100"] / found["views"].clip(lower=1)).clip(upper=100).round(1)
+    for kind in ("share", "reaction"):
+        found[f"{kind}s"] = wide.filter(regex=f"^{kind}:").sum(axis=1)
+    return found.sort_values(["views", "shares"], ascending=False, kind="stable")

@@ -1,0 +1,1 @@
+"""Environment: every setting and every outside system is checked, and each answer is explained."""

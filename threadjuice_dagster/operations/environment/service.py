@@ -1,0 +1,478 @@
+"""The environment desk: every variable looked at, every outside system asked once, all of them at the same time.
+
+What a system's refusal means is said by its own resource; what the rows add up to, in
+``operations/environment/rules.py``. Nothing here changes anything, but for one small file that storage is given and
+that is removed again.
+"""
+
+import contextlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dagster as dg
+from pydantic import SecretStr
+
+from threadjuice_dagster.domain.writing.budget import UNPRICED, Spent
+from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.operations.alerts.rules import Trouble
+from threadjuice_dagster.operations.backups.rules import NO_KEY
+from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.deployment.capacity import capacity_of
+from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.vercel import VercelTarget
+from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe, State
+from threadjuice_dagster.resources.http import look
+from threadjuice_dagster.resources.openai_answers import BadAnswer
+from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
+from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres
+from threadjuice_dagster.resources.storage import FolderStorage, Storage
+from threadjuice_dagster.resources.writers import Desk, ModelDesk
+from threadjuice_dagster.settings import CORRECT_IT, Section, Settings
+from threadjuice_dagster.site.publisher import Publisher
+from threadjuice_dagster.sources.reddit import RedditThreads, ThreadSource
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+START_SECONDS = 60.0
+"""The embedded server may have to be created first."""
+
+MODEL_PATIENCE = 6
+"""How many times as long as other systems a model may take: it is asked four things, and may have to be loaded."""
+
+WANTED = ("DATABASE_URL", "OPENAI_API_KEY", "CDN_BUCKET", "BACKUP_BUCKET", "VERCEL_TOKEN", "MONITORING_WEBHOOK")
+"""Variables without which something of our own does the job, which production is warned of."""
+
+OPTIONAL = ("REDDIT_CLIENT_ID", "UNSPLASH_ACCESS_KEY", "INBOX_BUCKET")
+"""The same, and good enough anywhere."""
+
+TOGETHER = {"REDDIT_CLIENT_SECRET": "REDDIT_CLIENT_ID", "VERCEL_PROJECT_ID": "VERCEL_TOKEN"}
+"""What a variable is of no use without."""
+
+SYSTEMS = {
+    "database": "DATABASE_URL THREADJUICE_HOME",
+    "database_pool": "DATABASE_URL DATABASE_POOL_SIZE DATABASE_MAX_CONNECTIONS",
+    "database_backups": "DATABASE_URL",
+    "database_replica": "DATABASE_REPLICA_URL",
+    "dagster_database": "DAGSTER_DATABASE_URL",
+    "openai": "OPENAI_API_KEY OPENAI_BASE_URL OPENAI_MODEL",
+    "budget": "DAILY_BUDGET_USD OPENAI_PRICE_INPUT OPENAI_PRICE_OUTPUT",
+    "reddit": "REDDIT_CLIENT_ID REDDIT_CLIENT_SECRET praw_reddit_url praw_oauth_url",
+    "openverse": "OPENVERSE_API_URL IMAGE_PROVIDERS",
+    "unsplash": "UNSPLASH_ACCESS_KEY UNSPLASH_API_URL",
+    "cdn": "CDN_BUCKET IMAGE_CDN_URL",
+    "backups": "BACKUP_BUCKET BACKUP_ENCRYPTION_KEY",
+    "inbox": "INBOX_BUCKET INBOX_PREFIX",
+    "vercel": "VERCEL_TOKEN VERCEL_PROJECT_ID VERCEL_API_URL",
+    "vercel_capacity": "VERCEL_TOKEN CDN_BUCKET IMAGE_CDN_URL",
+    "webhook": "MONITORING_WEBHOOK",
+}
+"""Every outside system, and the variables it goes by."""
+
+_OPENVERSE = "https://api.openverse.org"
+_VARIABLE = re.compile(r"\b[A-Z]+(?:_[A-Z0-9]+)+\b")
+_LOGIN = re.compile(r"//[^/@]*@")
+_STARTING = threading.Lock()
+_CONNECT = {"connect_timeout": "8", "client_encoding": "utf8", "application_name": "threadjuice check"}
+_ROOM = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most,
+    (SELECT sum(numbackends)::int FROM pg_stat_database) AS used
+"""
+
+
+class Found(NamedTuple):
+    """What a system's answer comes to."""
+
+    state: State
+    message: str
+    next_step: str = ""
+
+
+class Question(NamedTuple):
+    """What one system is asked. It is not asked while one of the ``variables`` it goes by is invalid."""
+
+    name: str
+    variables: tuple[str, ...]
+    ask: Callable[[], Found]
+    seconds: float
+
+
+class EnvironmentDesk(dg.ConfigurableResource):
+    """Looks at everything the newsroom depends on, through the resources that the newsroom uses.
+
+    A system that has not answered after ``seconds`` has failed, whatever becomes of its answer.
+    """
+
+    database: dg.ResourceDependency[Database]
+    threads: dg.ResourceDependency[ThreadSource]
+    desk: dg.ResourceDependency[Desk]
+    pictures: dg.ResourceDependency[PictureDesk]
+    cdn: dg.ResourceDependency[Storage]
+    backup_desk: dg.ResourceDependency[BackupDesk]
+    inbox: dg.ResourceDependency[Storage]
+    deployment_desk: dg.ResourceDependency[DeploymentDesk]
+    publisher: dg.ResourceDependency[Publisher]
+    daily_stories: int = 3
+    dagster_url: str = ""
+    replica_url: str = ""
+    webhook: str = ""
+    seconds: float = 10.0
+
+    def report(self, settings: Settings, problems: Mapping[str, str], names: Sequence[str] = ()) -> EnvironmentReport:
+        """A row for each variable of ``read_settings``' answer and each system, or only for the systems named."""
+        asked = [one for one in self._questions() if not names or one.name in names]
+        rows = [] if names else list(variable_rows(settings, problems))
+        return EnvironmentReport(environment=settings.deployment.environment, rows=(*rows, *ask_all(asked, problems)))
+
+    def close_incidents(self, report: EnvironmentReport) -> None:
+        """End the incidents of what a report has just proven well: outages, refused keys, runs that a variable failed.
+
+        Nothing has to be written for an incident to be over, and none is while the database is away.
+        """
+        systems = {row.name: row.state for row in report.rows if row.kind == "system"}
+        if systems.get("database") != "ok":
+            return
+        answering = [name for name, state in systems.items() if state != "failed"]
+        incidents, now = self.database.store.incidents, datetime.now(UTC)
+        for name in answering:
+            self.database.store.outages.over(name)
+            incidents.end(f"outage:{name}", now)
+        if "openai" in answering and not (isinstance(self.desk, ModelDesk) and self.desk.openai.uses_next_key):
+            incidents.end("key:OPENAI_API_KEY", now)
+        mended = {variable for name, state in systems.items() if state == "ok" for variable in SYSTEMS[name].split()}
+
+        def is_mended(trouble: Trouble) -> bool:
+            named = _VARIABLE.findall(f"{trouble.message} {trouble.next_step}")
+            return trouble.kind == "configuration" and not mended.isdisjoint(named)
+
+        incidents.end_where("run", is_mended, now)
+
+    def _questions(self) -> Iterator[Question]:
+        starting = START_SECONDS if isinstance(self.database, EmbeddedPostgres) else self.seconds
+        for name, variables in SYSTEMS.items():
+            seconds = starting if name.startswith("database") else self.seconds
+            seconds *= MODEL_PATIENCE if name == "openai" else 1
+            yield Question(name, tuple(variables.split()), getattr(self, f"_{name}"), seconds)
+
+    def _database(self) -> Found:
+        """Whether it answers, and which migration it is at."""
+        from threadjuice_dagster.database.schema import current_revision, head_revision
+
+        with _connections(self._address(), 1) as (connection,):
+            version = connection.exec_driver_sql("SHOW server_version").scalar()
+            revision, head = current_revision(connection), head_revision()
+        embedded = isinstance(self.database, EmbeddedPostgres)
+        told = f"{'Embedded ' if embedded else ''}PostgreSQL {version}, migration {revision or 'none'} of {head}."
+        if revision and revision > head:
+            return Found("failed", told, "Install the ThreadJuice version that migrated it, or restore a backup.")
+        if revision != head and not self.database.migrates_itself:
+            return Found("warning", told, "Run: threadjuice deploy migrate")
+        return Found("stand-in" if embedded else "ok", told)
+
+    def _database_pool(self) -> Found:
+        """Whether the server has room for all processes together, and now for one more."""
+        database = self.database
+        with _connections(self._address(), 1) as (connection,):
+            most, used = connection.exec_driver_sql(_ROOM).one()
+        told = f"The server takes {most} connections, of which {used - 1} are in use."
+        if database.max_connections > most:
+            told = f"{told} DATABASE_MAX_CONNECTIONS is {database.max_connections}."
+            return Found("warning", told, f"Set DATABASE_MAX_CONNECTIONS={most}, or raise the server's limit.")
+        if database.largest_pool < (database.pool_size or 0):
+            told = f"A process may open {database.largest_pool}, not DATABASE_POOL_SIZE={database.pool_size}. {told}"
+            step = f"Raise DATABASE_MAX_CONNECTIONS (it is {database.max_connections}), or lower DATABASE_POOL_SIZE."
+            return Found("warning", told, step)
+        if database.largest_pool > most - used + 1:
+            told = f"{told} A process may open {database.largest_pool}."
+            return Found("warning", told, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
+        with _connections(self._address(), database.largest_pool) as opened:
+            return Found("ok", f"{told} {len(opened)} were opened at once, as many as a process may.")
+
+    def _database_backups(self) -> Found:
+        """Whether a backup could be taken and proven: by the programs there are, in a database the user may create."""
+        from threadjuice_dagster.database.suitability import may_create_databases, over_tls
+        from threadjuice_dagster.database.tools import find_tool
+        from threadjuice_dagster.operations.backups.dump import server_version
+
+        with _connections(self._address(), 1) as (connection,):
+            tool = find_tool("pg_dump", server_version(connection), tls=over_tls(connection))
+            user = connection.exec_driver_sql("SELECT current_user").scalar()
+            if may_create_databases(connection):
+                return Found("ok", f"pg_dump {tool.version} fits, and {user} may create databases for the proof.")
+        told = f"The user {user} may not create databases: no backup can be proven, no restore made."
+        return Found("failed", told, f"Run: ALTER ROLE {user} CREATEDB")
+
+    def _database_replica(self) -> Found:
+        return _other_database(self.replica_url, "DATABASE_REPLICA_URL", "Reports read from the newsroom's database.")
+
+    def _dagster_database(self) -> Found:
+        instead = "A second database on the newsroom's server."
+        return _other_database(self.dagster_url, "DAGSTER_DATABASE_URL", instead)
+
+    def _address(self) -> str:
+        with _STARTING:  # two threads must not start the embedded server
+            return self.database.address()
+
+    def _openai(self) -> Found:
+        if not isinstance(self.desk, ModelDesk):
+            return Found("stand-in", "The extractive writer composes from the thread's own words; the rubric judges.")
+        openai = self.desk.openai
+        try:
+            found = openai.check()
+        except BudgetSpent as problem:
+            return Found("warning", f"It was not tried: {problem.message}", problem.next_step)
+        except BadAnswer as problem:
+            told = f"It answers, but not in the form it is asked for: {problem.message}"
+            return Found("warning", told, "Set OPENAI_MODEL to a model that can answer in JSON.")
+        limit = getattr(openai.limiter, "per_minute", 0)
+        if found.allowed is not None and found.allowed < limit:
+            told = f"It allows {found.allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
+            return Found("warning", told, f"Set CONTENT_GENERATION_RATE_LIMIT={found.allowed}.")
+        models = " and ".join(dict.fromkeys((openai.model, openai.judge_model or openai.model)))
+        moderation = "it moderates" if found.moderates else "it has no moderation: the local moderator decides alone"
+        return Found("ok", f"The key is taken, {models} answers by {found.form}, and {moderation}.")
+
+    def _budget(self) -> Found:
+        """Whether a story can be paid for today, and whether anybody knows what one costs."""
+        if not isinstance(self.desk, ModelDesk):
+            return Found("stand-in", "No model is asked: nothing costs anything.")
+        bounded = bool(getattr(self.desk.openai.limiter, "daily_budget_usd", 0.0))
+        budget = self.desk.budget(self.database.store.spending.today() if bounded else Spent())
+        if budget.state == "unpriced":
+            return Found("failed" if bounded else "warning", budget.message, UNPRICED)
+        if budget.problem:
+            return Found("warning", budget.message, budget.problem.next_step)
+        told = f"Before its thread is counted, a request to {budget.model} costs at most {budget.request_usd:.4f} USD."
+        return Found("ok", f"{budget.message} {told}" if bounded else f"DAILY_BUDGET_USD sets no budget. {told}")
+
+    def _reddit(self) -> Found:
+        if not isinstance(self.threads, RedditThreads):
+            return Found("stand-in", "The bundled sample threads.")
+        self.threads.check()
+        return Found("ok", f"A token was given; {len(self.threads.subreddits)} subreddits are read.")
+
+    def _openverse(self) -> Found:
+        desk = self.pictures
+        if "openverse" not in desk.providers and desk.openverse_url == _OPENVERSE:
+            return Found("stand-in", f"Not asked for pictures: IMAGE_PROVIDERS is {','.join(desk.providers)}.")
+        return _searched(Openverse(desk.openverse_url).ask("garden", attempts=1))
+
+    def _unsplash(self) -> Found:
+        desk = self.pictures
+        if not desk.unsplash_key:
+            return Found("stand-in", "No key: the other providers' pictures, or title cards.")
+        found = _searched(Unsplash(desk.unsplash_url, desk.unsplash_key).ask("garden", attempts=1))
+        if not desk.unsplash_unattended:
+            told = "The key is taken, but its pictures are not chosen unattended."
+            return Found("warning", told, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
+        return found
+
+    def _cdn(self) -> Found:
+        return _written_and_read(self.cdn, public=bool(getattr(self.cdn, "public_url", "")))
+
+    def _backups(self) -> Found:
+        from threadjuice_dagster.resources.encryption import Seal
+
+        found = _written_and_read(self.backup_desk.storage)
+        signs = Seal(self.backup_desk.encryption_key).recipient
+        return found if signs else found._replace(message=f"{found.message} {NO_KEY}.")
+
+    def _inbox(self) -> Found:
+        if isinstance(self.inbox, FolderStorage):
+            self.inbox.list()
+            return Found("stand-in", f"The folder {self.inbox.root}.")
+        return _written_and_read(self.inbox)
+
+    def _vercel(self) -> Found:
+        """Whether the project is there, and leaves it to us when a build goes live."""
+        target = self.deployment_desk.deployer
+        if not isinstance(target, VercelTarget):
+            return Found("stand-in", "The site is deployed to a folder.")
+        name, promoted = target.check()
+        if promoted:
+            return Found("ok", f"Project {name}; domains are given by promotion.")
+        told = f"Project {name} gives its domains to any production build that does not say otherwise; ours do say so."
+        return Found("warning", told, "Turn off Auto-assign Custom Production Domains in the project's settings.")
+
+    def _vercel_capacity(self) -> Found:
+        """When the site will not fit into a deployment any more, and what to do."""
+        site, deployer = Path(self.publisher.folder), self.deployment_desk.deployer
+        finding = capacity_of(site, deployer, self.cdn, self.daily_stories, datetime.now(UTC))
+        return Found(finding.state, finding.message, finding.next_step)
+
+    def _webhook(self) -> Found:
+        """Whether something answers there. OPTIONS asks for nothing to be done, and some servers do not know it."""
+        if not self.webhook:
+            return Found("stand-in", "Alerts are kept in the log and the database.")
+        status = look(self.webhook, method="OPTIONS", timeout=self.seconds).status
+        if status >= 500 and status != 501:
+            return Found("failed", f"It answers {status}.", "Check the service behind MONITORING_WEBHOOK.")
+        if status in (401, 403, 404, 410):
+            told = f"It answers {status} without a message, as one that was deleted does."
+            return Found("warning", told, "See that MONITORING_WEBHOOK is current.")
+        if problem := self._undelivered():
+            return Found("warning", problem, "Mend MONITORING_WEBHOOK, then: threadjuice alerts test")
+        return Found("ok", "It was reached; no message was posted.")
+
+    def _undelivered(self) -> str:
+        """What the webhook said of messages that wait or were given up; empty where nobody can look that up now."""
+        import sqlalchemy as sa
+
+        try:
+            incidents = self.database.store.incidents
+            problem = incidents.problem()
+            told = f"{incidents.waiting()} alerts wait, {incidents.given_up()} were refused for good. {problem}"
+        except (ThreadJuiceError, sa.exc.SQLAlchemyError):
+            return ""
+        return told if problem else ""
+
+
+def ask_all(questions: Sequence[Question], problems: Mapping[str, str]) -> list[Probe]:
+    """The row of each question, in order. All are asked at once; threads that hang are left behind."""
+    answers: dict[str, Probe] = {}
+
+    def ask(question: Question) -> None:
+        answers[question.name] = _asked(question, problems)
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=ask, args=(one,), name=f"probe {one.name}", daemon=True) for one in questions]
+    for thread in threads:
+        thread.start()
+    for thread, question in zip(threads, questions, strict=True):
+        thread.join(max(0.0, began + question.seconds - time.monotonic()))
+    return [answers.get(one.name) or _late(one) for one in questions]
+
+
+def variable_rows(settings: Settings, problems: Mapping[str, str]) -> Iterator[Probe]:
+    """A row for each variable. A secret's value is in none, nor is a login in an address."""
+    sections: tuple[Section, ...] = (settings.database, settings.content, settings.deployment)
+    fields = [(one, name, field) for one in sections for name, field in type(one).model_fields.items()]
+    given = {str(field.alias) for section, name, field in fields if name in section.model_fields_set}
+    production = settings.deployment.environment == "production"
+    for section, name, field in fields:
+        alias, shown = str(field.alias), _shown(getattr(section, name))
+        if alias in problems:
+            found = Found("failed", problems[alias], CORRECT_IT)
+        elif alias in given:
+            found = Found("ok", shown)
+        elif TOGETHER.get(alias) in given or (production and alias == "PRODUCTION_URL"):
+            example = field.examples[0] if field.examples else ""
+            found = Found("failed", f"Not set. {field.description}", f"Set it, as in {alias}={example}.")
+        else:
+            found = _instead(alias, shown, str(field.description), production)
+        yield Probe(name=alias, kind="variable", **found._asdict())
+
+
+def _instead(alias: str, default: str, description: str, production: bool) -> Found:
+    """What is used where a variable is not set: its default, a stand-in as its description tells, or nothing."""
+    told = default or description.rstrip(".").partition("; empty ")[2].partition(";")[0] or "not needed"
+    if production and alias in (*WANTED, "BACKUP_ENCRYPTION_KEY"):
+        return Found("warning", f"Not set: {told}.", f"Set {alias}.")
+    return Found("stand-in" if alias in WANTED + OPTIONAL else "ok", f"Not set: {told}.")
+
+
+def _shown(value: Any) -> str:
+    """A setting as it may be shown."""
+    if isinstance(value, SecretStr):
+        return "set" if value.get_secret_value() else ""
+    text = ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+    return _LOGIN.sub("//", text)[:120]
+
+
+def _asked(question: Question, problems: Mapping[str, str]) -> Probe:
+    began = time.monotonic()
+    invalid = [name for name in question.variables if name in problems]
+    try:
+        found = Found("failed", f"Not asked: {invalid[0]} is invalid.", CORRECT_IT) if invalid else question.ask()
+    except ThreadJuiceError as failure:
+        found = Found("failed", failure.message, _mend(failure.next_step, question))
+    except Exception as error:  # of which only a file's name is sure to hold no secret
+        where = f", {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        found = Found("failed", f"It could not be asked ({type(error).__name__}{where}).", _mend("", question))
+    latency = None if invalid else round((time.monotonic() - began) * 1000, 1)
+    return Probe(name=question.name, kind="system", latency_ms=latency, **found._asdict())
+
+
+def _late(question: Question) -> Probe:
+    told = f"No answer within {question.seconds:g} s."
+    latency = question.seconds * 1000
+    step = _mend("See that its server runs and can be reached from here.", question)
+    return Probe(name=question.name, kind="system", state="failed", latency_ms=latency, message=told, next_step=step)
+
+
+def _mend(next_step: str, question: Question) -> str:
+    """A next step that names the variables it is about."""
+    if any(name in next_step for name in question.variables):
+        return next_step
+    return f"{next_step} The variables are {', '.join(question.variables)}.".strip()
+
+
+@contextlib.contextmanager
+def _connections(address: str, count: int, variable: str = "DATABASE_URL") -> "Iterator[list[sa.Connection]]":
+    """So many connections at once, outside every pool: one that waits for a server would not say what is wrong."""
+    import sqlalchemy as sa
+
+    from threadjuice_dagster.database.engine import patient
+    from threadjuice_dagster.database.server import app_url, unreachable
+    from threadjuice_dagster.database.suitability import require_session, require_usable
+
+    url = app_url(address)
+    engine = patient(sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT, hide_parameters=True), 0)
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(engine.connect()) for _ in range(count)]
+            require_session(opened[0])
+            require_usable(opened[0], writes=variable != "DATABASE_REPLICA_URL")
+            yield opened
+    except (sa.exc.DBAPIError, ConfigurationError) as error:
+        failure = error if isinstance(error, ConfigurationError) else unreachable(error)
+        raise type(failure)(failure.message, failure.next_step.replace("DATABASE_URL", variable)) from error
+
+
+def _other_database(address: str, variable: str, instead: str) -> Found:
+    if not address:
+        return Found("stand-in", instead)
+    with _connections(address, 1, variable) as (connection,):
+        return Found("ok", f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar()}.")
+
+
+def _searched(answer: object) -> Found:
+    found = answer.get("results") if isinstance(answer, dict) else None
+    if not isinstance(found, list):
+        raise PermanentFailure("It answers, but not with search results.", "Correct its address.")
+    return Found("ok", f"A search found {len(found)} pictures.")
+
+
+def _written_and_read(storage: Storage, *, public: bool = False) -> Found:
+    """Whether storage takes, gives back and removes a file, and, if ``public``, whether readers can fetch it."""
+    key, data = f"probe/{secrets.token_hex(8)}.tmp", b"threadjuice"
+    storage.put(key, data, "text/plain", "no-store")
+    try:
+        read = storage.get(key)
+        problem = _reading_problem(storage.url(key), data) if public else ""
+    finally:
+        storage.delete(key)
+    if read != data:
+        raise PermanentFailure("What was written comes back otherwise.", "Check what stands before the storage.")
+    if problem:
+        told = f"A file was written, read and removed, but readers cannot fetch it: {problem}"
+        return Found("warning", told, "Let IMAGE_CDN_URL serve what is in the bucket or folder.")
+    if isinstance(storage, FolderStorage):
+        return Found("stand-in", f"A file was written, read and removed in the folder {storage.root}.")
+    return Found("ok", "A file was written, read and removed in the bucket.")
+
+
+def _reading_problem(url: str, data: bytes) -> str:
+    try:
+        answer = look(url, timeout=4.0)
+    except ThreadJuiceError as failure:
+        return failure.message
+    fine = answer.status == 200 and answer.body == data
+    return "" if fine else f"{url.partition('/probe/')[0]} answers {answer.status}."

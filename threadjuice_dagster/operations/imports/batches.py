@@ -1,0 +1,85 @@
+"""Records that are stored together, and what becomes of each: stored, refused, or kept back.
+
+How they are stored belongs in ``operations/imports/store.py``.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+
+from threadjuice_dagster.operations.imports.raw import Raw
+from threadjuice_dagster.operations.imports.rules import StoryRow
+
+
+@dataclasses.dataclass
+class Batch:
+    """Records that are stored together, and those among them that were refused."""
+
+    rows: list[tuple[Raw, StoryRow]] = dataclasses.field(default_factory=list)
+    refused: list[tuple[Raw, str]] = dataclasses.field(default_factory=list)
+    categories: Counter[str] = dataclasses.field(default_factory=Counter)
+    size: int = 0
+
+    @property
+    def last(self) -> int:
+        """The number of its last record."""
+        return max(raw.number for raw, _ in (*self.rows, *self.refused))
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.refused)
+
+    def parts(self, problem: str) -> Iterator["Batch"]:
+        """Both halves, in order; of a single row a batch that refuses it for this problem."""
+        if len(self.rows) == 1:
+            yield Batch([], [*self.refused, (self.rows[0][0], problem)], self.categories)
+            return
+        middle = self.rows[len(self.rows) // 2][0].number
+        for first in (True, False):
+            yield Batch(
+                [one for one in self.rows if (one[0].number < middle) is first],
+                [one for one in self.refused if (one[0].number < middle) is first],
+                self.categories if first else Counter(),
+            )
+
+
+@dataclasses.dataclass
+class Sorted:
+    """What of a batch is new or changed, what is stored already, what is refused, and what was not public.
+
+    ``waiting`` are the stories of which only records were seen that were not public.
+    """
+
+    changed: dict[str, tuple[Raw, StoryRow]] = dataclasses.field(default_factory=dict)
+    moved: dict[str, int] = dataclasses.field(default_factory=dict)
+    refused: list[tuple[Raw, str]] = dataclasses.field(default_factory=list)
+    kept_back: list[tuple[Raw, str, str]] = dataclasses.field(default_factory=list)
+    waiting: set[str] = dataclasses.field(default_factory=set)
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def place(self, raw: Raw, row: StoryRow, stored: bytes | None, public: bool, *, first: bool = True) -> None:
+        """Find what becomes of a record; ``stored`` is the digest of the story that is there, if any.
+
+        One that was not public is stored and waits for a person, unless there is a page that is public, or the record
+        is not the ``first`` of its slug in the file: these stay. A public one takes the place of one kept back.
+        """
+        if row.kept_back:
+            withdraw = f"; its page here stays, take it off with: threadjuice content withdraw {row.story_id}"
+            reason = f"It was not public: {row.kept_back}{withdraw if public else ''}"
+            self.kept_back.append((raw, reason, row.story_id))
+            self.counts["kept_back"] += 1
+            if public or not first:
+                return
+            self.waiting.add(row.story_id)
+        else:
+            self.waiting.discard(row.story_id)
+            self.counts["unchanged" if stored == row.digest else "updated" if stored else "imported"] += 1
+        self.moved.pop(row.story_id, None)
+        self.changed.pop(row.story_id, None)
+        if stored == row.digest:
+            self.moved[row.story_id] = raw.number
+        else:
+            self.changed[row.story_id] = (raw, row)
+
+    def earlier(self, story_id: str) -> int | None:
+        """The number of the record of this batch that has the same slug."""
+        return self.changed[story_id][0].number if story_id in self.changed else self.moved.get(story_id)

@@ -1,0 +1,124 @@
+"""ThreadJuice's earlier story files, read as the records of today.
+
+Taken from them: title, slug, excerpt, category, status, author, persona, creation time, tags, and of the parts in
+``content`` their headings and texts. Comments (their authors are left out) and quotes become quotes that a person has
+to check; a picture's caption becomes a search for another one, since nobody can tell its licence. Quizzes, embeds and
+advertisements have no text of the story, so they are left out, as are all counters.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from threadjuice_dagster.domain.story.stories import SECTION_KINDS
+
+KINDS = {
+    "intro": "opening",
+    "introduction": "opening",
+    "hook": "opening",
+    "setup": "opening",
+    "comments": "discussion",
+    "reactions": "discussion",
+    "tldr": "facts",
+    "summary": "facts",
+    "list": "facts",
+    "twist": "turn",
+    "update": "turn",
+    "outro": "closing",
+    "conclusion": "closing",
+    "aftermath": "closing",
+    "takeaway": "closing",
+}
+"""Types of parts, without a trailing number, and what they are now; any other part with text is narrative."""
+
+_QUOTES = ("quote", "quotes", "pullquote", "tweet", "twitter_quote")
+_PICTURES = ("image", "photo", "picture", "hero")
+_WITHOUT_TEXT = ("quiz", "poll", "embed", "media", "media_embed", "video", "gif", "audio", "ad", "newsletter", "cta")
+_NUMBER = re.compile(r"[-_ ]?\d+$")
+_TEXTS = ("content", "text", "body", "paragraphs", "items", "description")
+
+
+def is_legacy(record: Mapping[str, Any]) -> bool:
+    """Whether a record is one of the earlier ones: its ``content`` has parts."""
+    content = record.get("content")
+    return isinstance(content, list) or (isinstance(content, Mapping) and "rendered" not in content)
+
+
+def from_legacy(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The same story with ``sections`` and ``quotes`` as in a draft."""
+    content = record["content"]
+    parts = list(_parts(content)) if isinstance(content, Mapping) else list(content)
+    sections: list[dict[str, Any]] = []
+    quotes: list[dict[str, Any]] = []
+    pictures: list[str] = []
+    heading = ""
+    for part in parts:
+        kind, words, title = _kind(part), text_in(part), _title(part)
+        if kind in _PICTURES:
+            pictures.append(words)
+        elif kind in _QUOTES:
+            quotes.append(_quote(words, len(sections)))
+        elif kind == "heading":
+            heading = words or title
+        elif kind not in _WITHOUT_TEXT:
+            if words:
+                sections.append({"kind": _section_kind(kind, sections), "heading": title or heading, "text": words})
+                heading = ""
+            quotes.extend(_quote(words, len(sections)) for words in _comments(part))
+    pictured = {"alt_text": pictures[0], "picture_query": _query(record, pictures[0])} if pictures else {}
+    told = {"sections": sections, "quotes": [one for one in quotes if one["text"]]}
+    return {**record, **pictured, **told, "content": None}
+
+
+def text_in(value: Any) -> str:
+    """The text of a part, however deep it stands: paragraphs parted by blank lines."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, Mapping):
+        return next((found for key in _TEXTS if (found := text_in(value.get(key)))), "")
+    if isinstance(value, Sequence):
+        return "\n\n".join(found for one in value if (found := text_in(one)))
+    return ""
+
+
+def _parts(content: Mapping[str, Any]) -> Iterator[Any]:
+    for name in ("introduction", "intro"):
+        if content.get(name):
+            yield {"type": "intro", "content": content[name]}
+    found: Any = next((content[key] for key in ("sections", "parts") if isinstance(content.get(key), list)), None)
+    yield from found or ([{"type": "text", "content": text_in(content)}] if text_in(content) else [])
+    for name in ("conclusion", "outro"):
+        if content.get(name):
+            yield {"type": "outro", "content": content[name]}
+
+
+def _kind(part: Any) -> str:
+    found = part.get("type") or part.get("kind") if isinstance(part, Mapping) else ""
+    return _NUMBER.sub("", str(found or "").strip().lower())
+
+
+def _title(part: Any) -> str:
+    found = part.get("title") or part.get("heading") if isinstance(part, Mapping) else ""
+    return found if isinstance(found, str) else ""
+
+
+def _section_kind(kind: str, sections: Sequence[Any]) -> str:
+    if kind in KINDS or kind in SECTION_KINDS:
+        # What earlier files called an excerpt was retold: only the words of a source are one today.
+        return KINDS.get(kind, kind if kind != "excerpt" else "narrative")
+    return "narrative" if sections else "opening"
+
+
+def _comments(part: Any) -> Iterator[str]:
+    metadata = part.get("metadata") if isinstance(part, Mapping) else None
+    found = metadata.get("comments") if isinstance(metadata, Mapping) else None
+    yield from (text_in(one) for one in (found if isinstance(found, list) else ()))
+
+
+def _quote(words: str, sections: int) -> dict[str, Any]:
+    return {"text": words, "comment_id": "", "section": max(sections - 1, 0)}
+
+
+def _query(record: Mapping[str, Any], caption: str) -> str:
+    keywords = record.get("image_keywords")
+    return " ".join(map(str, keywords[:4])) if isinstance(keywords, list) else " ".join(caption.split()[:6])

@@ -1,0 +1,96 @@
+"""Stories people wrote: the records of a file of JSON, or of Markdown with a YAML head.
+
+What a record means belongs in ``operations/imports/rules.py``; storing and checking belong to the caller.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from threadjuice_dagster.domain.language.text import slugify
+from threadjuice_dagster.operations.imports.formats import split_records
+from threadjuice_dagster.operations.imports.json_records import start_of_list
+from threadjuice_dagster.operations.imports.raw import Raw
+from threadjuice_dagster.operations.imports.rules import ImportedStory, Refused, parsed, slug_for
+
+MANUAL = "manual"
+"""The writer's name under which stories of people are stored and labelled."""
+
+_HEAD = re.compile(r"\A\s*---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
+
+
+def manual_records(text: str) -> list[Any]:
+    """The records of a file: a JSON object or list of objects, or one story in Markdown. Raises ``Refused``.
+
+    JSON objects hold ``title``, ``category``, and ``sections`` (as in a draft) or ``text``; Markdown has the same
+    names in its head.
+    """
+    return _json(text) if text.lstrip().startswith(("{", "[")) else [_markdown(text)]
+
+
+def manual_id(story: ImportedStory, title_of: Callable[[str], str | None]) -> str:
+    """The partition key of a story: that of the stored one it takes the place of, else a new one.
+
+    The same slug, or without one the same title, is the same story. ``title_of`` gives the title that is stored
+    under a key, or None; a key whose title is another one is another story's.
+    """
+    slug, title = story.draft.slug, story.draft.title
+    new = f"{MANUAL}-{slug_for(slug, title)}"
+    apart = f"{new}-{hashlib.sha256(title.encode()).hexdigest()[:8]}"
+    if slug:
+        return new
+    earlier = f"{MANUAL}-{slugify(title)}"  # how keys of long titles were cut once
+    own = next((key for key in (apart, earlier, new) if title_of(key) == title), None)
+    return own or (new if title_of(new) is None else apart)
+
+
+def _json(text: str) -> list[Any]:
+    """The objects of a list, of a list in an object around it, or one after the other; or the one there is."""
+    data = text.encode(errors="surrogatepass")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raws = list(split_records([data], ".json"))
+        if len(raws) < 2 or any(raw.problem for raw in raws):
+            raise Refused("It is not JSON text. Correct it, or write the story as Markdown.") from None
+        return [_parsed(raw) for raw in raws]
+    if isinstance(document, dict) and (start_of_list(data) or -1) > 0:
+        return [_parsed(raw) for raw in split_records([data], ".json")]
+    return document if isinstance(document, list) else [document]
+
+
+def _parsed(raw: Raw) -> Any:
+    if raw.problem:
+        raise Refused(raw.problem)
+    return parsed(raw.data) if isinstance(raw.data, bytes) else raw.data
+
+
+def _markdown(text: str) -> dict[str, Any]:
+    import yaml
+
+    head = _HEAD.match(text)
+    if not head:
+        raise Refused("It has no head. Begin it with ---, then title: and category: lines, then ---.")
+    try:
+        values = yaml.load(head[1], Loader=_plain_loader())  # noqa: S506
+    except (yaml.YAMLError, RecursionError):
+        raise Refused("Its head is not YAML. Write one `name: value` to a line.") from None
+    return {**(values if isinstance(values, dict) else {}), "text": text[head.end() :]}
+
+
+def _plain_loader() -> Any:
+    """YAML as it is written: 1984, No and 2024-01-01 stay words. Aliases, which can grow without bound, are refused."""
+    import yaml
+
+    class Loader(yaml.BaseLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("aliases are not taken")
+            return super().compose_node(parent, index)
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:null", _NULL, ["~", "n", "N", ""])
+    Loader.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None)
+    return Loader

@@ -1,0 +1,389 @@
+"""One imported story: a record of a file, read and checked, as it is stored.
+
+Cutting files into records belongs in ``operations/imports/formats.py``, the names and spellings of fields in
+``operations/imports/fields.py``, the earlier story files in ``operations/imports/legacy.py``, storing in
+``operations/imports/store.py``. Whether a story may be published is decided later, by the gates.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain, count
+from typing import Any, NamedTuple
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from threadjuice_dagster.domain.language.text import cut, slugify, words
+from threadjuice_dagster.domain.story.stories import Category, CleanText, Draft, Persona, Usage
+from threadjuice_dagster.domain.story.user_names import masked
+from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.operations.imports.fields import (
+    day_of,
+    days_in,
+    field_of,
+    fields_of,
+    folded,
+    labels_in,
+    name_in,
+    shown,
+    words_in,
+)
+from threadjuice_dagster.operations.imports.legacy import from_legacy, is_legacy
+from threadjuice_dagster.operations.imports.markdown import TooManyMarks, is_marked, plain_line, plain_text, sections_of
+from threadjuice_dagster.operations.imports.visibility import says_it_was_public, why_not_public
+
+IMPORTED = "imported"
+"""The writer's name under which imported stories are stored."""
+
+MAX_SLUG = 120
+"""Characters of a story's slug; what is cut off is told apart by a digest."""
+
+UNWANTED, WANTED, WANTED_FIRST = 0, 1, 2
+"""How much a story is wanted on the site: never by itself, once it passed its gates, before all others."""
+
+_NUL = "It holds a NUL character."
+_LETTER = re.compile(r"[^\W_]")
+_TELLING = re.compile(r"[+#%$@*=<>^~|\\]")
+"""Characters that a slug drops although titles may differ by them alone: C, C# and C++."""
+
+_WORDS = ("title", "dek", "seo_title", "seo_description", "picture_query", "alt_text")
+_WRAPPED_IN = ("attributes", "fields", "frontmatter", "front_matter", "data", "node", "post", "article", "story")
+
+
+class Refused(ValueError):
+    """The record cannot be imported; the message says why, in one line."""
+
+
+class UnknownCategory(Refused):
+    """No category has this ``name``, and none was named in its place."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"There is no category {cut(name, 60)!r}; known: {', '.join(known)}.")
+        self.name = cut(name, 60)
+
+
+class ImportRecord(Draft):
+    """What a record may hold beside a draft."""
+
+    persona: CleanText = ""
+    author: CleanText = Field("", max_length=300)
+    slug: CleanText = ""
+
+
+class ImportedStory(NamedTuple):
+    """A record as it was read. ``kept_back`` says why it was not public where it comes from, ``dated`` when it was."""
+
+    draft: ImportRecord
+    category: str
+    persona: str
+    author: str
+    dated: datetime | None
+    wanted: int
+    kept_back: str
+
+    @property
+    def as_draft(self) -> Draft:
+        """The draft as it is stored."""
+        return Draft.model_validate({name: getattr(self.draft, name) for name in Draft.model_fields})
+
+
+class StoryRow(NamedTuple):
+    """A story as it is stored. ``record`` is a ``StoryDraft`` as JSON; equal ``digest``, equal story."""
+
+    story_id: str
+    category: str
+    persona: str
+    title: str
+    author: str
+    written_at: datetime
+    wanted: int
+    digest: bytes
+    record: str
+    kept_back: str = ""
+
+
+class RecordReader:
+    """Reads records against the categories and personas there are.
+
+    ``category_map`` names categories of ours for those of the records, ``default_category`` one for all others.
+    Raises ``UsageError`` where one of these is none of ours.
+    """
+
+    def __init__(
+        self,
+        categories: Sequence[Category],
+        personas: Sequence[Persona],
+        now: datetime,
+        category_map: Mapping[str, str] | None = None,
+        default_category: str = "",
+    ) -> None:
+        self._now = now
+        self._categories = {name.casefold(): one.slug for one in categories for name in (one.slug, one.name)}
+        self._words = {word: one.slug for one in reversed(categories) for word in (*one.keywords, *_names(one))}
+        self._personas = {name.casefold(): one.slug for one in personas for name in (one.slug, one.name)}
+        at_home = {slug: one.slug for one in reversed(personas) for slug in one.categories}
+        self._voices = {one.slug: at_home.get(one.slug, personas[0].slug) for one in categories}
+        self._mapped = {name.strip().casefold(): self._ours(slug) for name, slug in (category_map or {}).items()}
+        self._default = self._ours(default_category) if default_category else ""
+        self._validator = TypeAdapter(ImportRecord)
+        self._draft = TypeAdapter(Draft)
+
+    def read(self, data: bytes | dict[str, Any]) -> StoryRow:
+        """The story of a record, JSON text or a row, as it is stored. Raises ``Refused``."""
+        found = parsed(data) if isinstance(data, bytes) else data
+        # Text without this sequence holds no NUL; looking at every value is left to the few records that have it.
+        suspect = isinstance(data, dict) or b"\\u0000" in data
+        return self._row(self.story(found, suspect=suspect))
+
+    def story(self, found: Any, *, suspect: bool = True) -> ImportedStory:
+        """The story of a record as a value; a ``suspect`` one may hold NUL characters. Raises ``Refused``."""
+        if not isinstance(found, dict):
+            raise Refused("It is no object.")
+        if suspect and _holds_nul(found):
+            raise Refused(_NUL)
+        found = _unwrapped(found)
+        legacy = is_legacy(found)
+        kept_back = why_not_public(found, self._now)
+        dated = _dated(found)
+        given = fields_of(from_legacy(found) if legacy else found)
+        try:
+            record = self._validator.validate_python(_plain(given))
+        except ValidationError as error:
+            raise Refused(_complaint(error)) from None
+        except TooManyMarks as error:
+            raise Refused(str(error)) from None
+        if not any(_LETTER.search(section.text) for section in record.sections):
+            raise Refused("It has no text.")
+        category = self._category(given.get("category"), legacy)
+        persona = self._persona(record.persona, category, legacy)
+        wanted = UNWANTED if kept_back else WANTED_FIRST if says_it_was_public(found) else WANTED
+        return ImportedStory(record, category, persona, record.author or record.persona, dated, wanted, kept_back)
+
+    def _ours(self, name: str) -> str:
+        if (slug := self._categories.get(name.strip().casefold())) is None:
+            known = ", ".join(sorted({*self._categories.values()}))
+            raise UsageError(f"There is no category {cut(name, 60)!r}.", f"Known: {known}.")
+        return slug
+
+    def _category(self, value: Any, legacy: bool) -> str:
+        """The first category named that is mapped or known; else the default."""
+        if isinstance(value, str) and not self._mapped and (slug := self._categories.get(value.strip().casefold())):
+            return slug
+        names = _category_names(value)
+        for name in names:
+            slug = self._mapped.get(name.casefold()) or self._categories.get(name.casefold())
+            if slug is None and legacy:
+                slug = next((self._words[word] for word in words(name.lower()) if word in self._words), None)
+            if slug:
+                return slug
+        if self._default:
+            return self._default
+        if not names:
+            raise Refused("category: It has none.")
+        raise UnknownCategory(names[0], sorted({*self._categories.values()}))
+
+    def _persona(self, name: str, category: str, legacy: bool) -> str:
+        """The voice named, or that of the category; the voices of earlier files are bylines here."""
+        slug = self._personas.get(name.strip().casefold())
+        if slug is None and name and not legacy:
+            raise Refused(f"There is no persona {cut(name, 60)!r}; known: {', '.join({*self._personas.values()})}.")
+        return slug or self._voices[category]
+
+    def _row(self, story: ImportedStory) -> StoryRow:
+        record = story.draft
+        story_id = f"{IMPORTED}-{slug_for(record.slug, record.title)}"
+        draft = self._draft.dump_json(record).decode()
+        moment = story.dated or self._now
+        told = f"{draft}\0{story.category}\0{story.persona}\0{story.author}\0{story.wanted}\0{story.dated}"
+        head = {
+            "story_id": story_id,
+            "writer": IMPORTED,
+            "model": story.author,
+            "prompt_version": "",
+            "usage": _NO_USAGE,
+            "written_at": moment.isoformat(),
+            **({"dated": story.dated.isoformat()} if story.dated else {}),
+        }
+        stored = f'{to_json(head).decode()[:-1]},"draft":{draft}}}'
+        digest = hashlib.sha256(told.encode()).digest()[:16]
+        place = (story_id, story.category, story.persona, record.title, story.author)
+        return StoryRow(*place, moment, story.wanted, digest, stored, story.kept_back)
+
+
+def category_map(pairs: Sequence[str]) -> dict[str, str]:
+    """``NAME=CATEGORY`` pairs as a mapping. Raises ``UsageError``."""
+    parted = [pair.rpartition("=") for pair in pairs]
+    if wrong := [
+        pair for pair, (name, _, slug) in zip(pairs, parted, strict=True) if not name.strip() or not slug.strip()
+    ]:
+        raise UsageError(f"{cut(wrong[0], 60)!r} names no category.", "Write NAME=CATEGORY, such as revenge=workplace.")
+    return {name.strip(): slug.strip() for name, _, slug in parted}
+
+
+def parsed(data: bytes) -> Any:
+    """JSON text as a value. Raises ``Refused`` for what is none, and for what no database can hold."""
+    try:
+        found = from_json(data.strip(), cache_strings="keys")
+    except ValueError as error:
+        raise Refused(_damage(data, str(error))) from None
+    return found
+
+
+def slug_for(slug: str, title: str) -> str:
+    """A story's slug: the one given, or its title's; of another text it is another, whatever the script.
+
+    A digest tells apart what a slug cannot show: letters and signs of other scripts, and what is cut off.
+    """
+    wanted = slug or title
+    plain = slugify(wanted, MAX_SLUG)
+    whole = wanted.isascii() and (bool(slug) or not _TELLING.search(wanted))
+    whole = (whole and bool(_LETTER.search(wanted))) or (not slug and len(plain) > 20 and _only_accents(wanted))
+    if whole and len(wanted) <= MAX_SLUG:
+        return plain
+    return f"{plain[: MAX_SLUG - 9].rstrip('-')}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+
+
+_NO_USAGE = Usage().model_dump()
+
+
+def _only_accents(text: str) -> bool:
+    """Whether what is not ASCII in a text are accents and the punctuation of printers, and no sign is telling."""
+    left = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    return not _TELLING.search(left) and all(char.isascii() or char in "–—‘’“”…«»„ " for char in left)
+
+
+def _unwrapped(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with what stands in an object around its fields, as some interfaces answer."""
+    if "title" not in record and not any(field_of(name) == "title" for name in record):
+        for name in _WRAPPED_IN:
+            if isinstance(inner := record.get(name), dict):
+                return {**record, **inner}
+    return record
+
+
+def _dated(record: Mapping[str, Any]) -> datetime | None:
+    """When the story was published where it comes from, or was written."""
+    for name, value in days_in(record):
+        if day := day_of(value):
+            return day
+        if folded(name) != "published":  # a yes, a no or a status under some systems
+            raise Refused(f"{shown(name, 40)}: {shown(value, 40)!r} is no date.")
+    return None
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a draft as its model takes them: words as text, Markdown as sections."""
+    found: dict[str, Any] = {name: _told(given[name]) for name in _WORDS if name in given}
+    if "title" in found:
+        found["title"] = plain_line(found["title"])
+    if "slug" in given:
+        found["slug"] = words_in(given["slug"])
+    if "dek" in found:
+        found["dek"] = plain_text(found["dek"])
+    if "persona" in given:
+        found["persona"] = next(iter(labels_in([given["persona"]])), "")
+    for name, read in (("author", name_in), ("tags", labels_in)):
+        if name in given:
+            found[name] = _read(name, read, given[name])
+    if "author" in found:
+        found["author"] = plain_line(found["author"])
+    if "tags" in found:
+        found["tags"] = [masked(tag) for tag in found["tags"]]
+    listed = {name: _listed(given[name]) for name in ("sections", "quotes") if name in given}
+    if "sections" not in listed and "text" in given:
+        listed["sections"] = sections_of(_told(given["text"]))
+    elif isinstance(listed.get("sections"), list) and not _are_plain(listed["sections"]):
+        listed["sections"] = list(chain.from_iterable(map(_sections, listed["sections"], count())))
+    if isinstance(listed.get("quotes"), list):
+        listed["quotes"] = [_quote(one) for one in listed["quotes"]]
+    return {**found, **listed}
+
+
+def _told(value: Any) -> str:
+    """A value as text that may be kept: HTML entities resolved, names of users masked."""
+    return masked(words_in(value))
+
+
+def _read(name: str, read: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise Refused(f"{name}: {error}.") from None
+
+
+def _sections(value: Any, index: int) -> list[Any]:
+    """A section as the draft has it; headings in its text begin further ones."""
+    if isinstance(value, str):
+        value = {"text": value}
+    if not isinstance(value, dict):
+        return [value]
+    kind = value.get("kind") or value.get("type") or ("narrative" if index else "opening")
+    heading = plain_line(_told(value.get("heading") or value.get("title") or ""))
+    text = value["text"] if "text" in value else value.get("content")
+    text = _told(text) if isinstance(text, str) else text
+    section = {"kind": kind, "heading": heading, "text": text}
+    if not isinstance(text, str) or not is_marked(text):
+        return [section]
+    parts = sections_of(text) or [{"heading": "", "text": ""}]
+    return [{**section, "heading": heading or parts[0]["heading"], "text": parts[0]["text"]}, *parts[1:]]
+
+
+def _are_plain(sections: list[Any]) -> bool:
+    """Whether sections are as a draft has them, without entities, marks and names: one look at all of them together."""
+    try:
+        whole = "\n".join([f"{one['kind']} {one['heading']}\n{one['text']}" for one in sections])
+    except (TypeError, KeyError):
+        return False
+    return not ("&" in whole or "/" in whole or "@" in whole or "%" in whole or is_marked(whole))
+
+
+def _quote(value: Any) -> Any:
+    quote = {"comment_id": "", **value} if isinstance(value, dict) else {"comment_id": "", "text": value}
+    return {**quote, "text": plain_text(_told(quote["text"]))} if isinstance(quote.get("text"), str) else quote
+
+
+def _listed(value: Any) -> Any:
+    """A list, or one in the cell of a table."""
+    return parsed(value.encode()) if isinstance(value, str) and value.lstrip().startswith("[") else value
+
+
+def _category_names(value: Any) -> list[str]:
+    """What a record names as its category: the whole name first, then its parts."""
+    if value is None or value == "":
+        return []
+    whole = [words_in(value).strip()] if isinstance(value, str) and not value.lstrip().startswith("[") else []
+    return list(dict.fromkeys(name for name in (*whole, *labels_in(value)) if name))
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(map(_holds_nul, chain(value, value.values())))
+    return isinstance(value, list) and any(map(_holds_nul, value))
+
+
+def _names(category: Category) -> tuple[str, ...]:
+    return (category.slug, category.slug.rstrip("s"), *words(category.name.lower()))
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    field = ".".join(map(str, first["loc"])) or "the story"
+    return f"{field}: {first['msg'].removeprefix('Value error, ')}."
+
+
+def _damage(data: bytes, message: str) -> str:
+    """What is wrong with JSON text, in an operator's words."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "It is not UTF-8 text."
+    if b"\0" in data:
+        return _NUL
+    if "hex escape" in message:
+        return "It holds half a character (a lone surrogate)."
+    return f"It is not JSON: {message}."

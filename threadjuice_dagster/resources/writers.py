@@ -1,0 +1,212 @@
+"""Who writes, judges and moderates a story: a model with the newsroom's safeguards, or nobody but the newsroom.
+
+What a model is asked belongs in ``resources/openai.py``; what the numbers mean in ``domain/``.
+"""
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import dagster as dg
+
+from threadjuice_dagster.domain.judging.judge import JudgeVerdict
+from threadjuice_dagster.domain.judging.moderation import Verdict, load_moderator
+from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.writing.budget import Budget, Spent
+from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
+from threadjuice_dagster.failures import TransientFailure
+from threadjuice_dagster.operations.imports.manual import MANUAL
+from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.resources.openai import OpenAIResource
+
+EXTRACTIVE = "extractive"
+"""The writer's name under which stories composed from the thread's own words are stored and labelled."""
+
+SCREENED_CHARACTERS = 20_000
+"""Of a thread, that the endpoint is shown before a story is written: one request."""
+
+FEW_COMMENTS = 6
+"""With fewer, some inappropriate ones say nothing about the thread."""
+
+EXTRACTIVE_VERSION = "extractive-2"
+"""Changes when the extractive writer composes differently."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """What a writer works from."""
+
+    thread: Thread
+    category: Category
+    persona: Persona
+
+
+@dataclasses.dataclass(frozen=True)
+class Writing:
+    """A draft and who wrote it; ``note`` tells the operator what was unusual about it."""
+
+    draft: Draft
+    writer: str
+    model: str
+    prompt_version: str
+    note: str = ""
+
+
+class Desk(dg.ConfigurableResource):
+    """Writes and judges. Every call to a model is counted on the meter it is given."""
+
+    def budget(self, today: Spent) -> Budget:
+        """The day's budget; none where nothing that is asked costs anything."""
+        return Budget(daily_usd=0.0, spent_usd=today.spent)
+
+    @abstractmethod
+    def write(self, material: Material, meter: Meter) -> Writing:
+        """A first draft."""
+
+    @abstractmethod
+    def revise(
+        self, material: Material, first: Writing, findings: Sequence[str], attempt: int, meter: Meter
+    ) -> Writing:
+        """The draft written again with every finding put right; ``attempt`` counts from 1."""
+
+    @abstractmethod
+    def judge(self, draft: Draft, thread: Thread, writer: str, meter: Meter) -> JudgeVerdict | None:
+        """A model's verdict, or None where no model judges this writer's work."""
+
+    @abstractmethod
+    def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
+        """Whether the text may be shown on the desk of this category (its slug). Raises rather than guess."""
+
+    @abstractmethod
+    def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
+        """Before writing: the thread without flagged comments, and whether the rest may become a story."""
+
+    @abstractmethod
+    def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
+        """Whether a small picture may be shown; None where nobody can look at it."""
+
+
+class ExtractiveDesk(Desk):
+    """Composes from the thread's own words; judged by the rubric and the local moderator alone."""
+
+    def write(self, material: Material, meter: Meter) -> Writing:
+        """The extractive writer's story. Raises ``PermanentFailure`` if the thread is too thin."""
+        return _extract(material, seed=0)
+
+    def revise(
+        self, material: Material, first: Writing, findings: Sequence[str], attempt: int, meter: Meter
+    ) -> Writing:
+        """Another composition of the same thread."""
+        return _extract(material, seed=attempt, note=first.note)
+
+    def judge(self, draft: Draft, thread: Thread, writer: str, meter: Meter) -> JudgeVerdict | None:
+        """No model judges what no model wrote."""
+        return None
+
+    def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
+        """The local moderator's verdict."""
+        return load_moderator().moderate(text, category)
+
+    def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
+        """The local moderator's verdict."""
+        return _screened(thread, category)
+
+    def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
+        """Nobody here can see."""
+        return None
+
+
+class ModelDesk(Desk):
+    """A model writes, judges and moderates; the extractive writer steps in for an outage where that is allowed."""
+
+    openai: dg.ResourceDependency[OpenAIResource]
+    fallback: str = ""
+
+    def budget(self, today: Spent) -> Budget:
+        """The budget of the model's requests."""
+        return self.openai.budget(today)
+
+    def write(self, material: Material, meter: Meter) -> Writing:
+        """The model's story, or the extractive writer's, labelled as such, while the API is down."""
+        try:
+            draft, model = self.openai.write(material.thread, material.category, material.persona, meter)
+        except TransientFailure as failure:
+            if self.fallback != EXTRACTIVE:
+                raise
+            return _extract(material, seed=0, note=f"Written without a model: {failure.message}")
+        return Writing(draft, "openai", model, PROMPT_VERSION)
+
+    def revise(
+        self, material: Material, first: Writing, findings: Sequence[str], attempt: int, meter: Meter
+    ) -> Writing:
+        """The draft revised by whoever wrote it."""
+        if first.writer == EXTRACTIVE:
+            return _extract(material, seed=attempt, note=first.note)
+        thread, category, persona = material.thread, material.category, material.persona
+        draft, model = self.openai.revise(thread, category, persona, first.draft, findings, meter)
+        return Writing(draft, "openai", model, PROMPT_VERSION)
+
+    def judge(self, draft: Draft, thread: Thread, writer: str, meter: Meter) -> JudgeVerdict | None:
+        """The judge model's verdict on what a model wrote."""
+        return None if writer in (EXTRACTIVE, MANUAL) else self.openai.judge(draft, thread, meter)
+
+    def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
+        """The stricter of the endpoint's and the local verdict; the local one where there is no endpoint.
+
+        An extractive or manual story is there because the API is down, so the API is not asked about it.
+        """
+        local = load_moderator().moderate(text, category)
+        return (
+            local if writer in (EXTRACTIVE, MANUAL) else _stricter(local, self.openai.moderate(text, meter), category)
+        )
+
+    def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
+        """The stricter verdict; the local one in an outage that the extractive writer may bridge."""
+        kept, local = _screened(thread, category)
+        if local.flagged:
+            return kept, local
+        try:
+            remote = self.openai.moderate("\n\n".join(kept.texts)[:SCREENED_CHARACTERS], meter)
+        except TransientFailure as failure:
+            if self.fallback != EXTRACTIVE:
+                raise
+            return kept, local.model_copy(update={"source": f"{local.source}, without the endpoint: {failure.message}"})
+        return kept, _stricter(local, remote, category)
+
+    def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
+        """The endpoint's verdict on the picture."""
+        return self.openai.moderate_picture(data, content_type, meter)
+
+
+def _extract(material: Material, seed: int, note: str = "") -> Writing:
+    from threadjuice_dagster.domain.writing.extractive import compose
+
+    draft = compose(material.thread, material.category, material.persona, seed)
+    return Writing(draft, EXTRACTIVE, EXTRACTIVE, EXTRACTIVE_VERSION, note)
+
+
+def _screened(thread: Thread, category: str) -> tuple[Thread, Verdict]:
+    moderator = load_moderator()
+    verdict = moderator.moderate(f"{thread.title}\n\n{thread.body}", category)
+    kept = tuple(one for one in thread.comments if not moderator.moderate(one.body, category).flagged)
+    lost, count = len(thread.comments) - len(kept), len(thread.comments)
+    if count >= FEW_COMMENTS and lost > count / 3:
+        reason = f"{lost} of {count} comments are inappropriate"
+        verdict = verdict.model_copy(update={"flagged": True, "reasons": (*verdict.reasons, reason)})
+    return thread.model_copy(update={"comments": kept}), verdict
+
+
+def _stricter(local: Verdict, remote: Verdict | None, category: str) -> Verdict:
+    """Both verdicts as one, the endpoint's scores held against the thresholds of the category."""
+    if remote is None:
+        return local
+    over = load_moderator().decide(remote.categories, category, remote.reasons)
+    unexplained = remote.flagged and not remote.reasons
+    return Verdict(
+        flagged=local.flagged or bool(over) or unexplained,
+        score=max(local.score, remote.score),
+        categories={**local.categories, **remote.categories},
+        reasons=tuple(dict.fromkeys((*local.reasons, *over))),
+        source=f"{remote.source} and {local.source}",
+    )

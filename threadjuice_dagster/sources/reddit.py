@@ -1,0 +1,392 @@
+"""Where threads come from: Reddit through PRAW, or the bundled samples. Saved files are read in ``thread_files.py``.
+
+What of a thread is kept belongs in ``sources/reddit_listings.py``: everything fetched here goes through its one reader,
+so names, bots and deleted text are dropped in one place. What is done about a source that was deleted belongs to the
+caller of ``deleted``.
+"""
+
+import abc
+import contextlib
+import json
+import logging
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import dagster as dg
+from pydantic import Field
+
+from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.failures import (
+    ConfigurationError,
+    PermanentFailure,
+    TransientFailure,
+    Unsuitable,
+    UsageError,
+)
+from threadjuice_dagster.resources.http import retry_after
+from threadjuice_dagster.sources.reddit_listings import ThreadFormatError, parse_thread
+from threadjuice_dagster.sources.reddit_removals import is_gone, is_set
+
+if TYPE_CHECKING:
+    import praw
+
+log = logging.getLogger(__name__)
+
+MAX_NAMES = 100
+"""Names ``/api/info`` answers for at a time; it leaves out any beyond."""
+
+SAVE_IT = (
+    "Open the thread's address with .json at its end, save it and pass that file, "
+    "or set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET."
+)
+
+NOT_PUBLIC = ("private", "quarantined", "banned", "gold_only")
+"""Reasons Reddit gives for not showing a forum; a 403 without one is about the app or its address."""
+
+_TOKEN_FIELDS = ("access_token", "expires_in", "scope")
+
+_BARE_ID = re.compile(r"(?:t3_)?([a-z0-9]{4,13})", re.IGNORECASE)
+_SITE = r"(?:(?:https?://)?(?:[\w-]+\.)*reddit\.com)?"
+_END = r"(?:\.json)?(?:[/?#].*)?"
+_ADDRESS = re.compile(
+    rf"(?:(?:{_SITE}/|(?=r/))(?:(?:r|u|user)/[\w.-]+/)?(?:comments|gallery|poll|duplicates|tb)|(?:https?://)?(?:www\.)?redd\.it)"
+    rf"/(?:t3_)?([a-z0-9]{{2,13}}){_END}",
+    re.IGNORECASE,
+)
+_SHARE_LINK = re.compile(
+    rf"{_SITE}/(?:(?:r|u|user)/[\w.-]+/)?s/\w+{_END}|(?:https?://)?reddit\.app\.link/.*", re.IGNORECASE
+)
+
+
+_LIKE_AN_ADDRESS = re.compile(
+    r"\w+://|(?:[\w-]+\.)*(?:reddit\.com|redd\.it|reddit\.app\.link)/|/?r/\w+/", re.IGNORECASE
+)
+
+
+class Deletions(NamedTuple):
+    """What the public can no longer read; ids have no prefix, comments of a deleted thread are not listed.
+
+    ``checked`` counts the posts and comments asked about, ``requests`` the questions that took.
+    """
+
+    threads: frozenset[str] = frozenset()
+    comments: frozenset[str] = frozenset()
+    checked: int = 0
+    requests: int = 0
+
+
+class ThreadSource(dg.ConfigurableResource, abc.ABC):
+    """Where the newsroom finds its threads."""
+
+    @abc.abstractmethod
+    def candidates(self, limit: int) -> list[Thread]:
+        """At most ``limit`` threads a story could be made of, most engaging first."""
+
+    @abc.abstractmethod
+    def thread(self, reference: str) -> Thread:
+        """One thread by its permalink or id. Raises ``UsageError`` for what is neither."""
+
+    def deleted(self, sources: Mapping[str, Collection[str]]) -> Deletions:
+        """Which of these threads, and of the comments named with each, are gone at the source.
+
+        Nothing is, unless a source can tell otherwise: the bundled samples are our own.
+        """
+        return Deletions()
+
+
+class SampleThreads(ThreadSource):
+    """The bundled threads, written for this project; what discovery reads without a Reddit key."""
+
+    def candidates(self, limit: int) -> list[Thread]:
+        """At most ``limit`` samples, most engaging first."""
+        return _ranked(_samples())[:limit]
+
+    def thread(self, reference: str) -> Thread:
+        """The sample with this id; any other thread is out of reach without a Reddit key."""
+        wanted = thread_id_of(reference)
+        for thread in _samples():
+            if thread.id == wanted:
+                return thread
+        raise ConfigurationError(f"Thread {wanted} cannot be fetched: no Reddit credentials are set.", SAVE_IT)
+
+
+class RedditThreads(ThreadSource):
+    """Reddit, read-only, as an app of its own. ``limit`` counts posts per subreddit, ``comment_limit`` comments."""
+
+    client_id: str
+    client_secret: str
+    user_agent: str = "ThreadJuice/1.0"
+    subreddits: list[str] = Field(default_factory=list)
+    reddit_url: str = ""
+    oauth_url: str = ""
+    time_filter: Literal["hour", "day", "week", "month", "year", "all"] = "day"
+    limit: int = 25
+    comment_limit: int = 200
+
+    def candidates(self, limit: int) -> list[Thread]:
+        """The top posts of all subreddits with their comments, ranked by engagement.
+
+        Comments are fetched for twice ``limit`` posts, the most promising by what the listings tell.
+        """
+        if not self.subreddits:
+            raise ConfigurationError("No subreddits are set.", "Name some, as in REDDIT_SUBREDDITS=cooking,travel.")
+        reddit = self._reddit()
+        listed = _readable(self.subreddits, lambda name: self._listed(reddit, name))
+        promising = [thread.id for thread in _ranked(listed)[: max(limit, 0) * 2]]
+        return _ranked(_readable(promising, lambda thread_id: [self._fetched(reddit, thread_id)]))[:limit]
+
+    def thread(self, reference: str) -> Thread:
+        """The thread at this permalink or with this id. Raises ``PermanentFailure`` if it was taken down."""
+        return self._fetched(self._reddit(), thread_id_of(reference))
+
+    def deleted(self, sources: Mapping[str, Collection[str]]) -> Deletions:
+        """Which of these threads, and of the comments named with each, the public can no longer read.
+
+        Gone is what was deleted or removed, and what a deleted account wrote. What ``/api/info`` leaves
+        out is looked up on its thread's own page; a page that Reddit itself says is not there, or not for the
+        public (private, quarantined, banned), is gone too. A refusal without such a reason is an outage.
+        Raises ``TransientFailure`` when any answer cannot be read, or when one leaves out everything
+        although some of it is still there: an outage removes nothing.
+        """
+        return _Recheck(self._reddit(), sources).run() if sources else Deletions()
+
+    def check(self) -> None:
+        """That Reddit takes the app's credentials: one request, for a token."""
+        self._reddit()
+
+    def _listed(self, reddit: "praw.Reddit", subreddit: str) -> list[Thread]:
+        name = subreddit.strip().removeprefix("/").removeprefix("r/").strip("/")
+        answer = _get(reddit, f"r/{name}/top", f"r/{name}", t=self.time_filter, limit=min(self.limit, 100))
+        found = []
+        for post in _posts(answer):
+            if not (is_set(post.get("over_18")) or is_set(post.get("stickied"))):
+                with contextlib.suppress(ThreadFormatError, Unsuitable):
+                    found.append(parse_thread([_listing({"kind": "t3", "data": post}), _listing()], "reddit"))
+        return found
+
+    def _fetched(self, reddit: "praw.Reddit", thread_id: str) -> Thread:
+        """The thread with its best comments."""
+        subject = f"thread {thread_id}"
+        document = _get(reddit, f"comments/{thread_id}/", subject, limit=min(self.comment_limit, 500), sort="top")
+        try:
+            if not (isinstance(document, list) and len(document) == 2):
+                raise ThreadFormatError("expected two listings (the post, then its comments)")
+            return parse_thread(document, "reddit")
+        except ThreadFormatError as error:
+            raise TransientFailure(f"Reddit's answer for {subject} is no thread: {error}.") from None
+
+    def _reddit(self) -> "praw.Reddit":
+        import praw
+
+        if not (self.client_id.strip() and self.client_secret.strip()):
+            raise ConfigurationError("REDDIT_CLIENT_ID or REDDIT_CLIENT_SECRET is not set.", SAVE_IT)
+        # The None values and the site keep a praw.ini or environment from turning this into a user's login.
+        reddit = praw.Reddit(
+            "DEFAULT",
+            client_id=self.client_id.strip(),
+            client_secret=self.client_secret.strip(),
+            user_agent=self.user_agent,
+            **dict.fromkeys(("username", "password", "refresh_token")),
+            reddit_url=self.reddit_url.rstrip("/") or "https://www.reddit.com",
+            oauth_url=self.oauth_url.rstrip("/") or "https://oauth.reddit.com",
+            check_for_updates=False,
+        )
+        reddit.read_only = True
+        # Asks for the token: refused credentials show here, and a refusal after this is about one subject.
+        with _failures("its API"):
+            reddit.auth.scopes()
+        return reddit
+
+
+class _Recheck:
+    """One look at what our stories rest on. Names are Reddit's: ``t3_`` and a post's id, ``t1_`` and a comment's."""
+
+    def __init__(self, reddit: "praw.Reddit", sources: Mapping[str, Collection[str]]) -> None:
+        self._reddit = reddit
+        # A post stands before its comments: what became of it is known when they are looked at.
+        self._thread_of: dict[str, str] = {}
+        for thread_id, comment_ids in sources.items():
+            names = [f"t3_{thread_id}", *(f"t1_{comment_id}" for comment_id in comment_ids)]
+            self._thread_of.update(dict.fromkeys(names, thread_id))
+        self._gone: set[str] = set()
+        self._shown: set[str] = set()
+        self._requests = 0
+
+    def run(self) -> Deletions:
+        names = list(self._thread_of)
+        for start in range(0, len(names), MAX_NAMES):
+            self._check(names[start : start + MAX_NAMES])
+        threads = {self._thread_of[name] for name in self._gone if name.startswith("t3_")}
+        comments = {name[3:] for name in self._gone if self._thread_of[name] not in threads}
+        return Deletions(frozenset(threads), frozenset(comments), len(names), self._requests)
+
+    def _check(self, names: Sequence[str]) -> None:
+        self._requests += 1
+        answer = _get(self._reddit, "api/info", "the posts and comments of our stories", id=",".join(names))
+        found = {name: data for name, data in _named([answer]).items() if name in names}
+        self._gone |= {name for name, data in found.items() if is_gone(data)}
+        self._shown |= found.keys()
+        for name in names:
+            if name in found or f"t3_{self._thread_of[name]}" in self._gone:
+                continue
+            if not self._is_public(name):
+                self._gone.add(name)
+            elif not found:
+                raise _in_doubt(
+                    f"Reddit left out all {len(names)} posts and comments asked about, yet {name} is there."
+                )
+
+    def _is_public(self, name: str) -> bool:
+        """Whether the page of its thread shows this post or comment."""
+        import prawcore
+
+        thread_id = self._thread_of[name]
+        focus: dict[str, str | int] = {"comment": name[3:]} if name.startswith("t1_") else {"limit": 1}
+        self._requests += 1
+        with _failures(f"thread {thread_id}"):
+            try:
+                page = self._reddit.request(method="GET", path=f"comments/{thread_id}/", params=focus)
+            except (prawcore.Forbidden, prawcore.NotFound, prawcore.UnavailableForLegalReasons) as refusal:
+                if f"t3_{thread_id}" not in self._shown and _says_it_is_gone(refusal.response):
+                    return False
+                if isinstance(refusal, prawcore.Forbidden):
+                    raise
+                raise _in_doubt(f"Reddit's word on thread {thread_id} is in doubt ({refusal}).") from None
+        shown = _named(page)
+        if f"t3_{thread_id}" not in shown:
+            raise TransientFailure(f"Reddit's answer for thread {thread_id} does not show it.", "Try again later.")
+        return name in shown and not is_gone(shown[name])
+
+
+def names_a_thread(reference: str) -> bool:
+    """Whether a reference is meant as an address or id of a thread, and not as a file."""
+    return bool(_BARE_ID.fullmatch(reference) or _LIKE_AN_ADDRESS.match(reference))
+
+
+def thread_id_of(reference: str) -> str:
+    """The id of the thread a permalink in any of Reddit's forms, a ``t3_`` name or a bare id points to."""
+    reference = reference.strip()
+    if match := _BARE_ID.fullmatch(reference) or _ADDRESS.fullmatch(reference):
+        return match[1].lower()
+    if _SHARE_LINK.fullmatch(reference):
+        raise UsageError("A share link does not name its thread.", "Open it and pass the address it leads to.")
+    raise UsageError("This is not the address of a Reddit thread.", "Pass one like https://redd.it/1abcde.")
+
+
+def _samples() -> list[Thread]:
+    folder = resources.files("threadjuice_dagster") / "editorial" / "threads"
+    files = [item for item in folder.iterdir() if item.name.endswith(".json")]
+    return [parse_thread(json.loads(item.read_text(encoding="utf-8")), "sample") for item in files]
+
+
+def _ranked(threads: Iterable[Thread]) -> list[Thread]:
+    distinct = {thread.id: thread for thread in threads}
+    return sorted(distinct.values(), key=lambda thread: (-thread.engagement, thread.id))
+
+
+def _readable(names: Iterable[str], read: Callable[[str], list[Thread]]) -> list[Thread]:
+    """What ``read`` finds under every name; one that cannot be read is passed over, unless none can."""
+    found: list[Thread] = []
+    unread: PermanentFailure | None = None
+    for name in names:
+        try:
+            found += read(name)
+        except PermanentFailure as failure:
+            log.warning("%s It is passed over.", failure.message)
+            unread = failure
+    if unread and not found:
+        raise unread
+    return found
+
+
+def _listing(*things: Mapping[str, Any]) -> dict[str, Any]:
+    return {"data": {"children": list(things)}}
+
+
+def _posts(listing: Any) -> list[Mapping[str, Any]]:
+    return [data for name, data in _named([listing]).items() if name.startswith("t3_")]
+
+
+def _named(listings: Any) -> dict[str, Mapping[str, Any]]:
+    """The posts and comments of listings by name, replies included."""
+    found: dict[str, Mapping[str, Any]] = {}
+    try:
+        waiting = list(listings)
+        while waiting:
+            for thing in waiting.pop()["data"]["children"]:
+                if thing["kind"] in ("t1", "t3"):
+                    found[f"{thing['kind']}_{thing['data'].get('id')}"] = thing["data"]
+                    waiting += filter(None, [thing["data"].get("replies")])
+    except (KeyError, TypeError, AttributeError):
+        raise TransientFailure("Reddit sent an answer that is no listing.", "Try again later.") from None
+    return found
+
+
+def _in_doubt(message: str) -> TransientFailure:
+    return TransientFailure(message, "This is an outage: nothing was taken down. Try again later.")
+
+
+def _says_it_is_gone(response: Any) -> bool:
+    """Whether a refusal is Reddit's own word on the thing asked for, and not that of something in between."""
+    if response.status_code == 403:
+        return _reason(response) in NOT_PUBLIC
+    return response.status_code == 451 or _told(response).get("error") == response.status_code
+
+
+def _reason(response: Any) -> str:
+    return str(_told(response).get("reason") or "")
+
+
+def _told(response: Any) -> Mapping[str, Any]:
+    """The document an error came with, or an empty one."""
+    try:
+        document = response.json()
+    except (ValueError, AttributeError):
+        return {}
+    return document if isinstance(document, Mapping) else {}
+
+
+def _get(reddit: "praw.Reddit", path: str, subject: str, **params: str | int) -> Any:
+    with _failures(subject):
+        return reddit.request(method="GET", path=path, params=params)
+
+
+@contextlib.contextmanager
+def _failures(subject: str) -> Iterator[None]:
+    """PRAW's errors as ours, raised outside the handler so that no credential travels in a chained error."""
+    import prawcore
+    from praw.exceptions import PRAWException
+
+    try:
+        yield
+        return
+    except (prawcore.PrawcoreException, PRAWException, LookupError, ValueError, TypeError) as error:
+        failure = _failure(error, subject)
+    raise failure
+
+
+def _failure(error: Exception, subject: str) -> PermanentFailure | TransientFailure:
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", 0)
+    # prawcore trips with a KeyError over a 401 whose WWW-Authenticate header is missing or new to it.
+    if isinstance(error, KeyError) and error.args[0] not in _TOKEN_FIELDS:
+        status = 401
+    if status == 403 and (reason := _reason(response)) in NOT_PUBLIC:
+        return PermanentFailure(f"Reddit does not show {subject} to the public ({reason}).", "Choose another.")
+    if status in (401, 403) or type(error).__name__ == "OAuthException":
+        return ConfigurationError(
+            f"Reddit refused access to {subject} ({status}).",
+            "Check REDDIT_CLIENT_ID, REDDIT_CLIENT_SECRET and the app's approval, and that it is not private.",
+        )
+    if response is not None and status == 429:
+        told = response.headers.get("retry-after") or response.headers.get("x-ratelimit-reset") or ""
+        wait = retry_after(told, datetime.now(UTC))
+        return TransientFailure("Reddit limits requests (429).", "Try again later.", retry_after=wait)
+    # An unknown subreddit redirects to a search.
+    if 300 <= status < 500 and status != 408:
+        return PermanentFailure(f"Reddit has no {subject} ({status}).", "Correct or remove it.")
+    told = f"fails ({status})" if status >= 500 else "cannot be reached or sent no usable answer"
+    return TransientFailure(f"Reddit {told}.", "Try again later.")
