@@ -30,13 +30,13 @@ FROM generate_series(1, {rows}) i
 
 def measure(key: str, folder: str, url: str) -> None:
     """One backup and its proof, in this process: prints a line of figures as JSON."""
-    from threadjuice_dagster.operations.backups.dump import Vault, take_backup
+    from threadjuice_dagster.operations.backups.dump import BackupStorage, take_backup
     from threadjuice_dagster.operations.backups.restore import prove
-    from threadjuice_dagster.resources.encryption import Seal
+    from threadjuice_dagster.resources.encryption import Encryptor
     from threadjuice_dagster.resources.storage import FolderStorage
 
     before = resident()
-    vault = Vault(FolderStorage(root=folder), Seal(key))
+    vault = BackupStorage(FolderStorage(root=folder), Encryptor(key))
     began = time.perf_counter()
     manifest = take_backup(vault, url, datetime.now(UTC))
     seconds = time.perf_counter() - began

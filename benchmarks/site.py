@@ -90,11 +90,11 @@ def fill(place: str, count: int) -> None:
         with store.engine.begin() as connection:
             for story in _stories(Path(place), count):
                 row = story.model_dump(include={"story_id", "slug", "score", "published_at", "updated_at"})
-                desk = {"category": story.category.slug}
+                writer = {"category": story.category.slug}
                 persona = {"persona": story.persona.slug, "status": "published", "story_id": story.story_id}
-                connection.execute(sa.insert(t.assignments).values(**desk, **persona))
+                connection.execute(sa.insert(t.assignments).values(**writer, **persona))
                 record = story.model_dump(mode="json")
-                connection.execute(sa.insert(t.publications).values(**row, **desk, record=record))
+                connection.execute(sa.insert(t.publications).values(**row, **writer, record=record))
 
 
 def measure(place: str, count: int) -> None:
@@ -215,7 +215,7 @@ def _front_matter(story: "PublishedStory") -> dict[str, Any]:
         "tags": list(draft.tags),
         "dek": draft.dek,
         "about": view.description,
-        "desk": story.category.slug,
+        "writer": story.category.slug,
         "deskname": story.category.name,
         "byline": view.byline,
         "voice": story.persona.name,

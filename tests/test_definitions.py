@@ -192,7 +192,7 @@ def test_no_secret_shows_in_graphql(newsroom_environment: dict[str, str], tmp_pa
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         answer = ask(port, RESOURCES)
-        assert {"desk", "threads", "pictures"} <= {
+        assert {"writer", "threads", "pictures"} <= {
             found["name"] for found in answer["data"]["allTopLevelResourceDetailsOrError"]["results"]
         }
         assert "hunter2" not in json.dumps(answer) + json.dumps(ask(port, JOBS)) + (tmp_path / "log").read_text()

@@ -96,7 +96,7 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
             hourly_monitoring(due),
         ],
         sensors=[
-            story_assignments_sensor(dg.DefaultSensorStatus.RUNNING, _indispensable(settings), given["desk"].budget),
+            story_assignments_sensor(dg.DefaultSensorStatus.RUNNING, _indispensable(settings), given["writer"].budget),
             publications_sensor(dg.DefaultSensorStatus.RUNNING, deploys=_deploy_job(settings)),
             deleted_sources_sensor(dg.DefaultSensorStatus.RUNNING),
             inbox_sensor(dg.DefaultSensorStatus.RUNNING),

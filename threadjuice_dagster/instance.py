@@ -19,7 +19,7 @@ DAGSTER_YAML = """\
 storage:
   custom:
     module: threadjuice_dagster.database.dagster_storage
-    class: LastingStorage
+    class: ReconnectingStorage
     config:
       postgres_url: {env: DAGSTER_DATABASE_URL}
       home: {env: THREADJUICE_HOME}

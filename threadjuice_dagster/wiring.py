@@ -4,23 +4,23 @@ from typing import Any
 
 import dagster as dg
 
-from threadjuice_dagster.operations.alerts.delivery import AlertDesk
-from threadjuice_dagster.operations.backups.service import BackupDesk
-from threadjuice_dagster.operations.cleanup.service import CleanupDesk
-from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.alerts.delivery import AlertDelivery
+from threadjuice_dagster.operations.backups.service import BackupService
+from threadjuice_dagster.operations.cleanup.service import CleanupService
+from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.targets import Deployer, LocalTarget
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
-from threadjuice_dagster.operations.environment.service import EnvironmentDesk
+from threadjuice_dagster.operations.environment.service import EnvironmentService
 from threadjuice_dagster.operations.monitoring.thresholds import Thresholds
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.resources.io_manager import StoreIOManager
 from threadjuice_dagster.resources.limits import SharedRateLimit
 from threadjuice_dagster.resources.openai import OpenAIResource
-from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres, Postgres, Replica
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
-from threadjuice_dagster.resources.writers import Desk, ExtractiveDesk, ModelDesk
+from threadjuice_dagster.resources.writers import ExtractiveWriter, OpenAIWriter, Writer
 from threadjuice_dagster.settings import Settings
 from threadjuice_dagster.site.publisher import Publisher
 from threadjuice_dagster.sources.reddit import RedditThreads, SampleThreads, ThreadSource
@@ -29,23 +29,25 @@ from threadjuice_dagster.sources.reddit import RedditThreads, SampleThreads, Thr
 def build_resources(settings: Settings) -> dict[str, Any]:
     """Every resource by the key assets ask for it with. Secrets stay references to the environment."""
     database, cdn, backups = _database(settings), _cdn(settings), _backups(settings)
-    backup_desk = _backup_desk(settings, database, backups)
-    takedown_desk = TakedownDesk(database=database, vault=backups, cdn=cdn, encryption_key=_encryption_key(settings))
+    backup_service = _backup_service(settings, database, backups)
+    takedown_service = TakedownService(
+        database=database, vault=backups, cdn=cdn, encryption_key=_encryption_key(settings)
+    )
     resources = {
         "database": database,
         "replica": _replica(settings, database),
         "store": StoreIOManager(database=database),
         "threads": _threads(settings),
-        "desk": _desk(settings, database),
+        "writer": _writer(settings, database),
         "pictures": _pictures(settings),
         "cdn": cdn,
         "backups": backups,
         "inbox": _inbox(settings),
         "imports_folder": FolderStorage(root=str(settings.home / "imports")),
-        "backup_desk": backup_desk,
-        "takedown_desk": takedown_desk,
-        "deployment_desk": DeploymentDesk(database=database, deployer=_deployer(settings)),
-        "cleanup_desk": _cleanup_desk(settings, database, backup_desk, takedown_desk),
+        "backup_service": backup_service,
+        "takedown_service": takedown_service,
+        "deployment_service": DeploymentService(database=database, deployer=_deployer(settings)),
+        "cleanup_service": _cleanup_service(settings, database, backup_service, takedown_service),
         "alerts": _alerts(settings, database),
         "thresholds": Thresholds(
             daily_budget_usd=settings.content.daily_budget_usd,
@@ -81,10 +83,20 @@ def _replica(settings: Settings, database: Database) -> Replica:
     return Replica(database=database, url=url)
 
 
-def _environment(settings: Settings, resources: dict[str, Any]) -> EnvironmentDesk:
+def _environment(settings: Settings, resources: dict[str, Any]) -> EnvironmentService:
     section, webhook = settings.database, settings.deployment.monitoring_webhook.get_secret_value()
-    asked = ("database", "threads", "desk", "pictures", "cdn", "backup_desk", "inbox", "deployment_desk", "publisher")
-    return EnvironmentDesk(
+    asked = (
+        "database",
+        "threads",
+        "writer",
+        "pictures",
+        "cdn",
+        "backup_service",
+        "inbox",
+        "deployment_service",
+        "publisher",
+    )
+    return EnvironmentService(
         **{name: resources[name] for name in asked},
         daily_stories=settings.content.daily_story_count,
         dagster_url=dg.EnvVar("DAGSTER_DATABASE_URL") if section.dagster_url.get_secret_value() else "",
@@ -113,10 +125,10 @@ def _catalogue_subreddits() -> list[str]:
     return [subreddit for category in read_catalogue()[0] for subreddit in category.subreddits]
 
 
-def _desk(settings: Settings, database: Database) -> Desk:
+def _writer(settings: Settings, database: Database) -> Writer:
     content = settings.content
     if not content.openai_api_key.get_secret_value():
-        return ExtractiveDesk()
+        return ExtractiveWriter()
     openai = OpenAIResource(
         api_key=dg.EnvVar("OPENAI_API_KEY"),
         next_key=dg.EnvVar("OPENAI_API_KEY_NEXT") if content.openai_api_key_next.get_secret_value() else "",
@@ -133,12 +145,12 @@ def _desk(settings: Settings, database: Database) -> Desk:
             patience_seconds=content.openai_timeout,
         ),
     )
-    return ModelDesk(openai=openai, fallback=content.writer_fallback)
+    return OpenAIWriter(openai=openai, fallback=content.writer_fallback)
 
 
-def _pictures(settings: Settings) -> PictureDesk:
+def _pictures(settings: Settings) -> PictureService:
     content = settings.content
-    return PictureDesk(
+    return PictureService(
         providers=settings.image_providers,
         openverse_url=content.openverse_api_url,
         unsplash_url=content.unsplash_api_url,
@@ -171,8 +183,8 @@ def _encryption_key(settings: Settings) -> Any:
     return dg.EnvVar("BACKUP_ENCRYPTION_KEY") if key else ""
 
 
-def _backup_desk(settings: Settings, database: Database, storage: Storage) -> BackupDesk:
-    return BackupDesk(
+def _backup_service(settings: Settings, database: Database, storage: Storage) -> BackupService:
+    return BackupService(
         database=database,
         storage=storage,
         encryption_key=_encryption_key(settings),
@@ -180,14 +192,14 @@ def _backup_desk(settings: Settings, database: Database, storage: Storage) -> Ba
     )
 
 
-def _cleanup_desk(
-    settings: Settings, database: Database, backup_desk: BackupDesk, takedown_desk: TakedownDesk
-) -> CleanupDesk:
+def _cleanup_service(
+    settings: Settings, database: Database, backup_service: BackupService, takedown_service: TakedownService
+) -> CleanupService:
     deployment = settings.deployment
-    return CleanupDesk(
+    return CleanupService(
         database=database,
-        backup_desk=backup_desk,
-        takedown_desk=takedown_desk,
+        backup_service=backup_service,
+        takedown_service=takedown_service,
         rejected_days=deployment.cleanup_rejected_days,
         withdrawn_days=deployment.cleanup_withdrawn_days,
         events_days=deployment.cleanup_events_days,
@@ -219,9 +231,9 @@ def _deployer(settings: Settings) -> Deployer:
     )
 
 
-def _alerts(settings: Settings, database: Database) -> AlertDesk:
+def _alerts(settings: Settings, database: Database) -> AlertDelivery:
     deployment = settings.deployment
-    return AlertDesk(
+    return AlertDelivery(
         database=database,
         webhook=dg.EnvVar("MONITORING_WEBHOOK") if deployment.monitoring_webhook.get_secret_value() else "",
         secret=dg.EnvVar("MONITORING_WEBHOOK_SECRET") if deployment.webhook_secret.get_secret_value() else "",

@@ -22,7 +22,7 @@ from threadjuice_dagster.domain.story.stories import Draft, Section
 from threadjuice_dagster.operations.deployment.site_server import serve
 from threadjuice_dagster.operations.engagement.receiver import Reports
 from threadjuice_dagster.operations.engagement.rules import QUARTERS
-from threadjuice_dagster.operations.engagement.store import Tally, through
+from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 from threadjuice_dagster.site.builder import build_site
 
 pytestmark = pytest.mark.browser
@@ -80,7 +80,7 @@ def published(store: Store, paragraphs: int) -> PublishedStory:
 @pytest.fixture
 def site(store: Store, tmp_path: Path) -> Iterator[Callable[[int], str]]:
     """Builds and serves a site with one story of so many paragraphs; gives its address."""
-    with Reports(Tally(through(store.engine))) as reports, serve(tmp_path, 0, reports=reports) as server:
+    with Reports(ViewCounts(through(store.engine))) as reports, serve(tmp_path, 0, reports=reports) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
 

@@ -37,7 +37,7 @@ from threadjuice_dagster.assets.steps import reported
 from threadjuice_dagster.cli.watching import UnreachableDatabase
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.instance import open_instance
-from threadjuice_dagster.operations.alerts.delivery import AlertDesk
+from threadjuice_dagster.operations.alerts.delivery import AlertDelivery
 from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.operations.alerts.service import Watch
 from threadjuice_dagster.resources.postgres import Database
@@ -61,7 +61,7 @@ def webhook() -> Iterator[Webhook]:
 class Room:
     """A newsroom whose clock is moved by hand, with the desk that delivers its alerts."""
 
-    def __init__(self, instance: dg.DagsterInstance, alerts: AlertDesk) -> None:
+    def __init__(self, instance: dg.DagsterInstance, alerts: AlertDelivery) -> None:
         self.instance, self.alerts, self.ahead = instance, alerts, timedelta()
         self.store = alerts.database.store
 

@@ -24,14 +24,14 @@ from threadjuice_dagster.database.schema import head_revision
 from threadjuice_dagster.database.store import open_store
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.operations.backups import rules
-from threadjuice_dagster.operations.backups.dump import Vault, read_records, take_backup
+from threadjuice_dagster.operations.backups.dump import BackupStorage, read_records, take_backup
 from threadjuice_dagster.operations.backups.loading import Script
 from threadjuice_dagster.operations.backups.restore import prove
 from threadjuice_dagster.operations.backups.restore_server import Server
-from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.imports import store as imports
 from threadjuice_dagster.operations.imports.store import import_files
-from threadjuice_dagster.resources.encryption import Seal
+from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, Source
 
@@ -41,17 +41,19 @@ def folder(tmp_path: Path) -> FolderStorage:
     return FolderStorage(root=str(tmp_path / "backups"))
 
 
-def make_desk(url: str, folder: FolderStorage, **options: Any) -> BackupDesk:
+def make_desk(url: str, folder: FolderStorage, **options: Any) -> BackupService:
     database = Postgres(url=url, pool_size=3, **options)
-    return BackupDesk(database=database, storage=folder, encryption_key="correct horse battery staple", retention="1d")
+    return BackupService(
+        database=database, storage=folder, encryption_key="correct horse battery staple", retention="1d"
+    )
 
 
 @pytest.fixture
-def desk(prepared_url: str, folder: FolderStorage) -> Iterator[BackupDesk]:
-    desk = make_desk(prepared_url, folder)
-    yield desk
-    desk.database.store.locks.close()
-    desk.database.store.engine.dispose()
+def service(prepared_url: str, folder: FolderStorage) -> Iterator[BackupService]:
+    service = make_desk(prepared_url, folder)
+    yield service
+    service.database.store.locks.close()
+    service.database.store.engine.dispose()
     drop_kept(prepared_url)
 
 
@@ -59,12 +61,12 @@ class TestTheFirstBackup:
     def test_as_the_very_first_command_brings_a_database_of_our_own_to_its_tables(
         self, database_url: str, folder: FolderStorage
     ) -> None:
-        desk = make_desk(database_url, folder, migrates_itself=True)
-        manifest = desk.take()
+        service = make_desk(database_url, folder, migrates_itself=True)
+        manifest = service.take()
         assert manifest.contents.revision == head_revision()
-        assert desk.prove(manifest.id).problem == ""
-        desk.database.store.locks.close()
-        desk.database.store.engine.dispose()
+        assert service.prove(manifest.id).problem == ""
+        service.database.store.locks.close()
+        service.database.store.engine.dispose()
 
     def test_of_a_database_without_tables_is_refused_and_leaves_nothing(
         self, database_url: str, folder: FolderStorage
@@ -74,7 +76,7 @@ class TestTheFirstBackup:
         assert folder.list() == []
 
     def test_that_an_earlier_version_took_of_no_tables_says_so(self, prepared_url: str, folder: FolderStorage) -> None:
-        vault = Vault(folder, Seal(""))
+        vault = BackupStorage(folder, Encryptor(""))
         manifest = take_backup(vault, prepared_url)
         empty = rules.Contents(revision=None, tables={})
         vault.put_manifest(manifest.model_copy(update={"contents": empty}))
@@ -83,39 +85,41 @@ class TestTheFirstBackup:
 
 class TestTwoBackupsAtOnce:
     def test_the_first_to_expire_leaves_the_other_while_its_run_lives(
-        self, desk: BackupDesk, prepared_url: str
+        self, service: BackupService, prepared_url: str
     ) -> None:
         other_run = Locks(prepared_url)
         with other_run.held(run_lock("run of 02:00")):
-            unproven = desk.take("run of 02:00")
-            mine = desk.take("run of 03:00")
-            assert desk.prove(mine.id).problem == ""
-            assert desk.expire() == []
-            assert desk.prove(unproven.id).problem == ""
-        assert desk.expire() == [unproven.id]
+            unproven = service.take("run of 02:00")
+            mine = service.take("run of 03:00")
+            assert service.prove(mine.id).problem == ""
+            assert service.expire() == []
+            assert service.prove(unproven.id).problem == ""
+        assert service.expire() == [unproven.id]
         other_run.close()
 
-    def test_one_whose_run_was_killed_before_it_was_judged_expires(self, desk: BackupDesk) -> None:
-        unproven, proven = desk.take("killed"), desk.take("run")
-        desk.prove(proven.id)
-        assert desk.expire() == [unproven.id]
+    def test_one_whose_run_was_killed_before_it_was_judged_expires(self, service: BackupService) -> None:
+        unproven, proven = service.take("killed"), service.take("run")
+        service.prove(proven.id)
+        assert service.expire() == [unproven.id]
 
-    def test_what_another_process_restores_does_not_expire_under_it(self, desk: BackupDesk, prepared_url: str) -> None:
-        older, newer = desk.take(), desk.take()
+    def test_what_another_process_restores_does_not_expire_under_it(
+        self, service: BackupService, prepared_url: str
+    ) -> None:
+        older, newer = service.take(), service.take()
         for manifest in (older, newer):
-            desk.prove(manifest.id)
+            service.prove(manifest.id)
         with Server(prepared_url) as other, other.reading(older.id):
-            assert desk.expire() == []
-        assert desk.expire() == [older.id]
+            assert service.expire() == []
+        assert service.expire() == [older.id]
         with pytest.raises(PermanentFailure, match="There is no backup"):
-            desk.plan(older.id)
+            service.plan(older.id)
 
-    def test_the_one_that_waited_is_of_the_moment_of_its_turn(self, desk: BackupDesk, prepared_url: str) -> None:
+    def test_the_one_that_waited_is_of_the_moment_of_its_turn(self, service: BackupService, prepared_url: str) -> None:
         waiting, taken = threading.Event(), []
         locks = Locks(sa.make_url(prepared_url))
         with locks.held("backup") as got:
             assert got
-            other = threading.Thread(target=lambda: taken.append(desk.take(tell=lambda _: waiting.set())))
+            other = threading.Thread(target=lambda: taken.append(service.take(tell=lambda _: waiting.set())))
             other.start()
             assert waiting.wait(60)
             turn = datetime.now(UTC)
@@ -130,17 +134,17 @@ class TestTwoBackupsAtOnce:
                     assert rules.id_of(key) in (read_records(prepared_url) or {})
                 super().put(key, data, *rest)
 
-        desk = make_desk(prepared_url, Looking(root=folder.root))
-        assert desk.take().id in (read_records(prepared_url) or {})
-        desk.database.store.locks.close()
-        desk.database.store.engine.dispose()
+        service = make_desk(prepared_url, Looking(root=folder.root))
+        assert service.take().id in (read_records(prepared_url) or {})
+        service.database.store.locks.close()
+        service.database.store.engine.dispose()
 
 
 class TestAStorageThatFails:
     def test_at_the_last_byte_of_a_dump_leaves_no_backup(
         self, prepared_url: str, folder: FolderStorage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        vault = Vault(folder, Seal(""))
+        vault = BackupStorage(folder, Encryptor(""))
         with monkeypatch.context() as failing:
             failing.setattr(os, "fsync", fail)
             with pytest.raises(TransientFailure, match="Input/output error"):
@@ -156,27 +160,27 @@ class TestAStorageThatFails:
                 raise TransientFailure(f"{key} could not be written.")
 
         with pytest.raises(TransientFailure):
-            take_backup(Vault(Failing(root=folder.root), Seal("")), prepared_url)
-        vault = Vault(folder, Seal(""))
+            take_backup(BackupStorage(Failing(root=folder.root), Encryptor("")), prepared_url)
+        vault = BackupStorage(folder, Encryptor(""))
         assert vault.manifests() == []
         assert len(folder.list()) == 1
         taken = take_backup(vault, prepared_url, now() + timedelta(days=2))
         assert {rules.id_of(key) for key in folder.list()} == {taken.id}
 
     def test_at_the_last_byte_of_a_restore_says_nothing_of_the_backup(
-        self, desk: BackupDesk, folder: FolderStorage
+        self, service: BackupService, folder: FolderStorage
     ) -> None:
-        manifest = desk.take()
+        manifest = service.take()
 
         class Failing(FolderStorage):
             def get_stream(self, key: str) -> Any:
                 return Cut(super().get_stream(key), manifest.bytes - 1 if "dump" in key else 1 << 30)
 
         with pytest.raises(TransientFailure, match="broke off"):
-            BackupDesk(
-                database=desk.database, storage=Failing(root=folder.root), encryption_key=desk.encryption_key
+            BackupService(
+                database=service.database, storage=Failing(root=folder.root), encryption_key=service.encryption_key
             ).prove(manifest.id)
-        assert desk.prove(manifest.id).problem == ""
+        assert service.prove(manifest.id).problem == ""
 
 
 def fail(_: int) -> None:
@@ -219,7 +223,7 @@ class TestAStorageFullOfFiles:
                 return super().get_stream(key)
 
         calls: list[tuple[str, str]] = []
-        vault = Vault(Counting(root=str(tmp_path)), Seal(""))
+        vault = BackupStorage(Counting(root=str(tmp_path)), Encryptor(""))
         assert len(vault.identities()) == 5000
         vault.clean(now())
         assert calls == [("list", rules.PREFIX)] * 2
@@ -229,7 +233,7 @@ class TestAStorageFullOfFiles:
 
 class TestWhatRestoresPutAside:
     def test_is_told_of_and_dropped_after_a_month_unless_somebody_is_connected(
-        self, desk: BackupDesk, prepared_url: str
+        self, service: BackupService, prepared_url: str
     ) -> None:
         live = str(sa.make_url(prepared_url).database)
         old, used, young = (rules.kept_name(live, now() - timedelta(days=days)) for days in (50, 40, 3))
@@ -240,8 +244,8 @@ class TestWhatRestoresPutAside:
         with Server(prepared_url) as server:
             assert [one.name for one in server.kept()] == [old, used, young]
         with lone_engine(sa.make_url(prepared_url).set(database=used)).connect():
-            assert desk.drop_kept() == [old]
-        assert desk.drop_kept() == [used]
+            assert service.drop_kept() == [old]
+        assert service.drop_kept() == [used]
         with Server(prepared_url) as server:
             assert [one.name for one in server.kept()] == [young]
 
@@ -265,7 +269,7 @@ class TestAnImportDuringARestore:
         ]
         file.write_text("".join(json.dumps(record) + "\n" for record in records))
         monkeypatch.setattr(imports, "BATCH_RECORDS", 10)
-        vault = Vault(folder, Seal(""))
+        vault = BackupStorage(folder, Encryptor(""))
         manifest = take_backup(vault, prepared_url)
         write, batches = imports._FileImport._write, []
 

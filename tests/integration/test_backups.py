@@ -27,14 +27,14 @@ from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tools import find_tool
 from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
-from threadjuice_dagster.operations.backups.dump import History, Vault, read_contents, take_backup
+from threadjuice_dagster.operations.backups.dump import BackupStorage, History, read_contents, take_backup
 from threadjuice_dagster.operations.backups.restore import plan_restore, prove, restore_backup
 from threadjuice_dagster.operations.backups.restore_server import Server
 from threadjuice_dagster.operations.backups.rules import Manifest, Proof, manifest_key
-from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
-from threadjuice_dagster.resources.encryption import Seal
+from threadjuice_dagster.operations.takedowns.service import TakedownService
+from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Source, Storage
 
@@ -65,8 +65,8 @@ def folder(tmp_path: Path) -> FolderStorage:
 
 
 @pytest.fixture
-def vault(folder: FolderStorage) -> Vault:
-    return Vault(folder, Seal(""))
+def vault(folder: FolderStorage) -> BackupStorage:
+    return BackupStorage(folder, Encryptor(""))
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +126,15 @@ def forget_threads(engine: sa.Engine) -> None:
         connection.execute(sa.text("DELETE FROM threads"))
 
 
-def proof_of(vault: Vault, url: str, manifest: Manifest) -> Proof:
+def proof_of(vault: BackupStorage, url: str, manifest: Manifest) -> Proof:
     return prove(vault, url, manifest.id, now())
 
 
-def token_for(vault: Vault, url: str, manifest: Manifest) -> str:
+def token_for(vault: BackupStorage, url: str, manifest: Manifest) -> str:
     return plan_restore(vault, url, manifest.id, now()).token
 
 
-def restore(vault: Vault, url: str, manifest: Manifest, prepare: Callable[[str], None] = lambda _: None) -> str:
+def restore(vault: BackupStorage, url: str, manifest: Manifest, prepare: Callable[[str], None] = lambda _: None) -> str:
     later = now() + timedelta(minutes=1)  # a name of its own for what is kept
     return restore_backup(vault, url, manifest.id, token_for(vault, url, manifest), later, prepare).kept
 
@@ -145,7 +145,7 @@ class TestABackup:
     def test_is_proven_by_a_restore_from_either_storage_plain_or_encrypted(
         self, engine: sa.Engine, database_url: str, place: str, key: str, request: pytest.FixtureRequest
     ) -> None:
-        vault = Vault(request.getfixturevalue(place), Seal(key))
+        vault = BackupStorage(request.getfixturevalue(place), Encryptor(key))
         manifest = take_backup(vault, database_url, now())
         assert [one.id for one in vault.manifests()] == [manifest.id]
         assert manifest.contents.revision == head_revision()
@@ -157,7 +157,9 @@ class TestABackup:
         assert (proof.problem, proof.differences) == ("", ())
         assert databases_like(database_url, "_restore_") == []
 
-    def test_opens_with_zstd_and_pg_restore_alone(self, engine: sa.Engine, database_url: str, vault: Vault) -> None:
+    def test_opens_with_zstd_and_pg_restore_alone(
+        self, engine: sa.Engine, database_url: str, vault: BackupStorage
+    ) -> None:
         manifest = take_backup(vault, database_url, now())
         from backports import zstd
 
@@ -169,7 +171,7 @@ class TestABackup:
                 forget_threads(engine)
                 super().put_stream(key, source)
 
-        vault = Vault(Changing(root=str(tmp_path)), Seal(""))
+        vault = BackupStorage(Changing(root=str(tmp_path)), Encryptor(""))
         manifest = take_backup(vault, database_url, now())
         assert manifest.contents.tables["public.threads"].rows == 20
         assert threads_in(engine) == 0
@@ -191,7 +193,9 @@ class TestABackup:
             connection.exec_driver_sql("""UPDATE "Odd ""name"" %%s" SET "a %%(b)s" = 'calm'""")
             assert read_contents(connection) != before
 
-    def test_waits_for_another_one_and_both_end_well(self, engine: sa.Engine, database_url: str, vault: Vault) -> None:
+    def test_waits_for_another_one_and_both_end_well(
+        self, engine: sa.Engine, database_url: str, vault: BackupStorage
+    ) -> None:
         told, done = threading.Event(), []
         locks = Locks(sa.make_url(database_url))
 
@@ -225,7 +229,7 @@ class TestABackup:
 
         storage = Slow(root=str(tmp_path / "slow"))
         with pytest.raises(TransientFailure, match="pg_dump failed"):
-            take_backup(Vault(storage, Seal("")), database_url, now())
+            take_backup(BackupStorage(storage, Encryptor("")), database_url, now())
         assert storage.list() == []
         assert [path for path in (tmp_path / "slow").rglob("*") if path.is_file()] == []
 
@@ -234,7 +238,7 @@ class TestABackup:
     ) -> None:
         fill(engine, 20_000)
         with small_disk(tmp_path / "small") as disk:
-            vault = Vault(FolderStorage(root=str(disk)), Seal(KEY))
+            vault = BackupStorage(FolderStorage(root=str(disk)), Encryptor(KEY))
             with pytest.raises(TransientFailure, match="No space left on device"):
                 take_backup(vault, database_url, now())
             assert vault.manifests() == []
@@ -244,7 +248,7 @@ class TestABackup:
             assert proof_of(vault, database_url, manifest).problem == ""
 
     def test_that_was_killed_leaves_nothing_that_looks_whole_and_is_cleaned_up(
-        self, engine: sa.Engine, database_url: str, vault: Vault, tmp_path: Path
+        self, engine: sa.Engine, database_url: str, vault: BackupStorage, tmp_path: Path
     ) -> None:
         killed_at("after the first block", database_url, tmp_path)
         killed_at("before the manifest", database_url, tmp_path)
@@ -259,7 +263,7 @@ class TestABackup:
 
 
 @pytest.fixture
-def pair(engine: sa.Engine, database_url: str, vault: Vault) -> tuple[Manifest, Manifest]:
+def pair(engine: sa.Engine, database_url: str, vault: BackupStorage) -> tuple[Manifest, Manifest]:
     """Two backups of different contents."""
     first = take_backup(vault, database_url, now() - timedelta(days=1))
     forget_threads(engine)
@@ -269,7 +273,7 @@ def pair(engine: sa.Engine, database_url: str, vault: Vault) -> tuple[Manifest, 
 class TestADamagedBackup:
     @pytest.mark.parametrize("kept", [0, 1, 100, -1])
     def test_that_was_cut_short_is_found(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault, kept: int
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage, kept: int
     ) -> None:
         manifest = pair[0]
         vault.storage.put(manifest.key, vault.storage.get(manifest.key)[:kept])
@@ -277,7 +281,7 @@ class TestADamagedBackup:
 
     @pytest.mark.parametrize("part", [0.0, 0.01, 0.5, 0.999])
     def test_of_which_one_byte_was_altered_is_found(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault, part: float
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage, part: float
     ) -> None:
         manifest = pair[0]
         data = bytearray(vault.storage.get(manifest.key))
@@ -286,7 +290,7 @@ class TestADamagedBackup:
         assert "was altered" in proof_of(vault, database_url, manifest).problem
 
     def test_under_whose_manifest_is_another_dump_names_the_other(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage
     ) -> None:
         first, second = pair
         vault.storage.put(second.key, vault.storage.get(first.key))
@@ -295,7 +299,7 @@ class TestADamagedBackup:
         assert first.id in problem
 
     def test_whose_manifest_was_moved_to_another_dump_is_found_by_its_contents(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage
     ) -> None:
         first, second = pair
         vault.storage.put(second.key, vault.storage.get(first.key))
@@ -305,7 +309,7 @@ class TestADamagedBackup:
         assert "public.threads has 20 rows instead of 0" in proof.problem
 
     def test_with_one_value_changed_is_found_although_all_counts_agree(
-        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         before = take_backup(vault, database_url, now())
         with engine.begin() as connection:
@@ -317,7 +321,7 @@ class TestADamagedBackup:
         )
 
     def test_that_was_uploaded_by_half_is_found(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage
     ) -> None:
         vault.storage.delete(pair[0].key)
         assert "only the manifest is in storage" in proof_of(vault, database_url, pair[0]).problem
@@ -326,7 +330,7 @@ class TestADamagedBackup:
         assert "There is no backup" in proof_of(vault, database_url, pair[1]).problem
 
     def test_whose_manifest_cannot_be_read_is_found_and_hides_no_other(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage
     ) -> None:
         key = manifest_key(pair[0].id)
         vault.storage.put(key, vault.storage.get(key)[:-20])
@@ -334,7 +338,7 @@ class TestADamagedBackup:
         assert [one.id for one in vault.manifests()] == [pair[1].id]
 
     def test_is_not_restored_and_the_live_database_stays(
-        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         data = bytearray(vault.storage.get(pair[0].key))
         data[-1] ^= 1
@@ -349,24 +353,29 @@ class TestADamagedBackup:
 class TestAKey:
     @pytest.fixture
     def sealed(self, engine: sa.Engine, database_url: str, folder: FolderStorage) -> Manifest:
-        return take_backup(Vault(folder, Seal(KEY)), database_url, now())
+        return take_backup(BackupStorage(folder, Encryptor(KEY)), database_url, now())
 
     def test_that_is_wrong_is_told_and_says_which_one_is_right(
         self, sealed: Manifest, database_url: str, folder: FolderStorage
     ) -> None:
-        problem = proof_of(Vault(folder, Seal("another horse battery staple")), database_url, sealed).problem
+        problem = proof_of(
+            BackupStorage(folder, Encryptor("another horse battery staple")), database_url, sealed
+        ).problem
         assert "another key" in problem
-        assert Seal(KEY).recipient in problem
+        assert Encryptor(KEY).recipient in problem
         assert KEY not in problem
 
     def test_that_is_not_set_is_told(self, sealed: Manifest, database_url: str, folder: FolderStorage) -> None:
-        assert "BACKUP_ENCRYPTION_KEY is not set" in proof_of(Vault(folder, Seal("")), database_url, sealed).problem
+        assert (
+            "BACKUP_ENCRYPTION_KEY is not set"
+            in proof_of(BackupStorage(folder, Encryptor("")), database_url, sealed).problem
+        )
 
     def test_of_age_itself_is_taken_as_it_is(self, engine: sa.Engine, database_url: str, folder: FolderStorage) -> None:
         import pyrage
 
         identity = pyrage.x25519.Identity.generate()
-        vault = Vault(folder, Seal(str(identity)))
+        vault = BackupStorage(folder, Encryptor(str(identity)))
         manifest = take_backup(vault, database_url, now())
         assert manifest.recipient == str(identity.to_public())
         assert len(pyrage.decrypt(folder.get(manifest.key), [identity])) > 1000
@@ -375,13 +384,13 @@ class TestAKey:
     @pytest.mark.parametrize("key", ["tiny", "AGE-SECRET-KEY-1NOTONE"])
     def test_that_cannot_be_one_is_refused_without_showing_it(self, key: str) -> None:
         with pytest.raises(ConfigurationError, match="BACKUP_ENCRYPTION_KEY") as caught:
-            Seal(key)
+            Encryptor(key)
         assert key not in str(caught.value)
 
 
 class TestARestore:
     def test_puts_the_backup_in_place_and_keeps_the_database_before_it(
-        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         assert threads_in(engine) == 0
         kept = restore(vault, database_url, pair[0])
@@ -389,11 +398,11 @@ class TestARestore:
         assert kept.startswith(f"{sa.make_url(database_url).database}_before_")
         old = sa.create_engine(sa.make_url(database_url).set(database=kept), poolclass=sa.NullPool)
         assert threads_in(old) == 0
-        known = Vault(vault.storage, vault.seal, History(engine).records()).backups()
+        known = BackupStorage(vault.storage, vault.seal, History(engine).records()).backups()
         assert [bool(one.proven_at) for one in known] == [False, True]
 
     def test_needs_a_token_that_fits_no_other_restore(
-        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         first, second = pair
         token = token_for(vault, database_url, first)
@@ -407,7 +416,7 @@ class TestARestore:
     def test_works_where_there_is_no_database_yet(
         self, engine: sa.Engine, database_url: str, folder: FolderStorage
     ) -> None:
-        vault = Vault(folder, Seal(KEY))
+        vault = BackupStorage(folder, Encryptor(KEY))
         manifest = take_backup(vault, database_url, now())
         fresh = sa.make_url(database_url).set(database=f"{sa.make_url(database_url).database}_fresh")
         address = fresh.render_as_string(hide_password=False)
@@ -416,7 +425,7 @@ class TestARestore:
         assert threads_in(found) == 20
 
     def test_over_an_empty_database_keeps_no_empty_one(
-        self, engine: sa.Engine, database_url: str, vault: Vault
+        self, engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         manifest = take_backup(vault, database_url, now())
         name = f"{sa.make_url(database_url).database}_empty"
@@ -426,7 +435,7 @@ class TestARestore:
         assert restore(vault, fresh.render_as_string(hide_password=False), manifest) == ""
         assert databases_like(database_url, name) == [name]
 
-    def test_of_an_older_backup_is_migrated_before_it_goes_live(self, database_url: str, vault: Vault) -> None:
+    def test_of_an_older_backup_is_migrated_before_it_goes_live(self, database_url: str, vault: BackupStorage) -> None:
         from alembic import command
 
         engine = sa.create_engine(database_url, pool_pre_ping=True)
@@ -445,7 +454,7 @@ class TestARestore:
 
     @pytest.mark.parametrize("revision", ["9999", "0005"])
     def test_of_a_migration_that_this_version_does_not_know_is_refused(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault, revision: str
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage, revision: str
     ) -> None:
         newer = pair[0].contents.model_copy(update={"revision": revision})
         vault.put_manifest(pair[0].model_copy(update={"contents": newer}))
@@ -454,7 +463,7 @@ class TestARestore:
         assert revision in proof_of(vault, database_url, pair[0]).problem
 
     def test_sends_clients_away_and_their_pools_connect_again(
-        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         ending, failures, seen = threading.Event(), [], set()
 
@@ -479,7 +488,7 @@ class TestARestore:
         assert len(failures) < 20
 
     def test_is_refused_while_another_one_goes_on(
-        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         with (
             Server(database_url) as other,
@@ -502,7 +511,7 @@ class TestARestore:
         pair: tuple[Manifest, Manifest],
         engine: sa.Engine,
         database_url: str,
-        vault: Vault,
+        vault: BackupStorage,
         tmp_path: Path,
     ) -> None:
         killed_at(moment, database_url, tmp_path, pair[0].id)
@@ -516,7 +525,7 @@ class TestARestore:
             assert connection.scalar(sa.text(roles), {"like": f"{name}%"}) == 0
 
     def test_leaves_the_scratch_database_of_a_living_process_alone(
-        self, pair: tuple[Manifest, Manifest], database_url: str, vault: Vault
+        self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage
     ) -> None:
         with Server(database_url) as other, other.scratch() as url:
             assert proof_of(vault, database_url, pair[0]).problem == ""
@@ -524,8 +533,8 @@ class TestARestore:
 
 
 @pytest.fixture
-def desk(engine: sa.Engine, database_url: str, folder: FolderStorage) -> BackupDesk:
-    return BackupDesk(
+def service(engine: sa.Engine, database_url: str, folder: FolderStorage) -> BackupService:
+    return BackupService(
         database=Postgres(url=database_url, pool_size=3), storage=folder, encryption_key=KEY, retention="1d"
     )
 
@@ -536,10 +545,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def run_backup(desk: BackupDesk, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+def run_backup(service: BackupService, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         [database_backup, restore_is_proven, expired_backups],
-        resources={"database": desk.database, "backup_desk": desk},
+        resources={"database": service.database, "backup_service": service},
         partition_key=f"{now():%Y-%m-%d}",
         instance=instance,
         raise_on_error=False,
@@ -548,11 +557,11 @@ def run_backup(desk: BackupDesk, instance: dg.DagsterInstance) -> dg.ExecuteInPr
 
 class TestInDagster:
     def test_a_backup_is_taken_proven_and_older_ones_expire(
-        self, desk: BackupDesk, instance: dg.DagsterInstance, engine: sa.Engine
+        self, service: BackupService, instance: dg.DagsterInstance, engine: sa.Engine
     ) -> None:
-        older = desk.take()
-        assert run_backup(desk, instance).success
-        newest, *rest = desk.backups()
+        older = service.take()
+        assert run_backup(service, instance).success
+        newest, *rest = service.backups()
         assert newest.proven_at
         assert rest == []
         with engine.connect() as connection:
@@ -563,42 +572,42 @@ class TestInDagster:
         assert [one["differences"] for one in row.evidence] == [[]]
 
     def test_a_backup_that_cannot_be_restored_fails_the_run_and_nothing_expires(
-        self, desk: BackupDesk, instance: dg.DagsterInstance, database_url: str, tmp_path: Path
+        self, service: BackupService, instance: dg.DagsterInstance, database_url: str, tmp_path: Path
     ) -> None:
-        assert run_backup(desk, instance).success
-        storage = Damaging(root=desk.storage.root)  # type: ignore[attr-defined]
-        damaging = BackupDesk(database=desk.database, storage=storage, encryption_key=KEY, retention="1d")
+        assert run_backup(service, instance).success
+        storage = Damaging(root=service.storage.root)  # type: ignore[attr-defined]
+        damaging = BackupService(database=service.database, storage=storage, encryption_key=KEY, retention="1d")
         result = run_backup(damaging, instance)
         assert not result.success
         evaluation = result.get_asset_check_evaluations()[0]
         assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert "was altered" in str(evaluation.description)
         assert result.asset_materializations_for_node("expired_backups") == []
-        bad, good = desk.backups()
+        bad, good = service.backups()
         assert ("was altered" in bad.problem, bad.proven_at) == (True, None)
         assert good.proven_at
 
     def test_a_proof_that_fails_for_an_outage_says_nothing_of_the_backup(
-        self, desk: BackupDesk, monkeypatch: pytest.MonkeyPatch
+        self, service: BackupService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        manifest = desk.take()
-        folder = Path(desk.storage.root) / "backups"  # type: ignore[attr-defined]
+        manifest = service.take()
+        folder = Path(service.storage.root) / "backups"  # type: ignore[attr-defined]
         path = next(folder.rglob("dump*"))
         path.unlink()
         path.symlink_to("/proc/self/mem")  # reading it fails
         with pytest.raises(TransientFailure):
-            desk.prove(manifest.id)
-        assert desk.backups()[0].problem == ""
+            service.prove(manifest.id)
+        assert service.backups()[0].problem == ""
 
     def test_a_restore_shows_its_token_first_and_replays_takedowns_since_the_backup(
-        self, desk: BackupDesk, instance: dg.DagsterInstance, engine: sa.Engine, tmp_path: Path
+        self, service: BackupService, instance: dg.DagsterInstance, engine: sa.Engine, tmp_path: Path
     ) -> None:
-        takedowns = TakedownDesk(
-            database=desk.database, vault=desk.storage, cdn=FolderStorage(root=str(tmp_path / "cdn"))
+        takedowns = TakedownService(
+            database=service.database, vault=service.storage, cdn=FolderStorage(root=str(tmp_path / "cdn"))
         )
-        store = desk.database.store
+        store = service.database.store
         story = published(store)
-        manifest = desk.take()
+        manifest = service.take()
         takedowns.bury([Tombstone(kind="thread", id=str(store.assignment(story).thread_id))], instance)
         assert store.published() == []
 
@@ -609,17 +618,17 @@ class TestInDagster:
         def run(**config: str) -> dg.ExecuteInProcessResult:
             return restore_job.execute_in_process(
                 run_config={"ops": {"restore_database": {"config": {"backup": manifest.id, **config}}}},
-                resources={"backup_desk": desk, "takedown_desk": takedowns},
+                resources={"backup_service": service, "takedown_service": takedowns},
                 instance=instance,
                 raise_on_error=False,
             )
 
         asked = run()
         said = str(asked.failure_data_for_node("restore_database"))
-        token = desk.plan(manifest.id).token
+        token = service.plan(manifest.id).token
         assert token in said
         assert run(confirm=token).success
-        assert desk.backups()[0].proven_at
+        assert service.backups()[0].proven_at
         assert store.published() == []
         assert threads_in(engine) > 0
 

@@ -28,14 +28,14 @@ from threadjuice_dagster.database.server import create_database, embedded_url
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
-from threadjuice_dagster.operations.backups.dump import History, Vault
+from threadjuice_dagster.operations.backups.dump import BackupStorage, History
 from threadjuice_dagster.operations.backups.rules import Contents, Manifest, Proof, backup_id, dump_key
-from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.cleanup.rules import CleanupReport, RuleReport
-from threadjuice_dagster.operations.cleanup.service import CleanupDesk, Site
+from threadjuice_dagster.operations.cleanup.service import CleanupService, Site
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
-from threadjuice_dagster.resources.encryption import Seal
+from threadjuice_dagster.operations.takedowns.service import TakedownService
+from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.site.publisher import Publisher
@@ -52,27 +52,27 @@ def now() -> datetime:
 class Rooms:
     """A newsroom with an empty site, its clean-up desk, and an instance of Dagster."""
 
-    desk: CleanupDesk
+    service: CleanupService
     instance: dg.DagsterInstance
     site: Site = dataclasses.field(default_factory=lambda: Site(False, lambda: None))
 
     @property
     def store(self) -> Store:
-        return self.desk.database.store
+        return self.service.database.store
 
     @property
-    def takedowns(self) -> TakedownDesk:
-        return self.desk.takedown_desk
+    def takedowns(self) -> TakedownService:
+        return self.service.takedown_service
 
     @property
     def cdn(self) -> Storage:
         return self.takedowns.cdn
 
     def clean(self, *, dry_run: bool = False, force: bool = False) -> CleanupReport:
-        return self.desk.clean(self.instance, self.site, now(), dry_run=dry_run, force=force)
+        return self.service.clean(self.instance, self.site, now(), dry_run=dry_run, force=force)
 
     def change(self, **changes: Any) -> None:
-        self.desk = self.desk.model_copy(update=changes)
+        self.service = self.service.model_copy(update=changes)
 
     def execute(self, statement: str, **values: Any) -> Any:
         with self.store.engine.begin() as connection:
@@ -118,7 +118,7 @@ class Rooms:
         return [row for _, label in archive.labels() for row in archive.rows(label)]
 
     def back_up(self, hours: float = 1, *, proven: bool = True) -> None:
-        prove_backup(self.desk.backup_desk, hours, proven=proven)
+        prove_backup(self.service.backup_service, hours, proven=proven)
 
 
 def picture(story_id: str, number: int) -> Any:
@@ -127,28 +127,28 @@ def picture(story_id: str, number: int) -> Any:
     return image.model_copy(update={"variants": (variant,), "sha256": f"{number:064}"})
 
 
-def prove_backup(desk: BackupDesk, hours: float, *, proven: bool = True) -> None:
+def prove_backup(service: BackupService, hours: float, *, proven: bool = True) -> None:
     """A backup that was taken so long ago, as its label and the history have it."""
     moment = now() - timedelta(hours=hours)
     identity = backup_id(moment, f"{abs(int(hours)):08x}")
-    seal = Seal(desk.encryption_key)
+    seal = Encryptor(service.encryption_key)
     manifest = Manifest(
         id=identity, key=dump_key(identity, seal.recipient), taken_at=moment, database="x",
         postgres="18", tools={}, recipient=seal.recipient, sha256="0" * 64, bytes=1, dump_bytes=1, seconds=1,
         contents=Contents(revision="0004", tables={}),
     )  # fmt: skip
-    Vault(desk.storage, seal).put_manifest(manifest)
-    history = History(desk.database.store.engine)
+    BackupStorage(service.storage, seal).put_manifest(manifest)
+    history = History(service.database.store.engine)
     history.add(manifest)
     history.prove(manifest.id, Proof(at=moment, problem="" if proven else "It could not be restored."))
 
 
-def make_desk(url: str, cdn: Storage, vault: Storage, key: str = "", **settings: Any) -> CleanupDesk:
+def make_desk(url: str, cdn: Storage, vault: Storage, key: str = "", **settings: Any) -> CleanupService:
     database = Postgres(url=url, pool_size=3, migrates_itself=True)
-    return CleanupDesk(
+    return CleanupService(
         database=database,
-        backup_desk=BackupDesk(database=database, storage=vault, encryption_key=key),
-        takedown_desk=TakedownDesk(database=database, vault=vault, cdn=cdn, encryption_key=key),
+        backup_service=BackupService(database=database, storage=vault, encryption_key=key),
+        takedown_service=TakedownService(database=database, vault=vault, cdn=cdn, encryption_key=key),
         **settings,
     )
 
@@ -217,7 +217,7 @@ class TestACleanUp:
 
     def test_is_encrypted_as_backups_are(self, rooms: Rooms, database_url: str) -> None:
         cdn, vault = rooms.cdn, rooms.takedowns.vault
-        rooms.desk = make_desk(database_url, cdn, vault, key=KEY)
+        rooms.service = make_desk(database_url, cdn, vault, key=KEY)
         rooms.back_up(hours=2)
         rooms.story(1)
         rooms.clean()
@@ -296,7 +296,7 @@ class TestACleanUp:
         rooms.clean()
         assert rooms.takedowns.vault.list("archive/")
         rooms.back_up(hours=-24 * 91)
-        report = rooms.desk.clean(rooms.instance, rooms.site, now() + timedelta(days=91), dry_run=False)
+        report = rooms.service.clean(rooms.instance, rooms.site, now() + timedelta(days=91), dry_run=False)
         assert removed(report) == {"old_archives": 2}
         assert rooms.takedowns.vault.list("archive/") == []
 
@@ -390,8 +390,8 @@ class TestFiles:
                 yield from super().entries(prefix)
                 again.put("img/back/480.jpg", b"picture")
 
-        desk = rooms.takedowns.model_copy(update={"cdn": Returning(root=again.root)})
-        rooms.change(takedown_desk=desk)
+        service = rooms.takedowns.model_copy(update={"cdn": Returning(root=again.root)})
+        rooms.change(takedown_service=service)
         assert rule(rooms.clean(), "orphan_files").found == 1
         assert "img/back/480.jpg" in again.list()
 
@@ -473,12 +473,12 @@ class TestATakedown:
 
     def test_of_a_part_for_another_key_removes_the_part(self, rooms: Rooms, database_url: str) -> None:
         cdn, vault = rooms.cdn, rooms.takedowns.vault
-        rooms.desk = make_desk(database_url, cdn, vault, key=KEY)
+        rooms.service = make_desk(database_url, cdn, vault, key=KEY)
         rooms.back_up(hours=2)
         rooms.story(1)
         rooms.clean()
         other = make_desk(database_url, cdn, vault, key="another passphrase altogether")
-        other.takedown_desk.bury([Tombstone(kind="thread", id="t1")], rooms.instance)
+        other.takedown_service.bury([Tombstone(kind="thread", id="t1")], rooms.instance)
         assert vault.list("archive/") == []
 
     def test_leaves_nothing_for_a_clean_up_to_archive(self, rooms: Rooms) -> None:
@@ -544,7 +544,7 @@ if given["moment"] == "before the runs go":
     cleanup.forget_story = pause
 with dg.DagsterInstance.from_ref(InstanceRef.from_dir(given["dagster"])) as instance:
     if given["moment"] == "in a takedown":
-        desk.takedown_desk.bury([Tombstone(kind="thread", id="t1")], instance)
+        desk.takedown_service.bury([Tombstone(kind="thread", id="t1")], instance)
     site = cleanup.Site(False, lambda: None)
     desk.clean(instance, site, datetime.now(UTC), dry_run=False)
 print("ENDED", flush=True)
@@ -575,7 +575,7 @@ def killed_at(rooms: Rooms, moment: str, folder: Path) -> None:
 
 
 @pytest.fixture
-def lasting(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rooms]:
+def retry_lost_connection(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rooms]:
     """Rooms whose Dagster instance another process can open too, with two stories to remove and one to keep."""
     cdn, vault = FolderStorage(root=str(tmp_path / "cdn")), FolderStorage(root=str(tmp_path / "vault"))
     address = sa.make_url(database_url).set(
@@ -597,97 +597,119 @@ def lasting(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 class TestACleanUpThatWasKilled:
     @pytest.mark.parametrize("moment", MOMENTS[:4])
-    def test_loses_nothing_and_the_next_one_finishes_it(self, lasting: Rooms, tmp_path: Path, moment: str) -> None:
-        drafts = {story_id: lasting.store.draft(story_id).model_dump(mode="json") for story_id in lasting.written()}
-        killed_at(lasting, moment, tmp_path)
-        left = lasting.written()
+    def test_loses_nothing_and_the_next_one_finishes_it(
+        self, retry_lost_connection: Rooms, tmp_path: Path, moment: str
+    ) -> None:
+        drafts = {
+            story_id: retry_lost_connection.store.draft(story_id).model_dump(mode="json")
+            for story_id in retry_lost_connection.written()
+        }
+        killed_at(retry_lost_connection, moment, tmp_path)
+        left = retry_lost_connection.written()
         archived = {
-            one["row"]["story_id"]: one["row"]["record"] for one in lasting.archived() if one["table"] == "stories"
+            one["row"]["story_id"]: one["row"]["record"]
+            for one in retry_lost_connection.archived()
+            if one["table"] == "stories"
         }
         assert {story_id: drafts[story_id] for story_id in archived} == archived
         assert left | set(archived) == set(drafts)
         for table in ("quality_scores", "gate_verdicts", "images", "image_variants"):
-            assert {row[0] for row in lasting.execute(f"SELECT DISTINCT story_id FROM {table}")} == left, table
+            assert {
+                row[0] for row in retry_lost_connection.execute(f"SELECT DISTINCT story_id FROM {table}")
+            } == left, table
         assert {
             f"img/{number:04}/480.jpg" for number, story_id in enumerate(sorted(drafts), 1) if story_id in left
-        } <= set(lasting.cdn.list())
-        lasting.clean()
+        } <= set(retry_lost_connection.cdn.list())
+        retry_lost_connection.clean()
         kept = {story_id for story_id in drafts if story_id.startswith("t3")}
-        assert lasting.written() == kept
-        assert lasting.cdn.list() == ["img/0003/480.jpg"]
-        assert set(lasting.instance.get_dynamic_partitions("stories")) == kept
-        assert {one["row"]["story_id"] for one in lasting.archived()} == set(drafts) - kept
+        assert retry_lost_connection.written() == kept
+        assert retry_lost_connection.cdn.list() == ["img/0003/480.jpg"]
+        assert set(retry_lost_connection.instance.get_dynamic_partitions("stories")) == kept
+        assert {one["row"]["story_id"] for one in retry_lost_connection.archived()} == set(drafts) - kept
 
-    def test_leaves_no_part_without_a_label_for_ever(self, lasting: Rooms, tmp_path: Path) -> None:
-        killed_at(lasting, "while archiving", tmp_path)
+    def test_leaves_no_part_without_a_label_for_ever(self, retry_lost_connection: Rooms, tmp_path: Path) -> None:
+        killed_at(retry_lost_connection, "while archiving", tmp_path)
         stray = "archive/2020-01-01T000000Z-00000000/rejected_drafts-00001.jsonl.zst"
-        lasting.takedowns.vault.put(stray, b"half")
-        lasting.clean()
-        assert stray not in lasting.takedowns.vault.list()
+        retry_lost_connection.takedowns.vault.put(stray, b"half")
+        retry_lost_connection.clean()
+        assert stray not in retry_lost_connection.takedowns.vault.list()
 
-    def test_holds_another_one_up_only_while_it_lives(self, lasting: Rooms, tmp_path: Path) -> None:
+    def test_holds_another_one_up_only_while_it_lives(self, retry_lost_connection: Rooms, tmp_path: Path) -> None:
         told, done = threading.Event(), threading.Event()
 
         def clean() -> None:
-            lasting.desk.clean(lasting.instance, lasting.site, now(), dry_run=False, tell=lambda _: told.set())
+            retry_lost_connection.service.clean(
+                retry_lost_connection.instance,
+                retry_lost_connection.site,
+                now(),
+                dry_run=False,
+                tell=lambda _: told.set(),
+            )
             done.set()
 
         other = threading.Thread(target=clean)
-        with stopped(lasting, "before the rows go", tmp_path):
+        with stopped(retry_lost_connection, "before the rows go", tmp_path):
             other.start()
             assert told.wait(30)
-            assert len(lasting.written()) == 3
+            assert len(retry_lost_connection.written()) == 3
         other.join(60)
         assert done.is_set()
-        assert len(lasting.written()) == 1
+        assert len(retry_lost_connection.written()) == 1
 
-    def test_in_a_takedown_leaves_the_rest_of_it_to_the_next_one(self, lasting: Rooms, tmp_path: Path) -> None:
-        kept = lasting.story(4)
-        lasting.clean()
-        killed_at(lasting, "in a takedown", tmp_path)
-        lasting.takedowns.replay(lasting.instance)
-        assert not [one for one in lasting.archived() if one["row"]["story_id"].startswith("t1")]
-        assert all("t1" not in label.stories.values() for _, label in lasting.takedowns.archive.labels())
-        assert kept in {one["row"]["story_id"] for one in lasting.archived()}
+    def test_in_a_takedown_leaves_the_rest_of_it_to_the_next_one(
+        self, retry_lost_connection: Rooms, tmp_path: Path
+    ) -> None:
+        kept = retry_lost_connection.story(4)
+        retry_lost_connection.clean()
+        killed_at(retry_lost_connection, "in a takedown", tmp_path)
+        retry_lost_connection.takedowns.replay(retry_lost_connection.instance)
+        assert not [one for one in retry_lost_connection.archived() if one["row"]["story_id"].startswith("t1")]
+        assert all("t1" not in label.stories.values() for _, label in retry_lost_connection.takedowns.archive.labels())
+        assert kept in {one["row"]["story_id"] for one in retry_lost_connection.archived()}
 
 
-def test_two_clean_ups_at_once_archive_each_row_once(lasting: Rooms) -> None:
+def test_two_clean_ups_at_once_archive_each_row_once(retry_lost_connection: Rooms) -> None:
     for number in range(4, 10):
-        lasting.story(number)
-    cleaned = [threading.Thread(target=lasting.clean) for _ in range(2)]
+        retry_lost_connection.story(number)
+    cleaned = [threading.Thread(target=retry_lost_connection.clean) for _ in range(2)]
     for thread in cleaned:
         thread.start()
     for thread in cleaned:
         thread.join(60)
-    assert len(lasting.written()) == 1
-    stories = [one["row"]["story_id"] for one in lasting.archived() if one["table"] == "stories"]
+    assert len(retry_lost_connection.written()) == 1
+    stories = [one["row"]["story_id"] for one in retry_lost_connection.archived() if one["table"] == "stories"]
     assert len(stories) == len(set(stories)) == 8
 
 
-def test_a_full_disk_under_the_archive_is_one_clear_line_and_loses_nothing(lasting: Rooms, tmp_path: Path) -> None:
+def test_a_full_disk_under_the_archive_is_one_clear_line_and_loses_nothing(
+    retry_lost_connection: Rooms, tmp_path: Path
+) -> None:
     def fill(size: int) -> None:
         with (tmp_path / "vault" / "filler").open("wb") as file:
             file.write(b"x" * size)
 
-    before = lasting.written()
-    manifest = lasting.takedowns.vault.list("backups/")[0]
-    kept = lasting.takedowns.vault.get(manifest)
+    before = retry_lost_connection.written()
+    manifest = retry_lost_connection.takedowns.vault.list("backups/")[0]
+    kept = retry_lost_connection.takedowns.vault.get(manifest)
     command = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(tmp_path / "vault")]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
     try:
-        lasting.takedowns.vault.put(manifest, kept)
+        retry_lost_connection.takedowns.vault.put(manifest, kept)
         fill(24_000)
         with pytest.raises(TransientFailure, match="No space left on device"):
-            lasting.clean()
-        archived = {one["row"]["story_id"] for one in lasting.archived()}
+            retry_lost_connection.clean()
+        archived = {one["row"]["story_id"] for one in retry_lost_connection.archived()}
         assert len(archived) < 2
-        assert (lasting.written() | archived, lasting.written() & archived) == (before, set())
+        assert (retry_lost_connection.written() | archived, retry_lost_connection.written() & archived) == (
+            before,
+            set(),
+        )
         fill(0)
-        lasting.clean()
-        assert len(lasting.written()) == 1
-        assert len({one["row"]["story_id"] for one in lasting.archived()}) == 2
+        retry_lost_connection.clean()
+        assert len(retry_lost_connection.written()) == 1
+        assert len({one["row"]["story_id"] for one in retry_lost_connection.archived()}) == 2
     finally:
         subprocess.run(["umount", str(tmp_path / "vault")], check=True)
 
@@ -729,8 +751,8 @@ class TestTheAsset:
             [content_cleanup],
             instance=rooms.instance,
             resources={
-                "database": rooms.desk.database,
-                "cleanup_desk": rooms.desk,
+                "database": rooms.service.database,
+                "cleanup_service": rooms.service,
                 "publisher": Publisher(folder=str(tmp_path / "site"), pictures_root=str(tmp_path / "cdn")),
             },
             run_config={"ops": {"content_cleanup": {"config": config}}} if config else None,
@@ -811,52 +833,57 @@ class TestRuns:
 
     def prune(self, rooms: Rooms) -> set[str]:
         """The runs that are left, without the prunings' own."""
-        prune_runs_job.execute_in_process(instance=rooms.instance, resources={"cleanup_desk": rooms.desk})
+        prune_runs_job.execute_in_process(instance=rooms.instance, resources={"cleanup_service": rooms.service})
         return {run.run_id for run in rooms.instance.get_runs() if run.job_name != prune_runs_job.name}
 
-    def test_that_are_old_and_repeated_go_with_all_they_said(self, lasting: Rooms) -> None:
-        published = next(story_id for story_id in lasting.written() if story_id.startswith("t3"))
-        old, newest = (self.run(lasting, told, published) for _ in range(2))
-        assert self.prune(lasting) == {newest}
-        assert lasting.instance.all_logs(old) == []
-        assert len(lasting.instance.all_logs(newest)) > 5
-        assert lasting.instance.get_latest_materialization_event(told.key).run_id == newest  # type: ignore[union-attr]
-        assert lasting.instance.get_materialized_partitions(told.key) == {published}
+    def test_that_are_old_and_repeated_go_with_all_they_said(self, retry_lost_connection: Rooms) -> None:
+        published = next(story_id for story_id in retry_lost_connection.written() if story_id.startswith("t3"))
+        old, newest = (self.run(retry_lost_connection, told, published) for _ in range(2))
+        assert self.prune(retry_lost_connection) == {newest}
+        assert retry_lost_connection.instance.all_logs(old) == []
+        assert len(retry_lost_connection.instance.all_logs(newest)) > 5
+        assert retry_lost_connection.instance.get_latest_materialization_event(told.key).run_id == newest  # type: ignore[union-attr]
+        assert retry_lost_connection.instance.get_materialized_partitions(told.key) == {published}
 
-    def test_that_failed_last_stay_until_a_newer_one(self, lasting: Rooms) -> None:
-        first, last = (self.run(lasting, broken) for _ in range(2))
-        assert self.prune(lasting) == {last}
+    def test_that_failed_last_stay_until_a_newer_one(self, retry_lost_connection: Rooms) -> None:
+        first, last = (self.run(retry_lost_connection, broken) for _ in range(2))
+        assert self.prune(retry_lost_connection) == {last}
         assert first != last
 
-    def test_of_stories_that_are_undecided_stay(self, lasting: Rooms) -> None:
-        held = lasting.story(4, "held")
-        lasting.instance.add_dynamic_partitions("stories", [held])
-        runs = {self.run(lasting, told, held) for _ in range(2)}
-        assert self.prune(lasting) == runs
-        lasting.execute("UPDATE assignments SET status = 'rejected'")
-        assert len(self.prune(lasting)) == 1
+    def test_of_stories_that_are_undecided_stay(self, retry_lost_connection: Rooms) -> None:
+        held = retry_lost_connection.story(4, "held")
+        retry_lost_connection.instance.add_dynamic_partitions("stories", [held])
+        runs = {self.run(retry_lost_connection, told, held) for _ in range(2)}
+        assert self.prune(retry_lost_connection) == runs
+        retry_lost_connection.execute("UPDATE assignments SET status = 'rejected'")
+        assert len(self.prune(retry_lost_connection)) == 1
 
-    def test_that_are_young_or_alive_stay(self, lasting: Rooms) -> None:
-        published = next(story_id for story_id in lasting.written() if story_id.startswith("t3"))
-        alive, _ = (self.run(lasting, told, published) for _ in range(2))
-        url = lasting.store.engine.url.render_as_string(hide_password=False)
-        strict, lasting.desk = lasting.desk, make_desk(url, lasting.cdn, lasting.takedowns.vault, run_days=101)
-        assert len(self.prune(lasting)) == 2
-        lasting.desk = strict
-        other = Store(sa.create_engine(lasting.store.engine.url))
+    def test_that_are_young_or_alive_stay(self, retry_lost_connection: Rooms) -> None:
+        published = next(story_id for story_id in retry_lost_connection.written() if story_id.startswith("t3"))
+        alive, _ = (self.run(retry_lost_connection, told, published) for _ in range(2))
+        url = retry_lost_connection.store.engine.url.render_as_string(hide_password=False)
+        strict, retry_lost_connection.service = (
+            retry_lost_connection.service,
+            make_desk(url, retry_lost_connection.cdn, retry_lost_connection.takedowns.vault, run_days=101),
+        )
+        assert len(self.prune(retry_lost_connection)) == 2
+        retry_lost_connection.service = strict
+        other = Store(sa.create_engine(retry_lost_connection.store.engine.url))
         with other.locks.held(f"run:{alive}"):
-            assert len(self.prune(lasting)) == 2
+            assert len(self.prune(retry_lost_connection)) == 2
         other.locks.close()
-        assert len(self.prune(lasting)) == 1
+        assert len(self.prune(retry_lost_connection)) == 1
 
-    def test_beyond_the_limit_are_left_to_the_next_time(self, lasting: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_beyond_the_limit_are_left_to_the_next_time(
+        self, retry_lost_connection: Rooms, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("threadjuice_dagster.operations.cleanup.run_history.BATCH", 2)
-        published = next(story_id for story_id in lasting.written() if story_id.startswith("t3"))
+        published = next(story_id for story_id in retry_lost_connection.written() if story_id.startswith("t3"))
         for _ in range(6):
-            self.run(lasting, told, published)
-        assert lasting.desk.prune_runs(lasting.instance, now(), 3) == 4
-        assert lasting.desk.prune_runs(lasting.instance, now(), 3) == 1
-        assert len(lasting.instance.get_runs()) == 1
+            self.run(retry_lost_connection, told, published)
+        assert retry_lost_connection.service.prune_runs(retry_lost_connection.instance, now(), 3) == 4
+        assert retry_lost_connection.service.prune_runs(retry_lost_connection.instance, now(), 3) == 1
+        assert len(retry_lost_connection.instance.get_runs()) == 1
 
 
 class TestABucket:
@@ -880,11 +907,11 @@ class TestABucket:
             rooms = Rooms(make_desk(database_url, *buckets, key=KEY), instance)
             rooms.story(1)
             rooms.story(2, "published")
-            prove_backup(rooms.desk.backup_desk, 1)
+            prove_backup(rooms.service.backup_service, 1)
             assert rule(rooms.clean(), "orphan_files").found == 0  # all of them are young
-            prove_backup(rooms.desk.backup_desk, -24)
+            prove_backup(rooms.service.backup_service, -24)
             later = now() + timedelta(hours=25)
-            report = rooms.desk.clean(instance, rooms.site, later, dry_run=False)
+            report = rooms.service.clean(instance, rooms.site, later, dry_run=False)
             assert removed(report) == {"orphan_files": 1}
             assert rooms.cdn.list() == ["img/0002/480.jpg"]
             assert {one["row"]["story_id"] for one in rooms.archived()} == {"t1-my-neighbour-moved-the-fence-t1"}

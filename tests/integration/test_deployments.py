@@ -33,7 +33,7 @@ from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, U
 from threadjuice_dagster.operations.deployment import targets as deployer
 from threadjuice_dagster.operations.deployment import vercel as vercel_module
 from threadjuice_dagster.operations.deployment import vercel_uploads
-from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.store import Deployments
 from threadjuice_dagster.operations.deployment.targets import KEEP, Deployer, LocalTarget, Opened, manifest_of
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
@@ -117,7 +117,7 @@ class Newsroom:
 
     def __init__(self, database: Postgres, home: Path, deployer: Deployer) -> None:
         self.database, self.home, self.deployer = database, home, deployer
-        self.desk = DeploymentDesk(database=self.database, deployer=deployer, settle_seconds=0.2)
+        self.service = DeploymentService(database=self.database, deployer=deployer, settle_seconds=0.2)
         self.book = Deployments(database.unchecked_store, deployer.place)
         self.result: dg.ExecuteInProcessResult
         self.run_id, self.error = "", ""
@@ -130,7 +130,7 @@ class Newsroom:
             run_config={**given, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             resources={
                 "database": self.database,
-                "deployment_desk": self.desk,
+                "deployment_service": self.service,
                 "publisher": Publisher(folder=str(self.home / "site")),
             },
         )
@@ -140,19 +140,19 @@ class Newsroom:
     def deploy(self, version: str, **site: Any) -> bool:
         """What the assets do, without a run around it."""
         write_site(self.home, version, **site)
-        return self.stage() and self._do(lambda: self.desk.promote(self.run_id))
+        return self.stage() and self._do(lambda: self.service.promote(self.run_id))
 
     def stage(self) -> bool:
         self.run_id = uuid.uuid4().hex
-        return self._do(lambda: self.desk.stage(self.home / "site", self.run_id, datetime.now(UTC)))
+        return self._do(lambda: self.service.stage(self.home / "site", self.run_id, datetime.now(UTC)))
 
     def promote(self) -> bool:
         self.run_id = uuid.uuid4().hex
-        return self._do(lambda: self.desk.promote(self.run_id))
+        return self._do(lambda: self.service.promote(self.run_id))
 
     def roll_back(self, reference: str = "previous") -> bool:
         self.run_id = uuid.uuid4().hex
-        return self._do(lambda: self.desk.roll_back(reference, self.run_id))
+        return self._do(lambda: self.service.roll_back(reference, self.run_id))
 
     def _do(self, act: Callable[[], Any]) -> bool:
         try:
@@ -179,7 +179,7 @@ class Newsroom:
         """Where operators are told that readers are."""
         live = self.book.live()
         assert live
-        return self.desk.shown(live).url
+        return self.service.shown(live).url
 
     def seen(self) -> str:
         """The version that readers see."""
@@ -508,7 +508,7 @@ def test_vercel_s_own_reason_is_told_without_our_secrets(
 def test_an_outage_of_any_part_of_vercel_leaves_readers_a_whole_version(
     on_vercel: Newsroom, vercel: VercelServer, kind: str
 ) -> None:
-    on_vercel.desk = DeploymentDesk(
+    on_vercel.service = DeploymentService(
         database=on_vercel.database, deployer=vercel_target(vercel, ready_seconds=0.1, confirm_seconds=0.1)
     )
     assert on_vercel.deploy("v1")
@@ -570,7 +570,7 @@ def test_the_bypass_is_read_under_vercel_s_own_name_first() -> None:
         (("VERCEL_PROTECTION_BYPASS",), "VERCEL_PROTECTION_BYPASS"),
     ):
         settings = load_settings({**given, **dict.fromkeys(names, BYPASS)})
-        target = build_resources(settings)["deployment_desk"].deployer
+        target = build_resources(settings)["deployment_service"].deployer
         assert target._resolved_config_dict["bypass"] == {"env": read}
 
 
@@ -667,10 +667,10 @@ def test_a_rollback_goes_to_any_deployment_that_was_live(newsroom: Newsroom) -> 
     assert newsroom.roll_back(ids[2])
     assert newsroom.seen() == newsroom.live == "v3"
     with pytest.raises(UsageError, match="no deployment 'nonsense'"):
-        newsroom.desk.restorable("nonsense")
+        newsroom.service.restorable("nonsense")
     assert newsroom.roll_back(ids[0])
     with pytest.raises(UsageError, match="no earlier deployment"):
-        newsroom.desk.restorable("previous")
+        newsroom.service.restorable("previous")
 
 
 def test_a_deployment_that_is_not_kept_cannot_be_gone_back_to(local: Newsroom) -> None:
@@ -678,7 +678,7 @@ def test_a_deployment_that_is_not_kept_cannot_be_gone_back_to(local: Newsroom) -
         assert local.deploy(f"v{number}")
     assert len(list((local.home / "deployment" / "versions").iterdir())) == KEEP
     first = local.book.history()[-1]
-    assert [local.desk.is_restorable(one) for one in local.book.history()] == [True] * KEEP + [False]
+    assert [local.service.is_restorable(one) for one in local.book.history()] == [True] * KEEP + [False]
     assert not local.roll_back(first.id)
     assert "not kept" in local.message("roll_back")
     assert local.seen() == local.live == f"v{KEEP}"
@@ -692,13 +692,13 @@ def test_what_was_taken_down_does_not_come_back_with_a_rollback(newsroom: Newsro
     with newsroom.database.store.engine.begin() as connection:
         connection.execute(t.events.insert().values(kind="story_taken_down", story_id="x", detail={}))
     with pytest.raises(UsageError, match="taken down"):
-        newsroom.desk.restorable("previous")
+        newsroom.service.restorable("previous")
     assert newsroom.deploy("v3")
     assert newsroom.steps["expire"] == "done"
     assert not newsroom.deployer.keeps(first.platform_id)
     assert not newsroom.deployer.keeps(live.platform_id)
     with pytest.raises(UsageError):
-        newsroom.desk.restorable("previous")
+        newsroom.service.restorable("previous")
     assert newsroom.deploy("v4")
     assert "expire" not in newsroom.steps
     assert newsroom.roll_back()
@@ -782,7 +782,7 @@ import json, os, signal, sys, uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from threadjuice_dagster.operations.deployment.targets import LocalTarget
-from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
 from threadjuice_dagster.settings import load_settings
@@ -851,7 +851,7 @@ def counted(*arguments):
 module.link = counted
 
 def deploy(action):
-    desk = DeploymentDesk(
+    desk = DeploymentService(
         database=Postgres(url=url, pool_size=2), deployer=Target(**settings), settle_seconds=0.2
     )
     run = uuid.uuid4().hex
@@ -981,7 +981,7 @@ def test_whatever_kills_a_rollback_readers_see_a_whole_version_and_it_can_be_fin
         ):
             if moment == "unconfirmed" and not on_vercel:
                 continue
-            live, earlier = newsroom.live, newsroom.desk.restorable("previous").version
+            live, earlier = newsroom.live, newsroom.service.restorable("previous").version
             kill(moment, "roll back")
             assert newsroom.seen() == (live if moment == "before rollback" else earlier), moment
             assert after(), (moment, newsroom.error)

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from waiting import eventually
 
 from threadjuice_dagster.database import embedded
-from threadjuice_dagster.database.dagster_storage import LastingStorage
+from threadjuice_dagster.database.dagster_storage import ReconnectingStorage
 from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.server import embedded_url
@@ -184,7 +184,7 @@ def test_dagsters_own_processes_are_users_and_start_it_again(used: Path) -> None
     address = str(EmbeddedServer(used).url.set(drivername="postgresql+psycopg2"))
     EmbeddedServer(used).leave()
     assert not servers(used)
-    storage = LastingStorage.from_config_value(None, {"postgres_url": address, "home": str(used)})
+    storage = ReconnectingStorage.from_config_value(None, {"postgres_url": address, "home": str(used)})
     psutil.Process(postmaster(used)).kill()
     assert storage.run_storage.get_runs_count() == 0
     assert len(servers(used)) == len(keepers(used)) == 1

@@ -27,8 +27,8 @@ from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer
 from threadjuice_dagster.assets.deployment.checklist import (
     AFTER,
     BEFORE,
+    CheckContext,
     Line,
-    Scene,
     deployment_preconditions,
     deployment_results,
 )
@@ -36,9 +36,9 @@ from threadjuice_dagster.assets.deployment.environment_report import environment
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.tables import backups
 from threadjuice_dagster.failures import TransientFailure, Unsuitable
-from threadjuice_dagster.operations.backups.dump import Vault
+from threadjuice_dagster.operations.backups.dump import BackupStorage
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport
-from threadjuice_dagster.resources.encryption import Seal
+from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.settings import read_settings, variables
 from threadjuice_dagster.wiring import build_resources
@@ -70,14 +70,14 @@ def check(newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch)
     """Reports on the newsroom's environment with these variables set as well, or only on the systems named."""
 
     def run(
-        *names: str, seconds: float = 5.0, desk: Any = None, database: Any = None, **changes: str
+        *names: str, seconds: float = 5.0, service: Any = None, database: Any = None, **changes: str
     ) -> EnvironmentReport:
         for name, value in changes.items():
             monkeypatch.setenv(name, value)
         settings, problems = read_settings()
         with build_resources(settings)["environment"].process_config_and_initialize_cm() as environment:
             given = {"seconds": seconds, "database": environment.database.model_copy(update=database or {})}
-            return environment.model_copy(update={**given, **(desk or {})}).report(settings, problems, names)
+            return environment.model_copy(update={**given, **(service or {})}).report(settings, problems, names)
 
     return run
 
@@ -166,7 +166,7 @@ def test_dagsters_database_and_a_replica_are_asked_where_they_are_set(
     check: Check, newsroom_environment: dict[str, str]
 ) -> None:
     there, gone = newsroom_environment["DATABASE_URL"], "postgresql://127.0.0.1:9/none"
-    report = check("dagster_database", "database_replica", DAGSTER_DATABASE_URL=there, desk={"replica_url": gone})
+    report = check("dagster_database", "database_replica", DAGSTER_DATABASE_URL=there, service={"replica_url": gone})
     assert [row.state for row in report.rows] == ["failed", "ok"]
     assert "DATABASE_REPLICA_URL" in report.row("database_replica").next_step
 
@@ -565,8 +565,15 @@ class TestChecklist:
                 monkeypatch.setenv(variable, value)
             settings, _ = read_settings()
             built = build_resources(settings)["environment"]
-            with built.process_config_and_initialize_cm() as desk, dg.DagsterInstance.ephemeral() as instance:
-                scene = Scene(instance, desk.database, desk, desk.deployment_desk, desk.pictures, desk.backup_desk)
+            with built.process_config_and_initialize_cm() as service, dg.DagsterInstance.ephemeral() as instance:
+                scene = CheckContext(
+                    instance,
+                    service.database,
+                    service,
+                    service.deployment_service,
+                    service.pictures,
+                    service.backup_service,
+                )
                 return {**BEFORE, **AFTER}[name](scene)
 
         return run
@@ -686,13 +693,13 @@ class TestChecklist:
 
     def test_only_a_backup_that_was_proven_lately_is_enough(self, see: Callable[..., Line], database: Postgres) -> None:
         assert database.store
-        with build_resources(read_settings()[0])["backup_desk"].process_config_and_initialize_cm() as desk:
-            taken = desk.take()
+        with build_resources(read_settings()[0])["backup_service"].process_config_and_initialize_cm() as service:
+            taken = service.take()
             assert not see("backup_systems_operational").passed
-            desk.prove(taken.id)
+            service.prove(taken.id)
             assert see("backup_systems_operational").passed
             older = taken.model_copy(update={"taken_at": taken.taken_at - timedelta(hours=27)})
-            Vault(desk.storage, Seal("")).put_manifest(older)
+            BackupStorage(service.storage, Encryptor("")).put_manifest(older)
             assert not see("backup_systems_operational").passed
             with database.store.engine.begin() as connection:
                 connection.execute(sa.update(backups).values(taken_at=older.taken_at))

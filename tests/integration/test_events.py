@@ -32,7 +32,7 @@ from threadjuice_dagster.operations.deployment.site_server import serve
 from threadjuice_dagster.operations.deployment.vercel_uploads import function_files, function_settings
 from threadjuice_dagster.operations.engagement.receiver import PATHS, Reports
 from threadjuice_dagster.operations.engagement.rules import BURST, EVENTS, MAX_BODY, STORY_PER_MINUTE
-from threadjuice_dagster.operations.engagement.store import Tally, through
+from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 from threadjuice_dagster.resources.postgres import Postgres, Replica
 
 READER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -98,7 +98,7 @@ def publish(store: Store, slug: str) -> None:
 
 @contextmanager
 def preview(engine: sa.Engine, folder: Path) -> Iterator[tuple[int, Reports]]:
-    with Reports(Tally(through(engine))) as reports, serve(folder, 0, reports=reports) as server:
+    with Reports(ViewCounts(through(engine))) as reports, serve(folder, 0, reports=reports) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         yield int(server.server_address[1]), reports
@@ -408,14 +408,14 @@ class TestTally:
     def test_a_story_is_counted_so_often_a_minute_by_everyone_together(self, store: Store) -> None:
         early_in_a_minute()
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _: Tally(through(store.engine)).add({("a-fence", "view"): 90}), range(20)))
+            list(pool.map(lambda _: ViewCounts(through(store.engine)).add({("a-fence", "view"): 90}), range(20)))
         assert totals(store) == (STORY_PER_MINUTE, 20 * 90 - STORY_PER_MINUTE)
-        Tally(through(store.engine)).add({("a-fence", "view"): 1, ("a-kettle", "view"): 2 * STORY_PER_MINUTE})
+        ViewCounts(through(store.engine)).add({("a-fence", "view"): 1, ("a-kettle", "view"): 2 * STORY_PER_MINUTE})
         assert counted(store) == {("a-fence", "view"): STORY_PER_MINUTE, ("a-kettle", "view"): STORY_PER_MINUTE}
         assert totals(store) == (2 * STORY_PER_MINUTE, 20 * 90 + 1)
 
     def test_the_next_minute_counts_again(self, store: Store) -> None:
-        tally = Tally(through(store.engine))
+        tally = ViewCounts(through(store.engine))
         tally.add({("a-fence", "view"): 1500})
         with store.engine.begin() as connection:
             connection.execute(t.engagement.update().values(minute=t.engagement.c.minute - timedelta(minutes=1)))
@@ -430,14 +430,14 @@ class TestTally:
 
         def add(number: int) -> None:
             order = keys if number % 2 else keys[::-1]
-            Tally(through(store.engine)).add(dict.fromkeys(order, 1))
+            ViewCounts(through(store.engine)).add(dict.fromkeys(order, 1))
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(add, range(64)))
         assert set(counted(store).values()) == {64}
 
     def test_an_unknown_story_is_written_nowhere(self, store: Store) -> None:
-        tally = Tally(through(store.engine))
+        tally = ViewCounts(through(store.engine))
         assert tally.knows("a-fence")
         assert not tally.knows("no-such-story")
         tally.add({("no-such-story", "view"): 1})
@@ -453,7 +453,7 @@ class TestTally:
             free.wait(10)
             return [(slug,) for slug in values["slugs"] if slug.startswith("a-")]
 
-        tally = Tally(run)
+        tally = ViewCounts(run)
         with ThreadPoolExecutor(20) as pool:
             early = pool.submit(tally.knows, "a-fence")
             first.wait(10)
@@ -474,13 +474,13 @@ class TestTally:
                 raise answer
             return answer
 
-        tally = Tally(run)
+        tally = ViewCounts(run)
         with pytest.raises(OSError, match="gone"):
             tally.knows("a-fence")
         assert tally.knows("a-fence")
 
     def test_counts_go_with_their_story(self, store: Store) -> None:
-        Tally(through(store.engine)).add({("a-fence", "view"): 1})
+        ViewCounts(through(store.engine)).add({("a-fence", "view"): 1})
         with store.engine.begin() as connection:
             connection.execute(t.publications.delete())
             connection.execute(t.assignments.delete())
@@ -497,7 +497,7 @@ class TestMetrics:
         return {name: getattr(value, "records", None) or value.value for name, value in event.metadata.items()}
 
     def test_a_day_s_counts_are_summed_and_shown(self, store: Store) -> None:
-        tally = Tally(through(store.engine))
+        tally = ViewCounts(through(store.engine))
         tally.add({("a-fence", "view"): 8, ("a-fence", "depth:100"): 4, ("a-kettle", "view"): 2})
         tally.add({("a-kettle", "share:link"): 1, ("a-kettle", "reaction:juicy"): 3})
         with store.engine.begin() as connection:

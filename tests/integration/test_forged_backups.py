@@ -23,14 +23,14 @@ from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tools import find_tool
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.backups import rules
-from threadjuice_dagster.operations.backups.dump import Vault, read_contents, read_records, take_backup
+from threadjuice_dagster.operations.backups.dump import BackupStorage, read_contents, read_records, take_backup
 from threadjuice_dagster.operations.backups.restore import plan_restore, prove
 from threadjuice_dagster.operations.backups.rules import Manifest
-from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.cleanup.archive import Archive
 from threadjuice_dagster.operations.cleanup.rules import ARCHIVE, Label
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
-from threadjuice_dagster.resources.encryption import Seal
+from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
 
@@ -80,7 +80,7 @@ def taken(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
     """Folders with one backup each, by the key it was taken with."""
     folders = {key: tmp_path_factory.mktemp("taken") / "backups" for key in ("", KEY)}
     for key, folder in folders.items():
-        take_backup(Vault(FolderStorage(root=str(folder)), Seal(key)), url, now() - timedelta(days=1))
+        take_backup(BackupStorage(FolderStorage(root=str(folder)), Encryptor(key)), url, now() - timedelta(days=1))
     return folders
 
 
@@ -89,29 +89,29 @@ def folder(tmp_path: Path) -> FolderStorage:
     return FolderStorage(root=str(tmp_path / "backups"))
 
 
-def copied(folder: FolderStorage, taken: dict[str, Path], key: str) -> tuple[Vault, Manifest]:
+def copied(folder: FolderStorage, taken: dict[str, Path], key: str) -> tuple[BackupStorage, Manifest]:
     shutil.copytree(taken[key], folder.root)
-    vault = Vault(folder, Seal(key))
+    vault = BackupStorage(folder, Encryptor(key))
     return vault, vault.manifests()[0]
 
 
 @pytest.fixture
-def signed(folder: FolderStorage, taken: dict[str, Path]) -> tuple[Vault, Manifest]:
+def signed(folder: FolderStorage, taken: dict[str, Path]) -> tuple[BackupStorage, Manifest]:
     """A backup that a key has signed, and where it is."""
     return copied(folder, taken, KEY)
 
 
 @pytest.fixture
-def plain(folder: FolderStorage, taken: dict[str, Path]) -> tuple[Vault, Manifest]:
+def plain(folder: FolderStorage, taken: dict[str, Path]) -> tuple[BackupStorage, Manifest]:
     """A backup that was taken without a key, and where it is."""
     return copied(folder, taken, "")
 
 
-def stored_manifest(vault: Vault, identity: str) -> dict[str, Any]:
+def stored_manifest(vault: BackupStorage, identity: str) -> dict[str, Any]:
     return dict(json.loads(vault.storage.get(rules.manifest_key(identity))))
 
 
-def store_manifest(vault: Vault, identity: str, content: dict[str, Any]) -> None:
+def store_manifest(vault: BackupStorage, identity: str, content: dict[str, Any]) -> None:
     vault.storage.put(rules.manifest_key(identity), json.dumps(content).encode())
 
 
@@ -147,12 +147,12 @@ def with_statement(dump: bytes, statement: str) -> bytes:
     return dump.replace(before, after + b" " * (len(before) - len(after) - 1) + b"\n")
 
 
-def forge(vault: Vault, manifest: Manifest, dump: bytes, key: str = "") -> None:
+def forge(vault: BackupStorage, manifest: Manifest, dump: bytes, key: str = "") -> None:
     """Put a dump in a backup's place, under a manifest that fits it, encrypted for ``key`` but not signed."""
     import pyrage
 
     stored = zstd.compress(dump)
-    recipient = Seal(key).recipient
+    recipient = Encryptor(key).recipient
     if recipient:
         stored = pyrage.encrypt(stored, [pyrage.x25519.Recipient.from_str(recipient)])
     for name in rules.dump_keys(manifest.id):
@@ -191,7 +191,7 @@ def definitions(url: str) -> list[str]:
 
 class TestAForgedDump:
     def test_runs_nothing_and_leaves_nothing_but_its_rows_even_where_nothing_speaks_against_it(
-        self, url: str, plain: tuple[Vault, Manifest], evil_dump: bytes, marker: Path
+        self, url: str, plain: tuple[BackupStorage, Manifest], evil_dump: bytes, marker: Path
     ) -> None:
         vault, manifest = plain
         before, made = in_database(url), definitions(url)
@@ -212,7 +212,7 @@ class TestAForgedDump:
         drop_kept(url)
 
     def test_that_is_plain_while_a_key_is_set_is_listed_as_such_and_refused(
-        self, url: str, signed: tuple[Vault, Manifest], evil_dump: bytes, marker: Path
+        self, url: str, signed: tuple[BackupStorage, Manifest], evil_dump: bytes, marker: Path
     ) -> None:
         vault, manifest = signed
         forge(vault, manifest, evil_dump)
@@ -225,7 +225,7 @@ class TestAForgedDump:
         assert not marker.exists()
 
     def test_that_is_encrypted_for_the_right_key_is_refused_all_the_same(
-        self, url: str, signed: tuple[Vault, Manifest], evil_dump: bytes
+        self, url: str, signed: tuple[BackupStorage, Manifest], evil_dump: bytes
     ) -> None:
         vault, manifest = signed
         forge(vault, manifest, evil_dump, KEY)
@@ -238,7 +238,7 @@ class TestAForgedDump:
         assert "Nothing vouches" in plan.warning
 
     def test_that_unpacks_without_end_is_given_up_at_the_manifests_figure(
-        self, url: str, plain: tuple[Vault, Manifest]
+        self, url: str, plain: tuple[BackupStorage, Manifest]
     ) -> None:
         vault, manifest = plain
         forge(vault, manifest, b"PGDMP" + b"\0" * 50_000_000)
@@ -247,7 +247,9 @@ class TestAForgedDump:
         assert "unpacks to more" in prove(vault, url, manifest.id, now()).problem
 
     @pytest.mark.parametrize("dump", [b"", b"PGDMP", b"PGDMP\x01\x10\x00" + b"\xff" * 3000, b"#!/bin/sh\ntouch x\n"])
-    def test_that_is_none_is_a_problem_in_one_line(self, url: str, plain: tuple[Vault, Manifest], dump: bytes) -> None:
+    def test_that_is_none_is_a_problem_in_one_line(
+        self, url: str, plain: tuple[BackupStorage, Manifest], dump: bytes
+    ) -> None:
         vault, manifest = plain
         forge(vault, manifest, dump)
         problem = prove(vault, url, manifest.id, now()).problem
@@ -272,7 +274,9 @@ class TestAForgedManifest:
         ],
         ids=str,
     )
-    def test_is_told_by_its_signature(self, url: str, signed: tuple[Vault, Manifest], change: dict[str, Any]) -> None:
+    def test_is_told_by_its_signature(
+        self, url: str, signed: tuple[BackupStorage, Manifest], change: dict[str, Any]
+    ) -> None:
         vault, manifest = signed
         store_manifest(vault, manifest.id, {**stored_manifest(vault, manifest.id), **change})
         assert "altered or forged" in prove(vault, url, manifest.id, now()).problem
@@ -281,7 +285,7 @@ class TestAForgedManifest:
         with pytest.raises(PermanentFailure, match="altered or forged"):
             plan_restore(vault, url, manifest.id, now(), unvouched=True)
 
-    def test_that_was_merely_laid_out_anew_is_as_good_as_before(self, signed: tuple[Vault, Manifest]) -> None:
+    def test_that_was_merely_laid_out_anew_is_as_good_as_before(self, signed: tuple[BackupStorage, Manifest]) -> None:
         vault, manifest = signed
         content = dict(reversed(stored_manifest(vault, manifest.id).items()))
         store_manifest(vault, manifest.id, {**content, "signed": False})
@@ -289,7 +293,9 @@ class TestAForgedManifest:
         store_manifest(vault, manifest.id, content)
         assert vault.backups()[0].problem == ""
 
-    def test_of_another_backup_is_none_in_this_ones_folder(self, url: str, signed: tuple[Vault, Manifest]) -> None:
+    def test_of_another_backup_is_none_in_this_ones_folder(
+        self, url: str, signed: tuple[BackupStorage, Manifest]
+    ) -> None:
         vault, older = signed
         newer = take_backup(vault, url, now())
         for name in ("manifest.json", "dump.zst.age"):
@@ -300,7 +306,7 @@ class TestAForgedManifest:
             plan_restore(vault, url, newer.id, now(), unvouched=True)
 
     @pytest.mark.parametrize("key", ["tombstones/thread-abc.json", "../outside", "backups/other/dump.zst"])
-    def test_reaches_nothing_outside_of_its_folder(self, plain: tuple[Vault, Manifest], key: str) -> None:
+    def test_reaches_nothing_outside_of_its_folder(self, plain: tuple[BackupStorage, Manifest], key: str) -> None:
         vault, manifest = plain
         vault.storage.put("tombstones/thread-abc.json", b"{}")
         store_manifest(vault, manifest.id, {**stored_manifest(vault, manifest.id), "key": key})
@@ -309,7 +315,7 @@ class TestAForgedManifest:
         assert vault.storage.list() == ["tombstones/thread-abc.json"]
 
     @pytest.mark.parametrize("text", [b"[]", b"1", b'"x"', b"{}", b"[" * 100_000, b"\xff", b""], ids=range(7))
-    def test_of_any_form_hides_no_other_backup(self, signed: tuple[Vault, Manifest], text: bytes) -> None:
+    def test_of_any_form_hides_no_other_backup(self, signed: tuple[BackupStorage, Manifest], text: bytes) -> None:
         vault, manifest = signed
         vault.storage.put(rules.manifest_key(rules.backup_id(now(), "0" * 8)), text)
         assert [one.id for one in vault.manifests()] == [manifest.id]
@@ -317,54 +323,54 @@ class TestAForgedManifest:
 
 class TestWithoutAKey:
     @pytest.fixture
-    def desk(self, url: str, folder: FolderStorage) -> Iterator[BackupDesk]:
-        desk = BackupDesk(database=Postgres(url=url, pool_size=3), storage=folder, retention="1d")
-        yield desk
-        desk.database.store.locks.close()
-        desk.database.store.engine.dispose()
+    def service(self, url: str, folder: FolderStorage) -> Iterator[BackupService]:
+        service = BackupService(database=Postgres(url=url, pool_size=3), storage=folder, retention="1d")
+        yield service
+        service.database.store.locks.close()
+        service.database.store.engine.dispose()
         with lone_engine(url).begin() as connection:
             connection.execute(sa.text("DELETE FROM backups"))
         drop_kept(url)
 
     def test_the_digest_that_the_database_recorded_decides(
-        self, desk: BackupDesk, evil_dump: bytes, marker: Path
+        self, service: BackupService, evil_dump: bytes, marker: Path
     ) -> None:
-        taken = desk.take()
-        assert desk.prove(taken.id).problem == ""
-        assert "is not signed" in desk.plan(taken.id).warning
-        forge(Vault(desk.storage, Seal("")), taken, evil_dump)
-        (listed,) = desk.backups()
+        taken = service.take()
+        assert service.prove(taken.id).problem == ""
+        assert "is not signed" in service.plan(taken.id).warning
+        forge(BackupStorage(service.storage, Encryptor("")), taken, evil_dump)
+        (listed,) = service.backups()
         assert (listed.proven_at, listed.is_ours) == (None, False)
         assert "the database recorded another dump" in listed.problem
         with pytest.raises(PermanentFailure, match="recorded another dump"):
-            desk.plan(taken.id, unvouched=True)
+            service.plan(taken.id, unvouched=True)
         assert not marker.exists()
 
     def test_a_backup_that_the_database_does_not_know_is_refused_unless_somebody_vouches_for_it(
-        self, desk: BackupDesk, url: str, folder: FolderStorage
+        self, service: BackupService, url: str, folder: FolderStorage
     ) -> None:
-        desk.take()
-        stranger = take_backup(Vault(folder, Seal("")), url, now() + timedelta(minutes=1))
+        service.take()
+        stranger = take_backup(BackupStorage(folder, Encryptor("")), url, now() + timedelta(minutes=1))
         with pytest.raises(PermanentFailure, match="Nothing vouches"):
-            desk.plan(stranger.id)
-        plan = desk.plan(stranger.id, unvouched=True)
-        assert desk.restore(stranger.id, plan.token, unvouched=True).rows
+            service.plan(stranger.id)
+        plan = service.plan(stranger.id, unvouched=True)
+        assert service.restore(stranger.id, plan.token, unvouched=True).rows
 
-    def test_going_back_to_an_older_backup_forgets_no_newer_one(self, desk: BackupDesk, url: str) -> None:
-        older = desk.take()
-        newer = desk.take()
-        assert desk.prove(newer.id).problem == ""
-        desk.restore(older.id, desk.plan(older.id).token)
+    def test_going_back_to_an_older_backup_forgets_no_newer_one(self, service: BackupService, url: str) -> None:
+        older = service.take()
+        newer = service.take()
+        assert service.prove(newer.id).problem == ""
+        service.restore(older.id, service.plan(older.id).token)
         records = read_records(url)
         assert records is not None
         assert (records[newer.id].sha256, bool(records[newer.id].proven_at)) == (newer.sha256, True)
-        assert desk.restore(newer.id, desk.plan(newer.id).token).backup == newer.id
+        assert service.restore(newer.id, service.plan(newer.id).token).backup == newer.id
 
-    def test_nothing_speaks_against_a_backup_on_an_empty_machine(self, desk: BackupDesk, url: str) -> None:
-        manifest = desk.take()
+    def test_nothing_speaks_against_a_backup_on_an_empty_machine(self, service: BackupService, url: str) -> None:
+        manifest = service.take()
         fresh = sa.make_url(url).set(database=f"{sa.make_url(url).database}_fresh")
         address = fresh.render_as_string(hide_password=False)
-        elsewhere = BackupDesk(database=Postgres(url=address, pool_size=2), storage=desk.storage)
+        elsewhere = BackupService(database=Postgres(url=address, pool_size=2), storage=service.storage)
         plan = elsewhere.plan(manifest.id)
         assert "whoever can write to the storage" in plan.warning
         assert elsewhere.restore(manifest.id, plan.token).rows == manifest.contents.rows
@@ -374,24 +380,24 @@ class TestABackupOfAnEarlierVersion:
     """It is encrypted, and carries no signature."""
 
     @pytest.fixture
-    def unsigned(self, signed: tuple[Vault, Manifest]) -> tuple[Vault, Manifest]:
+    def unsigned(self, signed: tuple[BackupStorage, Manifest]) -> tuple[BackupStorage, Manifest]:
         vault, manifest = signed
         content = stored_manifest(vault, manifest.id)
         del content["signature"]
         store_manifest(vault, manifest.id, content)
         return signed
 
-    def test_is_restored_if_the_database_recorded_it(self, url: str, unsigned: tuple[Vault, Manifest]) -> None:
+    def test_is_restored_if_the_database_recorded_it(self, url: str, unsigned: tuple[BackupStorage, Manifest]) -> None:
         vault, manifest = unsigned
         record = rules.Record.model_validate(manifest.model_dump())
-        knowing = Vault(vault.storage, vault.seal, {manifest.id: record})
+        knowing = BackupStorage(vault.storage, vault.seal, {manifest.id: record})
         assert prove(knowing, url, manifest.id, now()).problem == ""
         other = record.model_copy(update={"sha256": "0" * 64})
-        mistaken = Vault(vault.storage, vault.seal, {manifest.id: other})
+        mistaken = BackupStorage(vault.storage, vault.seal, {manifest.id: other})
         assert "another dump" in prove(mistaken, url, manifest.id, now()).problem
 
     def test_needs_somebody_to_vouch_for_it_where_only_storage_and_key_are_left(
-        self, url: str, unsigned: tuple[Vault, Manifest]
+        self, url: str, unsigned: tuple[BackupStorage, Manifest]
     ) -> None:
         vault, manifest = unsigned
         with pytest.raises(PermanentFailure, match="--unvouched"):
@@ -400,7 +406,7 @@ class TestABackupOfAnEarlierVersion:
 
 
 class TestTheRoleThatRestores:
-    def test_is_no_superuser_and_is_gone_afterwards(self, url: str, signed: tuple[Vault, Manifest]) -> None:
+    def test_is_no_superuser_and_is_gone_afterwards(self, url: str, signed: tuple[BackupStorage, Manifest]) -> None:
         seen: list[Any] = []
 
         def look(address: str) -> None:
@@ -421,7 +427,7 @@ class TestTheRoleThatRestores:
 
 
 class TestAForgedLabelOfTheArchive:
-    def test_has_nothing_deleted_but_its_own_part(self, url: str, signed: tuple[Vault, Manifest]) -> None:
+    def test_has_nothing_deleted_but_its_own_part(self, url: str, signed: tuple[BackupStorage, Manifest]) -> None:
         vault, manifest = signed
         label = Label(
             key=manifest.key,
@@ -464,7 +470,7 @@ class TestADatabaseThatOthersUseToo:
                 connection.execute(sa.text(statement))
         address = shared.set(username="tj_shared", password="tj").render_as_string(hide_password=False)
         migrate(lone_engine(address))
-        vault = Vault(folder, Seal(KEY))
+        vault = BackupStorage(folder, Encryptor(KEY))
         manifest = take_backup(vault, address, now())
         assert prove(vault, address, manifest.id, now()).problem == ""
         plan = plan_restore(vault, address, manifest.id, now())

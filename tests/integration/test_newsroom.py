@@ -443,7 +443,7 @@ def test_a_full_disk_is_one_clear_line_and_the_next_command_goes_on(small_disk: 
 def _pausing(step: str) -> str:
     """Code that stops a command for good just after its picture is stored, or just before it is published."""
     target = {
-        "picture": ("threadjuice_dagster.resources.pictures", "PictureDesk", "choose", "after"),
+        "picture": ("threadjuice_dagster.resources.pictures", "PictureService", "choose", "after"),
         "publish": ("threadjuice_dagster.database.store", "Store", "_publish", "before"),
     }.get(step)
     if target is None:

@@ -25,7 +25,7 @@ from threadjuice_dagster.resources.openai_answers import BadAnswer
 from threadjuice_dagster.resources.openai_connection import ATTEMPTS
 from threadjuice_dagster.resources.openai_dialect import learned_of
 from threadjuice_dagster.resources.openai_failures import Refused
-from threadjuice_dagster.resources.writers import EXTRACTIVE, SCREENED_CHARACTERS, ExtractiveDesk, ModelDesk
+from threadjuice_dagster.resources.writers import EXTRACTIVE, SCREENED_CHARACTERS, ExtractiveWriter, OpenAIWriter
 
 KEY = "sk-loopback-0123456789abcdef"
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
@@ -351,8 +351,8 @@ PICTURE = b"\xff\xd8\xff picture"
 HARM = "Shut up, you stupid ugly bitch."
 
 
-def desk(server: OpenAIServer, fallback: str = "") -> ModelDesk:
-    return ModelDesk(openai=model(server), fallback=fallback)
+def writer(server: OpenAIServer, fallback: str = "") -> OpenAIWriter:
+    return OpenAIWriter(openai=model(server), fallback=fallback)
 
 
 def talk(*bodies: str, **changes: Any) -> Thread:
@@ -361,11 +361,14 @@ def talk(*bodies: str, **changes: Any) -> Thread:
 
 
 def test_the_stricter_of_local_and_endpoint_verdict_holds(server: OpenAIServer) -> None:
-    clean, harmful = desk(server).moderate("Soup.", "openai", Meter()), desk(server).moderate(HARM, "openai", Meter())
+    clean, harmful = (
+        writer(server).moderate("Soup.", "openai", Meter()),
+        writer(server).moderate(HARM, "openai", Meter()),
+    )
     assert (clean.flagged, clean.source) == (False, "openai and local")
     assert harmful.flagged
     server.always("moderate", "flagged")
-    flagged = desk(server).moderate("Soup.", "openai", Meter())
+    flagged = writer(server).moderate("Soup.", "openai", Meter())
     assert flagged.flagged
     assert flagged.reasons == ("harassment",)
 
@@ -373,9 +376,9 @@ def test_the_stricter_of_local_and_endpoint_verdict_holds(server: OpenAIServer) 
 @pytest.mark.parametrize("writer", [EXTRACTIVE, "manual"])
 def test_what_no_model_wrote_is_judged_during_an_outage(server: OpenAIServer, writer: str) -> None:
     server.always("moderate", "500")
-    assert desk(server).moderate(HARM, writer, Meter()).flagged
-    assert not desk(server).moderate("Soup.", writer, Meter()).flagged
-    assert desk(server).judge(DRAFT, THREAD, writer, Meter()) is None
+    assert writer(server).moderate(HARM, writer, Meter()).flagged
+    assert not writer(server).moderate("Soup.", writer, Meter()).flagged
+    assert writer(server).judge(DRAFT, THREAD, writer, Meter()) is None
     assert server.requests == []
 
 
@@ -395,17 +398,17 @@ def test_the_endpoints_scores_are_held_against_the_desks_thresholds(
     server: OpenAIServer, scores: dict[str, float], flagged: tuple[str, ...], category: str, refused: bool
 ) -> None:
     server.always("moderate", Reply(moderated(scores, *flagged)))
-    assert desk(server).moderate("Soup.", "openai", Meter(), category).flagged is refused
+    assert writer(server).moderate("Soup.", "openai", Meter(), category).flagged is refused
 
 
 def test_a_service_that_flags_without_saying_why_is_believed(server: OpenAIServer) -> None:
     server.always("moderate", Reply({"results": [{"flagged": True, "categories": {}, "category_scores": {}}]}))
-    assert desk(server).moderate("Soup.", "openai", Meter(), "relationships").flagged
+    assert writer(server).moderate("Soup.", "openai", Meter(), "relationships").flagged
 
 
 @pytest.mark.parametrize("body", [HARM, "Her number is (415) 555-0132."])
 def test_a_flagged_comment_is_left_out_before_the_story_is_written(server: OpenAIServer, body: str) -> None:
-    kept, verdict = desk(server).screen(talk("Put the lid on.", body, "Buy a bigger pot."), "food", Meter())
+    kept, verdict = writer(server).screen(talk("Put the lid on.", body, "Buy a bigger pot."), "food", Meter())
     assert [comment.id for comment in kept.comments] == ["c0", "c2"]
     assert not verdict.flagged
     (request,) = server.requests
@@ -419,13 +422,13 @@ def test_a_thread_that_loses_more_than_a_third_of_its_comments_is_refused(
     server: OpenAIServer, harmful: int, sound: int, refused: bool
 ) -> None:
     thread = talk(*[HARM] * harmful, *["Put the lid on."] * sound)
-    kept, verdict = ExtractiveDesk().screen(thread, "food", Meter())
+    kept, verdict = ExtractiveWriter().screen(thread, "food", Meter())
     assert (len(kept.comments), verdict.flagged) == (sound, refused)
 
 
 @pytest.mark.parametrize("part", ["title", "body"])
 def test_a_thread_with_a_harmful_post_is_refused_without_asking_the_endpoint(server: OpenAIServer, part: str) -> None:
-    _, verdict = desk(server).screen(talk("Put the lid on.", **{part: HARM}), "food", Meter())
+    _, verdict = writer(server).screen(talk("Put the lid on.", **{part: HARM}), "food", Meter())
     assert verdict.flagged
     assert server.requests == []
 
@@ -434,7 +437,7 @@ def test_a_thread_is_refused_on_the_endpoints_word_and_shown_to_it_in_one_bounde
     server: OpenAIServer,
 ) -> None:
     server.script("moderate", "flagged")
-    _, verdict = desk(server).screen(talk(*["Put the lid on the pot. " * 200] * 20), "food", Meter())
+    _, verdict = writer(server).screen(talk(*["Put the lid on the pot. " * 200] * 20), "food", Meter())
     assert verdict.flagged
     (request,) = server.requests
     assert len(request.json["input"]) == SCREENED_CHARACTERS
@@ -443,15 +446,15 @@ def test_a_thread_is_refused_on_the_endpoints_word_and_shown_to_it_in_one_bounde
 def test_a_screening_outage_raises_unless_the_extractive_writer_may_step_in(server: OpenAIServer) -> None:
     server.always("moderate", "500")
     with pytest.raises(TransientFailure):
-        desk(server).screen(talk("Put the lid on."), "food", Meter())
-    _, verdict = desk(server, fallback=EXTRACTIVE).screen(talk("Put the lid on."), "food", Meter())
+        writer(server).screen(talk("Put the lid on."), "food", Meter())
+    _, verdict = writer(server, fallback=EXTRACTIVE).screen(talk("Put the lid on."), "food", Meter())
     assert not verdict.flagged
     assert verdict.source.startswith("local, without the endpoint: 127.0.0.1")
 
 
 def test_a_picture_is_shown_to_the_endpoint(server: OpenAIServer) -> None:
     server.script("moderate", "ok", "flagged")
-    clean, flagged = (desk(server).inspect(PICTURE, "image/jpeg", Meter()) for _ in range(2))
+    clean, flagged = (writer(server).inspect(PICTURE, "image/jpeg", Meter()) for _ in range(2))
     assert clean is not None
     assert not clean.flagged
     assert flagged is not None
@@ -465,17 +468,17 @@ def test_a_picture_is_shown_to_the_endpoint(server: OpenAIServer) -> None:
 @pytest.mark.parametrize("fault", ["404", "no_pictures"])
 def test_a_server_that_does_not_look_at_pictures_gives_no_verdict_on_them(server: OpenAIServer, fault: str) -> None:
     server.always("moderate", fault)
-    assert desk(server).inspect(PICTURE, "image/jpeg", Meter()) is None
+    assert writer(server).inspect(PICTURE, "image/jpeg", Meter()) is None
 
 
 def test_without_a_model_nobody_looks_at_pictures() -> None:
-    assert ExtractiveDesk().inspect(PICTURE, "image/jpeg", Meter()) is None
+    assert ExtractiveWriter().inspect(PICTURE, "image/jpeg", Meter()) is None
 
 
 def test_an_outage_while_a_picture_is_looked_at_is_no_verdict(server: OpenAIServer) -> None:
     server.always("moderate", "500")
     with pytest.raises(TransientFailure):
-        desk(server).inspect(PICTURE, "image/jpeg", Meter())
+        writer(server).inspect(PICTURE, "image/jpeg", Meter())
 
 
 class Counting(Unlimited):

@@ -88,8 +88,8 @@ def tick(newsroom: Newsroom) -> list[dg.RunRequest] | str:
 
 @pytest.fixture
 def openai(newsroom: Newsroom) -> Iterator[OpenAIResource]:
-    with newsroom.resources["desk"].process_config_and_initialize_cm() as desk:
-        yield desk.openai
+    with newsroom.resources["writer"].process_config_and_initialize_cm() as writer:
+        yield writer.openai
 
 
 def ask(openai: OpenAIResource, newsroom: Newsroom, name: str = "abc1") -> Any:
@@ -162,7 +162,7 @@ def test_a_refused_key_moves_on_to_the_next_and_somebody_is_told_until_it_is_tak
     (message,) = webhook.messages
     assert (message["cause"], message["severity"]) == ("key:OPENAI_API_KEY", "warning")
     assert "hunter" not in str(message)
-    with newsroom.resources["desk"].process_config_and_initialize_cm() as another:
+    with newsroom.resources["writer"].process_config_and_initialize_cm() as another:
         ask(another.openai, newsroom)
     look(newsroom)
     assert [message["type"] for message in webhook.messages] == ["alert", "recovery"]
@@ -227,8 +227,8 @@ def test_a_key_that_is_taken_closes_its_incident_also_where_no_next_one_is_set(
     assert [one.cause for one in newsroom.store.incidents.listed()] == ["key:OPENAI_API_KEY"]
     monkeypatch.setenv("OPENAI_API_KEY", NEXT)
     monkeypatch.delenv("OPENAI_API_KEY_NEXT")
-    with build_resources(load_settings())["desk"].process_config_and_initialize_cm() as desk:
-        ask(desk.openai, newsroom)
+    with build_resources(load_settings())["writer"].process_config_and_initialize_cm() as writer:
+        ask(writer.openai, newsroom)
     assert newsroom.store.incidents.listed() == []
 
 

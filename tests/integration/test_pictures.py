@@ -36,10 +36,10 @@ from threadjuice_dagster.resources.http import download_picture, fetch_json, ret
 from threadjuice_dagster.resources.io_manager import StoreIOManager
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash, Wanted
-from threadjuice_dagster.resources.pictures import Inspect, PictureDesk
+from threadjuice_dagster.resources.pictures import Inspect, PictureService
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
-from threadjuice_dagster.resources.writers import ExtractiveDesk
+from threadjuice_dagster.resources.writers import ExtractiveWriter
 from threadjuice_dagster.site.builder import build_site
 from threadjuice_dagster.site.publisher import Publisher
 
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> FolderStorage:
     return FolderStorage(root=str(tmp_path / "img"), public_url="https://img.example.org")
 
 
-def desk(server: PictureServer, *providers: str, **changes: object) -> PictureDesk:
+def picture_service(server: PictureServer, *providers: str, **changes: object) -> PictureService:
     settings = {
         "openverse_url": server.url,
         "unsplash_url": server.url,
@@ -69,14 +69,17 @@ def desk(server: PictureServer, *providers: str, **changes: object) -> PictureDe
         "allowed_origins": [server.url],
         "speed": 9,
     }
-    return PictureDesk(providers=list(providers), **{**settings, **changes})
+    return PictureService(providers=list(providers), **{**settings, **changes})
 
 
 def chosen(
-    desk: PictureDesk, storage: Storage, used: frozenset[str] = frozenset(), inspect: Inspect | None = None
+    picture_service: PictureService,
+    storage: Storage,
+    used: frozenset[str] = frozenset(),
+    inspect: Inspect | None = None,
 ) -> StoryImage:
     wanted = ("t3-ladder", "old ladder", "The ladder came back", "A ladder", NEIGHBOURS)
-    return desk.choose(*wanted, storage, used, inspect, lambda: NOON)
+    return picture_service.choose(*wanted, storage, used, inspect, lambda: NOON)
 
 
 def page_of(image: StoryImage, folder: Path) -> str:
@@ -119,7 +122,7 @@ def fetched(server: PictureServer, path: str, **options: object) -> bytes:
 
 def test_an_openverse_picture_is_encoded_stored_and_credited(server: PictureServer, folder: FolderStorage) -> None:
     server.serve_openverse(server.openverse_result("one", PHOTO))
-    image = chosen(desk(server, "openverse", "title_card"), folder)
+    image = chosen(picture_service(server, "openverse", "title_card"), folder)
     assert (image.provider, image.source_id, image.delivery) == ("openverse", "id-one", "rehost")
     assert (image.licence.code, image.licence.version) == ("by-sa", "4.0")
     assert image.credit == "“Picture one” by Ada Vermeer, CC BY-SA 4.0, resized"
@@ -137,7 +140,7 @@ def test_an_openverse_picture_is_encoded_stored_and_credited(server: PictureServ
 
 def test_openverse_is_asked_for_free_licences_only(server: PictureServer, folder: FolderStorage) -> None:
     server.serve_openverse(server.openverse_result("one", PHOTO))
-    chosen(desk(server, "openverse"), folder)
+    chosen(picture_service(server, "openverse"), folder)
     (asked,) = server.asked("/v1/images/")
     assert asked.query["q"] == "old ladder"
     assert asked.query["license_type"] == "commercial,modification"
@@ -177,7 +180,7 @@ def test_an_openverse_result_that_must_not_be_used_is_skipped(
     server: PictureServer, folder: FolderStorage, changes: dict[str, object]
 ) -> None:
     server.serve_openverse(server.openverse_result("bad", PHOTO, **changes), server.openverse_result("good", PHOTO))
-    image = chosen(desk(server, "openverse"), folder)
+    image = chosen(picture_service(server, "openverse"), folder)
     assert image.source_id == "id-good"
     assert server.asked("/originals/bad") == []
 
@@ -187,7 +190,7 @@ def test_the_page_credits_title_creator_source_and_licence(
     server: PictureServer, folder: FolderStorage, tmp_path: Path, told: dict[str, object], source: str
 ) -> None:
     server.serve_openverse(server.openverse_result("one", PHOTO, attribution=None, license_url=None, **told))
-    page = page_of(chosen(desk(server, "openverse"), folder), tmp_path)
+    page = page_of(chosen(picture_service(server, "openverse"), folder), tmp_path)
     source, deed = source or f"{server.url}/originals/one", "https://creativecommons.org/licenses/by-sa/4.0/"
     assert credit_on(page) == (
         f'<a href="{source}" rel="nofollow">“Picture one”</a> by '
@@ -204,7 +207,7 @@ def test_a_picture_nobody_has_to_be_named_for_is_credited_without_a_name(
 ) -> None:
     free = {"license": "cc0", "license_version": "1.0", "license_url": None, "creator": None, "title": None}
     server.serve_openverse(server.openverse_result("one", PHOTO, **free))
-    image = chosen(desk(server, "openverse"), folder)
+    image = chosen(picture_service(server, "openverse"), folder)
     assert image.credit == "“Untitled”, CC0 1.0, resized"
     assert licence_problem(image) is None
 
@@ -212,7 +215,7 @@ def test_a_picture_nobody_has_to_be_named_for_is_credited_without_a_name(
 def test_a_hostile_credit_stays_text_on_the_page(server: PictureServer, folder: FolderStorage, tmp_path: Path) -> None:
     hostile = {"title": "<script>alert(1)</script>", "creator": '"><img src=x onerror=alert(2)>'}
     server.serve_openverse(server.openverse_result("one", PHOTO, creator_url="javascript:alert(3)", **hostile))
-    page = page_of(chosen(desk(server, "openverse"), folder), tmp_path)
+    page = page_of(chosen(picture_service(server, "openverse"), folder), tmp_path)
     credit = credit_on(page)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in credit
     assert credit.count("<") == 4
@@ -226,7 +229,7 @@ def test_an_answer_of_another_shape_passes_the_provider_over(
     server: PictureServer, folder: FolderStorage, document: object
 ) -> None:
     server.script["/v1/images/"] = json_answer(document)
-    image = chosen(desk(server, "openverse", "title_card"), folder)
+    image = chosen(picture_service(server, "openverse", "title_card"), folder)
     assert image.provider == "title_card"
     assert "openverse" in image.note
 
@@ -276,16 +279,16 @@ def test_no_credit_leads_to_anything_but_a_web_page(server: PictureServer, addre
 def test_links_that_could_break_a_page_are_left_out(server: PictureServer, folder: FolderStorage) -> None:
     hostile = {"creator_url": "javascript:alert(1)", "foreign_landing_url": 'https://x.example/"><script>'}
     server.serve_openverse(server.openverse_result("one", PHOTO, creator="A\u202eda\n\0 Vermeer", **hostile))
-    image = chosen(desk(server, "openverse"), folder)
+    image = chosen(picture_service(server, "openverse"), folder)
     original = f"{server.url}/originals/one"
     assert (image.creator_url, image.source_url, image.creator) == ("", original, "Ada Vermeer")
 
 
 def test_a_picture_another_story_shows_is_skipped(server: PictureServer, folder: FolderStorage) -> None:
     server.serve_openverse(*(server.openverse_result(name, PHOTO) for name in ("one", "two")))
-    image = chosen(desk(server, "openverse"), folder, frozenset({"id-one"}))
+    image = chosen(picture_service(server, "openverse"), folder, frozenset({"id-one"}))
     assert image.source_id == "id-two"
-    last = chosen(desk(server, "openverse", "title_card"), folder, frozenset({"id-one", "id-two"}))
+    last = chosen(picture_service(server, "openverse", "title_card"), folder, frozenset({"id-one", "id-two"}))
     assert last.provider == "title_card"
     assert "Other stories" in last.note
 
@@ -298,12 +301,12 @@ def test_a_picture_that_cannot_be_read_gives_way_to_the_next(server: PictureServ
         "fine": PHOTO,
     }
     server.serve_openverse(*(server.openverse_result(name, body) for name, body in bodies.items()))
-    assert chosen(desk(server, "openverse"), folder).source_id == "id-fine"
+    assert chosen(picture_service(server, "openverse"), folder).source_id == "id-fine"
 
 
 def test_all_hostile_pictures_pass_the_provider_over(server: PictureServer, folder: FolderStorage) -> None:
     server.serve_openverse(*(server.openverse_result(f"bad{i}", b"<html>") for i in range(20)))
-    image = chosen(desk(server, "openverse", "title_card"), folder)
+    image = chosen(picture_service(server, "openverse", "title_card"), folder)
     assert image.provider == "title_card"
     assert "5 pictures were tried" in image.note
     assert sum(request.path.startswith("/originals/") for request in server.requests) == 5
@@ -312,7 +315,7 @@ def test_all_hostile_pictures_pass_the_provider_over(server: PictureServer, fold
 @pytest.mark.parametrize("answer", [Answer(401), Answer(404), Answer(200, b"<html>"), Answer(200, b"["), Answer(302)])
 def test_an_outage_passes_the_provider_over(server: PictureServer, folder: FolderStorage, answer: Answer) -> None:
     server.script["/v1/images/"] = answer
-    image = chosen(desk(server, "openverse", "title_card"), folder)
+    image = chosen(picture_service(server, "openverse", "title_card"), folder)
     assert image.provider == "title_card"
     assert image.note.startswith("openverse: ")
     assert licence_problem(image) is None
@@ -321,12 +324,12 @@ def test_an_outage_passes_the_provider_over(server: PictureServer, folder: Folde
 def test_no_provider_left_is_a_permanent_failure_that_says_why(server: PictureServer, folder: FolderStorage) -> None:
     server.serve_openverse()
     with pytest.raises(PermanentFailure, match=r"openverse: Nothing usable.*title_card last in IMAGE_PROVIDERS"):
-        chosen(desk(server, "openverse"), folder)
+        chosen(picture_service(server, "openverse"), folder)
 
 
 def test_an_unknown_provider_is_a_configuration_error(server: PictureServer, folder: FolderStorage) -> None:
     with pytest.raises(ConfigurationError, match="openverse, unsplash, title_card"):
-        chosen(desk(server, "flickr"), folder)
+        chosen(picture_service(server, "flickr"), folder)
 
 
 # Inspection
@@ -340,7 +343,7 @@ def test_a_picture_that_inspection_refuses_gives_way_to_the_next(server: Picture
         seen.append(data)
         return "violence" if len(seen) == 1 else None
 
-    image = chosen(desk(server, "openverse"), folder, inspect=inspect)
+    image = chosen(picture_service(server, "openverse"), folder, inspect=inspect)
     assert image.source_id == "id-two"
     assert [Image.open(io.BytesIO(data)).size for data in seen] == [(512, 384)] * 2
     assert Image.open(io.BytesIO(seen[0])).format == "JPEG"
@@ -354,7 +357,7 @@ def test_a_title_card_is_not_inspected_and_says_what_was_refused(server: Picture
         seen.append(data)
         return "violence"
 
-    image = chosen(desk(server, "openverse", "title_card"), folder, inspect=inspect)
+    image = chosen(picture_service(server, "openverse", "title_card"), folder, inspect=inspect)
     assert image.provider == "title_card"
     assert "5 pictures were tried; the last: The picture must not be shown: violence." in image.note
     assert len(seen) == 5
@@ -368,7 +371,7 @@ def test_no_uninspected_picture_is_shown_while_nobody_can_inspect(server: Pictur
         asked.append(data)
         raise TransientFailure("The model is down.", exhausted=True)
 
-    image = chosen(desk(server, "openverse", "title_card"), folder, inspect=inspect)
+    image = chosen(picture_service(server, "openverse", "title_card"), folder, inspect=inspect)
     assert image.provider == "title_card"
     assert "cannot be inspected: The model is down." in image.note
     assert len(asked) == 1
@@ -379,7 +382,7 @@ def test_an_unsplash_picture_is_inspected_before_its_use_is_reported(
 ) -> None:
     server.serve_unsplash(*(server.unsplash_result(name, PHOTO) for name in ("abc", "def")))
     answers = iter(["violence", None])
-    image = chosen(desk(server, "unsplash"), folder, inspect=lambda data: next(answers))
+    image = chosen(picture_service(server, "unsplash"), folder, inspect=lambda data: next(answers))
     assert image.source_id == "def"
     assert server.asked("/photos/abc/download") == []
     assert len(server.asked("/photos/def/download")) == 1
@@ -391,14 +394,14 @@ def test_a_picture_with_words_that_must_not_be_shown_is_not_inspected(
     bad = server.unsplash_result("abc", PHOTO, alt_description="How to kill yourself tonight, step by step")
     server.serve_unsplash(bad, server.unsplash_result("def", PHOTO))
     seen: list[bytes] = []
-    image = chosen(desk(server, "unsplash"), folder, inspect=lambda data: seen.append(data))
+    image = chosen(picture_service(server, "unsplash"), folder, inspect=lambda data: seen.append(data))
     assert (image.source_id, len(seen)) == ("def", 1)
 
 
 # The asset and its gate
 
 
-class DarkRoomDesk(ExtractiveDesk):
+class DarkRoomDesk(ExtractiveWriter):
     """Looks at pictures and lets none through whose left edge is blue, as that of the sample photograph is."""
 
     def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict:
@@ -410,7 +413,7 @@ class DarkRoomDesk(ExtractiveDesk):
 
 
 def materialized(
-    database_url: str, pictures: PictureDesk, cdn: Storage, tmp_path: Path, stored: StoryImage | None = None
+    database_url: str, pictures: PictureService, cdn: Storage, tmp_path: Path, stored: StoryImage | None = None
 ) -> tuple[Store, dg.ExecuteInProcessResult]:
     """A run of ``story_image`` and its gate for one story; of the gate alone where a picture is ``stored``."""
     store = Store(sa.create_engine(database_url, pool_size=2))
@@ -421,7 +424,7 @@ def materialized(
     if stored:
         store.save(stored.model_copy(update={"story_id": story_id}))
     database = Postgres(url=database_url, pool_size=2)
-    resources = {"database": database, "store": StoreIOManager(database=database), "desk": DarkRoomDesk()}
+    resources = {"database": database, "store": StoreIOManager(database=database), "writer": DarkRoomDesk()}
     resources |= {"pictures": pictures, "cdn": cdn, "publisher": Publisher(folder=str(tmp_path / "site"))}
     draft = dg.AssetSpec("story_draft", partitions_def=STORIES).with_io_manager_key("store")
     job = dg.define_asset_job("picture", dg.AssetSelection.checks(picture_gate) if stored else "story_image")
@@ -445,7 +448,7 @@ def test_the_asset_shows_on_what_terms_it_stored_a_picture_that_was_looked_at(
     mirrored = io.BytesIO()
     ImageOps.mirror(Image.open(io.BytesIO(PHOTO))).save(mirrored, "JPEG")
     server.serve_unsplash(server.unsplash_result("blue", PHOTO), server.unsplash_result("fine", mirrored.getvalue()))
-    store, result = materialized(database_url, desk(server, "unsplash", "title_card"), folder, tmp_path)
+    store, result = materialized(database_url, picture_service(server, "unsplash", "title_card"), folder, tmp_path)
     assert result.success
     facts = facts_of(result)
     image = store.image(str(result.asset_materializations_for_node("story_image")[0].partition))
@@ -464,7 +467,7 @@ def test_the_asset_says_which_pictures_were_refused_and_why(
     server: PictureServer, folder: FolderStorage, database_url: str, tmp_path: Path
 ) -> None:
     server.serve_openverse(server.openverse_result("blue", PHOTO))
-    _, result = materialized(database_url, desk(server, "openverse", "title_card"), folder, tmp_path)
+    _, result = materialized(database_url, picture_service(server, "openverse", "title_card"), folder, tmp_path)
     assert result.success
     facts = facts_of(result)
     assert (facts["provider"], facts["use reported"]) == ("title_card", "not asked for")
@@ -483,7 +486,7 @@ def test_the_gate_holds_the_stored_picture_against_its_providers_terms(
     database_url: str, folder: FolderStorage, tmp_path: Path, changes: dict[str, object], why: str
 ) -> None:
     stored = make_image("s").model_copy(update=changes)
-    store, result = materialized(database_url, PictureDesk(providers=["title_card"]), folder, tmp_path, stored)
+    store, result = materialized(database_url, PictureService(providers=["title_card"]), folder, tmp_path, stored)
     (evaluation,) = result.get_asset_check_evaluations()
     assigned = store.assignment_of("abc123")
     assert assigned is not None
@@ -499,12 +502,12 @@ def test_trouble_with_storage_is_no_reason_for_another_picture(server: PictureSe
     server.serve_openverse(server.openverse_result("one", PHOTO))
     (tmp_path / "file").touch()
     with pytest.raises((PermanentFailure, TransientFailure)):
-        chosen(desk(server, "openverse", "title_card"), FolderStorage(root=str(tmp_path / "file")))
+        chosen(picture_service(server, "openverse", "title_card"), FolderStorage(root=str(tmp_path / "file")))
 
 
 def test_another_quality_never_overwrites_a_key(server: PictureServer, folder: FolderStorage) -> None:
     server.serve_openverse(server.openverse_result("one", PHOTO))
-    first, again, other = (chosen(desk(server, "openverse", quality=q), folder) for q in (85, 85, 60))
+    first, again, other = (chosen(picture_service(server, "openverse", quality=q), folder) for q in (85, 85, 60))
     assert first.variants == again.variants
     assert not {v.key for v in first.variants} & {v.key for v in other.variants}
     assert first.sha256 == other.sha256
@@ -514,7 +517,7 @@ def test_another_quality_never_overwrites_a_key(server: PictureServer, folder: F
 
 
 def test_a_title_card_needs_no_network(folder: FolderStorage, tmp_path: Path) -> None:
-    image = chosen(PictureDesk(providers=["title_card"], speed=9), folder)
+    image = chosen(PictureService(providers=["title_card"], speed=9), folder)
     assert (image.width, image.height, image.provider) == (1920, 1080, "title_card")
     assert image.licence.code == "own"
     assert "The ladder came back" in image.alt_text
@@ -525,7 +528,7 @@ def test_a_title_card_needs_no_network(folder: FolderStorage, tmp_path: Path) ->
 
 def test_a_title_card_bears_whatever_headline_its_story_has(folder: FolderStorage) -> None:
     title = "How to kill yourself tonight, step by step"
-    drawn = PictureDesk(providers=["title_card"], speed=9)
+    drawn = PictureService(providers=["title_card"], speed=9)
     image = drawn.choose("t3-x", "x", title, "", NEIGHBOURS, folder, frozenset())
     assert (image.provider, image.alt_text) == ("title_card", f"Title card: {title}")
 
@@ -535,7 +538,7 @@ def test_a_title_card_bears_whatever_headline_its_story_has(folder: FolderStorag
 
 def test_an_unsplash_picture_is_hotlinked_and_never_copied(server: PictureServer, folder: FolderStorage) -> None:
     server.serve_unsplash(server.unsplash_result("abc", PHOTO))
-    image = chosen(desk(server, "unsplash", "title_card"), folder)
+    image = chosen(picture_service(server, "unsplash", "title_card"), folder)
     assert (image.provider, image.source_id, image.delivery) == ("unsplash", "abc", "hotlink")
     assert folder.list() == []
     assert len(image.variants) == 12
@@ -554,9 +557,9 @@ def test_a_picture_of_another_quality_is_encoded_from_its_original_as_far_as_tha
 ) -> None:
     result = server.openverse_result("one", PHOTO)
     server.serve_openverse(result)
-    before = chosen(desk(server, "openverse"), folder)
-    other = desk(server, "openverse", quality=50)
-    assert desk(server, "openverse").is_current(before, folder)
+    before = chosen(picture_service(server, "openverse"), folder)
+    other = picture_service(server, "openverse", quality=50)
+    assert picture_service(server, "openverse").is_current(before, folder)
     assert not other.is_current(before, folder)
     server.script["/v1/images/id-one/"] = json_answer(result)
     after = other.renew(before, "The ladder came back", NEIGHBOURS, folder, folder)
@@ -578,9 +581,9 @@ def test_a_hotlinked_picture_of_another_quality_is_asked_for_in_that(
     server: PictureServer, folder: FolderStorage
 ) -> None:
     server.serve_unsplash(server.unsplash_result("one", PHOTO))
-    before = chosen(desk(server, "unsplash"), folder)
-    other = desk(server, "unsplash", quality=50)
-    assert desk(server, "unsplash").is_current(before, folder)
+    before = chosen(picture_service(server, "unsplash"), folder)
+    other = picture_service(server, "unsplash", quality=50)
+    assert picture_service(server, "unsplash").is_current(before, folder)
     assert not other.is_current(before, folder)
     after = other.renew(before, "The ladder came back", NEIGHBOURS, folder, folder)
     assert other.is_current(after, folder)
@@ -593,7 +596,7 @@ def test_unsplash_is_credited_and_told_of_the_choice(
     server: PictureServer, folder: FolderStorage, tmp_path: Path
 ) -> None:
     server.serve_unsplash(server.unsplash_result("abc", PHOTO))
-    image = chosen(desk(server, "unsplash"), folder)
+    image = chosen(picture_service(server, "unsplash"), folder)
     assert image.credit == "Photo by Grace Ito on Unsplash"
     assert credit_on(page_of(image, tmp_path)) == (
         f'Photo by <a href="https://unsplash.com/@grace?{REFERRAL}" rel="nofollow">Grace Ito</a> on '
@@ -611,7 +614,7 @@ def test_unsplash_is_credited_and_told_of_the_choice(
 def test_the_unsplash_key_is_sent_to_the_api_only(server: PictureServer, folder: FolderStorage) -> None:
     elsewhere = {"html": "https://unsplash.com/x", "download_location": "http://127.0.0.1:9/photos/abc/download"}
     server.serve_unsplash(server.unsplash_result("abc", PHOTO, links=elsewhere), server.unsplash_result("def", PHOTO))
-    assert chosen(desk(server, "unsplash"), folder).source_id == "def"
+    assert chosen(picture_service(server, "unsplash"), folder).source_id == "def"
     assert all("authorization" not in request.headers for request in server.requests if "/raw/" in request.path)
 
 
@@ -622,14 +625,14 @@ def test_a_photograph_whose_photographer_cannot_be_credited_is_not_used(
     server: PictureServer, folder: FolderStorage, user: object
 ) -> None:
     server.serve_unsplash(server.unsplash_result("abc", PHOTO, user=user), server.unsplash_result("def", PHOTO))
-    assert chosen(desk(server, "unsplash"), folder).source_id == "def"
+    assert chosen(picture_service(server, "unsplash"), folder).source_id == "def"
 
 
 def test_a_photographers_profile_is_found_by_the_name_of_the_account(
     server: PictureServer, folder: FolderStorage
 ) -> None:
     server.serve_unsplash(server.unsplash_result("abc", PHOTO, user={"name": "Grace Ito", "username": "grace/x"}))
-    image = chosen(desk(server, "unsplash"), folder)
+    image = chosen(picture_service(server, "unsplash"), folder)
     assert image.creator_url.startswith("https://unsplash.com/@grace%2Fx?utm_source=threadjuice")
     assert licence_problem(image) is None
 
@@ -638,7 +641,7 @@ def test_a_photograph_whose_choice_cannot_be_counted_is_not_used(server: Picture
     result = server.unsplash_result("abc", PHOTO)
     server.script["/photos/abc/download"] = Answer(403)
     server.serve_unsplash(result)
-    image = chosen(desk(server, "unsplash", "title_card"), folder)
+    image = chosen(picture_service(server, "unsplash", "title_card"), folder)
     assert image.provider == "title_card"
     assert "403" in image.note
 
@@ -651,7 +654,7 @@ def test_unsplash_is_not_asked_without_agreement_and_key(
     server: PictureServer, folder: FolderStorage, changes: dict[str, object], why: str
 ) -> None:
     server.serve_unsplash(server.unsplash_result("abc", PHOTO))
-    image = chosen(desk(server, "unsplash", "title_card", **changes), folder)
+    image = chosen(picture_service(server, "unsplash", "title_card", **changes), folder)
     assert image.provider == "title_card"
     assert why in image.note
     assert server.requests == []
@@ -661,7 +664,7 @@ def test_an_unsplash_picture_at_a_strangers_address_is_not_hotlinked(
     server: PictureServer, folder: FolderStorage
 ) -> None:
     server.serve_unsplash(server.unsplash_result("abc", urls={"raw": "https://tracker.example/p.jpg"}))
-    image = chosen(desk(server, "unsplash", "title_card"), folder)
+    image = chosen(picture_service(server, "unsplash", "title_card"), folder)
     assert image.provider == "title_card"
     assert "tracker.example" in image.note
 
@@ -673,10 +676,10 @@ def test_a_desk_is_a_resource_with_its_key_from_the_environment(
     server.serve_unsplash(server.unsplash_result("abc", PHOTO))
 
     @dg.asset
-    def picture(pictures: PictureDesk, cdn: Storage) -> None:
+    def picture(pictures: PictureService, cdn: Storage) -> None:
         assert chosen(pictures, cdn).provider == "unsplash"
 
-    resource = desk(server, "unsplash", unsplash_key=dg.EnvVar("SOME_KEY"))
+    resource = picture_service(server, "unsplash", unsplash_key=dg.EnvVar("SOME_KEY"))
     assert dg.materialize([picture], resources={"pictures": resource, "cdn": folder}).success
     assert server.asked("/search/photos")[0].headers["authorization"] == "Client-ID k3y"
 

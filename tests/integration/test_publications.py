@@ -31,12 +31,12 @@ def stories(engine: sa.Engine) -> list[PublishedStory]:
     made = [made_story(number, plain_picture(None)) for number in range(40)]
     with engine.begin() as connection:
         for story in made:
-            desk = {"story_id": story.story_id, "category": story.category.slug}
+            service = {"story_id": story.story_id, "category": story.category.slug}
             row = story.model_dump(include={"slug", "score", "published_at", "updated_at"})
             record = {"record": story.model_dump(mode="json")}
-            assigned = {**desk, "persona": story.persona.slug, "status": "published"}
+            assigned = {**service, "persona": story.persona.slug, "status": "published"}
             connection.execute(sa.insert(t.assignments).values(**assigned))
-            connection.execute(sa.insert(t.publications).values(**desk, **row, **record))
+            connection.execute(sa.insert(t.publications).values(**service, **row, **record))
     return made
 
 

@@ -20,7 +20,7 @@ from threadjuice_dagster.domain.judging.gates import GATES, Finding
 from threadjuice_dagster.domain.judging.grounding import Grounding, Passage
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
 from threadjuice_dagster.settings import load_settings
@@ -29,8 +29,8 @@ QUOTED = "Measure it twice before you say a word."
 
 
 @pytest.fixture
-def desk(database_url: str, tmp_path: Path) -> TakedownDesk:
-    return TakedownDesk(
+def service(database_url: str, tmp_path: Path) -> TakedownService:
+    return TakedownService(
         database=Postgres(url=database_url, pool_size=3, migrates_itself=True),
         vault=FolderStorage(root=str(tmp_path / "vault")),
         cdn=FolderStorage(root=str(tmp_path / "cdn")),
@@ -68,52 +68,58 @@ def everything(url: str) -> str:
 
 class TestAThreadThatWasDeleted:
     def test_takes_its_story_its_pictures_and_its_words_along(
-        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
     ) -> None:
-        store = desk.database.store
+        store = service.database.store
         story_id = published(store)
-        desk.cdn.put("img/a/480.jpg", b"picture")
-        assert desk.bury([Tombstone(kind="thread", id="abc123")], instance) == [story_id]
+        service.cdn.put("img/a/480.jpg", b"picture")
+        assert service.bury([Tombstone(kind="thread", id="abc123")], instance) == [story_id]
         assert store.published() == []
-        assert desk.cdn.list() == []
+        assert service.cdn.list() == []
         left = everything(database_url)
         for words in (QUOTED, "The fence moved by a metre", "A fence moves by a metre"):
             assert words not in left
         assert store.status_counts() == {"withdrawn": 1}
 
-    def test_keeps_a_picture_that_another_story_shows(self, desk: TakedownDesk, instance: dg.DagsterInstance) -> None:
-        published(desk.database.store)
-        published(desk.database.store, thread_id="abd124")
-        desk.cdn.put("img/a/480.jpg", b"picture")
-        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
-        assert desk.cdn.list() == ["img/a/480.jpg"]
-        assert len(desk.database.store.published()) == 1
+    def test_keeps_a_picture_that_another_story_shows(
+        self, service: TakedownService, instance: dg.DagsterInstance
+    ) -> None:
+        published(service.database.store)
+        published(service.database.store, thread_id="abd124")
+        service.cdn.put("img/a/480.jpg", b"picture")
+        service.bury([Tombstone(kind="thread", id="abc123")], instance)
+        assert service.cdn.list() == ["img/a/480.jpg"]
+        assert len(service.database.store.published()) == 1
 
-    def test_is_never_stored_or_written_again(self, desk: TakedownDesk, instance: dg.DagsterInstance) -> None:
-        store = desk.database.store
+    def test_is_never_stored_or_written_again(self, service: TakedownService, instance: dg.DagsterInstance) -> None:
+        store = service.database.store
         story_id = published(store)
-        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
+        service.bury([Tombstone(kind="thread", id="abc123")], instance)
         assert store.save_threads([make_thread("abc123")]) == 0
         with pytest.raises(PermanentFailure, match="was deleted"):
             store.claim(story_id, "a-run")
 
     def test_takes_along_what_a_run_wrote_of_it_meanwhile(
-        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
     ) -> None:
-        story_id = published(desk.database.store)
-        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
-        desk.database.store.save(make_draft(story_id))
-        assert desk.replay(instance) == [story_id]
+        story_id = published(service.database.store)
+        service.bury([Tombstone(kind="thread", id="abc123")], instance)
+        service.database.store.save(make_draft(story_id))
+        assert service.replay(instance) == [story_id]
         assert QUOTED not in everything(database_url)
 
-    def test_is_told_in_the_audit_without_a_word_of_it(self, desk: TakedownDesk, instance: dg.DagsterInstance) -> None:
-        published(desk.database.store)
-        desk.bury([Tombstone(kind="thread", id="abc123", reason="asked to")], instance)
-        decision = desk.database.store.decisions()[0]
+    def test_is_told_in_the_audit_without_a_word_of_it(
+        self, service: TakedownService, instance: dg.DagsterInstance
+    ) -> None:
+        published(service.database.store)
+        service.bury([Tombstone(kind="thread", id="abc123", reason="asked to")], instance)
+        decision = service.database.store.decisions()[0]
         assert (decision.action, decision.story_id, decision.reason) == ("takedown", "abc123", "asked to")
 
-    def test_removes_the_runs_of_its_story_from_dagster(self, desk: TakedownDesk, instance: dg.DagsterInstance) -> None:
-        story_id = published(desk.database.store)
+    def test_removes_the_runs_of_its_story_from_dagster(
+        self, service: TakedownService, instance: dg.DagsterInstance
+    ) -> None:
+        story_id = published(service.database.store)
 
         @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="stories"))
         def told() -> dg.MaterializeResult[None]:
@@ -121,7 +127,7 @@ class TestAThreadThatWasDeleted:
 
         instance.add_dynamic_partitions("stories", [story_id])
         dg.materialize([told], instance=instance, partition_key=story_id)
-        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
+        service.bury([Tombstone(kind="thread", id="abc123")], instance)
         assert instance.get_runs() == []
         assert instance.get_dynamic_partitions("stories") == []
         record = instance.get_asset_records([told.key])
@@ -130,12 +136,12 @@ class TestAThreadThatWasDeleted:
 
 class TestACommentThatWasDeleted:
     def test_is_cut_out_where_it_is_only_quoted(
-        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
     ) -> None:
-        store = desk.database.store
+        store = service.database.store
         story_id = published(store, kind="quote")
         before = store.last_publication()[0]
-        desk.bury([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
+        service.bury([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
         story = store.published()[0]
         assert story.story_id == story_id
         assert story.draft.quotes == ()
@@ -144,41 +150,41 @@ class TestACommentThatWasDeleted:
         assert [one.id for one in store.thread("abc123").comments] == ["c1"]
 
     def test_takes_the_story_along_whose_own_text_repeats_it(
-        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
     ) -> None:
-        published(desk.database.store, kind="text")
-        desk.bury([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
-        assert desk.database.store.published() == []
+        published(service.database.store, kind="text")
+        service.bury([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
+        assert service.database.store.published() == []
         assert QUOTED not in everything(database_url)
 
     def test_leaves_a_story_alone_that_does_not_repeat_it(
-        self, desk: TakedownDesk, instance: dg.DagsterInstance
+        self, service: TakedownService, instance: dg.DagsterInstance
     ) -> None:
-        published(desk.database.store)
-        desk.bury([Tombstone(kind="comment", id="c1", thread="abc123")], instance)
-        assert desk.database.store.published()[0].draft.quotes[0].text == QUOTED
+        published(service.database.store)
+        service.bury([Tombstone(kind="comment", id="c1", thread="abc123")], instance)
+        assert service.database.store.published()[0].draft.quotes[0].text == QUOTED
 
 
 class TestAnOlderDatabase:
     def test_loses_again_what_was_taken_down_since(
-        self, desk: TakedownDesk, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
     ) -> None:
-        story_id = published(desk.database.store)
-        desk.bury([Tombstone(kind="thread", id="abc123")], instance)
-        with desk.database.store.engine.begin() as connection:
+        story_id = published(service.database.store)
+        service.bury([Tombstone(kind="thread", id="abc123")], instance)
+        with service.database.store.engine.begin() as connection:
             connection.execute(sa.text("ALTER TABLE audit DISABLE TRIGGER ALL"))
             tables = "tombstones, audit, events, orders, assignments, threads, stories"
             connection.execute(sa.text(f"TRUNCATE {tables} CASCADE"))
-        published(desk.database.store)
-        assert desk.replay(instance) == [story_id]
+        published(service.database.store)
+        assert service.replay(instance) == [story_id]
         assert QUOTED not in everything(database_url)
 
     def test_is_left_alone_when_there_is_nothing_to_replay(
-        self, desk: TakedownDesk, instance: dg.DagsterInstance
+        self, service: TakedownService, instance: dg.DagsterInstance
     ) -> None:
-        published(desk.database.store)
-        assert desk.replay(instance) == []
-        assert len(desk.database.store.published()) == 1
+        published(service.database.store)
+        assert service.replay(instance) == []
+        assert len(service.database.store.published()) == 1
 
 
 class TestThreadsThatGrowOld:
@@ -186,8 +192,8 @@ class TestThreadsThatGrowOld:
         with store.engine.begin() as connection:
             connection.execute(sa.text(f"UPDATE threads SET fetched_at = now() - interval '{hours} hours'"))
 
-    def test_lose_their_text_and_keep_ids_and_digests(self, desk: TakedownDesk, database_url: str) -> None:
-        store = desk.database.store
+    def test_lose_their_text_and_keep_ids_and_digests(self, service: TakedownService, database_url: str) -> None:
+        store = service.database.store
         published(store)
         self.grow_old(store, 49)
         assert store.takedowns.expire(48) == 1
@@ -199,8 +205,8 @@ class TestThreadsThatGrowOld:
         with pytest.raises(PermanentFailure, match="has expired"):
             store.thread("abc123")
 
-    def test_keep_their_text_while_they_are_young_or_being_written(self, desk: TakedownDesk) -> None:
-        store = desk.database.store
+    def test_keep_their_text_while_they_are_young_or_being_written(self, service: TakedownService) -> None:
+        store = service.database.store
         published(store)
         self.grow_old(store, 47)
         assert store.takedowns.expire(48) == 0
@@ -210,22 +216,22 @@ class TestThreadsThatGrowOld:
         store.takedowns.expire(48)
         assert store.thread("abd124").body
 
-    def test_go_altogether_when_nobody_used_them(self, desk: TakedownDesk) -> None:
-        store = desk.database.store
+    def test_go_altogether_when_nobody_used_them(self, service: TakedownService) -> None:
+        store = service.database.store
         store.save_threads([make_thread("abc123")])
         self.grow_old(store, 49)
         assert store.takedowns.expire(48) == 1
         assert store.unused_threads() == 0
 
-    def test_of_the_bundled_samples_never_expire(self, desk: TakedownDesk) -> None:
-        store = desk.database.store
+    def test_of_the_bundled_samples_never_expire(self, service: TakedownService) -> None:
+        store = service.database.store
         store.save_threads([make_thread("abc123", source="sample")])
         self.grow_old(store, 490)
         assert store.takedowns.expire(48) == 0
 
 
-def test_the_audit_refuses_every_change_of_a_line(desk: TakedownDesk) -> None:
-    store = desk.database.store
+def test_the_audit_refuses_every_change_of_a_line(service: TakedownService) -> None:
+    store = service.database.store
     store.withdraw(published(store), "ada", "asked to")
     for statement in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit", "TRUNCATE audit"):
         with pytest.raises(sa.exc.DBAPIError, match="append-only"), store.engine.begin() as connection:

@@ -22,7 +22,7 @@ from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.failures import PermanentFailure, UsageError
 from threadjuice_dagster.operations.deployment.store import Deployments
-from threadjuice_dagster.operations.engagement.store import Tally, through
+from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 from threadjuice_dagster.operations.monitoring.generation_store import spent_by_day
 from threadjuice_dagster.settings import load_settings
 
@@ -124,7 +124,7 @@ def test_plots_of_many_days_have_every_day_once(year: Year) -> None:
     engine, before = year.store.engine, DAYS - 1
     spent = spent_by_day(engine, year.today, before)
     assert spent == pytest.approx([0.06 * A_DAY] * before + [0.06 * (A_DAY - 1)])
-    views = Tally(through(engine)).views(year.today, before)
+    views = ViewCounts(through(engine)).views(year.today, before)
     assert [row.day for row in views] == [year.today - timedelta(days=days) for days in range(before, -1, -1)]
     with engine.connect() as connection:
         all_views = connection.scalar(sa.text("SELECT sum(count) FROM engagement WHERE event = 'view'"))
@@ -154,7 +154,7 @@ def test_a_clock_that_is_a_day_ahead_deletes_nothing_and_is_told(year: Year, mon
         year.newsroom.clean_up(dry_run=False, force=False)
     assert not year.newsroom.execute("prune_runs_job").success
     assert "ahead" in year.report("takedowns_job")["takedowns"]["held back"]
-    resources = {name: year.newsroom.resources[name] for name in ("database", "backup_desk")}
+    resources = {name: year.newsroom.resources[name] for name in ("database", "backup_service")}
     result = dg.materialize([expired_backups], partition_key=f"{year.today}", resources=resources)
     (event,) = result.get_asset_materialization_events()
     assert (told(event)["deleted"], told(event)["databases dropped"]) == (0, 0)
@@ -201,7 +201,7 @@ def test_the_weeks_upkeep_takes_a_backup_that_is_the_newest_from_then_on(year: Y
 def test_a_deployment_that_shows_what_was_taken_down_is_not_gone_back_to_however_many_came_after_it(
     year: Year,
 ) -> None:
-    book = Deployments(year.store, year.newsroom.resources["deployment_desk"].deployer.place)
+    book = Deployments(year.store, year.newsroom.resources["deployment_service"].deployer.place)
     with year.store.engine.begin() as connection:
         event = {"story": "year-1459", "at": year.now - timedelta(days=200, hours=12)}
         taken_down = "INSERT INTO events (kind, story_id, at) VALUES ('story_taken_down', :story, :at)"

@@ -18,7 +18,7 @@ from newsstand import catalogue, files, kettle_story, made_story, page, plain_pi
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.site.builder import SiteBuild, build_site
-from threadjuice_dagster.site.memory import FILE, Memory
+from threadjuice_dagster.site.memory import FILE, BuildState
 from threadjuice_dagster.site.verify import verify_site
 
 SITE = "https://stories.example"
@@ -155,7 +155,7 @@ def test_the_manifest_names_every_file_with_its_digests(storage: Path, target: P
     stories = [kettle_story(storage, number) for number in range(1, 4)]
     build(stories, target, storage)
     build([*stories[1:], kettle_story(storage, 5)], target, storage)
-    memory = Memory(target / FILE)
+    memory = BuildState(target / FILE)
     listed = {file.path: file for file in memory.files()}
     memory.close()
     there = files(target / "current")

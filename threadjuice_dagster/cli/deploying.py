@@ -19,17 +19,17 @@ def deploy(newsroom: Newsroom, job: str, roll_back: str | None = None) -> dict[s
 
     ``roll_back`` names the deployment to go back to, or ``previous``. Raises ``UsageError`` if there is none.
     """
-    with newsroom.resources["deployment_desk"].process_config_and_initialize_cm() as desk:
+    with newsroom.resources["deployment_service"].process_config_and_initialize_cm() as service:
         config = {}
         if roll_back is not None:
-            config = {"production_deployment": {"config": {"roll_back": desk.restorable(roll_back).id}}}
+            config = {"production_deployment": {"config": {"roll_back": service.restorable(roll_back).id}}}
         result = newsroom.execute(job, run_config={"ops": config, **QUIET})
         steps = _steps_of_assets(newsroom, result)
         deployment = None
         if all(step.state == "done" for step in steps):
-            steps += desk.book.steps(result.run_id)
-            found = desk.book.of_run(result.run_id)
-            deployment = found and desk.shown(found)
+            steps += service.book.steps(result.run_id)
+            found = service.book.of_run(result.run_id)
+            deployment = found and service.shown(found)
     checks = [_told_of_check(check) for check in result.get_asset_check_evaluations()]
     document = {"steps": [step.model_dump(mode="json") for step in steps], "checks": checks}
     if not result.success and is_in_order(document):
@@ -45,11 +45,11 @@ def is_in_order(document: dict[str, Any]) -> bool:
 
 def history(newsroom: Newsroom) -> dict[str, Any]:
     """The last deployments with their time (ISO 8601), and whether a rollback can go to them."""
-    with newsroom.resources["deployment_desk"].process_config_and_initialize_cm() as desk:
+    with newsroom.resources["deployment_service"].process_config_and_initialize_cm() as service:
         return {
             "deployments": [
-                {**desk.shown(one).told(), "at": one.built_at.isoformat(), "restorable": desk.is_restorable(one)}
-                for one in desk.book.history()
+                {**service.shown(one).told(), "at": one.built_at.isoformat(), "restorable": service.is_restorable(one)}
+                for one in service.book.history()
             ]
         }
 

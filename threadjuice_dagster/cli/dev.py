@@ -16,7 +16,7 @@ from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.instance import DEFINITIONS, LOCATION, open_instance, prepare_home
 from threadjuice_dagster.operations.deployment.targets import LocalTarget
 from threadjuice_dagster.operations.engagement.receiver import Reports
-from threadjuice_dagster.operations.engagement.store import Tally, through
+from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 from threadjuice_dagster.operations.ui.processes import Processes
 from threadjuice_dagster.operations.ui.rules import KnownNames
 from threadjuice_dagster.operations.ui.server import address_of, listen
@@ -85,7 +85,7 @@ def _reports(settings: Settings) -> Iterator[Reports]:
         def run(sql: str, values: Mapping[str, Any]) -> Sequence[Any]:
             return through(database.store.engine)(sql, values)
 
-        with Reports(Tally(run)) as reports:
+        with Reports(ViewCounts(run)) as reports:
             yield reports
 
 
@@ -102,7 +102,7 @@ def _servers(settings: Settings, reports: Reports) -> Iterator[tuple[str, str]]:
 
     names = KnownNames(public_url=section.production_url)
     yield "Site", _started(built, names, section.preview_port, "THREADJUICE_PREVIEW_PORT")
-    deployer = build_resources(settings)["deployment_desk"].deployer
+    deployer = build_resources(settings)["deployment_service"].deployer
     if isinstance(deployer, LocalTarget):
         live = partial(deployer.server, reports=reports)
         yield "Live site", _started(live, names, deployer.port, "THREADJUICE_PRODUCTION_PORT")

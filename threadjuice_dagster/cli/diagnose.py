@@ -19,12 +19,12 @@ from threadjuice_dagster.settings import Settings, read_settings
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from threadjuice_dagster.operations.backups.service import BackupDesk
+    from threadjuice_dagster.operations.backups.service import BackupService
     from threadjuice_dagster.operations.environment.rules import State
-    from threadjuice_dagster.operations.environment.service import EnvironmentDesk
+    from threadjuice_dagster.operations.environment.service import EnvironmentService
     from threadjuice_dagster.operations.monitoring.thresholds import Thresholds
     from threadjuice_dagster.resources.postgres import Replica
-    from threadjuice_dagster.resources.writers import Desk
+    from threadjuice_dagster.resources.writers import Writer
     from threadjuice_dagster.site.publisher import Publisher
 
 diagnose = typer.Typer(no_args_is_help=True, help="What is wrong with one part of the newsroom, and what to do next.")
@@ -52,7 +52,7 @@ PAGES = 6
 _UNREAD = "Not looked at: the database cannot be reached."
 
 
-class Newsdesk:
+class Systems:
     """The resources a diagnosis asks, opened as a run would open them."""
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
@@ -69,7 +69,7 @@ class Newsdesk:
         return self._opened[name]
 
 
-Part = Callable[[Newsdesk], Iterable[Finding]]
+Part = Callable[[Systems], Iterable[Finding]]
 
 
 @diagnose.command()
@@ -96,14 +96,16 @@ def _diagnose(subject: str, as_json: bool, parts: Iterable[Part]) -> None:
 
         load_env_file()
         settings, problems = read_settings()
-        desk = Newsdesk(settings, stack)
-        report = cast("EnvironmentDesk", desk.environment).report(settings, problems, SYSTEMS[subject])
+        systems = Systems(settings, stack)
+        report = cast("EnvironmentService", systems.environment).report(settings, problems, SYSTEMS[subject])
         findings = of_probes(report.rows, RUNBOOKS[subject])
         reachable = report.row("database").state != "failed"
         for part in parts:
-            findings += _looked_at(part, desk, reachable or part in _WITHOUT_DATABASE, RUNBOOKS[subject])
+            findings += _looked_at(part, systems, reachable or part in _WITHOUT_DATABASE, RUNBOOKS[subject])
         close_incidents(
-            cast("EnvironmentDesk", desk.environment), report, lambda: [one.name for one in findings if one.passed]
+            cast("EnvironmentService", systems.environment),
+            report,
+            lambda: [one.name for one in findings if one.passed],
         )
         ok = all(finding.passed for finding in findings)
         shown = [one.model_dump(include={"name", "state", "message", "next_step"}) for one in findings]
@@ -112,13 +114,13 @@ def _diagnose(subject: str, as_json: bool, parts: Iterable[Part]) -> None:
             raise typer.Exit(1)
 
 
-def _looked_at(part: Part, desk: Newsdesk, possible: bool, runbook: str) -> list[Finding]:
+def _looked_at(part: Part, systems: Systems, possible: bool, runbook: str) -> list[Finding]:
     """What one part found; what kept it from looking is a finding as well."""
     name = part.__name__.strip("_")
     if not possible:
         return [Finding(name=name, state="warning", message=_UNREAD, next_step="Mend it first.", runbook=runbook)]
     try:
-        return list(part(desk))
+        return list(part(systems))
     except Exception as error:
         from threadjuice_dagster.assets.steps import classified
 
@@ -127,30 +129,30 @@ def _looked_at(part: Part, desk: Newsdesk, possible: bool, runbook: str) -> list
         return [Finding(name=name, state="failed", message=message, next_step=step, runbook=runbook)]
 
 
-def _outages(desk: Newsdesk) -> Iterator[Finding]:
+def _outages(systems: Systems) -> Iterator[Finding]:
     """Services the newsroom leaves alone for the moment."""
-    for outage in desk.database.store.outages.known():
+    for outage in systems.database.store.outages.known():
         step = (
             "Nothing needs to be done: what waits for it goes on by itself. Any story asked for by hand tries it now."
         )
         yield Finding(name=f"{outage.service}_outage", state="warning", message=str(outage), next_step=step)
 
 
-def _stories(desk: Newsdesk) -> list[Finding]:
+def _stories(systems: Systems) -> list[Finding]:
     from threadjuice_dagster.operations.monitoring.generation_rules import generation_findings
     from threadjuice_dagster.operations.monitoring.generation_store import stories_of_day, usage_of_day
 
-    engine, limits = _engine(desk), cast("Thresholds", desk.thresholds)
+    engine, limits = _engine(systems), cast("Thresholds", systems.thresholds)
     stories, usage = stories_of_day(engine, _today()), usage_of_day(engine, _today())
     return generation_findings(stories, usage, limits.daily_budget_usd, limits.rejection_share)
 
 
-def _errors(desk: Newsdesk) -> Iterator[Finding]:
+def _errors(systems: Systems) -> Iterator[Finding]:
     from threadjuice_dagster.operations.monitoring.errors_rules import NO_FAULTS, error_finding
     from threadjuice_dagster.operations.monitoring.errors_store import errors_of_day
     from threadjuice_dagster.operations.monitoring.generation_store import stories_of_day
 
-    engine = _engine(desk)
+    engine = _engine(systems)
     found = errors_of_day(engine, _today())
     yield error_finding(found.kinds, len(stories_of_day(engine, _today())), found.groups)
     for group in [one for one in found.groups if one.kind not in NO_FAULTS][:PATTERNS]:
@@ -158,12 +160,12 @@ def _errors(desk: Newsdesk) -> Iterator[Finding]:
         yield Finding(name=f"error in {group.asset}", state="ok", message=f"{group.message} ({group.kind}; {times})")
 
 
-def _fallback(desk: Newsdesk) -> Iterator[Finding]:
+def _fallback(systems: Systems) -> Iterator[Finding]:
     """Who writes while the model is away."""
-    from threadjuice_dagster.resources.writers import ModelDesk
+    from threadjuice_dagster.resources.writers import OpenAIWriter
 
-    writer = cast("Desk", desk.desk)
-    if not isinstance(writer, ModelDesk):
+    writer = cast("Writer", systems.writer)
+    if not isinstance(writer, OpenAIWriter):
         yield Finding(name="fallback", state="stand-in", message="No model is used: the extractive writer writes.")
     elif writer.fallback:
         told = f"The {writer.fallback} writer steps in when the model's API is down."
@@ -174,17 +176,17 @@ def _fallback(desk: Newsdesk) -> Iterator[Finding]:
         yield Finding(name="fallback", state="ok", message=told, next_step=step)
 
 
-def _health(desk: Newsdesk) -> list[Finding]:
+def _health(systems: Systems) -> list[Finding]:
     from threadjuice_dagster.assets.monitoring.database_health import agreement
     from threadjuice_dagster.operations.monitoring.database_health_rules import health_findings
     from threadjuice_dagster.operations.monitoring.database_health_store import measure
 
-    engine, slow = desk.database.store.engine, cast("Thresholds", desk.thresholds).slow_query_seconds
+    engine, slow = systems.database.store.engine, cast("Thresholds", systems.thresholds).slow_query_seconds
     return [*health_findings(measure(engine), slow), agreement(engine)]
 
 
-def _replica(desk: Newsdesk) -> Iterator[Finding]:
-    replica = cast("Replica", desk.replica)
+def _replica(systems: Systems) -> Iterator[Finding]:
+    replica = cast("Replica", systems.replica)
     source = replica.reads().source
     behind = bool(replica.url) and source != "replica"
     state: State = "warning" if behind else "ok"
@@ -192,16 +194,16 @@ def _replica(desk: Newsdesk) -> Iterator[Finding]:
     yield Finding(name="reads", state=state, message=f"Reports read from the {source}.", next_step=step)
 
 
-def _backup(desk: Newsdesk) -> Iterator[Finding]:
+def _backup(systems: Systems) -> Iterator[Finding]:
     from threadjuice_dagster.assets.monitoring.database_health import databases_put_aside, newest_backup
 
-    yield newest_backup(desk.database.store.engine, desk.backups)
-    yield databases_put_aside(desk.database.store.engine)
+    yield newest_backup(systems.database.store.engine, systems.backups)
+    yield databases_put_aside(systems.database.store.engine)
 
 
-def _stored(desk: Newsdesk) -> Iterator[Finding]:
+def _stored(systems: Systems) -> Iterator[Finding]:
     """What there is to go back to, also where the database that knows of it is gone."""
-    stored = cast("BackupDesk", desk.backup_desk).backups()
+    stored = cast("BackupService", systems.backup_service).backups()
     newest = next((backup.manifest for backup in stored if not backup.problem), None)
     if newest is None:
         step = "Run: threadjuice maintenance backup"
@@ -211,25 +213,25 @@ def _stored(desk: Newsdesk) -> Iterator[Finding]:
         yield Finding(name="stored_backups", state="ok", message=told)
 
 
-def _delivery(desk: Newsdesk) -> list[Finding]:
+def _delivery(systems: Systems) -> list[Finding]:
     from threadjuice_dagster.assets.monitoring.image_delivery import seed_of
     from threadjuice_dagster.operations.monitoring.image_delivery import deliver, lacking, sampled
     from threadjuice_dagster.operations.monitoring.image_delivery_rules import delivery_findings
 
-    samples = sampled(_engine(desk), seed_of(_today().isoformat()))
-    return delivery_findings(deliver(samples, desk.cdn), lacking(samples))
+    samples = sampled(_engine(systems), seed_of(_today().isoformat()))
+    return delivery_findings(deliver(samples, systems.cdn), lacking(samples))
 
 
-def _encoder(desk: Newsdesk) -> Iterator[Finding]:
+def _encoder(systems: Systems) -> Iterator[Finding]:
     from threadjuice_dagster.operations.monitoring.image_delivery_rules import encoding_finding
 
-    yield encoding_finding(desk.settings.content.image_quality)
+    yield encoding_finding(systems.settings.content.image_quality)
 
 
-def _pages(desk: Newsdesk) -> Iterator[Finding]:
+def _pages(systems: Systems) -> Iterator[Finding]:
     from threadjuice_dagster.operations.monitoring.image_delivery_rules import page_findings
 
-    folder = cast("Publisher", desk.publisher).current
+    folder = cast("Publisher", systems.publisher).current
     if not (folder / "index.html").is_file():
         step = "Build it: threadjuice deploy build"
         yield Finding(name="site", state="warning", message="No site was built on this machine.", next_step=step)
@@ -255,8 +257,8 @@ def text(subject: str, findings: list[Finding]) -> str:
     return "\n".join([*lines, told if wrong else f"Nothing is wrong with {subject}."])
 
 
-def _engine(desk: Newsdesk) -> "sa.Engine":
-    return cast("Replica", desk.replica).reads().store.engine
+def _engine(systems: Systems) -> "sa.Engine":
+    return cast("Replica", systems.replica).reads().store.engine
 
 
 def _today() -> date:

@@ -16,7 +16,7 @@ from threadjuice_dagster.assets.steps import LAUNCHED_BY, ORDER_TAG, OUTCOME_TAG
 from threadjuice_dagster.assets.threads.threads import AssignmentConfig, order_for
 from threadjuice_dagster.cli.watching import incident_record, incidents_document, send_test
 from threadjuice_dagster.database.assignments import order_lock
-from threadjuice_dagster.database.engine import lasting
+from threadjuice_dagster.database.engine import retry_lost_connection
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.store import Store
@@ -28,10 +28,10 @@ from threadjuice_dagster.failures import BudgetSpent, PermanentFailure, ThreadJu
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.interruption import check, received
 from threadjuice_dagster.jobs import MAINTENANCE
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.policy import EditorialPolicy
-from threadjuice_dagster.resources.writers import Desk
+from threadjuice_dagster.resources.writers import Writer
 from threadjuice_dagster.sensors.assignments import remaining_steps
 from threadjuice_dagster.settings import Settings
 from threadjuice_dagster.site.publisher import Publisher
@@ -52,8 +52,11 @@ def open_newsroom(
 ) -> "Iterator[Newsroom]":
     """The newsroom of these settings, on its Dagster instance; ``prepare`` brings its database up to date first."""
     resources = build_resources(settings)
-    with open_instance(settings) as instance, resources["takedown_desk"].process_config_and_initialize_cm() as desk:
-        newsroom = Newsroom(settings, instance, resources, desk, progress)
+    with (
+        open_instance(settings) as instance,
+        resources["takedown_service"].process_config_and_initialize_cm() as writer,
+    ):
+        newsroom = Newsroom(settings, instance, resources, writer, progress)
         if prepare:
             newsroom.prepare_database()
         yield newsroom
@@ -67,14 +70,14 @@ class Newsroom:
         settings: Settings,
         instance: dg.DagsterInstance,
         resources: dict[str, Any],
-        takedown_desk: TakedownDesk,
+        takedown_service: TakedownService,
         progress: Progress,
     ) -> None:
         self.settings, self.resources = settings, resources
         self.instance = instance
         self.tell = progress
         self._definitions = build_definitions(settings, resources)
-        self._takedown_desk, self._database = takedown_desk, takedown_desk.database
+        self._takedown_service, self._database = takedown_service, takedown_service.database
         self._threads: ThreadSource = resources["threads"].process_config_and_initialize()
         self._policy: EditorialPolicy = resources["policy"]
         self.publisher: Publisher = resources["publisher"]
@@ -94,8 +97,8 @@ class Newsroom:
     @property
     def budget(self) -> Budget:
         """The day's budget as it stands now."""
-        desk: Desk = self.resources["desk"]
-        return desk.budget(self.store.spending.today())
+        writer: Writer = self.resources["writer"]
+        return writer.budget(self.store.spending.today())
 
     def generate(self, config: AssignmentConfig) -> list[StoryRecord]:
         """Have stories written until as many are published as wanted, or the order's bound is reached.
@@ -132,7 +135,7 @@ class Newsroom:
         self.build_site()
         return stories
 
-    @lasting
+    @retry_lost_connection
     def _work_off(self, order: Order) -> list[StoryRecord]:
         """Write what the order waits for, and more in place of what was not published; goes on from where it is."""
         while waiting := self.store.waiting(order.id) or self._make_up(order):
@@ -174,9 +177,9 @@ class Newsroom:
 
     def take_down(self, references: Sequence[str], reason: str) -> list[str]:
         """Remove stories, threads (``t3_…``) or quoted comments (``t1_…``) for good; returns the stories concerned."""
-        find, sources = self.store.takedowns.find, self._takedown_desk.sources
+        find, sources = self.store.takedowns.find, self._takedown_service.sources
         tombstones = [find(one, sources).model_copy(update={"reason": reason}) for one in references]
-        changed = self._takedown_desk.bury(tombstones, self.instance)
+        changed = self._takedown_service.bury(tombstones, self.instance)
         self.publisher.build(self.store.publications, keep_old=False)
         return changed
 
@@ -324,7 +327,7 @@ class Newsroom:
         self._run("assign_stories_job", {"story_assignments": {"order": order.id}})
         return self.store.waiting(order.id)
 
-    @lasting
+    @retry_lost_connection
     def write(self, assignment: Assignment, *, order_tag: bool = True) -> StoryRecord:
         """Run the story job for an assignment, from the first step that is not done; what the story is then."""
         story_id, order = assignment.story_id, assignment.order_id if order_tag else None

@@ -13,32 +13,32 @@ from threadjuice_dagster.wiring import build_resources
 
 if TYPE_CHECKING:
     from threadjuice_dagster.operations.backups.rules import Restored, RestorePlan
-    from threadjuice_dagster.operations.backups.service import BackupDesk
+    from threadjuice_dagster.operations.backups.service import BackupService
 
 
 def list_backups(settings: Settings) -> list[dict[str, Any]]:
     """Every backup in storage, newest first; ``proven`` is None where there is no database to know it."""
-    with _desk(settings) as desk:
-        knows_proofs = desk.knows_proofs()
+    with _writer(settings) as service:
+        knows_proofs = service.knows_proofs()
         return [
             {
                 **backup.manifest.model_dump(mode="json", include={"id", "taken_at", "sha256", "bytes", "seconds"}),
-                "location": desk.storage.url(backup.manifest.key),
+                "location": service.storage.url(backup.manifest.key),
                 "rows": backup.manifest.contents.rows,
                 "encrypted": bool(backup.manifest.recipient),
                 "signed": bool(backup.manifest.signed),
                 "proven": backup.proven_at is not None if knows_proofs or backup.problem else None,
                 "problem": backup.problem,
             }
-            for backup in desk.backups()
+            for backup in service.backups()
         ]
 
 
 def plan_restore(settings: Settings, backup: str, *, unvouched: bool = False) -> "RestorePlan":
     """What restoring a backup would do, and the token that confirms it; as ``restore``, it creates the database."""
     _create_database(settings)
-    with _desk(settings) as desk:
-        return desk.plan(backup, unvouched=unvouched)
+    with _writer(settings) as service:
+        return service.plan(backup, unvouched=unvouched)
 
 
 def restore(
@@ -51,23 +51,23 @@ def restore(
     from threadjuice_dagster.assets.upkeep.backups import replay_takedowns
 
     _create_database(settings)
-    takedowns = build_resources(settings)["takedown_desk"]
+    takedowns = build_resources(settings)["takedown_service"]
     with (
         open_instance(settings) as instance,
-        takedowns.process_config_and_initialize_cm() as takedown_desk,
-        _desk(settings) as desk,
+        takedowns.process_config_and_initialize_cm() as takedown_service,
+        _writer(settings) as service,
     ):
 
         def prepare(address: str) -> None:
-            replay_takedowns(takedown_desk, address, instance)
+            replay_takedowns(takedown_service, address, instance)
 
-        return desk.restore(backup, token, prepare, tell, unvouched=unvouched)
+        return service.restore(backup, token, prepare, tell, unvouched=unvouched)
 
 
 @contextmanager
-def _desk(settings: Settings) -> "Iterator[BackupDesk]":
-    with build_resources(settings)["backup_desk"].process_config_and_initialize_cm() as desk:
-        yield desk
+def _writer(settings: Settings) -> "Iterator[BackupService]":
+    with build_resources(settings)["backup_service"].process_config_and_initialize_cm() as service:
+        yield service
 
 
 def _create_database(settings: Settings) -> None:

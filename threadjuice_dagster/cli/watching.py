@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure, UnexpectedFailure
 from threadjuice_dagster.instance import open_instance
-from threadjuice_dagster.operations.alerts.delivery import AlertDesk
+from threadjuice_dagster.operations.alerts.delivery import AlertDelivery
 from threadjuice_dagster.operations.alerts.rules import (
     Incident,
     Trouble,
@@ -34,7 +34,7 @@ from threadjuice_dagster.wiring import build_resources
 if TYPE_CHECKING:
     from threadjuice_dagster.operations.alerts.store import Incidents
     from threadjuice_dagster.operations.environment.rules import EnvironmentReport
-    from threadjuice_dagster.operations.environment.service import EnvironmentDesk
+    from threadjuice_dagster.operations.environment.service import EnvironmentService
     from threadjuice_dagster.resources.postgres import Database
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def look_once(settings: Settings) -> dict[str, Any]:
         return found
 
 
-def _look(settings: Settings, alerts: AlertDesk) -> dict[str, Any]:
+def _look(settings: Settings, alerts: AlertDelivery) -> dict[str, Any]:
     with open_instance(settings) as instance:
         watch = alerts.watch(instance)
         for look in (watch.runs, watch.checks, watch.ticks, watch.now, watch.daemon):
@@ -74,7 +74,7 @@ def _look(settings: Settings, alerts: AlertDesk) -> dict[str, Any]:
 
 
 @contextmanager
-def _alerts(settings: Settings) -> Iterator[AlertDesk]:
+def _alerts(settings: Settings) -> Iterator[AlertDelivery]:
     with build_resources(settings)["alerts"].process_config_and_initialize_cm() as alerts:
         yield alerts
 
@@ -114,7 +114,7 @@ def incident_record(incident: Incident) -> dict[str, Any]:
 
 
 def close_incidents(
-    environment: "EnvironmentDesk", report: "EnvironmentReport", passed: Callable[[], Iterable[str]]
+    environment: "EnvironmentService", report: "EnvironmentReport", passed: Callable[[], Iterable[str]]
 ) -> None:
     """End the incidents of what a command has just found well: systems of a report, and checks that ``passed`` names.
 
@@ -138,7 +138,7 @@ def passing(database: "Database", settings: Settings, report: "EnvironmentReport
     return [str(one.check_name) for one in check_results(report, settings, database) if one.passed]
 
 
-def send_test(alerts: AlertDesk) -> dict[str, Any]:
+def send_test(alerts: AlertDelivery) -> dict[str, Any]:
     """Deliver a message that says it is a test. Raises ``TransientFailure`` if it does not arrive."""
     trouble = Trouble(
         cause=f"test:{uuid.uuid4()}",
@@ -165,7 +165,7 @@ class UnreachableDatabase:
     def __init__(self, settings: Settings) -> None:
         self._path = settings.home / "watch.json"
 
-    def tell(self, alerts: AlertDesk, error: ThreadJuiceError) -> None:
+    def tell(self, alerts: AlertDelivery, error: ThreadJuiceError) -> None:
         """Tell people that the database cannot be reached, unless they know."""
         trouble = Trouble(
             cause=CAUSE,
@@ -188,14 +188,14 @@ class UnreachableDatabase:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def over(self, alerts: AlertDesk) -> None:
+    def over(self, alerts: AlertDelivery) -> None:
         """Tell people that it is over, if they knew."""
         with self._alone():
             known, now = self._known(), datetime.now(UTC)
             if known and (known.open or known.told):
                 self._announce(alerts, settled(ended(known, now) if known.open else known, now))
 
-    def _announce(self, alerts: AlertDesk, incident: Incident) -> None:
+    def _announce(self, alerts: AlertDelivery, incident: Incident) -> None:
         """Send what people have not heard yet; what did not arrive is sent by the next look."""
         after, alert = announcement(incident, datetime.now(UTC))
         if alert:

@@ -60,7 +60,7 @@ def pooled_engine(
         "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION,
     }
     options = {"pool_size": size, "max_overflow": 0, "pool_pre_ping": True, "pool_timeout": patience + 10}
-    return patient(_engine(url, limits, **options), patience)
+    return wait_for_server(_engine(url, limits, **options), patience)
 
 
 def lone_engine(url: str | sa.URL, limits: dict[str, str] | None = None, **options: Any) -> sa.Engine:
@@ -69,10 +69,10 @@ def lone_engine(url: str | sa.URL, limits: dict[str, str] | None = None, **optio
     Its queries have no limit, whatever the server's own default is; ``limits`` are settings of its sessions.
     """
     unlimited = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-    return patient(_engine(url, {**unlimited, **(limits or {})}, poolclass=sa.NullPool, **options))
+    return wait_for_server(_engine(url, {**unlimited, **(limits or {})}, poolclass=sa.NullPool, **options))
 
 
-def lasting(call: Callable[P, R]) -> Callable[P, R]:
+def retry_lost_connection(call: Callable[P, R]) -> Callable[P, R]:
     """Make a call that can be made twice again when a connection is lost under it."""
 
     @functools.wraps(call)
@@ -134,7 +134,7 @@ def _has_half_a_character(parameters: Any) -> bool:
     return False
 
 
-def patient(engine: sa.Engine, seconds: float = PATIENCE) -> sa.Engine:
+def wait_for_server(engine: sa.Engine, seconds: float = PATIENCE) -> sa.Engine:
     """Make an engine wait for a server that is going up or has no room, and for any this process has reached before."""
     server = (engine.url.host, engine.url.port, engine.url.query.get("host"))
 

@@ -15,7 +15,7 @@ BATCH = 1000
 
 
 class Publications:
-    """A ``Shelf`` of what is published in one database."""
+    """A ``PublicationSource`` of what is published in one database."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine

@@ -48,7 +48,7 @@ class Writable(Protocol):
         """Keep nothing back."""
 
 
-class Seal:
+class Encryptor:
     """Compresses and encrypts with one key: an age identity, a passphrase, or ``""`` for no encryption."""
 
     def __init__(self, key: str) -> None:

@@ -58,7 +58,7 @@ class NoVerdict(TransientFailure):
     """Pictures cannot be inspected at the moment, so none that has to be is shown."""
 
 
-class PictureDesk(dg.ConfigurableResource):
+class PictureService(dg.ConfigurableResource):
     """Chooses pictures. ``providers`` in order; ``quality`` and ``speed`` as in ``encode_variants``."""
 
     providers: list[str]

@@ -53,7 +53,7 @@ class Writing:
     note: str = ""
 
 
-class Desk(dg.ConfigurableResource):
+class Writer(dg.ConfigurableResource):
     """Writes and judges. Every call to a model is counted on the meter it is given."""
 
     def budget(self, today: Spent) -> Budget:
@@ -87,7 +87,7 @@ class Desk(dg.ConfigurableResource):
         """Whether a small picture may be shown; None where nobody can look at it."""
 
 
-class ExtractiveDesk(Desk):
+class ExtractiveWriter(Writer):
     """Composes from the thread's own words; judged by the rubric and the local moderator alone."""
 
     def write(self, material: Material, meter: Meter) -> Writing:
@@ -117,7 +117,7 @@ class ExtractiveDesk(Desk):
         return None
 
 
-class ModelDesk(Desk):
+class OpenAIWriter(Writer):
     """A model writes, judges and moderates; the extractive writer steps in for an outage where that is allowed."""
 
     openai: dg.ResourceDependency[OpenAIResource]

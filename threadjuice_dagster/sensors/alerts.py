@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from threadjuice_dagster.operations.alerts.delivery import AlertDesk
+from threadjuice_dagster.operations.alerts.delivery import AlertDelivery
 from threadjuice_dagster.operations.alerts.service import Watch
 
 
@@ -28,7 +28,7 @@ def _sensor(
         default_status=status,
         description=f"Alerts once of {subject}, and once when it is over.",
     )
-    def sensor(context: dg.SensorEvaluationContext, alerts: AlertDesk) -> dg.SkipReason:
+    def sensor(context: dg.SensorEvaluationContext, alerts: AlertDelivery) -> dg.SkipReason:
         look(alerts.watch(context.instance))
         delivered = alerts.deliver()
         incidents = alerts.database.store.incidents

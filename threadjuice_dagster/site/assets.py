@@ -45,7 +45,7 @@ class Assets:
 
 def site_assets(categories: Iterable[Category]) -> Assets:
     """The shared files for these categories; the same categories give the same bytes."""
-    desks = list(categories)
+    categories = list(categories)
     files: dict[str, bytes] = {}
 
     def add(stem: str, extension: str, data: bytes) -> str:
@@ -56,12 +56,12 @@ def site_assets(categories: Iterable[Category]) -> Assets:
     fonts = [add(f"serif-{name.lower()}", "woff", data) for name, data in _fonts().items()]
     faces = "".join(_face(path, weight, style) for path, (_, weight, style) in zip(fonts, _FONTS, strict=True))
     drawn = add("drawn", "svg", _static("drawn.svg")).removeprefix("assets/")
-    light = _static("site.css").decode().replace("drawn.svg", drawn) + _accents(desks, PAPER)
+    light = _static("site.css").decode().replace("drawn.svg", drawn) + _accents(categories, PAPER)
     files["assets/font-licence.txt"] = _font_file("LICENSE.txt")
     return Assets(
         files,
         stylesheet=add("site", "css", light.encode()),
-        dark=add("dark", "css", (_static("dark.css").decode() + _accents(desks, INK)).encode()),
+        dark=add("dark", "css", (_static("dark.css").decode() + _accents(categories, INK)).encode()),
         fonts=add("fonts", "css", faces.encode()),
         icon=add("icon", "svg", _static("icon.svg")),
         script=add("site", "js", _static("site.js")),
@@ -108,8 +108,10 @@ def _face(path: str, weight: int, style: str) -> str:
     return f"@font-face{{font-family:'{_FAMILY}';{look};src:{source}}}\n"
 
 
-def _accents(desks: Iterable[Category], ground: str) -> str:
-    return "".join(f".desk-{desk.slug}{{--accent:{readable(desk.colour, ground)}}}\n" for desk in desks)
+def _accents(categories: Iterable[Category], ground: str) -> str:
+    return "".join(
+        f".desk-{category.slug}{{--accent:{readable(category.colour, ground)}}}\n" for category in categories
+    )
 
 
 def contrast(first: str, second: str) -> float:

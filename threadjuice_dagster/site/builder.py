@@ -1,6 +1,6 @@
 """Building the site: what changed is rendered into the next version, checked, and shown to readers at once.
 
-A page depends on its own story, a few neighbours of its desk, and what all pages share; a list on its stories. So a
+A page depends on its own story, a few neighbours of its category, and what all pages share; a list on its stories. So a
 build reads the listing of all stories and the records of those that changed, whatever the number of stories, and makes
 the same files as a build from nothing would. What pages show belongs in ``site/pages.py``, how versions lie on disk in
 ``site/versions.py``, what is remembered between builds in ``site/memory.py``.
@@ -20,23 +20,23 @@ from itertools import islice
 from pathlib import Path
 
 from threadjuice_dagster.domain.pictures.images import Variant
-from threadjuice_dagster.domain.story.publication import Listed, PublishedStory, Shelf
+from threadjuice_dagster.domain.story.publication import Listed, PublicationSource, PublishedStory
 from threadjuice_dagster.domain.story.stories import Category
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.site.links import base_of, site_address
 from threadjuice_dagster.site.lists import Lists
-from threadjuice_dagster.site.memory import Brief, Key, Memory
+from threadjuice_dagster.site.memory import Brief, BuildState, Key
 from threadjuice_dagster.site.pages import ABOUT, PERSONAS, Pages, version_file
 from threadjuice_dagster.site.pictures import ReadPicture, place_picture
 from threadjuice_dagster.site.verify import verify_site
-from threadjuice_dagster.site.versions import Edition, next_edition
+from threadjuice_dagster.site.versions import SiteVersion, next_edition
 from threadjuice_dagster.site.views import StoryView, utc, view_of
 
 FEED_LENGTH = 30
 """Stories in the feeds, newest first."""
 
 RELATED, NEAR = 3, 24
-"""Stories under a story, chosen by the tags they share from so many of its desk that came before."""
+"""Stories under a story, chosen by the tags they share from so many of its category that came before."""
 
 BATCH = 100
 """Records in memory at a time."""
@@ -61,7 +61,7 @@ class SiteBuild:
 
 
 class Gathered:
-    """A ``Shelf`` of stories in memory."""
+    """A ``PublicationSource`` of stories in memory."""
 
     def __init__(self, stories: Iterable[PublishedStory]) -> None:
         self._stories = {story.story_id: story for story in stories}
@@ -78,7 +78,7 @@ class Gathered:
 
 
 def build_site(
-    stories: Shelf | Iterable[PublishedStory],
+    stories: PublicationSource | Iterable[PublishedStory],
     target: Path,
     site_url: str,
     storage_root: Path | None,
@@ -92,7 +92,7 @@ def build_site(
     ``keep_old`` nothing of a withdrawn story is left behind. Raises ``PermanentFailure`` for a story that cannot be
     shown or a link that leads nowhere; ``current`` then stays as it was, as after any other failure.
     """
-    shelf = stories if isinstance(stories, Shelf) else Gathered(stories)
+    shelf = stories if isinstance(stories, PublicationSource) else Gathered(stories)
     bring = partial(place_picture, storage_root=storage_root, read_picture=read_picture)
     started, address = time.perf_counter(), site_address(site_url)
     for last in (False, True):
@@ -114,9 +114,11 @@ def build_site(
 class _Build:
     """One build into one edition."""
 
-    def __init__(self, shelf: Shelf, edition: Edition, site_url: str, bring: Callable[[Variant, Path], None]) -> None:
+    def __init__(
+        self, shelf: PublicationSource, edition: SiteVersion, site_url: str, bring: Callable[[Variant, Path], None]
+    ) -> None:
         self._shelf, self._edition, self._site_url, self._bring = shelf, edition, site_url, bring
-        self._memory: Memory = edition.memory
+        self._memory: BuildState = edition.memory
         self._everything = False
         self._rendered: set[str] = set()
         self._shifted: list[tuple[str, Key]] = []
@@ -125,10 +127,10 @@ class _Build:
         """Bring the edition up to date with the stories."""
         listed = self._shelf.listing()
         self._memory.receive((one.story_id, one.category, instant(one.published_at), one.stamp) for one in listed)
-        desks = self._desks()
-        self._everything = self._is_renewed(desks)
-        self._pages = Pages(desks, self._site_url)
-        self._lists = Lists(self._edition, self._pages, {desk.slug: desk for desk in desks})
+        categories = self._desks()
+        self._everything = self._is_renewed(categories)
+        self._pages = Pages(categories, self._site_url)
+        self._lists = Lists(self._edition, self._pages, {category.slug: category for category in categories})
         for story in self._memory.gone():
             self._remove(story)
         for view, stamp in self._views(self._memory.changed()):
@@ -168,11 +170,15 @@ class _Build:
     def _desks(self) -> list[Category]:
         """The categories that have stories, each as its newest story has it, by name."""
         views = [view_of(story) for story in self._shelf.stories(self._memory.desks())]
-        return sorted((view.category for view in views), key=lambda desk: (desk.name, desk.slug))
+        return sorted((view.category for view in views), key=lambda category: (category.name, category.slug))
 
-    def _is_renewed(self, desks: Sequence[Category]) -> bool:
+    def _is_renewed(self, categories: Sequence[Category]) -> bool:
         """Whether what all pages share is not as it was: then every page is rendered."""
-        shared = [_code(), self._site_url, *((desk.slug, desk.name, desk.description, desk.colour) for desk in desks)]
+        shared = [
+            _code(),
+            self._site_url,
+            *((category.slug, category.name, category.description, category.colour) for category in categories),
+        ]
         basis = hashlib.sha256(json.dumps(shared).encode()).hexdigest()
         if basis == self._memory.fact("basis"):
             return False
@@ -271,7 +277,7 @@ class _Build:
             self._edition.drop(view.provenance_path)
 
     def _related(self, category: str, key: Key, tags: Iterable[str]) -> list[Brief]:
-        """Of the stories of its desk shortly before a story, those that share most tags; the first have those after.
+        """Of the stories of a story's category shortly before it, those that share most tags.
 
         A new story is thus related to others at once, and changes no page of theirs.
         """
@@ -282,9 +288,13 @@ class _Build:
 
     def _neighbours(self) -> list[str]:
         """Stories that are not rendered yet, or were too early, and may show a changed one as related."""
-        desks = dict(self._memory.groups("category")) if self._everything else {desk for desk, _ in self._shifted}
-        late = [one.story_id for desk in desks for one in self._memory.stretch(0, RELATED, "category", desk)]
-        near = {one.story_id: one for desk, key in self._shifted for one in self._memory.newer(desk, key, NEAR)}
+        categories = (
+            dict(self._memory.groups("category")) if self._everything else {category for category, _ in self._shifted}
+        )
+        late = [
+            one.story_id for category in categories for one in self._memory.stretch(0, RELATED, "category", category)
+        ]
+        near = {one.story_id: one for category, key in self._shifted for one in self._memory.newer(category, key, NEAR)}
         for story_id in near.keys() - self._rendered:
             one = near[story_id]
             related = self._related(one.category, one.key, one.tags.split("\n"))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from threadjuice_dagster.domain.story.stories import Category
 from threadjuice_dagster.site.memory import Brief, Key
 from threadjuice_dagster.site.pages import ABOUT, ARCHIVE, PERSONAS, Listing, Pages
-from threadjuice_dagster.site.versions import Edition
+from threadjuice_dagster.site.versions import SiteVersion
 from threadjuice_dagster.site.views import StoryView
 
 CARDS, LINES = 24, 100
@@ -47,8 +47,8 @@ class Scope(NamedTuple):
 class Lists:
     """Takes note of stories that changed, then writes the pages that show them."""
 
-    def __init__(self, edition: Edition, pages: Pages, desks: Mapping[str, Category]) -> None:
-        self._edition, self._memory, self._pages, self._desks = edition, edition.memory, pages, desks
+    def __init__(self, edition: SiteVersion, pages: Pages, categories: Mapping[str, Category]) -> None:
+        self._edition, self._memory, self._pages, self._desks = edition, edition.memory, pages, categories
         self._moved: dict[Scope, Key] = {}
         self._touched: dict[Scope, set[Key]] = {}
         self._earliest: Key | None = None

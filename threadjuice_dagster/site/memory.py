@@ -93,7 +93,7 @@ class Brief(NamedTuple):
         return self.published, self.category, self.persona
 
 
-class Memory:
+class BuildState:
     """The file at ``path``, made anew where there is none or it is of another form. Changes count once ``save``d.
 
     Raises ``sqlite3.DatabaseError`` for a file that is damaged.

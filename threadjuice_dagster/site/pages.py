@@ -37,7 +37,7 @@ _LAZY, _EAGER = 'loading="lazy"', 'loading="eager" fetchpriority="high"'
 
 @dataclass(frozen=True)
 class Listing:
-    """A page that lists stories. ``kind`` is front, desk, persona or month; ``items`` are cards or lines with ROOT."""
+    """A list of stories. ``kind`` is front, category, persona or month; ``items`` are cards or lines with ROOT."""
 
     path: str
     kind: str
@@ -53,11 +53,11 @@ class Listing:
 
 
 class Pages:
-    """Renders the pages of one build. ``desks`` are those in the navigation; ``site_url`` has no final slash."""
+    """Renders the pages of one build. ``categories`` are those in the navigation; ``site_url`` has no final slash."""
 
-    def __init__(self, desks: Sequence[Category], site_url: str) -> None:
+    def __init__(self, categories: Sequence[Category], site_url: str) -> None:
         self._site_url = site_url
-        self.assets = site_assets(desks)
+        self.assets = site_assets(categories)
         self._templates = _templates()
         self._templates.globals.update(
             site_name=SITE_NAME,
@@ -71,7 +71,7 @@ class Pages:
             reactions=REACTIONS,
         )
         self._pieces: Any = self._templates.get_template("macros.html").module
-        self._templates.globals["nav"] = cache(lambda root, slug: self._pieces.nav(desks, root, slug))
+        self._templates.globals["nav"] = cache(lambda root, slug: self._pieces.nav(categories, root, slug))
         self._get = cache(self._templates.get_template)
 
     def card(self, view: StoryView) -> str:

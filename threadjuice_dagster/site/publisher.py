@@ -10,7 +10,7 @@ from threadjuice_dagster.domain.pictures.images import Variant
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from threadjuice_dagster.domain.story.publication import PublishedStory, Shelf
+    from threadjuice_dagster.domain.story.publication import PublicationSource, PublishedStory
     from threadjuice_dagster.site.builder import SiteBuild
 
 
@@ -30,7 +30,7 @@ class Publisher(dg.ConfigurableResource):
         """The folder of the newest complete build."""
         return Path(self.folder) / "current"
 
-    def build(self, stories: "Shelf | Iterable[PublishedStory]", *, keep_old: bool = True) -> "SiteBuild":
+    def build(self, stories: "PublicationSource | Iterable[PublishedStory]", *, keep_old: bool = True) -> "SiteBuild":
         """Bring the site up to date with these stories; without ``keep_old`` no earlier version is left."""
         from threadjuice_dagster.site.builder import build_site
 

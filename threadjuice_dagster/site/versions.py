@@ -14,15 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from threadjuice_dagster.operations.deployment.rules import MARKER
-from threadjuice_dagster.site.memory import FILE, File, Memory
+from threadjuice_dagster.site.memory import FILE, BuildState, File
 
 _NEXT = ".next"
 
 
-class Edition:
+class SiteVersion:
     """The next version of the site. Nothing is written before the first file that differs from the current one."""
 
-    def __init__(self, target: Path, memory: Memory) -> None:
+    def __init__(self, target: Path, memory: BuildState) -> None:
         self.memory = memory
         self._target, self._versions = target, target / "versions"
         self._folder: Path | None = None
@@ -148,7 +148,7 @@ class Edition:
 
 
 @contextmanager
-def next_edition(target: Path, afresh: bool = False) -> Iterator[Edition]:
+def next_edition(target: Path, afresh: bool = False) -> Iterator[SiteVersion]:
     """The next version of the site in ``target``; one build at a time. What is not published leaves no trace.
 
     ``afresh`` believes nothing of what the last build remembered.
@@ -158,8 +158,8 @@ def next_edition(target: Path, afresh: bool = False) -> Iterator[Edition]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for name in (FILE, f"{FILE}-wal", f"{FILE}-shm") if afresh else ():
             (target / name).unlink(missing_ok=True)
-        memory = Memory(target / FILE)
-        edition = Edition(target, memory)
+        memory = BuildState(target / FILE)
+        edition = SiteVersion(target, memory)
         try:
             _recall(target, memory)
             tidy(target, memory)
@@ -169,7 +169,7 @@ def next_edition(target: Path, afresh: bool = False) -> Iterator[Edition]:
             edition.discard()
 
 
-def _recall(target: Path, memory: Memory) -> None:
+def _recall(target: Path, memory: BuildState) -> None:
     """Finish a swap that was killed half way; forget everything where the version remembered is not there."""
     name = memory.fact("folder")
     if name and (target / "versions" / name).is_dir():
@@ -179,7 +179,7 @@ def _recall(target: Path, memory: Memory) -> None:
         memory.clear()
 
 
-def tidy(target: Path, memory: Memory) -> None:
+def tidy(target: Path, memory: BuildState) -> None:
     """Remove folders that are neither what readers see nor the base of the next version."""
     current = target / "current"
     known = {memory.fact("spare"), current.readlink().name if current.is_symlink() else ""}

@@ -81,9 +81,9 @@ class StoryView:
 
     @cached_property
     def category(self) -> Category:
-        """The desk the story belongs to, its texts cleaned."""
-        desk = self.story.category
-        return desk.model_copy(update={"name": clean(desk.name), "description": clean(desk.description)})
+        """The category the story belongs to, its texts cleaned."""
+        category = self.story.category
+        return category.model_copy(update={"name": clean(category.name), "description": clean(category.description)})
 
     @property
     def byline(self) -> str:

@@ -17,20 +17,20 @@ from threadjuice_dagster.assets.deployment.trial import try_writer
 from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.steps import classified, now
 from threadjuice_dagster.failures import ThreadJuiceError
-from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.deployment.readers import read, read_page
-from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.targets import Opened
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe
-from threadjuice_dagster.operations.environment.service import EnvironmentDesk
+from threadjuice_dagster.operations.environment.service import EnvironmentService
 from threadjuice_dagster.operations.monitoring.database_health_rules import backup_finding
 from threadjuice_dagster.operations.monitoring.errors_rules import error_finding
 from threadjuice_dagster.operations.monitoring.image_delivery_rules import encoding_finding, page_findings, sniffed
 from threadjuice_dagster.resources.limits import SharedRateLimit
 from threadjuice_dagster.resources.metering import Meter
-from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.writers import ExtractiveDesk
+from threadjuice_dagster.resources.writers import ExtractiveWriter
 from threadjuice_dagster.settings import read_settings
 from threadjuice_dagster.site.markup import Page, PagePicture
 from threadjuice_dagster.sources.reddit import SampleThreads
@@ -66,15 +66,15 @@ class Line(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class CheckContext:
     """What the lines look at."""
 
     instance: dg.DagsterInstance
     database: Database
-    environment: EnvironmentDesk
-    deployment_desk: DeploymentDesk
-    pictures: PictureDesk
-    backup_desk: BackupDesk
+    environment: EnvironmentService
+    deployment_service: DeploymentService
+    pictures: PictureService
+    backup_service: BackupService
 
     @functools.cached_property
     def report(self) -> EnvironmentReport:
@@ -87,7 +87,7 @@ class Scene:
         return self.report.environment == "production"
 
 
-def environment_variables(scene: Scene) -> Line:
+def environment_variables(scene: CheckContext) -> Line:
     """Every variable is valid and every outside system answers."""
     wrong, away = scene.report.failed("variable"), scene.report.failed("system")
     if wrong or away:
@@ -95,7 +95,7 @@ def environment_variables(scene: Scene) -> Line:
     return Line(True, ", ".join(f"{count} {state}" for state, count in scene.report.counts.items() if count))
 
 
-def migrations(scene: Scene) -> Line:
+def migrations(scene: CheckContext) -> Line:
     """Every migration runs, runs back and runs again in a scratch database."""
     import sqlalchemy as sa
 
@@ -111,24 +111,24 @@ def migrations(scene: Scene) -> Line:
     return Line(set(reached) == {head_revision()}, f"In a scratch database they led to {told}.", severe=True)
 
 
-def pipeline(scene: Scene) -> Line:
+def pipeline(scene: CheckContext) -> Line:
     """A sample thread becomes a story that the gates on the text let through."""
     refused: dict[str, str] = {}
     for thread in SampleThreads().candidates(3):
-        problem = try_writer(ExtractiveDesk(), thread, Meter()).problem
+        problem = try_writer(ExtractiveWriter(), thread, Meter()).problem
         if not problem:
             return Line(True, f"Sample {thread.id} became a story that passes every gate on the text.")
         refused[thread.id] = problem
     return Line(False, "; ".join(f"{name}: {problem}" for name, problem in refused.items()), severe=True)
 
 
-def image_optimization(scene: Scene) -> Line:
+def image_optimization(scene: CheckContext) -> Line:
     """A card is drawn and encoded, and every file is read back as a picture of its size."""
     found = encoding_finding(scene.pictures.quality)
     return Line(found.passed, found.message, severe=not found.passed)
 
 
-def rate_limits(scene: Scene) -> Line:
+def rate_limits(scene: CheckContext) -> Line:
     """The limit that all processes share is counted, and is no higher than the server's own."""
     SharedRateLimit(database=scene.database, per_minute=1000).acquire("deployment check")
     limit, openai = scene.report.row("CONTENT_GENERATION_RATE_LIMIT"), scene.report.row("openai")
@@ -137,7 +137,7 @@ def rate_limits(scene: Scene) -> Line:
     return Line(limit.state == "ok", f"Requests to the model in any 60 seconds: {limit.message}")
 
 
-def monitoring(scene: Scene) -> Line:
+def monitoring(scene: CheckContext) -> Line:
     """Alerts have somewhere to go, and outside a developer's machine the daemon that sends them runs."""
     webhook = scene.report.row("webhook")
     if webhook.state == "failed" or (scene.production and webhook.state == "stand-in"):
@@ -148,7 +148,7 @@ def monitoring(scene: Scene) -> Line:
     return Line(running or scene.report.environment == "local", told)
 
 
-def database_connections(scene: Scene) -> Line:
+def database_connections(scene: CheckContext) -> Line:
     """The database and a pool of connections answer quickly, three times in a row."""
     names = ("database", "database_pool")
     rows: list[Probe] = []
@@ -160,7 +160,7 @@ def database_connections(scene: Scene) -> Line:
     return Line(not failed and slowest < SLOWEST_QUERY, told)
 
 
-def content_generation(scene: Scene) -> Line:
+def content_generation(scene: CheckContext) -> Line:
     """The writer answers, and most of the day's stories did not fail."""
     openai = scene.report.row("openai")
     failed, stories = _of_the_day(scene)
@@ -168,9 +168,9 @@ def content_generation(scene: Scene) -> Line:
     return Line(openai.state != "failed" and failed * 2 <= stories, told)
 
 
-def image_loading(scene: Scene) -> Line:
+def image_loading(scene: CheckContext) -> Line:
     """Pictures of the live front page are pictures, light, and cached for a day; they have a size and load lazily."""
-    with scene.deployment_desk.deployer.opened() as site:
+    with scene.deployment_service.deployer.opened() as site:
         front = read_page(site, "/").text
         pictures = Page(front).pictures()
         found = [_fetched(site, address) for picture in pictures[:PICTURES] for address in _tried(picture)]
@@ -185,9 +185,9 @@ def image_loading(scene: Scene) -> Line:
     return Line(fine and not untidy, " ".join([told, *untidy]))
 
 
-def performance(scene: Scene) -> Line:
+def performance(scene: CheckContext) -> Line:
     """The live front page and its first story are there, quick and light."""
-    with scene.deployment_desk.deployer.opened() as site:
+    with scene.deployment_service.deployer.opened() as site:
         pages = [read_page(site, "/")]
         stories = [link for link in Page(pages[0].text).links() if "story/" in link]
         pages += [read_page(site, link) for link in stories[:1]]
@@ -196,21 +196,21 @@ def performance(scene: Scene) -> Line:
     return Line(slowest <= SLOWEST_PAGE and heaviest <= HEAVIEST_PAGE, told)
 
 
-def error_rates(scene: Scene) -> Line:
+def error_rates(scene: CheckContext) -> Line:
     """Few runs of the last 24 hours ended in an error that was no editorial outcome."""
     errors = scene.database.store.ledger.errors_of_day()
     found = error_finding(errors, _of_the_day(scene)[1])
     return Line(found.passed, f"In the last 24 hours: {found.message}")
 
 
-def backup_systems(scene: Scene) -> Line:
+def backup_systems(scene: CheckContext) -> Line:
     """The newest backup that a restore has proven is of the last 26 hours."""
-    proven = [backup.manifest.taken_at for backup in scene.backup_desk.backups() if backup.proven_at]
+    proven = [backup.manifest.taken_at for backup in scene.backup_service.backups() if backup.proven_at]
     found = backup_finding(max(proven, default=None), now())
     return Line(found.passed, f"{found.message} {found.next_step}".strip())
 
 
-BEFORE: Mapping[str, Callable[[Scene], Line]] = {
+BEFORE: Mapping[str, Callable[[CheckContext], Line]] = {
     "environment_variables_configured": environment_variables,
     "database_migrations_tested": migrations,
     "content_generation_pipeline_tested": pipeline,
@@ -218,7 +218,7 @@ BEFORE: Mapping[str, Callable[[Scene], Line]] = {
     "api_rate_limits_configured": rate_limits,
     "monitoring_systems_active": monitoring,
 }
-AFTER: Mapping[str, Callable[[Scene], Line]] = {
+AFTER: Mapping[str, Callable[[CheckContext], Line]] = {
     "database_connections_stable": database_connections,
     "content_generation_works": content_generation,
     "image_loading_optimized": image_loading,
@@ -229,7 +229,7 @@ AFTER: Mapping[str, Callable[[Scene], Line]] = {
 
 
 def _checks(
-    name: str, asset: str, lines: Mapping[str, Callable[[Scene], Line]], *, blocking: bool
+    name: str, asset: str, lines: Mapping[str, Callable[[CheckContext], Line]], *, blocking: bool
 ) -> dg.AssetChecksDefinition:
     """The lines as checks of one step. Whatever is unforeseen in one is its own failure; the others go on."""
     specs = [
@@ -241,12 +241,12 @@ def _checks(
     def checklist(
         context: dg.AssetCheckExecutionContext,
         database: Database,
-        environment: EnvironmentDesk,
-        deployment_desk: DeploymentDesk,
-        pictures: PictureDesk,
-        backup_desk: BackupDesk,
+        environment: EnvironmentService,
+        deployment_service: DeploymentService,
+        pictures: PictureService,
+        backup_service: BackupService,
     ) -> Iterator[dg.AssetCheckResult]:
-        scene = Scene(context.instance, database, environment, deployment_desk, pictures, backup_desk)
+        scene = CheckContext(context.instance, database, environment, deployment_service, pictures, backup_service)
         for line, evaluate in lines.items():
             began = time.monotonic()
             found = _evaluated(evaluate, scene)
@@ -263,7 +263,7 @@ def _checks(
     return checklist
 
 
-def _evaluated(evaluate: Callable[[Scene], Line], scene: Scene) -> Line:
+def _evaluated(evaluate: Callable[[CheckContext], Line], scene: CheckContext) -> Line:
     try:
         return evaluate(scene)
     except Exception as error:
@@ -274,7 +274,7 @@ def _told(rows: list[Probe]) -> str:
     return " ".join(f"{row.name}: {row.message} {row.next_step}".strip() for row in rows)
 
 
-def _of_the_day(scene: Scene) -> tuple[int, int]:
+def _of_the_day(scene: CheckContext) -> tuple[int, int]:
     """How many stories of the last 24 hours failed, and how many there were."""
     counts = scene.database.store.ledger.stories_of_day()
     return counts["failed"], counts.total()

@@ -17,7 +17,7 @@ from threadjuice_dagster.assets.steps import reported
 from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.operations.deployment.rules import Deployment, Step
-from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.speed import compared_with_live
 from threadjuice_dagster.operations.deployment.speed_rules import Compared, speed_finding
 from threadjuice_dagster.operations.deployment.targets import Staged
@@ -40,36 +40,39 @@ AS_FAST = dg.AssetCheckSpec(
 
 @dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[site], check_specs=[AS_FAST])
 def staged_deployment(
-    context: dg.AssetExecutionContext, database: Database, publisher: Publisher, deployment_desk: DeploymentDesk
+    context: dg.AssetExecutionContext, database: Database, publisher: Publisher, deployment_service: DeploymentService
 ) -> dg.MaterializeResult:
     """The built site at the place it is deployed to, tested there page by page; readers do not see it yet."""
     with reported(context, database):
         record = context.instance.get_run_record_by_id(context.run_id)
         started = record.start_time if record and record.start_time else time.time()
         moment = datetime.fromtimestamp(started, UTC)
-        deployment, staged = deployment_desk.stage(Path(publisher.folder), context.run_id, moment)
-        rows, check = _speed(deployment_desk, staged)
+        deployment, staged = deployment_service.stage(Path(publisher.folder), context.run_id, moment)
+        rows, check = _speed(deployment_service, staged)
         figures = {"files uploaded": staged.files, "bytes": staged.bytes, **_figures(rows)}
-        steps = deployment_desk.book.steps(context.run_id)
+        steps = deployment_service.book.steps(context.run_id)
         return _materialized(deployment, steps, [check], **figures)
 
 
 @dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[staged_deployment])
 def production_deployment(
-    context: dg.AssetExecutionContext, config: PromotionConfig, database: Database, deployment_desk: DeploymentDesk
+    context: dg.AssetExecutionContext,
+    config: PromotionConfig,
+    database: Database,
+    deployment_service: DeploymentService,
 ) -> dg.MaterializeResult[None]:
     """What readers see: the staged deployment, validated where they are, or after a failure the one before again."""
     with reported(context, database):
-        run_id, desk = context.run_id, deployment_desk
-        deployment = desk.roll_back(config.roll_back, run_id) if config.roll_back else desk.promote(run_id)
-        return _materialized(deployment, desk.book.steps(run_id))
+        run_id, service = context.run_id, deployment_service
+        deployment = service.roll_back(config.roll_back, run_id) if config.roll_back else service.promote(run_id)
+        return _materialized(deployment, service.book.steps(run_id))
 
 
-def _speed(desk: DeploymentDesk, staged: Staged) -> tuple[list[Compared], dg.AssetCheckResult]:
+def _speed(service: DeploymentService, staged: Staged) -> tuple[list[Compared], dg.AssetCheckResult]:
     """How fast what is staged answers beside what is live; that it cannot be measured stops no deployment."""
     rows: list[Compared] = []
     try:
-        rows = compared_with_live(desk.deployer, staged)
+        rows = compared_with_live(service.deployer, staged)
         finding = speed_finding(rows)
         passed, told = finding.passed, f"{finding.message} {finding.next_step}".strip()
     except ThreadJuiceError as failure:

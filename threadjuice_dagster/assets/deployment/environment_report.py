@@ -9,7 +9,7 @@ from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.steps import RETRIES, now, reported
 from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport
-from threadjuice_dagster.operations.environment.service import EnvironmentDesk
+from threadjuice_dagster.operations.environment.service import EnvironmentService
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.settings import Settings, read_settings
 
@@ -23,7 +23,7 @@ YOUNG = dg.AssetCheckSpec(
 
 @dg.asset(group_name="deployment", owners=OWNERS, kinds={"python"}, check_specs=[ANSWER, YOUNG], retry_policy=RETRIES)
 def environment_report(
-    context: dg.AssetExecutionContext, database: Database, environment: EnvironmentDesk
+    context: dg.AssetExecutionContext, database: Database, environment: EnvironmentService
 ) -> dg.MaterializeResult:
     """Every variable looked at and every outside system asked: state, milliseconds, and what mends it."""
     with reported(context, database):

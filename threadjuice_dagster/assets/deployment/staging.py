@@ -12,7 +12,7 @@ from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.failures import BudgetSpent, TransientFailure
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.writers import EXTRACTIVE, Desk, ExtractiveDesk
+from threadjuice_dagster.resources.writers import EXTRACTIVE, ExtractiveWriter, Writer
 from threadjuice_dagster.sources.reddit import SampleThreads
 
 TRY_IT = "The writer proves itself on: threadjuice deploy staging"
@@ -24,15 +24,17 @@ NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer pr
     name="configured_writer_proven",
     description="The configured writer makes a story of a sample thread that passes the gates; it is not published.",
 )
-def configured_writer(context: dg.AssetCheckExecutionContext, database: Database, desk: Desk) -> dg.AssetCheckResult:
+def configured_writer(
+    context: dg.AssetCheckExecutionContext, database: Database, writer: Writer
+) -> dg.AssetCheckResult:
     """One story by the writer of the day, metered like any other."""
     if SENSOR_NAME_TAG in context.run.tags:  # it deploys whenever a story is published, and each trial costs a story
         return dg.AssetCheckResult(passed=True, description=described(f"Not tried: a sensor deployed this. {TRY_IT}"))
     (sample,), meter = SampleThreads().candidates(1), Meter()
     severity = dg.AssetCheckSeverity.ERROR
     try:
-        trial = try_writer(desk, sample, meter)
-        passed, told = _judged(trial, by_a_model=not isinstance(desk, ExtractiveDesk))
+        trial = try_writer(writer, sample, meter)
+        passed, told = _judged(trial, by_a_model=not isinstance(writer, ExtractiveWriter))
     except Exception as error:
         failure = classified(error)
         passed, told = False, str(failure)

@@ -14,7 +14,7 @@ from threadjuice_dagster.domain.judging.rubric import rate
 from threadjuice_dagster.domain.judging.verdicts import QualityScore, gate_findings, overall_score, refusal
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.resources.metering import Meter
-from threadjuice_dagster.resources.writers import EXTRACTIVE, Desk, Material
+from threadjuice_dagster.resources.writers import EXTRACTIVE, Material, Writer
 
 
 class Trial(NamedTuple):
@@ -27,23 +27,23 @@ class Trial(NamedTuple):
     problem: str
 
 
-def try_writer(desk: Desk, sample: Thread, meter: Meter) -> Trial:
+def try_writer(writer: Writer, sample: Thread, meter: Meter) -> Trial:
     """A story of a sample thread by the desk's writer, judged by the gates on the text. Raises as the desk does."""
     from threadjuice_dagster.database.catalogue import read_catalogue
 
     (category, *_), (persona, *_) = read_catalogue()
-    thread, verdict = desk.screen(for_people(sample), category.slug, meter)
+    thread, verdict = writer.screen(for_people(sample), category.slug, meter)
     if verdict.flagged:
         return Trial("", "", "", 0.0, refusal(verdict))
-    writing, _ = write_best(desk, Material(thread, category, persona), meter)
+    writing, _ = write_best(writer, Material(thread, category, persona), meter)
     draft, excerpting = writing.draft, writing.writer == EXTRACTIVE
     rubric = rate(draft, thread, excerpting=excerpting)
-    judge = desk.judge(draft, thread, writing.writer, meter)
+    judge = writer.judge(draft, thread, writing.writer, meter)
     score = QualityScore(
         story_id=sample.id,
         rubric=rubric,
         judge=judge,
-        moderation=desk.moderate(f"{draft.title}\n\n{draft.text}", writing.writer, meter, category.slug),
+        moderation=writer.moderate(f"{draft.title}\n\n{draft.text}", writing.writer, meter, category.slug),
         grounding=ground(draft, thread, persona.lines),
         originality_problem=originality_problem(draft, thread, "", 0.0, excerpting=excerpting),
         overall=overall_score(rubric, judge),

@@ -37,12 +37,12 @@ def engagement_metrics(
     context: dg.AssetExecutionContext, database: Database, replica: Replica
 ) -> dg.MaterializeResult[None]:
     """Views, read depth, shares and reactions of a day; counts only, nothing about who the readers are."""
-    from threadjuice_dagster.operations.engagement.store import Tally, through
+    from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 
     day = date.fromisoformat(context.partition_key)
     with reported(context, database):
         reads = replica.reads()
-        tally = Tally(through(reads.store.engine))
+        tally = ViewCounts(through(reads.store.engine))
         metadata = engagement_metadata(tally.of_day(day), tally.views(day, BEFORE))
         return dg.MaterializeResult(metadata={**metadata, "read from": reads.source})
 
@@ -50,7 +50,7 @@ def engagement_metrics(
 def engagement_metadata(counts: Sequence[Any], views: Sequence[Any]) -> dict[str, Any]:
     """What an operator sees: sums as numbers, the tables, and plots of the last weeks and of how far stories were read.
 
-    ``counts`` and ``views`` are what ``Tally.of_day`` and ``Tally.views`` return.
+    ``counts`` and ``views`` are what ``ViewCounts.of_day`` and ``ViewCounts.views`` return.
     """
     import pandas as pd
 

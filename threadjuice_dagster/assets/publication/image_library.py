@@ -17,10 +17,10 @@ from threadjuice_dagster.domain.pictures.images import StoryImage
 from threadjuice_dagster.domain.pictures.licences import licence_finding
 from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
-from threadjuice_dagster.resources.writers import Desk
+from threadjuice_dagster.resources.writers import Writer
 from threadjuice_dagster.site.publisher import Publisher
 
 COMPLETE = dg.AssetCheckSpec(
@@ -49,8 +49,8 @@ def image_library(
     context: dg.AssetExecutionContext,
     config: SweepConfig,
     database: Database,
-    desk: Desk,
-    pictures: PictureDesk,
+    writer: Writer,
+    pictures: PictureService,
     cdn: Storage,
     publisher: Publisher,
 ) -> dg.MaterializeResult:
@@ -60,7 +60,7 @@ def image_library(
     with reported(context, database):
         engine = database.store.engine
         lacking = stories_lacking_files(engine, cdn.list("img/"))
-        sweep = Sweep(context.run_id, database, desk, pictures, cdn, FolderStorage(root=publisher.pictures_root))
+        sweep = Sweep(context.run_id, database, writer, pictures, cdn, FolderStorage(root=publisher.pictures_root))
         outdated = [
             image
             for image in pictures_of_public_stories(engine)
@@ -99,8 +99,8 @@ class Sweep:
 
     run_id: str
     database: Database
-    desk: Desk
-    pictures: PictureDesk
+    writer: Writer
+    pictures: PictureService
     cdn: Storage
     former: Storage
     renewed: int = 0
@@ -134,7 +134,7 @@ class Sweep:
     def _redraw(self, story_id: str) -> None:
         """Another picture for one public story, judged."""
         story = self.database.store.draft(story_id)
-        self._replace(choose_picture(story, self.run_id, self.database, self.desk, self.pictures, self.cdn), story)
+        self._replace(choose_picture(story, self.run_id, self.database, self.writer, self.pictures, self.cdn), story)
 
     def _renew(self, image: StoryImage) -> None:
         store = self.database.store

@@ -7,7 +7,7 @@ from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.assets.upkeep.database import database_schema
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
 
@@ -22,12 +22,12 @@ from threadjuice_dagster.site.publisher import Publisher
     freshness_policy=FRESH["site"].policy,
 )
 def site(
-    context: dg.AssetExecutionContext, database: Database, publisher: Publisher, takedown_desk: TakedownDesk
+    context: dg.AssetExecutionContext, database: Database, publisher: Publisher, takedown_service: TakedownService
 ) -> dg.MaterializeResult[None]:
     """The static site, brought up to date, checked and swapped in at once; nothing on it that was taken down."""
     with reported(context, database):
         # A restored database may hold what was taken down since its backup was made.
-        returned = takedown_desk.replay(context.instance)
+        returned = takedown_service.replay(context.instance)
         built = publisher.build(database.store.publications, keep_old=not returned)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.version),

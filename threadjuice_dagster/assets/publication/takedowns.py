@@ -8,7 +8,7 @@ from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.steps import RETRIES, now, reported
 from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
@@ -20,7 +20,7 @@ def takedowns(
     context: dg.AssetExecutionContext,
     database: Database,
     threads: ThreadSource,
-    takedown_desk: TakedownDesk,
+    takedown_service: TakedownService,
     publisher: Publisher,
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
@@ -30,9 +30,9 @@ def takedowns(
     with reported(context, database):
         held_back = why_not_to_delete(database.store.engine, now())
         expired = 0 if held_back else database.store.takedowns.expire(policy.thread_retention_hours)
-        sources = takedown_desk.sources()
+        sources = takedown_service.sources()
         deletions = threads.deleted(sources)
-        changed = takedown_desk.bury(_tombstones(deletions, sources), context.instance)
+        changed = takedown_service.bury(_tombstones(deletions, sources), context.instance)
         if changed:
             publisher.build(database.store.publications, keep_old=False)
         return dg.MaterializeResult(

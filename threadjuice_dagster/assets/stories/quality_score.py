@@ -16,7 +16,7 @@ from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.writers import EXTRACTIVE, Desk
+from threadjuice_dagster.resources.writers import EXTRACTIVE, Writer
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     },
 )
 def quality_score(
-    context: dg.AssetExecutionContext, story_draft: StoryDraft, database: Database, desk: Desk
+    context: dg.AssetExecutionContext, story_draft: StoryDraft, database: Database, writer: Writer
 ) -> dg.MaterializeResult[QualityScore]:
     """0 to 10 overall and per dimension with evidence, the judge's and the moderation's verdicts, quotes checked."""
     with story_step(context, database) as story_id:
         meter = Meter()
         try:
-            score = _score(story_draft, database.store, desk, meter)
+            score = _score(story_draft, database.store, writer, meter)
         finally:
             database.store.ledger.add_usage("judge", "", meter.usage, story_id, context.run_id)
         return dg.MaterializeResult(
@@ -65,19 +65,19 @@ def quality_score(
         )
 
 
-def _score(story: StoryDraft, store: "Store", desk: Desk, meter: Meter) -> QualityScore:
+def _score(story: StoryDraft, store: "Store", writer: Writer, meter: Meter) -> QualityScore:
     draft, excerpting = story.draft, story.writer == EXTRACTIVE
     assignment = store.assignment(story.story_id)
     source = store.thread(assignment.thread_id) if assignment.thread_id else None
     thread = for_people(source) if source else None
     nearest, closeness = _nearest(store, story)
     rubric = rate(draft, thread, nearest=closeness, excerpting=excerpting)
-    judge = desk.judge(draft, thread, story.writer, meter) if thread else None
+    judge = writer.judge(draft, thread, story.writer, meter) if thread else None
     return QualityScore(
         story_id=story.story_id,
         rubric=rubric,
         judge=judge,
-        moderation=desk.moderate(_everything(story), story.writer, meter, assignment.category),
+        moderation=writer.moderate(_everything(story), story.writer, meter, assignment.category),
         grounding=ground(draft, source, store.catalogue.persona(assignment.persona).lines),
         originality_problem=originality_problem(draft, thread, nearest, closeness, excerpting),
         nearest_story=nearest,

@@ -18,7 +18,7 @@ from threadjuice_dagster.failures import PermanentFailure, Unsuitable
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.writers import EXTRACTIVE, Desk, Material, Writing
+from threadjuice_dagster.resources.writers import EXTRACTIVE, Material, Writer, Writing
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
@@ -38,13 +38,15 @@ MAX_REVISIONS = 2
     io_manager_key="store",
     pool="openai",
 )
-def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Desk) -> dg.MaterializeResult[StoryDraft]:
+def story_draft(
+    context: dg.AssetExecutionContext, database: Database, writer: Writer
+) -> dg.MaterializeResult[StoryDraft]:
     """The story as written: in a persona's voice, from the thread alone, revised while it scores too low."""
     with story_step(context, database) as story_id:
         meter = Meter()
         try:
-            material = _material(database.store, story_id, desk, meter)
-            writing, revisions = write_best(desk, material, meter)
+            material = _material(database.store, story_id, writer, meter)
+            writing, revisions = write_best(writer, material, meter)
         finally:
             database.store.ledger.add_usage("write", "", meter.usage, story_id, context.run_id)
         story = StoryDraft(
@@ -79,12 +81,12 @@ def story_draft(context: dg.AssetExecutionContext, database: Database, desk: Des
         )
 
 
-def _material(store: "Store", story_id: str, desk: Desk, meter: Meter) -> Material:
+def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Material:
     """The thread without what is inappropriate or talks to machines; one that is flagged itself is not written."""
     assignment = store.assignment(story_id)
     if assignment.thread_id is None:
         raise PermanentFailure(f"Story {story_id} was written by a person.", "Import a new version of it instead.")
-    thread, verdict = desk.screen(for_people(store.thread(assignment.thread_id)), assignment.category, meter)
+    thread, verdict = writer.screen(for_people(store.thread(assignment.thread_id)), assignment.category, meter)
     overruled = any(one.gate == "is_appropriate" and one.overridden_by for one in store.verdicts(story_id))
     if verdict.flagged and not overruled:
         problem = f"The thread, before writing: {refusal(verdict)}"
@@ -97,13 +99,13 @@ def _material(store: "Store", story_id: str, desk: Desk, meter: Meter) -> Materi
     )
 
 
-def write_best(desk: Desk, material: Material, meter: Meter) -> tuple[Writing, int]:
+def write_best(writer: Writer, material: Material, meter: Meter) -> tuple[Writing, int]:
     """The best of the first draft and its revisions, and how many revisions were asked for."""
-    best, revisions = desk.write(material, meter), 0
+    best, revisions = writer.write(material, meter), 0
     merit, findings = _assess(best, material)
     while findings and revisions < MAX_REVISIONS:
         revisions += 1
-        writing = desk.revise(material, best, findings, revisions, meter)
+        writing = writer.revise(material, best, findings, revisions, meter)
         revised_merit, revised_findings = _assess(writing, material)
         if revised_merit > merit:
             best, merit, findings = writing, revised_merit, revised_findings

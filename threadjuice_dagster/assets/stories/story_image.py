@@ -12,10 +12,10 @@ from threadjuice_dagster.domain.pictures.licences import POLICIES, licence_name
 from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.metering import Meter
-from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
-from threadjuice_dagster.resources.writers import Desk
+from threadjuice_dagster.resources.writers import Writer
 from threadjuice_dagster.site.publisher import Publisher
 
 
@@ -34,28 +34,28 @@ def story_image(
     context: dg.AssetExecutionContext,
     story_draft: StoryDraft,
     database: Database,
-    desk: Desk,
-    pictures: PictureDesk,
+    writer: Writer,
+    pictures: PictureService,
     cdn: Storage,
     publisher: Publisher,
 ) -> dg.MaterializeResult[StoryImage]:
     """The chosen picture: licensed, credited, looked at, and encoded as AVIF, WebP and JPEG at up to four widths."""
     with story_step(context, database):
-        image = choose_picture(story_draft, context.run_id, database, desk, pictures, cdn)
+        image = choose_picture(story_draft, context.run_id, database, writer, pictures, cdn)
         return dg.MaterializeResult(
             value=image, data_version=dg.DataVersion(image.sha256[:16]), metadata=_facts(image, publisher)
         )
 
 
 def choose_picture(
-    story: StoryDraft, run_id: str, database: Database, desk: Desk, pictures: PictureDesk, cdn: Storage
+    story: StoryDraft, run_id: str, database: Database, writer: Writer, pictures: PictureService, cdn: Storage
 ) -> StoryImage:
     """A picture for a story, its files stored; what looking at pictures cost is counted under the run."""
     draft, store, meter = story.draft, database.store, Meter()
     wanted = store.assignment(story.story_id).category
 
     def inspect(data: bytes) -> str | None:
-        verdict = desk.inspect(data, "image/jpeg", meter)
+        verdict = writer.inspect(data, "image/jpeg", meter)
         if verdict is None or not verdict.flagged:
             return None
         return "; ".join(verdict.reasons) or f"{verdict.source} flagged it"

@@ -11,9 +11,9 @@ from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.assets.upkeep.database import database_schema
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.backups.rules import NO_KEY, Manifest
-from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.partitions import DAYS
 from threadjuice_dagster.resources.postgres import Database, Postgres
 
@@ -28,15 +28,15 @@ from threadjuice_dagster.resources.postgres import Database, Postgres
     freshness_policy=FRESH["database_backup"].policy,
 )
 def database_backup(
-    context: dg.AssetExecutionContext, database: Database, backup_desk: BackupDesk
+    context: dg.AssetExecutionContext, database: Database, backup_service: BackupService
 ) -> dg.MaterializeResult[None]:
     """A dump of the newsroom's database in storage, with a manifest of what is in it.
 
     A partition is the day the backup was taken for; a past day's, made again, is of today.
     """
     with reported(context, database):
-        manifest = backup_desk.take(context.run_id, context.log.info)
-        return dg.MaterializeResult(metadata=_metadata(manifest, backup_desk))
+        manifest = backup_service.take(context.run_id, context.log.info)
+        return dg.MaterializeResult(metadata=_metadata(manifest, backup_service))
 
 
 @dg.asset(
@@ -48,7 +48,7 @@ def database_backup(
     retry_policy=RETRIES,
 )
 def expired_backups(
-    context: dg.AssetExecutionContext, database: Database, backup_desk: BackupDesk
+    context: dg.AssetExecutionContext, database: Database, backup_service: BackupService
 ) -> dg.MaterializeResult[None]:
     """The backups that ``BACKUP_RETENTION`` no longer keeps, deleted; never the newest proven one or any after it.
 
@@ -60,12 +60,12 @@ def expired_backups(
         held_back = why_not_to_delete(database.store.engine, now())
         if held_back:
             context.log.warning(f"No backup is deleted. {held_back}")
-        deleted, dropped = ([], []) if held_back else (backup_desk.expire(), backup_desk.drop_kept())
+        deleted, dropped = ([], []) if held_back else (backup_service.expire(), backup_service.drop_kept())
         return dg.MaterializeResult(
             metadata={
                 "deleted": len(deleted),
-                "kept": backup_desk.count(),
-                "retention": backup_desk.retention,
+                "kept": backup_service.count(),
+                "retention": backup_service.retention,
                 "held back": held_back or "nothing",
                 "databases dropped": len(dropped),
                 "removed": listed([*deleted, *dropped], "none"),
@@ -86,22 +86,25 @@ class RestoreConfig(dg.Config):
 
 @dg.op
 def restore_database(
-    context: dg.OpExecutionContext, config: RestoreConfig, backup_desk: BackupDesk, takedown_desk: TakedownDesk
+    context: dg.OpExecutionContext,
+    config: RestoreConfig,
+    backup_service: BackupService,
+    takedown_service: TakedownService,
 ) -> None:
     """Put a backup in place of the live database, which is kept under another name; takedowns since are replayed."""
 
     def prepare(address: str) -> None:
-        replay_takedowns(takedown_desk, address, context.instance)
+        replay_takedowns(takedown_service, address, context.instance)
 
     try:
         if not config.confirm:
-            plan = backup_desk.plan(config.backup, unvouched=config.unvouched)
+            plan = backup_service.plan(config.backup, unvouched=config.unvouched)
             raise UsageError(
                 f"Nothing was restored. {plan.backup} with {plan.rows} rows would take the place of {plan.database}, "
                 f"which would be kept as {plan.keeps}. {plan.warning}",
                 f"To restore it, run this again with confirm: {plan.token}",
             )
-        restored = backup_desk.restore(
+        restored = backup_service.restore(
             config.backup, config.confirm, prepare, context.log.info, unvouched=config.unvouched
         )
         context.log.info(f"{restored.backup} is live; the database before it is kept as {restored.kept or 'nothing'}.")
@@ -111,19 +114,21 @@ def restore_database(
         raise dg.Failure(str(failure), metadata=metadata, allow_retries=False) from error
 
 
-def replay_takedowns(desk: TakedownDesk, address: str, instance: dg.DagsterInstance) -> None:
+def replay_takedowns(service: TakedownService, address: str, instance: dg.DagsterInstance) -> None:
     """Carry out in a restored database, before it goes live, every takedown since its backup."""
     restored = Postgres(url=address, pool_size=2)
-    TakedownDesk(database=restored, vault=desk.vault, cdn=desk.cdn, encryption_key=desk.encryption_key).replay(instance)
+    TakedownService(
+        database=restored, vault=service.vault, cdn=service.cdn, encryption_key=service.encryption_key
+    ).replay(instance)
     restored.store.locks.close()
     restored.store.engine.dispose()
 
 
-def _metadata(manifest: Manifest, desk: BackupDesk) -> dict[str, dg.MetadataValue | str | int | float]:
+def _metadata(manifest: Manifest, service: BackupService) -> dict[str, dg.MetadataValue | str | int | float]:
     tables = [{"table": name, **figures.model_dump()} for name, figures in manifest.contents.tables.items()]
     return {
         "backup": manifest.id,
-        "location": desk.storage.url(manifest.key),
+        "location": service.storage.url(manifest.key),
         "sha256": manifest.sha256,
         "bytes": manifest.bytes,
         "dump_bytes": manifest.dump_bytes,

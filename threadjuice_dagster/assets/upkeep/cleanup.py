@@ -11,7 +11,7 @@ from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.assets.upkeep.backups import database_backup
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.cleanup.rules import CleanupReport
-from threadjuice_dagster.operations.cleanup.service import CleanupDesk, Site
+from threadjuice_dagster.operations.cleanup.service import CleanupService, Site
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
 
@@ -41,7 +41,7 @@ def content_cleanup(
     context: dg.AssetExecutionContext,
     config: CleanupConfig,
     database: Database,
-    cleanup_desk: CleanupDesk,
+    cleanup_service: CleanupService,
     publisher: Publisher,
 ) -> dg.MaterializeResult:
     """Test content, rejected drafts, withdrawn stories, expired threads, old events, files of nobody: archived, gone.
@@ -53,7 +53,7 @@ def content_cleanup(
             refuse_wrong_clock(database)
         pages = (publisher.current / "story").glob("*/index.html")
         site = Site(any(pages), lambda: _rebuild(database, publisher))
-        report = cleanup_desk.clean(
+        report = cleanup_service.clean(
             context.instance, site, now(), dry_run=config.dry_run, force=config.force, tell=context.log.info
         )
         held = ", ".join(f"{rule.name}: {rule.refused}" for rule in report.refused)
@@ -73,11 +73,11 @@ class PruningConfig(dg.Config):
 
 
 @dg.op
-def prune_runs(context: dg.OpExecutionContext, config: PruningConfig, cleanup_desk: CleanupDesk) -> None:
+def prune_runs(context: dg.OpExecutionContext, config: PruningConfig, cleanup_service: CleanupService) -> None:
     """Delete finished runs older than ``RUN_RETENTION_DAYS``, save those whose results the UI still shows."""
     try:
-        refuse_wrong_clock(cleanup_desk.database)
-        pruned = cleanup_desk.prune_runs(context.instance, now(), config.limit)
+        refuse_wrong_clock(cleanup_service.database)
+        pruned = cleanup_service.prune_runs(context.instance, now(), config.limit)
     except Exception as error:
         failure = classified(error)
         raise dg.Failure(str(failure), metadata={"kind": failure.kind}, allow_retries=False) from error

@@ -40,7 +40,7 @@ class Listed(NamedTuple):
 
 
 @runtime_checkable
-class Shelf(Protocol):
+class PublicationSource(Protocol):
     """The public stories, to be read in part: ``database/publications.py`` has those of the newsroom."""
 
     def listing(self) -> Iterator[Listed]:

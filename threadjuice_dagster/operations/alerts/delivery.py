@@ -33,7 +33,7 @@ SECRET = 8
 """Characters from which a part of a webhook's address may be what makes it secret."""
 
 
-class AlertDesk(dg.ConfigurableResource):
+class AlertDelivery(dg.ConfigurableResource):
     """Delivers what waits in the outbox to the webhook, or to the log where there is none.
 
     ``format`` is empty to go by the webhook's address. A ``secret`` has every message signed. ``ui_url`` and

@@ -28,7 +28,7 @@ from threadjuice_dagster.database.tools import Tool, find_tool
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
 from threadjuice_dagster.operations.backups import rules
 from threadjuice_dagster.operations.backups.rules import Backup, Contents, Manifest, Proof, Record, TableFigures
-from threadjuice_dagster.resources.encryption import Hashing, Seal, Writable, produced
+from threadjuice_dagster.resources.encryption import Encryptor, Hashing, Writable, produced
 
 if TYPE_CHECKING:
     from threadjuice_dagster.resources.storage import Storage
@@ -75,11 +75,11 @@ ORDER BY 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Vault:
+class BackupStorage:
     """Where backups are, the seal on them, and what the database recorded of them (None where there is none to ask)."""
 
     storage: "Storage"
-    seal: Seal
+    seal: Encryptor
     records: Mapping[str, Record] | None = None
 
     def identities(self) -> list[str]:
@@ -264,7 +264,7 @@ def read_records(address: str) -> dict[str, Record] | None:
 
 
 def take_backup(
-    vault: Vault,
+    vault: BackupStorage,
     address: str,
     moment: datetime | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -324,7 +324,7 @@ def _snapshot(url: sa.URL) -> Iterator[tuple[str, sa.Connection]]:
         yield str(connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar()), connection
 
 
-def _stored(vault: Vault, url: sa.URL, moment: datetime, snapshot: str, connection: sa.Connection) -> Manifest:
+def _stored(vault: BackupStorage, url: sa.URL, moment: datetime, snapshot: str, connection: sa.Connection) -> Manifest:
     """Store the dump of a snapshot, and describe it; its figures are read meanwhile on ``connection``."""
     identity = rules.backup_id(moment, uuid.uuid4().hex[:8])
     key = rules.dump_key(identity, vault.seal.recipient)
@@ -361,7 +361,7 @@ def _selection(connection: sa.Connection) -> list[str]:
     return [f"--schema={schema}", *(f"--exclude-table={name}" for name in others)]
 
 
-def _dump(tool: Tool, url: sa.URL, options: Sequence[str], seal: Seal, target: Writable) -> int:
+def _dump(tool: Tool, url: sa.URL, options: Sequence[str], seal: Encryptor, target: Writable) -> int:
     fixed = ("--format=custom", "--compress=0", "--lock-wait-timeout=60s")
     with tool.running(url, *fixed, *options) as process:
         return seal.seal(process.stdout, target)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.tools import find_tool
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, UsageError
 from threadjuice_dagster.operations.backups import rules
-from threadjuice_dagster.operations.backups.dump import OUR_TABLES, History, Vault, read_contents
+from threadjuice_dagster.operations.backups.dump import OUR_TABLES, BackupStorage, History, read_contents
 from threadjuice_dagster.operations.backups.loading import ANOTHER, Bounded, load_rows
 from threadjuice_dagster.operations.backups.restore_server import Server
 from threadjuice_dagster.operations.backups.rules import Manifest, Proof, Restored, RestorePlan
@@ -29,7 +29,7 @@ from threadjuice_dagster.resources.encryption import BLOCK, Hashing, Readable
 Tell = Callable[[str], None]
 
 
-def prove(vault: Vault, address: str, identity: str, moment: datetime) -> Proof:
+def prove(vault: BackupStorage, address: str, identity: str, moment: datetime) -> Proof:
     """Restore a backup into a scratch database beside ``address``, and compare it with its manifest.
 
     Raises ``TransientFailure`` if storage or server failed, which says nothing of the backup.
@@ -50,7 +50,7 @@ def prove(vault: Vault, address: str, identity: str, moment: datetime) -> Proof:
 
 
 def plan_restore(
-    vault: Vault, address: str, identity: str, moment: datetime, *, unvouched: bool = False
+    vault: BackupStorage, address: str, identity: str, moment: datetime, *, unvouched: bool = False
 ) -> RestorePlan:
     """What ``restore_backup`` would do now."""
     manifest = vault.trusted(identity, unvouched=unvouched)
@@ -60,7 +60,7 @@ def plan_restore(
 
 
 def restore_backup(
-    vault: Vault,
+    vault: BackupStorage,
     address: str,
     identity: str,
     confirm: str,
@@ -103,7 +103,7 @@ def restore_backup(
     )
 
 
-def _plan(vault: Vault, server: Server, manifest: Manifest, moment: datetime) -> RestorePlan:
+def _plan(vault: BackupStorage, server: Server, manifest: Manifest, moment: datetime) -> RestorePlan:
     return RestorePlan(
         backup=manifest.id,
         taken_at=manifest.taken_at,
@@ -118,7 +118,7 @@ def _plan(vault: Vault, server: Server, manifest: Manifest, moment: datetime) ->
     )
 
 
-def _load(vault: Vault, manifest: Manifest, url: sa.URL) -> tuple[str, ...]:
+def _load(vault: BackupStorage, manifest: Manifest, url: sa.URL) -> tuple[str, ...]:
     """Fill an empty database from a dump; returns how it differs from the manifest.
 
     Raises ``PermanentFailure`` for a dump that is not the manifest's, or cannot be opened or read.
@@ -149,7 +149,7 @@ def _load(vault: Vault, manifest: Manifest, url: sa.URL) -> tuple[str, ...]:
 class _Feed:
     """A stored dump on its way into ``pg_restore``, and whether it was the one its manifest was written for."""
 
-    def __init__(self, vault: Vault, manifest: Manifest, stored: Readable) -> None:
+    def __init__(self, vault: BackupStorage, manifest: Manifest, stored: Readable) -> None:
         self._vault, self._manifest, self._source = vault, manifest, Hashing(stored)
         self.stopped = False
 
@@ -187,7 +187,7 @@ def _refuse_unconfirmed(plan: RestorePlan, confirm: str) -> None:
         )
 
 
-def _refuse_unreadable(vault: Vault, manifest: Manifest) -> None:
+def _refuse_unreadable(vault: BackupStorage, manifest: Manifest) -> None:
     """Raises ``PermanentFailure`` if the dump is gone, or ``ConfigurationError`` if this version cannot read it."""
     if not vault.storage.exists(manifest.key):
         raise PermanentFailure(f"Of backup {manifest.id} only the manifest is in storage, not the dump.", ANOTHER)

@@ -24,12 +24,12 @@ from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.operations.backups.dump import History, Vault
+    from threadjuice_dagster.operations.backups.dump import BackupStorage, History
 
 Tell = Callable[[str], None]
 
 
-class BackupDesk(dg.ConfigurableResource):
+class BackupService(dg.ConfigurableResource):
     """Backups of ``database`` in ``storage``. ``plan`` and ``restore`` need no tables, nor the database itself."""
 
     database: dg.ResourceDependency[Database]
@@ -125,11 +125,11 @@ class BackupDesk(dg.ConfigurableResource):
         return self.database.store.run_lives(record.run_id)
 
     @property
-    def _vault(self) -> "Vault":
-        from threadjuice_dagster.operations.backups.dump import Vault, read_records
-        from threadjuice_dagster.resources.encryption import Seal
+    def _vault(self) -> "BackupStorage":
+        from threadjuice_dagster.operations.backups.dump import BackupStorage, read_records
+        from threadjuice_dagster.resources.encryption import Encryptor
 
-        return Vault(self.storage, Seal(self.encryption_key), read_records(self.database.address()))
+        return BackupStorage(self.storage, Encryptor(self.encryption_key), read_records(self.database.address()))
 
     @property
     def _history(self) -> "History":

@@ -19,7 +19,7 @@ from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.backups.rules import backup_id
 from threadjuice_dagster.operations.cleanup.rules import ARCHIVE, Label, archive_of
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
-from threadjuice_dagster.resources.encryption import Seal
+from threadjuice_dagster.resources.encryption import Encryptor
 
 if TYPE_CHECKING:
     from threadjuice_dagster.resources.storage import Storage
@@ -31,7 +31,7 @@ _ABANDONED = timedelta(days=1)
 class Archive:
     """Parts and labels under ``archive/`` of a storage."""
 
-    def __init__(self, storage: "Storage", seal: Seal, locks: Locks) -> None:
+    def __init__(self, storage: "Storage", seal: Encryptor, locks: Locks) -> None:
         self._storage, self._seal, self._locks = storage, seal, locks
 
     def add(self, name: str, rule: str, rows: list[dict[str, Any]], **about: Mapping[str, Any]) -> Label:

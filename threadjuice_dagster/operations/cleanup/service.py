@@ -17,7 +17,7 @@ from pydantic import Field
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.instance import forget_story
 from threadjuice_dagster.operations.backups.rules import backup_id
-from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.cleanup.rules import (
     ARCHIVE,
     BACKUP_HOURS,
@@ -29,7 +29,7 @@ from threadjuice_dagster.operations.cleanup.rules import (
     proven_recently,
     too_many,
 )
-from threadjuice_dagster.operations.takedowns.service import TakedownDesk
+from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
 
@@ -60,12 +60,12 @@ class Site(NamedTuple):
     rebuild: Callable[[], None]
 
 
-class CleanupDesk(dg.ConfigurableResource):
+class CleanupService(dg.ConfigurableResource):
     """Removes what the rules say, archived first. Ages are in days; ``max_share`` is of all there are, 0 to 1."""
 
     database: dg.ResourceDependency[Database]
-    backup_desk: dg.ResourceDependency[BackupDesk]
-    takedown_desk: dg.ResourceDependency[TakedownDesk]
+    backup_service: dg.ResourceDependency[BackupService]
+    takedown_service: dg.ResourceDependency[TakedownService]
     rejected_days: int = 30
     withdrawn_days: int = 90
     events_days: int = 180
@@ -105,12 +105,12 @@ class CleanupDesk(dg.ConfigurableResource):
     def _clean(
         self, instance: dg.DagsterInstance, site: Site, moment: datetime, tell: Tell, *, force: bool, dry_run: bool
     ) -> CleanupReport:
-        blocked = "" if proven_recently(self.backup_desk.backups(), moment) else _NO_BACKUP
+        blocked = "" if proven_recently(self.backup_service.backups(), moment) else _NO_BACKUP
         if blocked and not dry_run:
             raise PermanentFailure(blocked, "Run: threadjuice maintenance backup")
         if not dry_run:
             self._archive.clean(moment)
-            if self.takedown_desk.replay(instance):  # nothing is archived that was taken down
+            if self.takedown_service.replay(instance):  # nothing is archived that was taken down
                 site.rebuild()
         name = backup_id(moment, uuid.uuid4().hex[:8])
         cleanup = self._cleanup(name)
@@ -120,7 +120,7 @@ class CleanupDesk(dg.ConfigurableResource):
             report = self._apply(rule, blocked, force=force, dry_run=dry_run)
             tell(f"{report.name}: {report.found:,} found, {report.removed:,} removed. {report.refused}".rstrip())
             reports.append(report)
-        location = self.takedown_desk.vault.url(f"{ARCHIVE}{name}") if cleanup.archived else ""
+        location = self.takedown_service.vault.url(f"{ARCHIVE}{name}") if cleanup.archived else ""
         return CleanupReport(dry_run=dry_run, archive=location, rules=tuple(reports))
 
     def _apply(self, rule: "Rule", blocked: str, *, force: bool, dry_run: bool) -> RuleReport:
@@ -187,7 +187,7 @@ class CleanupDesk(dg.ConfigurableResource):
 
         def keys() -> Iterator[str]:
             nonlocal listed
-            for chunk in rows.chunked(self.takedown_desk.cdn.entries(PICTURES), _LISTED):
+            for chunk in rows.chunked(self.takedown_service.cdn.entries(PICTURES), _LISTED):
                 listed += len(chunk)
                 yield from cleanup.unused([key for key, stored in chunk if stored < before])
 
@@ -202,10 +202,10 @@ class CleanupDesk(dg.ConfigurableResource):
 
     def _delete_file(self, key: str, before: datetime) -> bool:
         """Looked at again at the last moment: whoever makes a picture stores its files anew, then names them."""
-        stored = self.takedown_desk.cdn.stored_at(key)
+        stored = self.takedown_service.cdn.stored_at(key)
         if stored is None or stored >= before:
             return False
-        self.takedown_desk.cdn.delete(key)
+        self.takedown_service.cdn.delete(key)
         return True
 
     def _story_runs(self, cleanup: "Cleanup", instance: dg.DagsterInstance) -> "Rule":
@@ -230,7 +230,7 @@ class CleanupDesk(dg.ConfigurableResource):
         archive = self._archive
         return rows.Rule(
             "old_archives",
-            lambda: len(self.takedown_desk.vault.list(ARCHIVE)),
+            lambda: len(self.takedown_service.vault.list(ARCHIVE)),
             lambda: archive.older_than(before),
             archive.delete,
             floor=None,
@@ -249,4 +249,4 @@ class CleanupDesk(dg.ConfigurableResource):
 
     @property
     def _archive(self) -> "Archive":
-        return self.takedown_desk.archive
+        return self.takedown_service.archive

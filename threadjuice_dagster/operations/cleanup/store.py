@@ -80,7 +80,7 @@ class Rows:
         return next(iter(self.table.primary_key))
 
 
-class Spool:
+class KeyFile:
     """Keys in a file without a name: how many there are is known before the first of them is used."""
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -100,9 +100,9 @@ class Spool:
 
 
 @contextmanager
-def spooled(keys: Iterable[str]) -> Iterator[Spool]:
+def spooled(keys: Iterable[str]) -> Iterator[KeyFile]:
     """The spool of these keys for the block."""
-    spool = Spool(keys)
+    spool = KeyFile(keys)
     try:
         yield spool
     finally:

@@ -39,7 +39,7 @@ AT_ONCE = 8
 """Pages a smoke test asks for at a time."""
 
 
-class DeploymentDesk(dg.ConfigurableResource):
+class DeploymentService(dg.ConfigurableResource):
     """Deployments of the site at one place. Each public method that changes something waits for its turn.
 
     ``settle_seconds`` is how long the edges of a network may take to show what was promoted.

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_vendor"))
 
 from threadjuice_dagster.database.addresses import clean_address
 from threadjuice_dagster.operations.engagement.receiver import Reports
-from threadjuice_dagster.operations.engagement.store import Tally
+from threadjuice_dagster.operations.engagement.store import ViewCounts
 
 
 class _Connection:
@@ -49,7 +49,7 @@ class _Connection:
         return self._open
 
 
-_REPORTS = Reports(Tally(_Connection().run))
+_REPORTS = Reports(ViewCounts(_Connection().run))
 
 
 class handler(BaseHTTPRequestHandler):  # noqa: N801 -- the name Vercel looks for

@@ -60,7 +60,7 @@ class _Question:
         self.public: set[str] | None = None
 
 
-class Tally:
+class ViewCounts:
     """The counts, through whatever connection ``run`` has. Its errors are the connection's own."""
 
     def __init__(self, run: Run) -> None:

@@ -22,18 +22,18 @@ from threadjuice_dagster.domain.writing.budget import UNPRICED, Spent
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, PermanentFailure, ThreadJuiceError
 from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.operations.backups.rules import NO_KEY
-from threadjuice_dagster.operations.backups.service import BackupDesk
+from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.deployment.capacity import capacity_of
-from threadjuice_dagster.operations.deployment.service import DeploymentDesk
+from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe, State
 from threadjuice_dagster.resources.http import look
 from threadjuice_dagster.resources.openai_answers import BadAnswer
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
-from threadjuice_dagster.resources.pictures import PictureDesk
+from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
-from threadjuice_dagster.resources.writers import Desk, ModelDesk
+from threadjuice_dagster.resources.writers import OpenAIWriter, Writer
 from threadjuice_dagster.settings import CORRECT_IT, Section, Settings
 from threadjuice_dagster.site.publisher import Publisher
 from threadjuice_dagster.sources.reddit import RedditThreads, ThreadSource
@@ -104,7 +104,7 @@ class Question(NamedTuple):
     seconds: float
 
 
-class EnvironmentDesk(dg.ConfigurableResource):
+class EnvironmentService(dg.ConfigurableResource):
     """Looks at everything the newsroom depends on, through the resources that the newsroom uses.
 
     A system that has not answered after ``seconds`` has failed, whatever becomes of its answer.
@@ -112,12 +112,12 @@ class EnvironmentDesk(dg.ConfigurableResource):
 
     database: dg.ResourceDependency[Database]
     threads: dg.ResourceDependency[ThreadSource]
-    desk: dg.ResourceDependency[Desk]
-    pictures: dg.ResourceDependency[PictureDesk]
+    writer: dg.ResourceDependency[Writer]
+    pictures: dg.ResourceDependency[PictureService]
     cdn: dg.ResourceDependency[Storage]
-    backup_desk: dg.ResourceDependency[BackupDesk]
+    backup_service: dg.ResourceDependency[BackupService]
     inbox: dg.ResourceDependency[Storage]
-    deployment_desk: dg.ResourceDependency[DeploymentDesk]
+    deployment_service: dg.ResourceDependency[DeploymentService]
     publisher: dg.ResourceDependency[Publisher]
     daily_stories: int = 3
     dagster_url: str = ""
@@ -144,7 +144,7 @@ class EnvironmentDesk(dg.ConfigurableResource):
         for name in answering:
             self.database.store.outages.over(name)
             incidents.end(f"outage:{name}", now)
-        if "openai" in answering and not (isinstance(self.desk, ModelDesk) and self.desk.openai.uses_next_key):
+        if "openai" in answering and not (isinstance(self.writer, OpenAIWriter) and self.writer.openai.uses_next_key):
             incidents.end("key:OPENAI_API_KEY", now)
         mended = {variable for name, state in systems.items() if state == "ok" for variable in SYSTEMS[name].split()}
 
@@ -221,9 +221,9 @@ class EnvironmentDesk(dg.ConfigurableResource):
             return self.database.address()
 
     def _openai(self) -> Found:
-        if not isinstance(self.desk, ModelDesk):
+        if not isinstance(self.writer, OpenAIWriter):
             return Found("stand-in", "The extractive writer composes from the thread's own words; the rubric judges.")
-        openai = self.desk.openai
+        openai = self.writer.openai
         try:
             found = openai.check()
         except BudgetSpent as problem:
@@ -241,10 +241,10 @@ class EnvironmentDesk(dg.ConfigurableResource):
 
     def _budget(self) -> Found:
         """Whether a story can be paid for today, and whether anybody knows what one costs."""
-        if not isinstance(self.desk, ModelDesk):
+        if not isinstance(self.writer, OpenAIWriter):
             return Found("stand-in", "No model is asked: nothing costs anything.")
-        bounded = bool(getattr(self.desk.openai.limiter, "daily_budget_usd", 0.0))
-        budget = self.desk.budget(self.database.store.spending.today() if bounded else Spent())
+        bounded = bool(getattr(self.writer.openai.limiter, "daily_budget_usd", 0.0))
+        budget = self.writer.budget(self.database.store.spending.today() if bounded else Spent())
         if budget.state == "unpriced":
             return Found("failed" if bounded else "warning", budget.message, UNPRICED)
         if budget.problem:
@@ -259,17 +259,17 @@ class EnvironmentDesk(dg.ConfigurableResource):
         return Found("ok", f"A token was given; {len(self.threads.subreddits)} subreddits are read.")
 
     def _openverse(self) -> Found:
-        desk = self.pictures
-        if "openverse" not in desk.providers and desk.openverse_url == _OPENVERSE:
-            return Found("stand-in", f"Not asked for pictures: IMAGE_PROVIDERS is {','.join(desk.providers)}.")
-        return _searched(Openverse(desk.openverse_url).ask("garden", attempts=1))
+        pictures = self.pictures
+        if "openverse" not in pictures.providers and pictures.openverse_url == _OPENVERSE:
+            return Found("stand-in", f"Not asked for pictures: IMAGE_PROVIDERS is {','.join(pictures.providers)}.")
+        return _searched(Openverse(pictures.openverse_url).ask("garden", attempts=1))
 
     def _unsplash(self) -> Found:
-        desk = self.pictures
-        if not desk.unsplash_key:
+        pictures = self.pictures
+        if not pictures.unsplash_key:
             return Found("stand-in", "No key: the other providers' pictures, or title cards.")
-        found = _searched(Unsplash(desk.unsplash_url, desk.unsplash_key).ask("garden", attempts=1))
-        if not desk.unsplash_unattended:
+        found = _searched(Unsplash(pictures.unsplash_url, pictures.unsplash_key).ask("garden", attempts=1))
+        if not pictures.unsplash_unattended:
             told = "The key is taken, but its pictures are not chosen unattended."
             return Found("warning", told, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
         return found
@@ -278,10 +278,10 @@ class EnvironmentDesk(dg.ConfigurableResource):
         return _written_and_read(self.cdn, public=bool(getattr(self.cdn, "public_url", "")))
 
     def _backups(self) -> Found:
-        from threadjuice_dagster.resources.encryption import Seal
+        from threadjuice_dagster.resources.encryption import Encryptor
 
-        found = _written_and_read(self.backup_desk.storage)
-        signs = Seal(self.backup_desk.encryption_key).recipient
+        found = _written_and_read(self.backup_service.storage)
+        signs = Encryptor(self.backup_service.encryption_key).recipient
         return found if signs else found._replace(message=f"{found.message} {NO_KEY}.")
 
     def _inbox(self) -> Found:
@@ -292,7 +292,7 @@ class EnvironmentDesk(dg.ConfigurableResource):
 
     def _vercel(self) -> Found:
         """Whether the project is there, and leaves it to us when a build goes live."""
-        target = self.deployment_desk.deployer
+        target = self.deployment_service.deployer
         if not isinstance(target, VercelTarget):
             return Found("stand-in", "The site is deployed to a folder.")
         name, promoted = target.check()
@@ -303,7 +303,7 @@ class EnvironmentDesk(dg.ConfigurableResource):
 
     def _vercel_capacity(self) -> Found:
         """When the site will not fit into a deployment any more, and what to do."""
-        site, deployer = Path(self.publisher.folder), self.deployment_desk.deployer
+        site, deployer = Path(self.publisher.folder), self.deployment_service.deployer
         finding = capacity_of(site, deployer, self.cdn, self.daily_stories, datetime.now(UTC))
         return Found(finding.state, finding.message, finding.next_step)
 
@@ -419,12 +419,14 @@ def _connections(address: str, count: int, variable: str = "DATABASE_URL") -> "I
     """So many connections at once, outside every pool: one that waits for a server would not say what is wrong."""
     import sqlalchemy as sa
 
-    from threadjuice_dagster.database.engine import patient
+    from threadjuice_dagster.database.engine import wait_for_server
     from threadjuice_dagster.database.server import app_url, unreachable
     from threadjuice_dagster.database.suitability import require_session, require_usable
 
     url = app_url(address)
-    engine = patient(sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT, hide_parameters=True), 0)
+    engine = wait_for_server(
+        sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT, hide_parameters=True), 0
+    )
     try:
         with contextlib.ExitStack() as stack:
             opened = [stack.enter_context(engine.connect()) for _ in range(count)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from threadjuice_dagster.operations.cleanup.archive import Archive
 
 
-class TakedownDesk(dg.ConfigurableResource):
+class TakedownService(dg.ConfigurableResource):
     """Buries sources and everything written from them. ``vault`` keeps tombstones and archive, ``cdn`` the pictures."""
 
     database: dg.ResourceDependency[Database]
@@ -31,9 +31,9 @@ class TakedownDesk(dg.ConfigurableResource):
     def archive(self) -> "Archive":
         """What clean-ups removed: it may not keep what was taken down."""
         from threadjuice_dagster.operations.cleanup.archive import Archive
-        from threadjuice_dagster.resources.encryption import Seal
+        from threadjuice_dagster.resources.encryption import Encryptor
 
-        return Archive(self.vault, Seal(self.encryption_key), self.database.store.locks)
+        return Archive(self.vault, Encryptor(self.encryption_key), self.database.store.locks)
 
     def sources(self) -> dict[str, set[str]]:
         """Every thread that a stored or archived story rests on, and the ids of its comments that are repeated."""
