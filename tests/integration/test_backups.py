@@ -720,7 +720,8 @@ SCRIPT = """
 import json, sys, time
 from datetime import UTC, datetime
 import sqlalchemy as sa
-from threadjuice_dagster.database import backup, loading, restore, restore_server, sealing
+from threadjuice_dagster.operations.backups import dump, loading, restore, restore_server
+from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.storage import FolderStorage
 
 moment, url, root, identity = json.loads(sys.argv[1])
@@ -750,9 +751,9 @@ class Pausing(FolderStorage):
         if moment == "before the manifest":
             pause()
 
-vault = backup.Vault(Pausing(root=root), sealing.Seal(""))
+vault = dump.BackupStorage(Pausing(root=root), Encryptor(""))
 if not identity:
-    backup.take_backup(vault, url, datetime.now(UTC))
+    dump.take_backup(vault, url, datetime.now(UTC))
 if moment == "in the restore":
     vault.seal.unseal = lambda source, target, encrypted: (target.write(b"PGDMP"), pause())
 if moment == "before the keys are made":

@@ -510,9 +510,8 @@ import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 sys.path[:0] = json.loads(sys.argv[1])["path"]
 import test_cleanup
-from threadjuice_dagster.database import archive
+from threadjuice_dagster.operations.cleanup import service as cleanup
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
-from threadjuice_dagster.resources import cleanup
 from threadjuice_dagster.resources.storage import FolderStorage
 
 given = json.loads(sys.argv[1])

@@ -264,7 +264,7 @@ def test_the_command_line_answers_bytes_that_are_no_text_with_one_clear_line() -
 SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|COPY|TRUNCATE|SET|WITH|LOCK|GRANT)\b")
 SINKS = ("text", "exec_driver_sql", "execute", "scalar", "scalars", "executemany", "copy", "DDL", "literal_column")
 COMPOSED = {
-    ("backup.py", "read_contents"): "names of tables and columns, quoted by the server itself",
+    ("dump.py", "read_contents"): "names of tables and columns, quoted by the server itself",
     ("loading.py", "load_rows"): "names of our own tables, quoted by the server itself",
     ("loading.py", "_take"): "a table of ours, and names of columns, quoted one by one",
     ("restore_server.py", "scratch"): "a database's name, quoted by the dialect",

@@ -311,7 +311,7 @@ class TestKilledAndTogether:
     CODE = (
         "import sys, pathlib\n"
         "from threadjuice_dagster.database.store import open_store\n"
-        "from threadjuice_dagster.database import imports\n"
+        "from threadjuice_dagster.operations.imports import store as imports\n"
         "imports.BATCH_RECORDS, imports._TELL_EVERY = 50, 0\n"
         "path = pathlib.Path(sys.argv[2])\n"
         "done = imports.import_files(open_store(sys.argv[1], 2), [path], path.parent / 'imports',\n"
