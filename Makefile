@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test dev check bench audit format
+.PHONY: demo test dev check structure bench audit format
 
 demo: $(VENV)/.installed  ## publish three stories from the sample threads, with no key and no service
 	$(BIN)/threadjuice content generate --count 3
@@ -16,11 +16,15 @@ dev: $(VENV)/.installed  ## the Dagster UI, its daemon and the site preview
 test: $(VENV)/.tests-installed  ## the whole test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-check: $(VENV)/.tests-installed  ## lint, format, types, and what migrations may do
+check: $(VENV)/.tests-installed  ## lint, format, types, the layers' contracts, and what migrations may do
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports --no-cache
 	$(BIN)/python .ci/lint_migrations.py
+
+structure: $(VENV)/.tests-installed  ## sizes, rooms, imports, names and words of the package
+	$(BIN)/python .ci/structure.py
 
 format: $(VENV)/.tests-installed  ## put every file in its form
 	$(BIN)/ruff check --fix .
