@@ -17,11 +17,11 @@ from threadjuice_dagster.database.engine import pooled_engine
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.domain.story.page_events import QUARTERS
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import Draft, Section
 from threadjuice_dagster.operations.deployment.site_server import serve
 from threadjuice_dagster.operations.engagement.receiver import Reports
-from threadjuice_dagster.operations.engagement.rules import QUARTERS
 from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 from threadjuice_dagster.site.builder import build_site
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from threadjuice_dagster.domain.story.page_events import EVENTS
 from threadjuice_dagster.operations.engagement import rules as engagement
 from threadjuice_dagster.operations.engagement.rules import (
     BURST,
-    EVENTS,
     MAX_BODY,
     MAX_PENDING,
     PER_SECOND,

@@ -28,10 +28,11 @@ from threadjuice_dagster.database.engine import pooled_engine
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.domain.story.page_events import EVENTS
 from threadjuice_dagster.operations.deployment.site_server import serve
 from threadjuice_dagster.operations.deployment.vercel_uploads import function_files, function_settings
 from threadjuice_dagster.operations.engagement.receiver import PATHS, Reports
-from threadjuice_dagster.operations.engagement.rules import BURST, EVENTS, MAX_BODY, STORY_PER_MINUTE
+from threadjuice_dagster.operations.engagement.rules import BURST, MAX_BODY, STORY_PER_MINUTE
 from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 from threadjuice_dagster.resources.postgres import Postgres, Replica
 

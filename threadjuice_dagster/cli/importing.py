@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.domain.language.text import printable
-from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.story.stories import MANUAL, StoryDraft
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports.decoding import DamagedText, text_of
 from threadjuice_dagster.operations.imports.fields import shown
-from threadjuice_dagster.operations.imports.manual import MANUAL, manual_id, manual_records
+from threadjuice_dagster.operations.imports.manual import manual_id, manual_records
 from threadjuice_dagster.operations.imports.rules import (
     ImportedStory,
     RecordReader,

@@ -11,12 +11,11 @@ import dagster as dg
 
 from threadjuice_dagster.domain.judging.judge import JudgeVerdict
 from threadjuice_dagster.domain.judging.moderation import Verdict, load_moderator
-from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
+from threadjuice_dagster.domain.story.stories import MANUAL, Category, Draft, Persona
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.budget import Budget, Spent
 from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
 from threadjuice_dagster.failures import TransientFailure
-from threadjuice_dagster.operations.imports.manual import MANUAL
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import OpenAIResource
 

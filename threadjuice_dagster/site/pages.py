@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from threadjuice_dagster.domain.story.page_events import REACTIONS
 from threadjuice_dagster.domain.story.stories import Category
-from threadjuice_dagster.operations.engagement.rules import REACTIONS
 from threadjuice_dagster.site.assets import site_assets
 from threadjuice_dagster.site.headers import content_policy
 from threadjuice_dagster.site.links import base_of, public_address, root_of

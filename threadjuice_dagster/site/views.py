@@ -12,10 +12,8 @@ from functools import cached_property
 from threadjuice_dagster.domain.language.text import clean, cut, paragraphs
 from threadjuice_dagster.domain.pictures.licences import CreditPart, credit_line
 from threadjuice_dagster.domain.story.publication import PublishedStory
-from threadjuice_dagster.domain.story.stories import Category, Quote, Section
+from threadjuice_dagster.domain.story.stories import IMPORTED, MANUAL, Category, Quote, Section
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.operations.imports.manual import MANUAL
-from threadjuice_dagster.operations.imports.rules import IMPORTED
 from threadjuice_dagster.site.links import comment_link, safe_link
 from threadjuice_dagster.site.pictures import Picture, picture_of
 

@@ -54,7 +54,8 @@ def engagement_metadata(counts: Sequence[Any], views: Sequence[Any]) -> dict[str
     """
     import pandas as pd
 
-    from threadjuice_dagster.operations.engagement.rules import QUARTERS, figures
+    from threadjuice_dagster.domain.story.page_events import QUARTERS
+    from threadjuice_dagster.operations.engagement.rules import figures
 
     columns = ["story", "category", "persona", "event", "count", "dropped"]
     frame = pd.DataFrame([tuple(row) for row in counts], columns=columns).astype({"count": "int64"})

@@ -13,9 +13,8 @@ from threadjuice_dagster.domain.language.text import slugify
 from threadjuice_dagster.domain.pictures.images import StoryImage
 from threadjuice_dagster.domain.story.provenance import Source, provenance_of
 from threadjuice_dagster.domain.story.publication import PublishedStory
-from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.story.stories import IMPORTED, StoryDraft
 from threadjuice_dagster.failures import Unsuitable
-from threadjuice_dagster.operations.imports.rules import IMPORTED
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher

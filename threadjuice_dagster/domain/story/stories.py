@@ -24,6 +24,13 @@ def _known_kind(value: object) -> object:
 CleanText = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(value, str) else value)]
 
 
+IMPORTED = "imported"
+"""The writer's name under which stories of an import are stored."""
+
+MANUAL = "manual"
+"""The writer's name under which stories that people wrote are stored."""
+
+
 class Section(Model):
     """One part of a story. An ``excerpt`` is the source's own words and is checked to be so."""
 

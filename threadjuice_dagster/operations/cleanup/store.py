@@ -19,10 +19,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import run_lock
 from threadjuice_dagster.database.locks import is_held
+from threadjuice_dagster.domain.story.stories import IMPORTED
 from threadjuice_dagster.operations.alerts.store import GIVEN_UP
 from threadjuice_dagster.operations.cleanup.archive import Archive
 from threadjuice_dagster.operations.cleanup.rules import CLEANED
-from threadjuice_dagster.operations.imports.rules import IMPORTED
 from threadjuice_dagster.operations.takedowns.store import WRITTEN_FROM_IT, sources_of
 
 T = TypeVar("T")

@@ -30,6 +30,7 @@ BUNDLES = 1024
 
 _CARRIED = (
     "database/addresses.py",
+    "domain/story/page_events.py",
     "operations/engagement/rules.py",
     "operations/engagement/store.py",
     "operations/engagement/receiver.py",

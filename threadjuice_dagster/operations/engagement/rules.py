@@ -11,23 +11,10 @@ from collections.abc import Mapping
 from email.message import Message
 from typing import TYPE_CHECKING, NamedTuple
 
+from threadjuice_dagster.domain.story.page_events import EVENTS, QUARTERS
+
 if TYPE_CHECKING:
     import pandas as pd
-
-QUARTERS = (25, 50, 75, 100)
-"""How far down its text a story was read, in per cent."""
-
-REACTIONS = {"juicy": "Juicy", "moving": "Moving", "funny": "Funny"}
-"""What a reader may say of a story, and how its button is labelled."""
-
-EVENTS = (
-    "view",
-    *(f"depth:{quarter}" for quarter in QUARTERS),
-    "share:native",
-    "share:link",
-    *(f"reaction:{name}" for name in REACTIONS),
-)
-"""Everything that is counted. A page view tells each at most once."""
 
 MAX_BODY = 1024
 """Bytes of a report; the longest one the pages send has about 400."""

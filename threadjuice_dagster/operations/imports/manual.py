@@ -10,13 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from threadjuice_dagster.domain.language.text import slugify
+from threadjuice_dagster.domain.story.stories import MANUAL
 from threadjuice_dagster.operations.imports.formats import split_records
 from threadjuice_dagster.operations.imports.json_records import start_of_list
 from threadjuice_dagster.operations.imports.raw import Raw
 from threadjuice_dagster.operations.imports.rules import ImportedStory, Refused, parsed, slug_for
-
-MANUAL = "manual"
-"""The writer's name under which stories of people are stored and labelled."""
 
 _HEAD = re.compile(r"\A\s*---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")

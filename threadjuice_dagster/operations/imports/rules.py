@@ -17,7 +17,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from threadjuice_dagster.domain.language.text import cut, slugify, words
-from threadjuice_dagster.domain.story.stories import Category, CleanText, Draft, Persona, Usage
+from threadjuice_dagster.domain.story.stories import IMPORTED, Category, CleanText, Draft, Persona, Usage
 from threadjuice_dagster.domain.story.user_names import masked
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports.fields import (
@@ -34,9 +34,6 @@ from threadjuice_dagster.operations.imports.fields import (
 from threadjuice_dagster.operations.imports.legacy import from_legacy, is_legacy
 from threadjuice_dagster.operations.imports.markdown import TooManyMarks, is_marked, plain_line, plain_text, sections_of
 from threadjuice_dagster.operations.imports.visibility import says_it_was_public, why_not_public
-
-IMPORTED = "imported"
-"""The writer's name under which imported stories are stored."""
 
 MAX_SLUG = 120
 """Characters of a story's slug; what is cut off is told apart by a digest."""
