@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from threadjuice_dagster.cli.app import app
-from threadjuice_dagster.settings import variables
+from threadjuice_dagster.settings import DOCUMENTED, SECTIONS, variables
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,10 +30,17 @@ def test_the_example_environment_names_exactly_the_variables_there_are() -> None
     assert sorted(named) == sorted(variables())
 
 
+def test_the_example_environment_lists_the_variables_by_section_in_the_order_of_the_settings() -> None:
+    assert list(DOCUMENTED) == list(variables())
+    headings = re.findall(r"^## (\w+)", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert [f"{heading}Settings" for heading in headings] == [section.__name__ for section in SECTIONS]
+
+
 @pytest.mark.parametrize("name", sorted(variables()))
-def test_the_example_environment_explains_each_variable(name: str) -> None:
-    text = (ROOT / ".env.example").read_text()
-    assert str(variables()[name].description) in text.replace("\n# ", " ")
+def test_the_example_environment_explains_each_variable_in_a_sentence(name: str) -> None:
+    description, example = DOCUMENTED[name]
+    assert description.endswith(".")
+    assert example
 
 
 @pytest.mark.parametrize("command", commands())
@@ -50,7 +57,7 @@ def test_every_asset_check_job_schedule_and_sensor_is_documented() -> None:
     names = [key.path[-1] for key in graph.get_all_asset_keys()]
     names += [key.name for key in graph.asset_check_keys]
     for kind in (definitions.jobs, definitions.schedules, definitions.sensors):
-        names += [one.name for one in kind or []]  # type: ignore[union-attr]
+        names += [definition.name for definition in kind or []]  # type: ignore[union-attr]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
@@ -62,7 +69,7 @@ def test_every_file_a_document_names_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCS, ids=lambda path: path.name)
 def test_every_command_a_document_names_exists(document: Path) -> None:
-    known = {command.split()[0] for command in commands()} | set(commands())
+    names = {command.split()[0] for command in commands()} | set(commands())
     groups = "alerts|content|database|deploy|diagnose|maintenance"
     for words in re.findall(rf"threadjuice ((?:{groups}) \w+|dev|status|watch)\b", document.read_text()):
-        assert words in known, words
+        assert words in names, words
