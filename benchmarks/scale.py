@@ -137,12 +137,12 @@ def _writing(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
     """What stories' runs ask of the database and of Dagster."""
     from many import made, made_bands
 
-    from threadjuice_dagster.domain.judging.gates import Finding
+    from threadjuice_dagster.domain.judging.gates import GateFinding
 
     store, middle = newsroom.store, size // 200 * 100
     story, rejected = made(middle + 1), made(middle + 80)
     numbers = iter(range(10**9))
-    refusals = {gate: Finding(False, "Measured.") for gate in ("is_original", "is_appropriate")}
+    refusals = {gate: GateFinding(False, "Measured.") for gate in ("is_original", "is_appropriate")}
     bands = [*made_bands(middle + 1)[:48], *made_bands(size + 10)[48:]]
 
     def assign() -> None:

@@ -15,7 +15,7 @@ from makers import make_draft, make_publication, make_score, make_thread
 from newsstand import drawn_picture
 
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 
 DAYS, A_DAY = 365, 4
 STORIES = DAYS * A_DAY
@@ -154,7 +154,7 @@ def live_a_year(store: Store, cdn: Path, place: str) -> datetime:
     store.claim(story.story_id, "run")
     for model in (make_draft(story.story_id), make_score(story.story_id), image):
         store.save(model)
-    store.judge(story.story_id, {gate: Finding(True, "fine") for gate in GATES})
+    store.judge(story.story_id, {gate: GateFinding(True, "fine") for gate in GATES})
     store.save(make_publication(store, story.story_id).model_copy(update={"image": image}))
     values = {"gates": list(GATES), "cents": json.dumps(CENTS), "place": place, "today": datetime.now(UTC).date()}
     with store.engine.begin() as connection:

@@ -16,7 +16,7 @@ from makers import make_thread
 
 from threadjuice_dagster.assets.deployment.checklist import BEFORE
 from threadjuice_dagster.definitions import build_definitions
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.resources.pools import POOLS
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
@@ -163,11 +163,11 @@ class TestSensors:
         sensor = story_assignments_sensor(dg.DefaultSensorStatus.RUNNING)
         first = tick(sensor, database).run_requests[0].partition_key
         database.store.claim(first, "run")
-        database.store.judge(first, {GATES[0]: Finding(False, "too low")})
+        database.store.judge(first, {GATES[0]: GateFinding(False, "too low")})
         second = tick(sensor, database).run_requests[0].partition_key
         assert second != first
         database.store.claim(second, "run")
-        database.store.judge(second, {GATES[0]: Finding(False, "too low")})
+        database.store.judge(second, {GATES[0]: GateFinding(False, "too low")})
         result = tick(sensor, database)
         assert isinstance(result, dg.SkipReason)
         assert order.id not in {one.id for one in database.store.open_orders()}

@@ -6,7 +6,7 @@ import pytest
 from makers import make_score
 
 from threadjuice_dagster.domain.judging.anchors import ANCHORS
-from threadjuice_dagster.domain.judging.gates import Finding
+from threadjuice_dagster.domain.judging.gates import GateFinding
 from threadjuice_dagster.domain.judging.grounding import Grounding
 from threadjuice_dagster.domain.judging.judge import JudgeAnswer, JudgeVerdict, combine
 from threadjuice_dagster.domain.judging.moderation import Verdict
@@ -24,7 +24,7 @@ def verdict(*scores: int) -> JudgeVerdict:
     return combine([answer(score) for score in scores], "a-judge")
 
 
-def found(gate: str, **changes: Any) -> Finding:
+def found(gate: str, **changes: Any) -> GateFinding:
     score = make_score("story").model_copy(update={"moderation": CLEAN, **changes})
     return gate_findings(score)[gate]
 

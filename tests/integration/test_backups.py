@@ -25,7 +25,7 @@ from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.schema import head_revision, migrate
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tools import find_tool
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
 from threadjuice_dagster.operations.backups.dump import BackupStorage, History, read_contents, take_backup
 from threadjuice_dagster.operations.backups.restore import plan_restore, prove, restore_backup
@@ -681,7 +681,7 @@ def published(store: Store) -> str:
     story_id = store.assign(store.open_order(1, None, None, 3))[0].story_id
     for model in (make_draft(story_id), make_score(story_id), make_image(story_id)):
         store.save(model)
-    store.judge(story_id, {gate: Finding(True, "fine") for gate in GATES})
+    store.judge(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
     store.save(make_publication(store, story_id))
     return story_id
 

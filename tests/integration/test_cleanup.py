@@ -26,7 +26,7 @@ from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup, prune_run
 from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.server import create_database, embedded_url
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
 from threadjuice_dagster.operations.backups.dump import BackupStorage, History
 from threadjuice_dagster.operations.backups.rules import Contents, Manifest, Proof, backup_id, dump_key
@@ -100,7 +100,7 @@ class Rooms:
     def fill(self, story_id: str, number: int, **draft: Any) -> None:
         for model in (make_draft(story_id, **draft), make_score(story_id), picture(story_id, number)):
             self.store.save(model)
-        self.store.judge(story_id, {gate: Finding(True, f"about {QUOTED}") for gate in GATES})
+        self.store.judge(story_id, {gate: GateFinding(True, f"about {QUOTED}") for gate in GATES})
         for variant in picture(story_id, number).variants:
             self.keep_file(variant.key)
 

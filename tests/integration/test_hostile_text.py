@@ -21,7 +21,7 @@ from threadjuice_dagster.database.locks import Locks, is_held
 from threadjuice_dagster.database.records import story_records
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.domain.language.text import clean
 from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.domain.writing.assignments import known
@@ -167,7 +167,7 @@ class TestModels:
         image = with_text(make_image(story_id), text, KEPT)
         store.save(image)
         assert store.image(story_id) == image
-        store.judge(story_id, {gate: Finding(True, text) for gate in GATES})
+        store.judge(story_id, {gate: GateFinding(True, text) for gate in GATES})
         assert {verdict.message for verdict in store.verdicts(story_id)} == {text}
         published = with_text(make_publication(store, story_id), text, KEPT)
         store.save(published)
@@ -214,7 +214,7 @@ def ways_in(store: Store, story_id: str) -> dict[str, Callable[[str], Any]]:
         "turning down, by": lambda text: store.turn_down(story_id, text, "because"),
         "turning down, because": lambda text: store.turn_down(story_id, "ada", text),
         "withdrawing": lambda text: store.withdraw(text, text, text),
-        "a verdict": lambda text: store.judge(story_id, {GATES[0]: Finding(False, text)}),
+        "a verdict": lambda text: store.judge(story_id, {GATES[0]: GateFinding(False, text)}),
         "a failure": lambda text: store.fail(story_id, TransientFailure(text, text)),
         "an error": lambda text: store.ledger.add_error(TransientFailure(text, text), "site", text, text),
         "an event": lambda text: store.settle(text, text),

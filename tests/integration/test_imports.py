@@ -24,7 +24,7 @@ from threadjuice_dagster.cli.newsroom import open_newsroom
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports import store as imports
 from threadjuice_dagster.operations.imports.files import records_of
@@ -425,7 +425,7 @@ class TestGates:
         store = service.store
         Validation(store).check()
         store.save(make_image(story_id))
-        store.judge(story_id, {GATES[-1]: Finding(True, "licensed")})
+        store.judge(story_id, {GATES[-1]: GateFinding(True, "licensed")})
         store.save(make_publication(store, story_id))
         broken = make_draft(story_id, writer="imported", prompt_version="")
         with store.engine.begin() as connection:

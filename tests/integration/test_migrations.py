@@ -25,7 +25,7 @@ from threadjuice_dagster.database import schema
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.schema import Step, current_revision, head_revision, migrate, require_schema
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.resources.postgres import Postgres
 
@@ -68,10 +68,10 @@ def fill(url: str) -> Store:
         store.claim(story_id, "run")
         for model in (make_draft(story_id), make_score(story_id), make_image(story_id)):
             store.save(model)
-        store.judge(story_id, {gate: Finding(True, "fine") for gate in GATES})
+        store.judge(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
         store.save(make_publication(store, story_id))
     store.withdraw(stories[0], "ada", "asked to")
-    store.judge(stories[3], {GATES[0]: Finding(False, "7.9 of 10")})
+    store.judge(stories[3], {GATES[0]: GateFinding(False, "7.9 of 10")})
     store.overrule(stories[3], "ada", "good enough")
     store.ledger.add_error(TransientFailure("away", "wait"), "story_draft", stories[4], "run")
     return store

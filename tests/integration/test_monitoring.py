@@ -22,7 +22,7 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.domain.pictures.images import FAST, Variant, drawn_picture, encode_variants
 from threadjuice_dagster.domain.pictures.title_card import draw_title_card
 from threadjuice_dagster.domain.story.stories import Usage
@@ -85,7 +85,7 @@ def publish(store: Store, story_id: str, run_id: str = "run") -> None:
     store.claim(story_id, run_id)
     for model in (make_draft(story_id), make_score(story_id), make_image(story_id)):
         store.save(model)
-    store.judge(story_id, {gate: Finding(True, "fine") for gate in GATES})
+    store.judge(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
     store.save(make_publication(store, story_id).model_copy(update={"published_at": datetime.now(UTC)}))
 
 
@@ -162,7 +162,7 @@ class TestGeneration:
         first, second, third, fourth = [one.story_id for one in store.assign(store.open_order(4, None, None, 9))]
         store.ledger.add_error(TransientFailure("away"), "story_draft", first, "r")
         publish(store, first)
-        store.judge(second, {GATES[0]: Finding(False, "7.0 of 10"), GATES[1]: Finding(False, "rude")})
+        store.judge(second, {GATES[0]: GateFinding(False, "7.0 of 10"), GATES[1]: GateFinding(False, "rude")})
         store.ledger.add_error(Unsuitable("Nothing happens in it."), "story_draft", third, "r")
         store.ledger.add_error(TransientFailure("away"), "story_draft", fourth, "r")
         found = stories_of_day(store.engine, DAY).set_index("story_id")
@@ -197,7 +197,7 @@ class TestGeneration:
     ) -> None:
         first, second = [one.story_id for one in store.assign(store.open_order(2, None, None, 9))]
         publish(store, first)
-        store.judge(second, {GATES[0]: Finding(False, "7.0 of 10")})
+        store.judge(second, {GATES[0]: GateFinding(False, "7.0 of 10")})
         spend(store, first, 0.2)
         spend(store, first, 0.1, "judge")
         spend(store, second, 0.3)
@@ -242,7 +242,7 @@ class TestGeneration:
     ) -> None:
         stories = [one.story_id for one in store.assign(store.open_order(5, None, None, 9))]
         for story_id in stories[:3]:
-            store.judge(story_id, {GATES[0]: Finding(False, "7.0 of 10")})
+            store.judge(story_id, {GATES[0]: GateFinding(False, "7.0 of 10")})
         assert checked(look(generation_metrics))["gates_let_enough_through"].passed
         publish(store, stories[3])
         evaluation = checked(look(generation_metrics))["gates_let_enough_through"]

@@ -16,7 +16,7 @@ from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.database.catalogue import read_catalogue
 from threadjuice_dagster.database.records import story_record
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.imports.decoding import text_of
 from threadjuice_dagster.operations.imports.manual import manual_id, manual_records
@@ -67,12 +67,12 @@ def newsroom(newsroom_environment: dict[str, str]) -> Iterator[Newsroom]:
         yield newsroom
 
 
-def judged(store: Store, finding: Finding, thread_id: str = "abc123") -> str:
+def judged(store: Store, finding: GateFinding, thread_id: str = "abc123") -> str:
     store.save_threads([make_thread(thread_id)])
     story_id = store.assign(store.open_order(1, None, None, 3))[0].story_id
     store.save(make_draft(story_id))
     store.save(make_score(story_id))
-    store.judge(story_id, {gate: Finding(True, "fine") for gate in GATES[1:4]} | {GATES[0]: finding})
+    store.judge(story_id, {gate: GateFinding(True, "fine") for gate in GATES[1:4]} | {GATES[0]: finding})
     return story_id
 
 
@@ -91,19 +91,21 @@ def decide(database: Postgres, *decisions: dict[str, str]) -> dict[str, Any]:
 
 
 def test_a_divided_judge_holds_a_story_and_a_low_score_rejects_it(database: Postgres) -> None:
-    held = judged(database.store, Finding(False, "the answers lie far apart", held=True))
-    low = judged(database.store, Finding(False, "7.1 of 10"), "abd124")
+    held = judged(database.store, GateFinding(False, "the answers lie far apart", held=True))
+    low = judged(database.store, GateFinding(False, "7.1 of 10"), "abd124")
     assert (status(database.store, held), status(database.store, low)) == ("held", "rejected")
 
 
 def test_one_refusal_among_holds_rejects(database: Postgres) -> None:
-    story_id = judged(database.store, Finding(False, "apart", held=True))
-    database.store.judge(story_id, {GATES[0]: Finding(False, "apart", held=True), GATES[1]: Finding(False, "flagged")})
+    story_id = judged(database.store, GateFinding(False, "apart", held=True))
+    database.store.judge(
+        story_id, {GATES[0]: GateFinding(False, "apart", held=True), GATES[1]: GateFinding(False, "flagged")}
+    )
     assert status(database.store, story_id) == "rejected"
 
 
 def test_the_desk_lists_what_waits_with_reasons_and_a_preview(database: Postgres) -> None:
-    story_id = judged(database.store, Finding(False, "the answers lie far apart", held=True))
+    story_id = judged(database.store, GateFinding(False, "the answers lie far apart", held=True))
     shown = decide(database)
     assert shown["held"] == 1
     for part in (story_id, "the answers lie far apart", "The fence moved by a metre"):
@@ -111,7 +113,7 @@ def test_the_desk_lists_what_waits_with_reasons_and_a_preview(database: Postgres
 
 
 def test_a_story_approved_in_the_ui_waits_for_a_run_and_says_who_let_it_through(database: Postgres) -> None:
-    story_id = judged(database.store, Finding(False, "apart", held=True))
+    story_id = judged(database.store, GateFinding(False, "apart", held=True))
     decide(database, {"story": story_id, "ruling": "APPROVE", "by": "Ada", "reason": "reads well"})
     assert status(database.store, story_id) == "assigned"
     assert [one.story_id for order in database.store.open_orders() for one in database.store.waiting(order.id)] == [
@@ -122,7 +124,7 @@ def test_a_story_approved_in_the_ui_waits_for_a_run_and_says_who_let_it_through(
 
 
 def test_a_story_turned_down_in_the_ui_stays_rejected_with_the_reason(database: Postgres) -> None:
-    story_id = judged(database.store, Finding(False, "apart", held=True))
+    story_id = judged(database.store, GateFinding(False, "apart", held=True))
     decide(database, {"story": story_id, "ruling": "REJECT", "by": "Ada", "reason": "too thin"})
     record = story_record(database.store, story_id, str)
     assert record.status == "rejected"

@@ -22,7 +22,7 @@ from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.operations.imports.store import import_files
 from threadjuice_dagster.operations.imports.validation import Validation
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
@@ -114,7 +114,7 @@ def assign(store: Store) -> None:
 def claim_and_settle(store: Store) -> None:
     store.claim(made(80), "run")
     store.settle(made(80), "run")
-    store.judge(made(80), {"is_original": Finding(False, "It repeats another.")})
+    store.judge(made(80), {"is_original": GateFinding(False, "It repeats another.")})
 
 
 def look_up(store: Store) -> None:
@@ -203,7 +203,7 @@ class TestCounts:
         assert (store.status_counts(), store.unused_threads()) == ({"assigned": 3}, 1)
         store.claim(one.story_id, "run-1")
         for gate in GATES:
-            store.judge(one.story_id, {gate: Finding(True, "Fine.")})
+            store.judge(one.story_id, {gate: GateFinding(True, "Fine.")})
         store.save(make_publication(store, one.story_id))
         store.claim(two.story_id, "run-2")
         store.settle(two.story_id, "run-2")
@@ -339,7 +339,7 @@ class TestLookUps:
         for number in range(1, 102):
             store.assign_manual(f"s{number}", category, persona)
             for gate in GATES:
-                store.judge(f"s{number}", {gate: Finding(True, "Fine.")})
+                store.judge(f"s{number}", {gate: GateFinding(True, "Fine.")})
             store.save(make_publication(store, f"s{number}"))
         assert store.publication("s101").slug == "a-fence-101"
         store.assign_manual("new", category, persona)

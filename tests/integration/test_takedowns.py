@@ -16,7 +16,7 @@ from threadjuice_dagster.assets.threads.threads import AssignmentConfig
 from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.database.server import databases
 from threadjuice_dagster.database.store import Store
-from threadjuice_dagster.domain.judging.gates import GATES, Finding
+from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.domain.judging.grounding import Grounding, Passage
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
@@ -51,7 +51,7 @@ def published(store: Store, kind: str = "quote", thread_id: str = "abc123") -> s
     score = make_score(story_id).model_copy(update={"grounding": Grounding(passages=(passage,))})
     for model in (make_draft(story_id), score, make_image(story_id)):
         store.save(model)
-    store.judge(story_id, {gate: Finding(True, f"about {QUOTED}") for gate in GATES})
+    store.judge(story_id, {gate: GateFinding(True, f"about {QUOTED}") for gate in GATES})
     store.save(make_publication(store, story_id))
     return story_id
 

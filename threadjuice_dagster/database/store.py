@@ -19,7 +19,7 @@ from threadjuice_dagster.database.engine import STATEMENT_SECONDS, pooled_engine
 from threadjuice_dagster.database.ledger import add_decision, add_event
 from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.rows import upsert
-from threadjuice_dagster.domain.judging.gates import GATES, PICTURE_GATE, TEXT_GATES, Finding, GateVerdict
+from threadjuice_dagster.domain.judging.gates import GATES, PICTURE_GATE, TEXT_GATES, GateFinding, GateVerdict
 from threadjuice_dagster.domain.judging.verdicts import QualityScore
 from threadjuice_dagster.domain.pictures.images import StoryImage
 from threadjuice_dagster.domain.story.publication import PublishedStory
@@ -112,7 +112,7 @@ class Store(Assignments):
             done.append(step)
         return done
 
-    def judge(self, story_id: str, findings: Mapping[str, Finding]) -> list[GateVerdict]:
+    def judge(self, story_id: str, findings: Mapping[str, GateFinding]) -> list[GateVerdict]:
         """Store what gates found, keeping overrides; a story that does not get through is rejected or held."""
         with self.engine.begin() as connection:
             for gate, finding in findings.items():
@@ -234,7 +234,7 @@ class Store(Assignments):
             moment, seconds = connection.execute(sa.select(newest, age)).one()
         return (moment.isoformat(), float(seconds)) if moment else (None, 0.0)
 
-    def replace_picture(self, image: StoryImage, finding: Finding, story: PublishedStory) -> None:
+    def replace_picture(self, image: StoryImage, finding: GateFinding, story: PublishedStory) -> None:
         """Give a public story another picture, judged, with the record that shows it.
 
         Raises ``PermanentFailure`` if it is no longer public or the picture's gate refuses.

@@ -7,7 +7,7 @@ import dagster as dg
 from threadjuice_dagster.assets.preview import story_markdown, story_summary
 from threadjuice_dagster.assets.steps import RETRIES, now, story_step
 from threadjuice_dagster.assets.threads.threads import OWNERS, story_assignments
-from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, Finding
+from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFinding
 from threadjuice_dagster.domain.judging.grounding import ground
 from threadjuice_dagster.domain.judging.injection import for_people
 from threadjuice_dagster.domain.judging.rubric import feedback, rate
@@ -90,7 +90,7 @@ def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Ma
     overruled = any(one.gate == "is_appropriate" and one.overridden_by for one in store.verdicts(story_id))
     if verdict.flagged and not overruled:
         problem = f"The thread, before writing: {refusal(verdict)}"
-        store.judge(story_id, {"is_appropriate": Finding(False, problem)})
+        store.judge(story_id, {"is_appropriate": GateFinding(False, problem)})
         raise Unsuitable(problem, "Choose another thread, or: threadjuice content approve STORY --reason TEXT")
     return Material(
         thread=thread,

@@ -13,7 +13,7 @@ QUALITY_THRESHOLD = 8.0
 """The lowest overall score, of 10, that is published."""
 
 
-class Finding(NamedTuple):
+class GateFinding(NamedTuple):
     """What a gate makes of what was found; ``held`` leaves a story that did not pass for a person to decide."""
 
     passed: bool

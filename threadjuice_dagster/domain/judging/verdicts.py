@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, Finding
+from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFinding
 from threadjuice_dagster.domain.judging.grounding import Grounding
 from threadjuice_dagster.domain.judging.judge import JudgeVerdict
 from threadjuice_dagster.domain.judging.moderation import Verdict
@@ -34,13 +34,13 @@ def overall_score(rubric: Rubric, judge: JudgeVerdict | None) -> float:
     return round(min(scores), 2)
 
 
-def gate_findings(score: QualityScore) -> Mapping[str, Finding]:
+def gate_findings(score: QualityScore) -> Mapping[str, GateFinding]:
     """What each gate on the text says of a score."""
     return {
         "meets_quality_threshold": _quality(score),
         "is_appropriate": _appropriateness(score.moderation),
         "quotes_are_grounded": _grounding(score.grounding),
-        "is_original": Finding(
+        "is_original": GateFinding(
             score.originality_problem is None,
             score.originality_problem or "No published story and no long run of the source is repeated.",
         ),
@@ -52,7 +52,7 @@ def refusal(verdict: Verdict) -> str:
     return f"Flagged ({verdict.source}): {'; '.join(verdict.reasons) or 'see categories'}"
 
 
-def _quality(score: QualityScore) -> Finding:
+def _quality(score: QualityScore) -> GateFinding:
     line = f"{score.overall:.1f} of 10 (rubric {score.rubric.overall:.1f}"
     line += f", judge {score.judge.overall:.1f})" if score.judge else ")"
     weak = [d for d in score.rubric.dimensions if d.score < QUALITY_THRESHOLD and d.evidence]
@@ -62,20 +62,20 @@ def _quality(score: QualityScore) -> Finding:
     divided = score.judge is not None and score.judge.is_divided and score.rubric.overall >= QUALITY_THRESHOLD
     if score.judge and divided:
         line += f"; the judge's answers lie {score.judge.spread:.1f} apart: a person has to decide"
-    return Finding(score.overall >= QUALITY_THRESHOLD and not divided, line, held=divided)
+    return GateFinding(score.overall >= QUALITY_THRESHOLD and not divided, line, held=divided)
 
 
-def _appropriateness(verdict: Verdict | None) -> Finding:
+def _appropriateness(verdict: Verdict | None) -> GateFinding:
     if verdict is None:
-        return Finding(False, "No moderation verdict could be had.")
+        return GateFinding(False, "No moderation verdict could be had.")
     if verdict.flagged:
-        return Finding(False, refusal(verdict))
-    return Finding(True, "; ".join(verdict.reasons) or f"Nothing found ({verdict.source}).")
+        return GateFinding(False, refusal(verdict))
+    return GateFinding(True, "; ".join(verdict.reasons) or f"Nothing found ({verdict.source}).")
 
 
-def _grounding(grounding: Grounding) -> Finding:
+def _grounding(grounding: Grounding) -> GateFinding:
     if grounding.problems:
-        return Finding(False, "; ".join(grounding.problems))
+        return GateFinding(False, "; ".join(grounding.problems))
     if grounding.unverifiable:
-        return Finding(False, grounding.unverifiable, held=True)
-    return Finding(True, "Every quote stands in its comment.")
+        return GateFinding(False, grounding.unverifiable, held=True)
+    return GateFinding(True, "Every quote stands in its comment.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from threadjuice_dagster.domain.judging.gates import Finding
+from threadjuice_dagster.domain.judging.gates import GateFinding
 from threadjuice_dagster.domain.pictures.images import Credited, Licence, StoryImage
 
 PUBLIC_DOMAIN = frozenset({"cc0", "pdm"})
@@ -94,10 +94,12 @@ POLICIES: dict[str, Policy] = {
 _UNREAD = (CreditPart("", "{credit}"), dataclasses.replace(_LICENCE, before=" · "))
 
 
-def licence_finding(image: StoryImage) -> Finding:
+def licence_finding(image: StoryImage) -> GateFinding:
     """What the gate on a story's picture says of it."""
     problem = licence_problem(image)
-    return Finding(problem is None, problem or "Licensed for this use, credited and delivered as its provider asks.")
+    return GateFinding(
+        problem is None, problem or "Licensed for this use, credited and delivered as its provider asks."
+    )
 
 
 def licence_problem(image: StoryImage) -> str | None:

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.engine import UNHURRIED
-from threadjuice_dagster.domain.judging.gates import PICTURE_GATE, Finding
+from threadjuice_dagster.domain.judging.gates import PICTURE_GATE, GateFinding
 from threadjuice_dagster.domain.judging.originality import MAX_SIMILARITY, bands
 from threadjuice_dagster.domain.judging.verdicts import QualityScore, gate_findings
 from threadjuice_dagster.domain.pictures.images import StoryImage
@@ -147,7 +147,7 @@ class ValidationReport:
     newly_failing: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     problems: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
-    def count(self, gate: str, finding: Finding) -> None:
+    def count(self, gate: str, finding: GateFinding) -> None:
         """Add one finding of a gate."""
         outcome = "passed" if finding.passed else "held" if finding.held else "refused"
         counted = self.gates.setdefault(gate, {"passed": 0, "held": 0, "refused": 0})
@@ -372,15 +372,15 @@ def _within(
                 seen[band].append(one["story_id"])
 
 
-def _picture(row: Any) -> dict[str, Finding]:
+def _picture(row: Any) -> dict[str, GateFinding]:
     if not row.image:
         return {}
     problem = licence_problem(StoryImage.model_validate(row.image))
     message = problem or "Licensed for this use, credited and delivered as its provider asks."
-    return {PICTURE_GATE: Finding(problem is None, message)}
+    return {PICTURE_GATE: GateFinding(problem is None, message)}
 
 
-def _report(report: ValidationReport, row: Any, findings: Mapping[str, Finding]) -> None:
+def _report(report: ValidationReport, row: Any, findings: Mapping[str, GateFinding]) -> None:
     """Count what was found of one story, and note it where it had been let through before, or is public."""
     for gate, finding in findings.items():
         report.count(gate, finding)
