@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from threadjuice_dagster.database.catalogue import Catalogue
+
 SIZES = (10_000, 200_000)
 TABLES = ("assignments", "stories", "imports")
 NOUNS = (
@@ -67,7 +69,7 @@ def measure(count: int) -> None:
         write_file(folder / "stories.jsonl", count)
         store: Store = open_store(embedded_url(folder), 2)
         migrate(store.engine)
-        store.catalogue.seed()
+        Catalogue(store.engine).seed()
         began = time.perf_counter()
         summary = import_files(store, [folder / "stories.jsonl"], folder / "rejects")
         seconds = time.perf_counter() - began

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from threadjuice_dagster.database.ledger import Ledger
+from threadjuice_dagster.operations.takedowns.store import Takedowns
+
 if TYPE_CHECKING:
     from threadjuice_dagster.cli.newsroom import Newsroom
 
@@ -159,7 +162,7 @@ def _writing(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
     def look_up() -> None:
         store.thread(store.assignment(story).thread_id or "", text=False)
         store.draft(story), store.score(story), store.image(story), store.finished_steps(story)
-        store.first_published(story), store.ledger.spent(story), store.lacks(store.order("order-7"))
+        store.first_published(story), Ledger(store.engine).spent(story), store.lacks(store.order("order-7"))
 
     def pictures() -> list[bool]:
         used = store.used_pictures(excluding=story)
@@ -206,7 +209,7 @@ def _reading(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
         "content list": listing(None),
         **{f"content list --status {status}": listing(status) for status in statuses},
         "content show": lambda: story_record(store, made(size // 2), page),
-        "errors of a run": lambda: store.ledger.errors(run_id="none", limit=1),
+        "errors of a run": lambda: Ledger(store.engine).errors(run_id="none", limit=1),
         "newest decisions": store.decisions,
     }
 
@@ -237,7 +240,7 @@ def _waking(newsroom: "Newsroom") -> dict[str, Operation]:
 def _upkeep(newsroom: "Newsroom") -> dict[str, Operation]:
     from threadjuice_dagster.operations.imports.validation import Validation
 
-    takedowns, validation = newsroom.store.takedowns, Validation(newsroom.store)
+    takedowns, validation = Takedowns(newsroom.store.engine), Validation(newsroom.store)
     return {
         "runs of killed commands": newsroom.end_dead_runs,
         "imports: anything to do": validation.has_work,

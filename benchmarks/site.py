@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from threadjuice_dagster.database.catalogue import Catalogue
+
 if TYPE_CHECKING:
     from threadjuice_dagster.domain.story.publication import PublishedStory
 
@@ -86,7 +88,7 @@ def fill(place: str, count: int) -> None:
 
     with _database(Path(place)) as store:
         migrate(store.engine)
-        store.catalogue.seed()
+        Catalogue(store.engine).seed()
         with store.engine.begin() as connection:
             for story in _stories(Path(place), count):
                 row = story.model_dump(include={"story_id", "slug", "score", "published_at", "updated_at"})

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from makers import make_draft, make_publication, make_score, make_thread
 from newsstand import drawn_picture
 
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 
@@ -149,7 +150,7 @@ def live_a_year(store: Store, cdn: Path, place: str) -> datetime:
     """
     store.save_threads([make_thread("abc1")])
     (story,) = store.assign(store.open_order(1, None, None, 9))
-    category = store.catalogue.categories()[0]
+    category = Catalogue(store.engine).categories()[0]
     image = drawn_picture(cdn, "A card", category).model_copy(update={"story_id": story.story_id})
     store.claim(story.story_id, "run")
     for model in (make_draft(story.story_id), make_score(story.story_id), image):

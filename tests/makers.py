@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.judging.grounding import Grounding
 from threadjuice_dagster.domain.judging.rubric import Dimension, Rubric
@@ -89,8 +90,8 @@ def make_publication(store: Store, story_id: str) -> PublishedStory:
         story_id=story_id,
         slug=store.free_slug("a-fence", story_id),
         draft=story.draft,
-        category=next(c for c in store.catalogue.categories() if c.slug == assignment.category),
-        persona=next(p for p in store.catalogue.personas() if p.slug == assignment.persona),
+        category=next(c for c in Catalogue(store.engine).categories() if c.slug == assignment.category),
+        persona=next(p for p in Catalogue(store.engine).personas() if p.slug == assignment.persona),
         image=make_image(story_id),
         source_url="https://www.reddit.com/r/x/comments/abc123/",
         subreddit="x",

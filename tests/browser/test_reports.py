@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from makers import make_image
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.engine import pooled_engine
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
@@ -48,7 +49,7 @@ def store(server_url: str) -> Iterator[Store]:
 
 def published(store: Store, paragraphs: int) -> PublishedStory:
     """A story of so many paragraphs that the database and the site know, without any counts."""
-    category, persona = store.catalogue.categories()[0], store.catalogue.personas()[0]
+    category, persona = Catalogue(store.engine).categories()[0], Catalogue(store.engine).personas()[0]
     now = datetime.now(UTC)
     story = PublishedStory(
         story_id="s1",

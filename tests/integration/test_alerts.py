@@ -35,11 +35,14 @@ from servers.webhook import Webhook
 
 from threadjuice_dagster.assets.steps import reported
 from threadjuice_dagster.cli.watching import UnreachableDatabase
+from threadjuice_dagster.database.ledger import Ledger
+from threadjuice_dagster.database.outages import Outages
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.operations.alerts.delivery import AlertDelivery
 from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.operations.alerts.service import Watch
+from threadjuice_dagster.operations.alerts.store import Incidents
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.settings import load_settings
 from threadjuice_dagster.wiring import build_resources
@@ -77,7 +80,7 @@ class Room:
         watch = self.watch
         for one in (watch.runs, watch.checks, watch.ticks, watch.now):
             one()
-        return self.store.incidents.deliver(self.alerts.send, 1000, self.clock)
+        return Incidents(self.store.engine).deliver(self.alerts.send, 1000, self.clock)
 
     def run(self, error: Exception | None, name: str = "story_draft", **tags: str) -> str:
         """A run of an asset that raises ``error`` as ours do, or succeeds."""
@@ -148,12 +151,12 @@ class TestAFailedRun:
         room.run(failed, **{"dagster/partition": "t3_cd34-another"})
         room.look()
         assert len(webhook.messages) == 1
-        assert room.store.incidents.listed()[0].count == 2
+        assert Incidents(room.store.engine).listed()[0].count == 2
         room.run(None)
         room.look()
         room.look()
         assert kinds(webhook) == [("alert", "run"), ("recovery", "run")]
-        assert room.store.incidents.listed() == []
+        assert Incidents(room.store.engine).listed() == []
         room.run(failed)
         room.look()
         assert len({message["id"] for message in webhook.messages}) == 3
@@ -184,7 +187,7 @@ class TestAFailedRun:
         room.look()
         room.look()
         assert [message["kind"] for message in webhook.messages] == ["crashed"]
-        (kept,) = room.store.ledger.errors(run_id=run.run_id)
+        (kept,) = Ledger(room.store.engine).errors(run_id=run.run_id)
         assert (kept["kind"], kept["asset"]) == ("crashed", "some_job")
 
     def test_of_one_partition_that_nobody_foresaw_is_over_when_that_partition_works(
@@ -200,12 +203,12 @@ class TestAFailedRun:
         assert kinds(webhook) == [("alert", "run"), ("recovery", "run")]
 
     def test_for_a_service_that_is_down_is_one_cause_whatever_failed(self, room: Room, webhook: Webhook) -> None:
-        room.store.outages.failed("openai", "OpenAI fails (503).", on_trial=False)
+        Outages(room.store.engine).failed("openai", "OpenAI fails (503).", on_trial=False)
         for name, problem in (("story_draft", "fails (503)"), ("quality_score", "did not answer within 60 s")):
             room.run(TransientFailure(f"OpenAI {problem}.", exhausted=True, service="openai"), name)
         room.look()
         assert [(one["type"], one["cause"]) for one in webhook.messages] == [("alert", "outage:openai")]
-        room.store.outages.over("openai")
+        Outages(room.store.engine).over("openai")
         room.look()
         assert [one["type"] for one in webhook.messages] == ["alert", "recovery"]
 
@@ -265,7 +268,7 @@ class TestAFailedTick:
         room.look()
         assert kinds(webhook) == [("alert", "tick"), ("recovery", "tick")]
         assert webhook.messages[0]["message"] == "Boom"
-        assert room.store.incidents.listed(everything=True)[0].count == 3
+        assert Incidents(room.store.engine).listed(everything=True)[0].count == 3
 
     def test_of_a_sensor_whose_daemon_was_stopped_is_not_told(self, room: Room, webhook: Webhook) -> None:
         with (
@@ -332,10 +335,10 @@ class TestDelivery:
             room.run(RuntimeError(f"broken {number}"), name=f"asset_{number}")
         room.look()
         assert len(webhook.messages) == 2
-        assert room.store.incidents.waiting() == 1
+        assert Incidents(room.store.engine).waiting() == 1
         room.ahead += timedelta(minutes=1)
         room.look()
-        assert room.store.incidents.waiting() == 0
+        assert Incidents(room.store.engine).waiting() == 0
 
     def test_that_a_service_takes_with_a_200_and_refuses_in_words_is_none(self, room: Room, webhook: Webhook) -> None:
         again = b"Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with .."
@@ -343,7 +346,7 @@ class TestDelivery:
         for name in "ab":
             room.run(RuntimeError(f"broken {name}"), name=f"asset_{name}")
         room.look()
-        incidents = room.store.incidents
+        incidents = Incidents(room.store.engine)
         assert (incidents.waiting(), incidents.given_up()) == (1, 1)
         room.ahead += timedelta(minutes=1)
         room.look()
@@ -361,7 +364,7 @@ class TestDelivery:
         for name in "ab":
             room.run(RuntimeError(f"broken {name}"), name=f"asset_{name}")
         room.look()
-        assert (room.store.incidents.waiting(), room.store.incidents.given_up()) == (2, 0)
+        assert (Incidents(room.store.engine).waiting(), Incidents(room.store.engine).given_up()) == (2, 0)
         assert len(webhook.messages) == 1
         _, report, _ = threadjuice("deploy", "check")
         (row,) = [row for row in report["rows"] if row["name"] == "webhook"]
@@ -381,9 +384,9 @@ class TestDelivery:
         room.look()
         for _ in range(24 * 4):
             room.ahead += timedelta(minutes=15)
-            room.store.incidents.deliver(room.alerts.send, 50, room.clock)
+            Incidents(room.store.engine).deliver(room.alerts.send, 50, room.clock)
         assert len(webhook.messages) == 24 * 4 + 1
-        assert room.store.incidents.waiting() == 40
+        assert Incidents(room.store.engine).waiting() == 40
         webhook.heal()
         tried = len(webhook.messages)
         room.ahead += timedelta(minutes=5)
@@ -400,7 +403,7 @@ class TestDelivery:
         webhook.always("alert", "reset")
         room.ahead += timedelta(minutes=5)
         room.look()
-        problems = [message["problem"] for message in room.store.incidents.messages()]
+        problems = [message["problem"] for message in Incidents(room.store.engine).messages()]
         assert problems
         assert "s3cr3t" not in f"{problems} {caplog.text}"
 
@@ -409,8 +412,8 @@ class TestDelivery:
     ) -> None:
         check(room.instance, "queries_are_fast", False, dg.AssetCheckSeverity.WARN)
         room.look()
-        cause = room.store.incidents.listed()[0].cause
-        room.store.incidents.mute(cause, room.clock() + timedelta(hours=4), "ann", room.clock())
+        cause = Incidents(room.store.engine).listed()[0].cause
+        Incidents(room.store.engine).mute(cause, room.clock() + timedelta(hours=4), "ann", room.clock())
         check(room.instance, "queries_are_fast", True, dg.AssetCheckSeverity.WARN)
         check(room.instance, "queries_are_fast", False, dg.AssetCheckSeverity.WARN)
         room.look()
@@ -455,7 +458,7 @@ def test_five_hundred_failures_are_each_told_through_an_outage_and_a_kill_and_no
     assert sum(kind == "recovery" for kind, _ in told) == 33
     assert len({message["id"] for message in arrived}) == causes + 33
     assert sum(told.values()) <= causes + 33 + 1  # the one that was being sent at the kill, under the same id
-    assert room.store.incidents.waiting() == 0
+    assert Incidents(room.store.engine).waiting() == 0
 
 
 def test_what_comes_and_goes_a_hundred_times_is_one_incident_and_a_handful_of_messages(
@@ -469,7 +472,7 @@ def test_what_comes_and_goes_a_hundred_times_is_one_incident_and_a_handful_of_me
             room.ahead += timedelta(minutes=1)
         if turn % 10 == 0:
             room.watch.now()
-        room.store.incidents.deliver(room.alerts.send, 50, room.clock)
+        Incidents(room.store.engine).deliver(room.alerts.send, 50, room.clock)
     kinds_told = [message["type"] for message in webhook.messages]
     assert kinds_told == ["alert", "recovery"] * 3 + ["flapping"]
     room.ahead += timedelta(hours=1)
@@ -487,7 +490,9 @@ def test_what_comes_and_goes_a_hundred_times_is_one_incident_and_a_handful_of_me
 def test_two_watches_at_once_tell_everything_once(room: Room, webhook: Webhook) -> None:
     for number in range(30):
         check(room.instance, f"check_{number}", False, dg.AssetCheckSeverity.WARN)
-        room.store.incidents.note(Trouble(cause=f"x:{number}", source="key", title="X", message="x", at=room.clock()))
+        Incidents(room.store.engine).note(
+            Trouble(cause=f"x:{number}", source="key", title="X", message="x", at=room.clock())
+        )
     with ThreadPoolExecutor(2) as pool:
         for _ in range(3):
             list(pool.map(lambda _: room.look(), range(2)))
@@ -508,11 +513,12 @@ def _kill_while_sending(room: Room, webhook: Webhook, taken: int) -> None:
     """A process delivers, and is killed while its fourth message is under way."""
     code = (
         "from datetime import UTC, datetime, timedelta\n"
+        "from threadjuice_dagster.operations.alerts.store import Incidents\n"
         "from threadjuice_dagster.wiring import build_resources\n"
         "from threadjuice_dagster.settings import load_settings\n"
         "with build_resources(load_settings())['alerts'].process_config_and_initialize_cm() as alerts:\n"
         f"    later = timedelta(seconds={room.ahead.total_seconds()})\n"
-        "    alerts.database.store.incidents.deliver(alerts.send, 1000, lambda: datetime.now(UTC) + later)\n"
+        "    Incidents(alerts.database.store.engine).deliver(alerts.send, 1000, lambda: datetime.now(UTC) + later)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ))
     until = time.monotonic() + 60

@@ -18,6 +18,7 @@ from makers import make_thread
 from test_backups import drop_kept, now, restore
 
 from threadjuice_dagster.database.assignments import run_lock
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.schema import head_revision
@@ -260,7 +261,7 @@ class TestAnImportDuringARestore:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         store = open_store(prepared_url, 3)
-        store.catalogue.seed()
+        Catalogue(store.engine).seed()
         store.save_threads([make_thread("abc1")])
         file = tmp_path / "stories.jsonl"
         text = "The fence moved by a metre. " * 30

@@ -21,6 +21,7 @@ from threadjuice_dagster.assets.upkeep.backup_checks import restore_is_proven
 from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_backups, restore_database
 from threadjuice_dagster.database import schema
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.locks import Locks
 from threadjuice_dagster.database.schema import head_revision, migrate
 from threadjuice_dagster.database.store import Store
@@ -51,7 +52,7 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
     engine = sa.create_engine(database_url, pool_pre_ping=True)
     migrate(engine)
     store = Store(engine)
-    store.catalogue.seed()
+    Catalogue(store.engine).seed()
     store.save_threads([make_thread(f"abc{number}") for number in range(20)])
     yield engine
     store.locks.close()

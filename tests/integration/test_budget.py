@@ -16,7 +16,9 @@ from test_openai import CATEGORY, PERSONA, THREAD
 
 from threadjuice_dagster.cli.newsroom import open_newsroom
 from threadjuice_dagster.cli.printed import status_text
+from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.schema import require_schema
+from threadjuice_dagster.database.spending import Spending
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.writing.budget import Budget
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
@@ -78,8 +80,8 @@ def test_stories_wait_for_the_next_day_or_for_a_higher_budget(model: OpenAIServe
     assert sorted(one["status"] for one in document["stories"]) == ["published", "waiting", "waiting"]
     assert {one["error"]["kind"] for one in waiting} == {"waiting"}
     assert "Stories wait for the next day. Wait for the next day (UTC), or raise DAILY_BUDGET_USD" in said
-    assert 0 < store.spending.today().spent < 0.1
-    assert store.spending.today().reserved == pytest.approx(0)
+    assert 0 < Spending(store.engine).today().spent < 0.1
+    assert Spending(store.engine).today().reserved == pytest.approx(0)
     status = threadjuice("status", **variables)[1]
     assert (status["budget"]["state"], Path(status["site"]).is_file()) == ("spent", True)
     assert len(threadjuice("content", "list", "--status", "waiting")[1]["stories"]) == 2
@@ -111,7 +113,7 @@ def test_a_story_that_is_half_done_waits_with_what_it_has(
         code, document, _ = threadjuice("content", "generate", "--thread", str(SAMPLES[0]))
     story = document["stories"][0]
     assert (code, story["status"], story["run_id"]) == (1, "waiting", "")
-    assert store.ledger.errors() == []
+    assert Ledger(store.engine).errors() == []
     code, document, _ = threadjuice("content", "generate", "--count", "1")
     assert (code, document["stories"][0]["id"], document["stories"][0]["status"]) == (0, story["id"], "published")
     assert len(model.seen("write")) == 1
@@ -208,7 +210,7 @@ class TestCounting:
             resource.write(THREAD, CATEGORY, PERSONA, Meter())
         except TransientFailure:
             assert fault in ("503", "slow:3")
-        today = limiter.database.store.spending.today()
+        today = Spending(limiter.database.store.engine).today()
         assert least <= today.spent <= most
         assert today.reserved == pytest.approx(0)
 

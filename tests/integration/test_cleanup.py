@@ -24,6 +24,7 @@ from moto.server import ThreadedMotoServer
 
 from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.database.embedded import EmbeddedServer
+from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.server import create_database, embedded_url
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
@@ -35,6 +36,7 @@ from threadjuice_dagster.operations.cleanup.rules import CleanupReport, RuleRepo
 from threadjuice_dagster.operations.cleanup.service import CleanupService, Site
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.service import TakedownService
+from threadjuice_dagster.operations.takedowns.store import Takedowns
 from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
@@ -461,7 +463,7 @@ class TestATakedown:
         story_id = rooms.story(1)
         rooms.clean()
         named = story_id if reference == "the story" else reference
-        found = rooms.store.takedowns.find(named, rooms.takedowns.sources)
+        found = Takedowns(rooms.store.engine).find(named, rooms.takedowns.sources)
         rooms.takedowns.bury([found], rooms.instance)
         assert rooms.takedowns.vault.list("archive/") == []
 
@@ -801,7 +803,7 @@ class TestTheAsset:
         rooms.execute("DELETE FROM backups")
         result = self.materialize(rooms, tmp_path, dry_run=False)
         assert not result.success
-        assert "threadjuice maintenance backup" in rooms.store.ledger.errors()[0]["next_step"]
+        assert "threadjuice maintenance backup" in Ledger(rooms.store.engine).errors()[0]["next_step"]
 
 
 @dg.job

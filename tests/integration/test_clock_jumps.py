@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from threadjuice_dagster.database.outages import MOST
+from threadjuice_dagster.database.outages import MOST, Outages
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.operations.alerts.rules import Alert, Trouble
+from threadjuice_dagster.operations.alerts.store import Incidents
 from threadjuice_dagster.resources.limits import SharedRateLimit
 from threadjuice_dagster.resources.postgres import Postgres
 
@@ -32,12 +33,12 @@ def test_what_was_written_a_day_ahead_holds_nobody_up(store: Store, prepared_url
     began = time.monotonic()
     SharedRateLimit(database=Postgres(url=prepared_url, pool_size=2), per_minute=1).acquire("openai")
     assert time.monotonic() - began < 30
-    store.outages.failed("openai", "It fails (503).", on_trial=False)
+    Outages(store.engine).failed("openai", "It fails (503).", on_trial=False)
     write(store, "UPDATE outages SET next_at = now() + interval '1 day'")
-    (outage,) = store.outages.known()
+    (outage,) = Outages(store.engine).known()
     assert outage.waits <= MOST
-    assert store.outages.may_try("openai")
-    store.incidents.note(Trouble(cause="x", source="run", title="X", message="x", at=datetime.now(UTC)))
+    assert Outages(store.engine).may_try("openai")
+    Incidents(store.engine).note(Trouble(cause="x", source="run", title="X", message="x", at=datetime.now(UTC)))
     write(store, "UPDATE alerts SET due_at = now() + interval '1 day', attempts = 3, problem = 'It answered 503.'")
     sent: list[Alert] = []
-    assert store.incidents.deliver(sent.append, 10, lambda: datetime.now(UTC)) == 1
+    assert Incidents(store.engine).deliver(sent.append, 10, lambda: datetime.now(UTC)) == 1

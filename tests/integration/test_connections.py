@@ -19,6 +19,7 @@ from makers import make_thread
 from waiting import eventually
 
 from threadjuice_dagster.assets.steps import classified
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import STARTERS, UNHURRIED, lone_engine, pooled_engine
 from threadjuice_dagster.database.locks import Locks, is_held
@@ -443,7 +444,7 @@ def refuses_writes(store: Store) -> None:
     for write in (
         lambda: store.save_threads([make_thread("abc9")]),
         lambda: store.open_order(1, None, None, 1),
-        lambda: store.catalogue.seed(),
+        lambda: Catalogue(store.engine).seed(),
     ):
         with pytest.raises(sa.exc.InternalError, match="read-only transaction"):
             write()

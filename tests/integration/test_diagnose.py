@@ -14,6 +14,9 @@ from typer.testing import CliRunner
 
 from threadjuice_dagster.cli.app import app
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
+from threadjuice_dagster.database.ledger import Ledger
+from threadjuice_dagster.database.outages import Outages
 from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
@@ -27,7 +30,7 @@ NOWHERE = "postgresql://nobody:hunter2@127.0.0.1:9/none"
 def store(newsroom_environment: dict[str, str]) -> Store:
     store = open_store(app_url(newsroom_environment["DATABASE_URL"]), 2)
     migrate(store.engine)
-    store.catalogue.seed()
+    Catalogue(store.engine).seed()
     store.save_threads([make_thread(f"abc{number}") for number in range(4)])
     return store
 
@@ -70,7 +73,7 @@ class TestGeneration:
     def test_errors_of_the_day_are_named_by_cause(self, store: Store, diagnose: Diagnose) -> None:
         for story in store.assign(store.open_order(4, None, None, 9)):
             failure = TransientFailure("The model server answered 503.", "Wait, or set WRITER_FALLBACK=extractive.")
-            store.ledger.add_error(failure, "story_draft", story.story_id, "run")
+            Ledger(store.engine).add_error(failure, "story_draft", story.story_id, "run")
         code, document = diagnose("generation")
         assert code == 1
         assert states(document)["generation_succeeds"] == "failed"
@@ -79,7 +82,7 @@ class TestGeneration:
         assert "4 times today" in named(document, "error in story_draft")["message"]
 
     def test_a_service_that_is_left_alone_is_named(self, store: Store, diagnose: Diagnose) -> None:
-        store.outages.failed("openai", "openai.example fails (503).", on_trial=False)
+        Outages(store.engine).failed("openai", "openai.example fails (503).", on_trial=False)
         code, document = diagnose("generation")
         finding = named(document, "openai_outage")
         assert (code, finding["state"]) == (1, "warning")

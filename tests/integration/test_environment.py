@@ -33,6 +33,7 @@ from threadjuice_dagster.assets.deployment.checklist import (
     deployment_results,
 )
 from threadjuice_dagster.assets.deployment.environment_report import environment_report
+from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.tables import backups
 from threadjuice_dagster.failures import TransientFailure, Unsuitable
@@ -672,7 +673,7 @@ class TestChecklist:
         assert "1 have no JPEG or no size" in see("image_loading_optimized").message
 
     def test_too_many_errors_of_a_day_are_told_of(self, see: Callable[..., Line], database: Postgres) -> None:
-        ledger = database.store.ledger
+        ledger = Ledger(database.store.engine)
         for number in range(3):
             ledger.add_error(TransientFailure("It fails."), "story_draft", None, f"run {number}")
             ledger.add_error(Unsuitable("Too thin."), "story_draft", None, f"run {number}")

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from threadjuice_dagster.assets.monitoring.engagement_metrics import DAYS, engagement_metrics
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.engine import pooled_engine
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
@@ -89,7 +90,7 @@ def store(newsroom: Store) -> Store:
 
 def publish(store: Store, slug: str) -> None:
     """A public story, as far as the tables that count know one."""
-    category, persona = store.catalogue.categories()[0].slug, store.catalogue.personas()[0].slug
+    category, persona = Catalogue(store.engine).categories()[0].slug, Catalogue(store.engine).personas()[0].slug
     now = datetime.now(UTC)
     row = {"slug": slug, "score": 9.0, "record": {}, "published_at": now, "updated_at": now}
     with store.engine.begin() as connection:

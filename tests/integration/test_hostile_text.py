@@ -16,7 +16,9 @@ from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import JSONB
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.engine import lone_engine
+from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.locks import Locks, is_held
 from threadjuice_dagster.database.records import story_records
 from threadjuice_dagster.database.schema import require_schema
@@ -28,6 +30,7 @@ from threadjuice_dagster.domain.writing.assignments import known
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.operations.imports.validation import Validation
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
+from threadjuice_dagster.operations.takedowns.store import Takedowns
 
 PACKAGE = Path(__file__).parents[2] / "threadjuice_dagster"
 
@@ -207,7 +210,7 @@ def ways_in(store: Store, story_id: str) -> dict[str, Callable[[str], Any]]:
         "an order": store.order,
         "an order's category": lambda text: store.assign(store.open_order(1, text, None, 1)),
         "an order's persona": lambda text: store.assign(store.open_order(1, None, text, 1)),
-        "whose story": lambda text: known(text, store.catalogue.personas(), "persona"),
+        "whose story": lambda text: known(text, Catalogue(store.engine).personas(), "persona"),
         "a slug": lambda text: store.free_slug(text, story_id),
         "approving, by": lambda text: store.overrule(story_id, text, "because"),
         "approving, because": lambda text: store.overrule(story_id, "ada", text),
@@ -216,10 +219,10 @@ def ways_in(store: Store, story_id: str) -> dict[str, Callable[[str], Any]]:
         "withdrawing": lambda text: store.withdraw(text, text, text),
         "a verdict": lambda text: store.judge(story_id, {GATES[0]: GateFinding(False, text)}),
         "a failure": lambda text: store.fail(story_id, TransientFailure(text, text)),
-        "an error": lambda text: store.ledger.add_error(TransientFailure(text, text), "site", text, text),
+        "an error": lambda text: Ledger(store.engine).add_error(TransientFailure(text, text), "site", text, text),
         "an event": lambda text: store.settle(text, text),
-        "a takedown": lambda text: store.takedowns.find(text, store.takedowns.sources),
-        "a tombstone": lambda text: store.takedowns.apply(Tombstone(kind="story", id=text, reason=text)),
+        "a takedown": lambda text: Takedowns(store.engine).find(text, Takedowns(store.engine).sources),
+        "a tombstone": lambda text: Takedowns(store.engine).apply(Tombstone(kind="story", id=text, reason=text)),
         "a list by id": lambda text: story_records(store, str, ids=[text]),
         "a list by status": lambda text: story_records(store, str, status=text),
         "a check again": lambda text: Validation(store).check([text]),

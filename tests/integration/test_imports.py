@@ -31,6 +31,7 @@ from threadjuice_dagster.operations.imports.files import records_of
 from threadjuice_dagster.operations.imports.store import COUNTS, ImportSummary, import_files
 from threadjuice_dagster.operations.imports.validation import Validation
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
+from threadjuice_dagster.operations.takedowns.store import Takedowns
 from threadjuice_dagster.settings import load_settings
 
 SOUND = [{"title": story.title, "text": story.text} for story in stories("dev")[-10:]]
@@ -213,7 +214,7 @@ class TestCounting:
 
     def test_what_was_taken_down_does_not_come_back(self, service: ImportRoom) -> None:
         service.take(lines([record(1)]))
-        service.store.takedowns.apply(Tombstone(kind="story", id="imported-fence-1", reason="asked to"))
+        Takedowns(service.store.engine).apply(Tombstone(kind="story", id="imported-fence-1", reason="asked to"))
         done = service.take(lines([record(1), record(2)]), "again.jsonl")
         assert counts(done) == (2, 1, 0, 0, 1)
         assert service.store.find_draft("imported-fence-1") is None

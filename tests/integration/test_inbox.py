@@ -17,6 +17,7 @@ from moto.server import ThreadedMotoServer
 from threadjuice_dagster.assets.publication.content_validation import content_validation
 from threadjuice_dagster.assets.publication.imported_stories import imported_stories
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.operations.imports.inbox import Inbox
@@ -259,7 +260,7 @@ class TestInbox:
         found = self.run(store, inbox, tmp_path)
         assert (found["imported"], found["read"]) == (2, 2)
         assert "a.json: [Errno 13] Permission denied" in found["refused_files"]
-        assert store.ledger.errors(limit=1)[0]["message"].startswith("a.json of the inbox could not be taken")
+        assert Ledger(store.engine).errors(limit=1)[0]["message"].startswith("a.json of the inbox could not be taken")
         old = time.time() - 60
         os.utime(root / "a.json", (old, old))
         database = Postgres(url=store.engine.url.render_as_string(hide_password=False), pool_size=4)

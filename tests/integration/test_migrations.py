@@ -22,7 +22,9 @@ from makers import make_draft, make_image, make_publication, make_score, make_th
 
 from threadjuice_dagster.assets.upkeep.database import database_schema
 from threadjuice_dagster.database import schema
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.engine import lone_engine
+from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.schema import Step, current_revision, head_revision, migrate, require_schema
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
@@ -61,7 +63,7 @@ def revision_of(engine: sa.Engine) -> str | None:
 def fill(url: str) -> Store:
     """Stories in every state of their life, written by the store."""
     store = open_store(url, 4)
-    store.catalogue.seed()
+    Catalogue(store.engine).seed()
     store.save_threads([make_thread(f"abc{number}") for number in range(6)])
     stories = [one.story_id for one in store.assign(store.open_order(5, None, None, 9))]
     for story_id in stories[:3]:
@@ -73,7 +75,7 @@ def fill(url: str) -> Store:
     store.withdraw(stories[0], "ada", "asked to")
     store.judge(stories[3], {GATES[0]: GateFinding(False, "7.9 of 10")})
     store.overrule(stories[3], "ada", "good enough")
-    store.ledger.add_error(TransientFailure("away", "wait"), "story_draft", stories[4], "run")
+    Ledger(store.engine).add_error(TransientFailure("away", "wait"), "story_draft", stories[4], "run")
     return store
 
 

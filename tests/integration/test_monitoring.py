@@ -19,6 +19,8 @@ from threadjuice_dagster.assets.monitoring.error_report import error_report
 from threadjuice_dagster.assets.monitoring.generation_metrics import generation_metrics
 from threadjuice_dagster.assets.monitoring.image_delivery import image_delivery
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
+from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
@@ -42,7 +44,7 @@ NOON = datetime(2026, 2, 3, 12, tzinfo=UTC)
 def store(database_url: str) -> Iterator[Store]:
     store = open_store(app_url(database_url), 3)
     migrate(store.engine)
-    store.catalogue.seed()
+    Catalogue(store.engine).seed()
     store.save_threads([make_thread(f"abc{number}") for number in range(9)])
     yield store
     store.engine.dispose()
@@ -91,17 +93,19 @@ def publish(store: Store, story_id: str, run_id: str = "run") -> None:
 
 def spend(store: Store, story_id: str, dollars: float, purpose: str = "write") -> None:
     usage = Usage(requests=2, input_tokens=300, output_tokens=100, cost_usd=dollars)
-    store.ledger.add_usage(purpose, "", usage, story_id, "run")
+    Ledger(store.engine).add_usage(purpose, "", usage, story_id, "run")
 
 
 class TestErrors:
     def test_errors_of_one_cause_are_one_row_and_the_most_frequent_comes_first(
         self, store: Store, look: Callable[..., dg.ExecuteInProcessResult]
     ) -> None:
-        store.ledger.add_error(PermanentFailure("No such model: m.", "Set OPENAI_MODEL."), "story_draft", None, "r0")
+        Ledger(store.engine).add_error(
+            PermanentFailure("No such model: m.", "Set OPENAI_MODEL."), "story_draft", None, "r0"
+        )
         for number in range(3):
             failure = TransientFailure(f"It answered 503 after {number} s.", "Wait.")
-            store.ledger.add_error(failure, "quality_score", "s1", f"r{number}")
+            Ledger(store.engine).add_error(failure, "quality_score", "s1", f"r{number}")
         result = look(error_report)
         first, second = records(result, "by cause")
         assert (first["count"], first["class"], first["asset"], first["run"]) == (3, "transient", "quality_score", "r2")
@@ -111,7 +115,7 @@ class TestErrors:
 
     def test_the_first_time_a_cause_was_seen_may_be_long_ago(self, store: Store) -> None:
         for days in (40, 0):
-            store.ledger.add_error(TransientFailure("away"), "site", None, "r")
+            Ledger(store.engine).add_error(TransientFailure("away"), "site", None, "r")
             old = {"at": datetime.now(UTC) - timedelta(days=days)}
             with store.engine.begin() as connection:
                 newest = sa.select(sa.func.max(t.pipeline_errors.c.id)).scalar_subquery()
@@ -124,9 +128,9 @@ class TestErrors:
         self, store: Store, look: Callable[..., dg.ExecuteInProcessResult]
     ) -> None:
         for _ in range(3):
-            store.ledger.add_error(TransientFailure("The model is away.", "Wait."), "story_draft", None, "r")
+            Ledger(store.engine).add_error(TransientFailure("The model is away.", "Wait."), "story_draft", None, "r")
         assert checked(look(error_report))["errors_stay_few"].passed
-        store.ledger.add_error(TransientFailure("The model is away.", "Wait."), "story_draft", None, "r")
+        Ledger(store.engine).add_error(TransientFailure("The model is away.", "Wait."), "story_draft", None, "r")
         evaluation = checked(look(error_report))["errors_stay_few"]
         assert not evaluation.passed
         assert evaluation.severity == dg.AssetCheckSeverity.WARN
@@ -138,7 +142,7 @@ class TestErrors:
         self, store: Store, look: Callable[..., dg.ExecuteInProcessResult]
     ) -> None:
         for failure in [Unsuitable("Too short."), UsageError("No such story.")] * 10:
-            store.ledger.add_error(failure, "story_draft", None, "r")
+            Ledger(store.engine).add_error(failure, "story_draft", None, "r")
         result = look(error_report)
         assert checked(result)["errors_stay_few"].passed
         assert (figures(result)["errors"], figures(result)["editorial"]) == (20, 20)
@@ -147,7 +151,7 @@ class TestErrors:
         self, store: Store, look: Callable[..., dg.ExecuteInProcessResult]
     ) -> None:
         for _ in range(50):
-            store.ledger.add_error(TransientFailure("away"), "site", None, "r")
+            Ledger(store.engine).add_error(TransientFailure("away"), "site", None, "r")
         with store.engine.begin() as connection:
             connection.execute(t.pipeline_errors.update().values(at=NOON))
         result = look(error_report, NOON.date())
@@ -160,11 +164,11 @@ class TestErrors:
 class TestGeneration:
     def test_a_story_counts_once_as_it_ended(self, store: Store) -> None:
         first, second, third, fourth = [one.story_id for one in store.assign(store.open_order(4, None, None, 9))]
-        store.ledger.add_error(TransientFailure("away"), "story_draft", first, "r")
+        Ledger(store.engine).add_error(TransientFailure("away"), "story_draft", first, "r")
         publish(store, first)
         store.judge(second, {GATES[0]: GateFinding(False, "7.0 of 10"), GATES[1]: GateFinding(False, "rude")})
-        store.ledger.add_error(Unsuitable("Nothing happens in it."), "story_draft", third, "r")
-        store.ledger.add_error(TransientFailure("away"), "story_draft", fourth, "r")
+        Ledger(store.engine).add_error(Unsuitable("Nothing happens in it."), "story_draft", third, "r")
+        Ledger(store.engine).add_error(TransientFailure("away"), "story_draft", fourth, "r")
         found = stories_of_day(store.engine, DAY).set_index("story_id")
         assert found["outcome"].to_dict() == {
             first: "published", second: "rejected", third: "rejected", fourth: "failed",
@@ -254,7 +258,7 @@ class TestGeneration:
         self, store: Store, look: Callable[..., dg.ExecuteInProcessResult]
     ) -> None:
         for story in store.assign(store.open_order(2, None, None, 9)):
-            store.ledger.add_error(TransientFailure("away"), "story_draft", story.story_id, "r")
+            Ledger(store.engine).add_error(TransientFailure("away"), "story_draft", story.story_id, "r")
         evaluation = checked(look(generation_metrics))["generation_succeeds"]
         assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert evaluation.metadata["runbook"].value == "content-generation-failure"

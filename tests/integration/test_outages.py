@@ -14,10 +14,12 @@ from servers.openai_server import OpenAIServer
 from servers.webhook import Webhook
 
 from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
-from threadjuice_dagster.database.outages import FIRST, MOST
+from threadjuice_dagster.database.catalogue import Catalogue
+from threadjuice_dagster.database.outages import FIRST, MOST, Outages
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.operations.alerts.service import Watch
+from threadjuice_dagster.operations.alerts.store import Incidents
 from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.openai_connection import ATTEMPTS, TRIAL_ATTEMPTS
@@ -93,7 +95,7 @@ def openai(newsroom: Newsroom) -> Iterator[OpenAIResource]:
 
 
 def ask(openai: OpenAIResource, newsroom: Newsroom, name: str = "abc1") -> Any:
-    catalogue = newsroom.store.catalogue
+    catalogue = Catalogue(newsroom.store.engine)
     return openai.write(make_thread(name), catalogue.categories()[0], catalogue.personas()[0], Meter())
 
 
@@ -115,7 +117,7 @@ def test_an_hour_without_the_model_costs_few_calls_one_alert_and_no_story(
         said = tick(newsroom)
         assert isinstance(said, str)
         assert "openai is down since" in said
-        (outage,) = newsroom.store.outages.known("openai")
+        (outage,) = Outages(newsroom.store.engine).known("openai")
         waited, trials = waited + outage.waits, trials + 1
         look(newsroom)
         pass_time(newsroom)
@@ -146,7 +148,7 @@ def test_a_hundred_stories_cost_an_outage_no_more_calls_than_one(
         assert failed.value.exhausted
         assert failed.value.service == "openai"
     assert len(model.requests) == ATTEMPTS
-    (outage,) = newsroom.store.outages.known()
+    (outage,) = Outages(newsroom.store.engine).known()
     assert 0 < outage.waits <= FIRST
 
 
@@ -178,8 +180,8 @@ def test_the_incidents_of_a_key_rotation_close_with_the_check_that_ends_it_and_n
 ) -> None:
     model.script("write", "401")
     ask(openai, newsroom)
-    incidents, now = newsroom.store.incidents, datetime.now(UTC)
-    newsroom.store.outages.failed("openai", "OpenAI fails (503).", on_trial=False)
+    incidents, now = Incidents(newsroom.store.engine), datetime.now(UTC)
+    Outages(newsroom.store.engine).failed("openai", "OpenAI fails (503).", on_trial=False)
     told = {"title": "It failed", "at": now, "job": "story_job"}
     for cause, source, more in (
         ("run:1", "run", {"kind": "configuration", "message": "OpenAI refused the key in OPENAI_API_KEY (401)."}),
@@ -216,7 +218,7 @@ def test_a_check_that_was_answered_to_the_next_key_does_not_end_the_rotation(
     ask(openai, newsroom)
     model.script("probe", "401")
     assert threadjuice("deploy", "check")[0] == 0
-    assert [one.cause for one in newsroom.store.incidents.listed()] == ["key:OPENAI_API_KEY"]
+    assert [one.cause for one in Incidents(newsroom.store.engine).listed()] == ["key:OPENAI_API_KEY"]
 
 
 def test_a_key_that_is_taken_closes_its_incident_also_where_no_next_one_is_set(
@@ -224,12 +226,12 @@ def test_a_key_that_is_taken_closes_its_incident_also_where_no_next_one_is_set(
 ) -> None:
     model.script("write", "401")
     ask(openai, newsroom)
-    assert [one.cause for one in newsroom.store.incidents.listed()] == ["key:OPENAI_API_KEY"]
+    assert [one.cause for one in Incidents(newsroom.store.engine).listed()] == ["key:OPENAI_API_KEY"]
     monkeypatch.setenv("OPENAI_API_KEY", NEXT)
     monkeypatch.delenv("OPENAI_API_KEY_NEXT")
     with build_resources(load_settings())["writer"].process_config_and_initialize_cm() as writer:
         ask(writer.openai, newsroom)
-    assert newsroom.store.incidents.listed() == []
+    assert Incidents(newsroom.store.engine).listed() == []
 
 
 def test_when_both_keys_are_refused_the_next_one_is_named(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from newsstand import files, made_story, page, plain_picture
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.publications import Publications
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store
@@ -21,7 +22,7 @@ from threadjuice_dagster.site.builder import SiteBuild, build_site
 def engine(database_url: str) -> Iterator[sa.Engine]:
     store = Store(sa.create_engine(database_url))
     require_schema(store, migrate_if_missing=True)
-    store.catalogue.seed()
+    Catalogue(store.engine).seed()
     yield store.engine
     store.engine.dispose()
 

@@ -18,6 +18,8 @@ from many import fill, made, made_bands
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.assignments import order_lock, run_lock
+from threadjuice_dagster.database.catalogue import Catalogue
+from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
@@ -26,6 +28,7 @@ from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.operations.imports.store import import_files
 from threadjuice_dagster.operations.imports.validation import Validation
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
+from threadjuice_dagster.operations.takedowns.store import Takedowns
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
@@ -121,7 +124,7 @@ def look_up(store: Store) -> None:
     story = made(COUNT // 2 + 1)
     store.thread(store.assignment(story).thread_id or "", text=False)
     store.draft(story), store.score(story), store.image(story), store.finished_steps(story)
-    store.first_published(story), store.ledger.spent(story), store.order_counts("order-7")
+    store.first_published(story), Ledger(store.engine).spent(story), store.order_counts("order-7")
 
 
 OPERATIONS: dict[str, Callable[[Store], object]] = {
@@ -133,8 +136,8 @@ OPERATIONS: dict[str, Callable[[Store], object]] = {
     "stories alike": lambda store: store.stories_alike(made_bands(7), excluding=made(8)),
     "stories by status": lambda store: store.status_counts(),
     "unused threads": lambda store: store.unused_threads(),
-    "the newest errors": lambda store: store.ledger.errors(limit=5),
-    "a run's errors": lambda store: store.ledger.errors(run_id="none", limit=1),
+    "the newest errors": lambda store: Ledger(store.engine).errors(limit=5),
+    "a run's errors": lambda store: Ledger(store.engine).errors(run_id="none", limit=1),
     "decisions": lambda store: store.decisions(),
     "a list of stories": lambda store: story_records(store, page, limit=20),
     "a list of published stories": lambda store: story_records(store, page, status="published", limit=20),
@@ -146,9 +149,9 @@ OPERATIONS: dict[str, Callable[[Store], object]] = {
     "imports to check or hand over": lambda store: Validation(store).has_work(),
     "imports handed over": lambda store: Validation(store).release(0),
     "imports to check": lambda store: Validation(store).check(limit=1),
-    "a takedown": lambda store: store.takedowns.apply(Tombstone(kind="story", id=made(91), reason="Gone.")),
-    "takedowns that are not cleared": lambda store: store.takedowns.uncleared(),
-    "threads that expire": lambda store: store.takedowns.expire(24 * 3650),
+    "a takedown": lambda store: Takedowns(store.engine).apply(Tombstone(kind="story", id=made(91), reason="Gone.")),
+    "takedowns that are not cleared": lambda store: Takedowns(store.engine).uncleared(),
+    "threads that expire": lambda store: Takedowns(store.engine).expire(24 * 3650),
 }
 
 
@@ -224,7 +227,10 @@ class TestCounts:
 
     def test_many_changes_at_once_leave_the_right_counts_in_few_rows(self, store: Store) -> None:
         stories = [f"story-{number}" for number in range(40)]
-        category, (persona, other) = store.catalogue.categories()[0].slug, store.catalogue.personas()[:2]
+        category, (persona, other) = (
+            Catalogue(store.engine).categories()[0].slug,
+            Catalogue(store.engine).personas()[:2],
+        )
         for story in stories:
             store.assign_manual(story, category, persona.slug)
         start = threading.Barrier(4)
@@ -335,7 +341,7 @@ class TestLookUps:
         assert many.free_slug("a-fence-1", made(80)) == "a-fence-1-2"
 
     def test_a_slug_taken_by_a_hundred_stories_gets_the_next_number(self, store: Store) -> None:
-        category, persona = store.catalogue.categories()[0].slug, store.catalogue.personas()[0].slug
+        category, persona = Catalogue(store.engine).categories()[0].slug, Catalogue(store.engine).personas()[0].slug
         for number in range(1, 102):
             store.assign_manual(f"s{number}", category, persona)
             for gate in GATES:
@@ -353,7 +359,7 @@ class TestLookUps:
         ] * 2
 
     def test_title_cards_are_never_used_up(self, store: Store) -> None:
-        category, persona = store.catalogue.categories()[0].slug, store.catalogue.personas()[0].slug
+        category, persona = Catalogue(store.engine).categories()[0].slug, Catalogue(store.engine).personas()[0].slug
         store.assign_manual("one", category, persona)
         store.save(make_image("one"))
         assert "" not in store.used_pictures(excluding="two")

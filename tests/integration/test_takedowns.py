@@ -21,6 +21,7 @@ from threadjuice_dagster.domain.judging.grounding import Grounding, Passage
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.service import TakedownService
+from threadjuice_dagster.operations.takedowns.store import Takedowns
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
 from threadjuice_dagster.settings import load_settings
@@ -196,7 +197,7 @@ class TestThreadsThatGrowOld:
         store = service.database.store
         published(store)
         self.grow_old(store, 49)
-        assert store.takedowns.expire(48) == 1
+        assert Takedowns(store.engine).expire(48) == 1
         thread = store.thread("abc123", text=False)
         assert thread.expired
         assert [one.id for one in thread.comments] == ["c1", "c2"]
@@ -209,25 +210,25 @@ class TestThreadsThatGrowOld:
         store = service.database.store
         published(store)
         self.grow_old(store, 47)
-        assert store.takedowns.expire(48) == 0
+        assert Takedowns(store.engine).expire(48) == 0
         store.save_threads([make_thread("abd124")])
         store.assign(store.open_order(1, None, None, 3))
         self.grow_old(store, 49)
-        store.takedowns.expire(48)
+        Takedowns(store.engine).expire(48)
         assert store.thread("abd124").body
 
     def test_go_altogether_when_nobody_used_them(self, service: TakedownService) -> None:
         store = service.database.store
         store.save_threads([make_thread("abc123")])
         self.grow_old(store, 49)
-        assert store.takedowns.expire(48) == 1
+        assert Takedowns(store.engine).expire(48) == 1
         assert store.unused_threads() == 0
 
     def test_of_the_bundled_samples_never_expire(self, service: TakedownService) -> None:
         store = service.database.store
         store.save_threads([make_thread("abc123", source="sample")])
         self.grow_old(store, 490)
-        assert store.takedowns.expire(48) == 0
+        assert Takedowns(store.engine).expire(48) == 0
 
 
 def test_the_audit_refuses_every_change_of_a_line(service: TakedownService) -> None:

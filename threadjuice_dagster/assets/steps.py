@@ -135,9 +135,11 @@ def _down(failure: ThreadJuiceError) -> dict[str, str]:
 
 
 def _record(context: Context, database: Database, story_id: str | None, failure: ThreadJuiceError) -> None:
+    from threadjuice_dagster.database.ledger import Ledger
+
     try:
         asset = context.op_execution_context.op.name
-        database.store.ledger.add_error(failure, asset, story_id, context.run.run_id)
+        Ledger(database.store.engine).add_error(failure, asset, story_id, context.run.run_id)
         if story_id:
             database.store.fail(story_id, failure, rejected=isinstance(failure, Unsuitable))
             if isinstance(failure, Unsuitable):

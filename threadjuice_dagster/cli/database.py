@@ -15,8 +15,10 @@ database = typer.Typer(no_args_is_help=True, help="The newsroom's database.")
 @database.command()
 def seed(as_json: AsJson = False) -> None:
     """Migrate the database to this version and seed categories and personas; doing it twice changes nothing."""
+    from threadjuice_dagster.database.catalogue import Catalogue
+
     with opened_newsroom(as_json, prepare=True) as newsroom:
-        catalogue = newsroom.store.catalogue
+        catalogue = Catalogue(newsroom.store.engine)
         seeded = {"categories": len(catalogue.categories()), "personas": len(catalogue.personas())}
         show_document(
             {"database": {"revision": newsroom.revision, **seeded}},

@@ -131,7 +131,9 @@ def _looked_at(part: Part, systems: Systems, possible: bool, runbook: str) -> li
 
 def _outages(systems: Systems) -> Iterator[Finding]:
     """Services the newsroom leaves alone for the moment."""
-    for outage in systems.database.store.outages.known():
+    from threadjuice_dagster.database.outages import Outages
+
+    for outage in Outages(systems.database.store.engine).known():
         step = (
             "Nothing needs to be done: what waits for it goes on by itself. Any story asked for by hand tries it now."
         )

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threadjuice_dagster.assets.steps import now
+from threadjuice_dagster.database.catalogue import Catalogue
+from threadjuice_dagster.database.outages import Outages
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.domain.language.text import printable
 from threadjuice_dagster.domain.story.stories import MANUAL, StoryDraft
@@ -63,7 +65,7 @@ def import_manual(
     if missing := [path for path in paths if not path.is_file()]:
         problem = f"{printable(str(missing[0]))} cannot be read: there is no such file."
         raise UsageError(problem, "Name files of Markdown or JSON.")
-    newsroom.store.outages.try_now()
+    Outages(newsroom.store.engine).try_now()
     manual = _ManualImport(newsroom, mapped, dry_run)
     for path in paths:
         manual.take(path)
@@ -77,7 +79,7 @@ class _ManualImport:
 
     def __init__(self, newsroom: "Newsroom", mapped: Sequence[str], dry_run: bool) -> None:
         self._newsroom, self._store, self._dry_run = newsroom, newsroom.store, dry_run
-        catalogue, content = newsroom.store.catalogue, newsroom.settings.content
+        catalogue, content = Catalogue(newsroom.store.engine), newsroom.settings.content
         self._reader = RecordReader(
             catalogue.categories(),
             catalogue.personas(),

@@ -97,8 +97,10 @@ class Newsroom:
     @property
     def budget(self) -> Budget:
         """The day's budget as it stands now."""
+        from threadjuice_dagster.database.spending import Spending
+
         writer: Writer = self.resources["writer"]
-        return writer.budget(self.store.spending.today())
+        return writer.budget(Spending(self.store.engine).today())
 
     def generate(self, config: AssignmentConfig) -> list[StoryRecord]:
         """Have stories written until as many are published as wanted, or the order's bound is reached.
@@ -106,9 +108,11 @@ class Newsroom:
         A thread that is public already is answered with its story. Raises ``ThreadJuiceError`` when nothing
         could be assigned.
         """
+        from threadjuice_dagster.database.outages import Outages
+
         self.end_dead_runs()
         self.store.close_left_orders()
-        self.store.outages.try_now()
+        Outages(self.store.engine).try_now()
         if not config.thread:
             return self._fulfil(config)
         thread = open_thread(config.thread, self._threads)
@@ -153,8 +157,10 @@ class Newsroom:
         Gates that refuse only after the override (the thread's, then the text's, then the picture's) are overruled in
         turn.
         """
+        from threadjuice_dagster.database.outages import Outages
+
         assignment = self.store.assignment(story_id)
-        self.store.outages.try_now()
+        Outages(self.store.engine).try_now()
         for _ in range(3 if overruled else 1):
             if overruled:
                 self.store.overrule(story_id, *overruled)
@@ -177,17 +183,22 @@ class Newsroom:
 
     def take_down(self, references: Sequence[str], reason: str) -> list[str]:
         """Remove stories, threads (``t3_…``) or quoted comments (``t1_…``) for good; returns the stories concerned."""
-        find, sources = self.store.takedowns.find, self._takedown_service.sources
+        from threadjuice_dagster.database.publications import Publications
+        from threadjuice_dagster.operations.takedowns.store import Takedowns
+
+        find, sources = Takedowns(self.store.engine).find, self._takedown_service.sources
         tombstones = [find(one, sources).model_copy(update={"reason": reason}) for one in references]
         changed = self._takedown_service.bury(tombstones, self.instance)
-        self.publisher.build(self.store.publications, keep_old=False)
+        self.publisher.build(Publications(self.store.engine), keep_old=False)
         return changed
 
     def status(self) -> dict[str, Any]:
         """What this newsroom runs on, its stories by status, unused threads, the site, and the newest errors."""
+        from threadjuice_dagster.database.ledger import Ledger
+
         with self.resources["replica"].process_config_and_initialize_cm() as replica:
             reads = replica.reads()
-        errors = reads.store.ledger.errors(limit=5)
+        errors = Ledger(reads.store.engine).errors(limit=5)
         page = self.publisher.current / "index.html"
         shown = ("asset", "story_id", "kind", "message", "next_step")
         return {
@@ -204,11 +215,15 @@ class Newsroom:
 
     def incidents(self, *, everything: bool) -> dict[str, Any]:
         """What is wrong, or also what was: those seen last, how many more, and how many messages on them wait."""
-        return incidents_document(self.store.incidents, everything=everything)
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
+        return incidents_document(Incidents(self.store.engine), everything=everything)
 
     def mute(self, cause: str, until: datetime | None, by: str) -> dict[str, Any]:
         """Keep quiet about a cause until then, or speak of it again. Raises ``UsageError`` for an unknown one."""
-        return incident_record(self.store.incidents.mute(cause, until, by, now()))
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
+        return incident_record(Incidents(self.store.engine).mute(cause, until, by, now()))
 
     def send_test_alert(self) -> dict[str, Any]:
         """Deliver a message that says it is a test. Raises ``TransientFailure`` if it does not arrive."""

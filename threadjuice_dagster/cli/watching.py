@@ -28,11 +28,11 @@ from threadjuice_dagster.operations.alerts.rules import (
     seen,
     settled,
 )
+from threadjuice_dagster.operations.alerts.store import Incidents
 from threadjuice_dagster.settings import Settings
 from threadjuice_dagster.wiring import build_resources
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.operations.alerts.store import Incidents
     from threadjuice_dagster.operations.environment.rules import EnvironmentReport
     from threadjuice_dagster.operations.environment.service import EnvironmentService
     from threadjuice_dagster.resources.postgres import Database
@@ -70,7 +70,7 @@ def _look(settings: Settings, alerts: AlertDelivery) -> dict[str, Any]:
         for look in (watch.runs, watch.checks, watch.ticks, watch.now, watch.daemon):
             look()
         delivered = alerts.deliver()
-        return {**incidents_document(alerts.database.store.incidents), "delivered": delivered}
+        return {**incidents_document(Incidents(alerts.database.store.engine)), "delivered": delivered}
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def close_incidents(
     try:
         environment.close_incidents(report)
         names = set(passed())
-        incidents = environment.database.store.incidents
+        incidents = Incidents(environment.database.store.engine)
         incidents.end_where("check", lambda trouble: trouble.cause.rpartition(":")[2] in names, datetime.now(UTC))
     except Exception as error:
         log.warning("Incidents could not be closed: %s", classified(error))

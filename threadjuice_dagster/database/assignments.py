@@ -14,18 +14,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
-from threadjuice_dagster.database.keys import Keys
-from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.locks import Locks, is_held, lock_key
-from threadjuice_dagster.database.outages import Outages
-from threadjuice_dagster.database.publications import Publications
-from threadjuice_dagster.database.rows import upsert
-from threadjuice_dagster.database.spending import Spending
+from threadjuice_dagster.database.rows import is_taken_down, upsert
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJuiceError
-from threadjuice_dagster.operations.alerts.store import Incidents
-from threadjuice_dagster.operations.takedowns.store import Takedowns, buried
 
 MAX_RUNS = 3
 """Runs that may be started for one story before its crashes are taken for its own fault."""
@@ -53,21 +46,13 @@ class Assignments:
     def __init__(self, engine: sa.Engine, locks: Locks | None = None) -> None:
         self.engine = engine
         self.locks = locks or Locks(engine.url)
-        self.catalogue = Catalogue(engine)
-        self.ledger = Ledger(engine)
-        self.takedowns = Takedowns(engine)
-        self.incidents = Incidents(engine)
-        self.outages = Outages(engine)
-        self.publications = Publications(engine)
-        self.spending = Spending(engine)
-        self.keys = Keys(engine)
 
     def save_threads(self, threads: Iterable[Thread]) -> int:
         """Upsert threads by id; returns how many were new or changed. What was taken down is never stored again."""
         changed = 0
         with self.engine.begin() as connection:
             for thread in threads:
-                if buried(connection, {"thread": [thread.id]}):
+                if is_taken_down(connection, {"thread": [thread.id]}):
                     continue
                 record = thread.model_dump(mode="json")
                 row = {
@@ -210,7 +195,7 @@ class Assignments:
                 raise PermanentFailure(
                     f"There is no assignment for story {story_id[:100]!r}.", "Materialize story_assignments first."
                 )
-            if buried(connection, {"thread": [row.thread_id or ""], "story": [story_id]}):
+            if is_taken_down(connection, {"thread": [row.thread_id or ""], "story": [story_id]}):
                 raise PermanentFailure(f"The source of story {story_id} was deleted.", "It cannot be brought back.")
             if row.run_id == run_id:
                 return
@@ -351,8 +336,8 @@ class Assignments:
 
     def _choose(self, connection: sa.Connection, threads: Sequence[Thread], order: Order, count: int) -> list[Choice]:
         written = self._counts(connection, t.story_counts.c.persona)
-        categories, personas = self.catalogue.categories(), self.catalogue.personas()
-        return choose(threads, order, categories, personas, written, count)
+        catalogue = Catalogue(self.engine)
+        return choose(threads, order, catalogue.categories(), catalogue.personas(), written, count)
 
     def _counts(self, connection: sa.Connection, column: "sa.Column[str]") -> Counter[str]:
         """How many assignments there are of each status or persona, without those there are none of."""

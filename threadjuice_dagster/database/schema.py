@@ -203,6 +203,7 @@ def require_schema(store: "Store", *, migrate_if_missing: bool) -> None:
 
     Raises ``TransientFailure`` if the database cannot be reached and ``ConfigurationError`` if it must be migrated.
     """
+    from threadjuice_dagster.database.catalogue import Catalogue
     from threadjuice_dagster.database.server import unreachable
 
     try:
@@ -219,4 +220,4 @@ def require_schema(store: "Store", *, migrate_if_missing: bool) -> None:
             "Run: threadjuice database seed, or only migrate with: threadjuice deploy migrate",
         )
     migrate(store.engine)
-    store.catalogue.seed()
+    Catalogue(store.engine).seed()

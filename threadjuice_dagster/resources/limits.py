@@ -3,7 +3,7 @@
 import logging
 import time
 from datetime import UTC, date, datetime
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import dagster as dg
 
@@ -11,6 +11,11 @@ from threadjuice_dagster.domain.writing.budget import UNPRICED
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
 from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.resources.postgres import Database
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.outages import Outages
+    from threadjuice_dagster.database.spending import Spending
+    from threadjuice_dagster.operations.alerts.store import Incidents
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +114,24 @@ class SharedRateLimit(dg.ConfigurableResource):
     patience_seconds: float = 60.0
     """How long requests under way may keep one waiting whose worst case they leave no room for."""
 
+    @property
+    def _spending(self) -> "Spending":
+        from threadjuice_dagster.database.spending import Spending
+
+        return Spending(self.database.store.engine)
+
+    @property
+    def _outages(self) -> "Outages":
+        from threadjuice_dagster.database.outages import Outages
+
+        return Outages(self.database.store.engine)
+
+    @property
+    def _incidents(self) -> "Incidents":
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
+        return Incidents(self.database.store.engine)
+
     def acquire(self, service: str) -> None:
         """Block until a request to ``service`` is allowed."""
         told = False
@@ -124,7 +147,7 @@ class SharedRateLimit(dg.ConfigurableResource):
             if self.daily_budget_usd:
                 raise ConfigurationError("No price is known for this model, and DAILY_BUDGET_USD is set.", UNPRICED)
             return None
-        spending, deadline = self.database.store.spending, time.monotonic() + self.patience_seconds
+        spending, deadline = self._spending, time.monotonic() + self.patience_seconds
         while (day := spending.reserve(usd, self.daily_budget_usd)) is None:
             spent = spending.today().spent
             if spent + usd > self.daily_budget_usd or time.monotonic() > deadline:
@@ -138,15 +161,15 @@ class SharedRateLimit(dg.ConfigurableResource):
     def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
         """Count what the request cost, to the day it was reserved for."""
         if day and reserved is not None:
-            self.database.store.spending.settle(day, reserved, cost)
+            self._spending.settle(day, reserved, cost)
 
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
         """The service failed as often as it is tried: nobody needs to find that out again for a while."""
-        self.database.store.outages.failed(service, message, on_trial=on_trial)
+        self._outages.failed(service, message, on_trial=on_trial)
 
     def over(self, service: str) -> None:
         """The service answered whom it was tried by."""
-        self.database.store.outages.over(service)
+        self._outages.over(service)
 
     def refused(self, variable: str, message: str) -> None:
         """A service refused the key of ``variable``, and the key to come was taken instead: somebody should know."""
@@ -159,18 +182,18 @@ class SharedRateLimit(dg.ConfigurableResource):
             next_step=f"Put the value of {variable}_NEXT into {variable}, and empty {variable}_NEXT.",
             at=datetime.now(UTC),
         )
-        self.database.store.incidents.note(trouble)
+        self._incidents.note(trouble)
 
     def accepted(self, variable: str) -> None:
         """The key of ``variable`` is taken."""
-        self.database.store.incidents.end(f"key:{variable}", datetime.now(UTC))
+        self._incidents.end(f"key:{variable}", datetime.now(UTC))
 
     def enter(self, service: str) -> bool:
         """Whether this process is the one to find out if the service is back; False where nothing is wrong with it.
 
         Raises ``TransientFailure`` while it is known to be down.
         """
-        outages = self.database.store.outages
+        outages = self._outages
         for outage in outages.known(service):
             if not outages.may_try(service):
                 since = f"{outage.since:%H:%M} UTC"

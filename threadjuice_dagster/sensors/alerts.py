@@ -31,7 +31,9 @@ def _sensor(
     def sensor(context: dg.SensorEvaluationContext, alerts: AlertDelivery) -> dg.SkipReason:
         look(alerts.watch(context.instance))
         delivered = alerts.deliver()
-        incidents = alerts.database.store.incidents
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
+        incidents = Incidents(alerts.database.store.engine)
         return dg.SkipReason(
             f"{incidents.count()} incidents are open; {delivered} messages delivered now, {incidents.waiting()} wait."
         )

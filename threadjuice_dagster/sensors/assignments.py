@@ -45,12 +45,15 @@ def story_assignments_sensor(
     def story_assignment_sensor(
         context: dg.SensorEvaluationContext, database: Database
     ) -> dg.SensorResult | dg.SkipReason:
+        from threadjuice_dagster.database.outages import Outages
+        from threadjuice_dagster.database.spending import Spending
+
         store = database.store
-        outage = next(iter(store.outages.known(waits_for)), None) if waits_for else None
+        outage = next(iter(Outages(store.engine).known(waits_for)), None) if waits_for else None
         if outage and outage.waits > 0:
             return dg.SkipReason(f"{outage} One story is tried again in {outage.waits:.0f} s; the others wait.")
         waiting = [one for order in store.open_orders() for one in _advance(store, order)]
-        if waiting and (problem := budget(store.spending.today()).problem):
+        if waiting and (problem := budget(Spending(store.engine).today()).problem):
             waiting = _kept_waiting(store, waiting, problem)
             if not waiting:
                 return dg.SkipReason(str(problem))

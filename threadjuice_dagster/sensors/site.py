@@ -49,8 +49,10 @@ def _busy(instance: dg.DagsterInstance, job: str) -> str:
 
 def _is_owed(instance: dg.DagsterInstance, job: str, database: Database) -> bool:
     """Whether the last run failed for an outage, some time ago; what failed otherwise waits for a person."""
+    from threadjuice_dagster.database.ledger import Ledger
+
     last = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)
     if not last or not last[0].dagster_run.is_failure or 0 <= time.time() - (last[0].end_time or 0) < PAUSE_SECONDS:
         return False
-    errors = database.store.ledger.errors(run_id=last[0].dagster_run.run_id, limit=1)
+    errors = Ledger(database.store.engine).errors(run_id=last[0].dagster_run.run_id, limit=1)
     return bool(errors) and errors[0]["kind"] == "transient"

@@ -198,7 +198,9 @@ def performance(scene: CheckContext) -> Line:
 
 def error_rates(scene: CheckContext) -> Line:
     """Few runs of the last 24 hours ended in an error that was no editorial outcome."""
-    errors = scene.database.store.ledger.errors_of_day()
+    from threadjuice_dagster.database.ledger import Ledger
+
+    errors = Ledger(scene.database.store.engine).errors_of_day()
     found = error_finding(errors, _of_the_day(scene)[1])
     return Line(found.passed, f"In the last 24 hours: {found.message}")
 
@@ -276,7 +278,9 @@ def _told(rows: list[Probe]) -> str:
 
 def _of_the_day(scene: CheckContext) -> tuple[int, int]:
     """How many stories of the last 24 hours failed, and how many there were."""
-    counts = scene.database.store.ledger.stories_of_day()
+    from threadjuice_dagster.database.ledger import Ledger
+
+    counts = Ledger(scene.database.store.engine).stories_of_day()
     return counts["failed"], counts.total()
 
 

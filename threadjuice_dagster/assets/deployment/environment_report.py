@@ -43,7 +43,9 @@ def environment_report(
 
 def check_results(report: EnvironmentReport, settings: Settings, database: Database) -> list[dg.AssetCheckResult]:
     """Both checks on a report."""
-    return [_answer(report), _young(settings, database.store.keys.since(settings.keys), now())]
+    from threadjuice_dagster.database.keys import Keys
+
+    return [_answer(report), _young(settings, Keys(database.store.engine).since(settings.keys), now())]
 
 
 def _answer(report: EnvironmentReport) -> dg.AssetCheckResult:

@@ -28,6 +28,8 @@ def configured_writer(
     context: dg.AssetCheckExecutionContext, database: Database, writer: Writer
 ) -> dg.AssetCheckResult:
     """One story by the writer of the day, metered like any other."""
+    from threadjuice_dagster.database.ledger import Ledger
+
     if SENSOR_NAME_TAG in context.run.tags:  # it deploys whenever a story is published, and each trial costs a story
         return dg.AssetCheckResult(passed=True, description=described(f"Not tried: a sensor deployed this. {TRY_IT}"))
     (sample,), meter = SampleThreads().candidates(1), Meter()
@@ -41,7 +43,7 @@ def configured_writer(
         if isinstance(failure, TransientFailure | BudgetSpent):  # which tells nothing of the writer
             severity = dg.AssetCheckSeverity.WARN
     finally:
-        database.store.ledger.add_usage("trial", "", meter.usage, None, context.run.run_id)
+        Ledger(database.store.engine).add_usage("trial", "", meter.usage, None, context.run.run_id)
     usage = meter.usage
     return dg.AssetCheckResult(
         passed=passed,

@@ -137,9 +137,11 @@ class Sweep:
         self._replace(choose_picture(story, self.run_id, self.database, self.writer, self.pictures, self.cdn), story)
 
     def _renew(self, image: StoryImage) -> None:
+        from threadjuice_dagster.database.catalogue import Catalogue
+
         store = self.database.store
         story = store.draft(image.story_id)
-        category = store.catalogue.category(store.assignment(image.story_id).category)
+        category = Catalogue(store.engine).category(store.assignment(image.story_id).category)
         self._replace(self.pictures.renew(image, story.draft.title, category, self.cdn, self.former), story)
 
     def _replace(self, image: StoryImage, story: StoryDraft) -> None:

@@ -133,9 +133,10 @@ class _Intake:
     def _require_categories(self) -> None:
         """Raise for a category map that is wrong, before any file is taken for it."""
         from threadjuice_dagster.assets.steps import now
+        from threadjuice_dagster.database.catalogue import Catalogue
         from threadjuice_dagster.operations.imports.rules import RecordReader
 
-        catalogue = self._store.catalogue
+        catalogue = Catalogue(self._store.engine)
         RecordReader(catalogue.categories(), catalogue.personas(), now(), self._mapped, self._default)
 
     def _settled(self, inbox: Inbox) -> list[Waiting]:
@@ -164,6 +165,7 @@ class _Intake:
 
     def _pass_over(self, inbox: Inbox, file: Waiting, error: Exception) -> None:
         """Remember a file that cannot be taken or moved away, and tell of it; one that is gone needs nothing."""
+        from threadjuice_dagster.database.ledger import Ledger
         from threadjuice_dagster.operations.imports.fields import shown
         from threadjuice_dagster.operations.imports.inbox_store import pass_over
 
@@ -177,7 +179,7 @@ class _Intake:
             "Put it right and put it there again, or remove it.",
         )
         self._context.log.warning(str(failure))
-        self._store.ledger.add_error(failure, "imported_stories", None, self._context.run_id)
+        Ledger(self._store.engine).add_error(failure, "imported_stories", None, self._context.run_id)
 
 
 def _stops_all(error: Exception) -> bool:

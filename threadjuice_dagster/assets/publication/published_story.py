@@ -75,6 +75,9 @@ def public_record(
     store: "Store", story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str
 ) -> PublishedStory:
     """What readers see of a story, made of what is stored of it; whether it may be shown is for its gates to say."""
+    from threadjuice_dagster.database.catalogue import Catalogue
+    from threadjuice_dagster.database.ledger import Ledger
+
     assignment, moment, first = store.assignment(story.story_id), now(), store.first_published(story.story_id)
     thread = store.thread(assignment.thread_id, text=False) if assignment.thread_id else None
     source_url = thread.permalink if thread and thread.source != "sample" else ""
@@ -82,8 +85,8 @@ def public_record(
         story_id=story.story_id,
         slug=store.free_slug(_slug(story), story.story_id),
         draft=story.draft,
-        category=store.catalogue.category(assignment.category),
-        persona=store.catalogue.persona(assignment.persona),
+        category=Catalogue(store.engine).category(assignment.category),
+        persona=Catalogue(store.engine).persona(assignment.persona),
         image=image,
         source_url=source_url,
         subreddit=thread.subreddit if thread else "",
@@ -104,7 +107,7 @@ def public_record(
                 passages=score.grounding.passages,
             ),
             store.verdicts(story.story_id),
-            store.ledger.spent(story.story_id),
+            Ledger(store.engine).spent(story.story_id),
             run_id,
             moment,
         ),

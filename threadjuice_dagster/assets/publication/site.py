@@ -25,10 +25,12 @@ def site(
     context: dg.AssetExecutionContext, database: Database, publisher: Publisher, takedown_service: TakedownService
 ) -> dg.MaterializeResult[None]:
     """The static site, brought up to date, checked and swapped in at once; nothing on it that was taken down."""
+    from threadjuice_dagster.database.publications import Publications
+
     with reported(context, database):
         # A restored database may hold what was taken down since its backup was made.
         returned = takedown_service.replay(context.instance)
-        built = publisher.build(database.store.publications, keep_old=not returned)
+        built = publisher.build(Publications(database.store.engine), keep_old=not returned)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(built.version),
             metadata={

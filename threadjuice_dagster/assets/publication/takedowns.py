@@ -26,15 +26,17 @@ def takedowns(
 ) -> dg.MaterializeResult[None]:
     """Sources deleted since: their stories and quotes leave database, storage, site and run history."""
     from threadjuice_dagster.database.clock import why_not_to_delete
+    from threadjuice_dagster.database.publications import Publications
+    from threadjuice_dagster.operations.takedowns.store import Takedowns
 
     with reported(context, database):
         held_back = why_not_to_delete(database.store.engine, now())
-        expired = 0 if held_back else database.store.takedowns.expire(policy.thread_retention_hours)
+        expired = 0 if held_back else Takedowns(database.store.engine).expire(policy.thread_retention_hours)
         sources = takedown_service.sources()
         deletions = threads.deleted(sources)
         changed = takedown_service.bury(_tombstones(deletions, sources), context.instance)
         if changed:
-            publisher.build(database.store.publications, keep_old=False)
+            publisher.build(Publications(database.store.engine), keep_old=False)
         return dg.MaterializeResult(
             metadata={
                 "sources": deletions.checked,

@@ -39,12 +39,14 @@ def quality_score(
     context: dg.AssetExecutionContext, story_draft: StoryDraft, database: Database, writer: Writer
 ) -> dg.MaterializeResult[QualityScore]:
     """0 to 10 overall and per dimension with evidence, the judge's and the moderation's verdicts, quotes checked."""
+    from threadjuice_dagster.database.ledger import Ledger
+
     with story_step(context, database) as story_id:
         meter = Meter()
         try:
             score = _score(story_draft, database.store, writer, meter)
         finally:
-            database.store.ledger.add_usage("judge", "", meter.usage, story_id, context.run_id)
+            Ledger(database.store.engine).add_usage("judge", "", meter.usage, story_id, context.run_id)
         return dg.MaterializeResult(
             value=score,
             metadata={
@@ -66,6 +68,8 @@ def quality_score(
 
 
 def _score(story: StoryDraft, store: "Store", writer: Writer, meter: Meter) -> QualityScore:
+    from threadjuice_dagster.database.catalogue import Catalogue
+
     draft, excerpting = story.draft, story.writer == EXTRACTIVE
     assignment = store.assignment(story.story_id)
     source = store.thread(assignment.thread_id) if assignment.thread_id else None
@@ -78,7 +82,7 @@ def _score(story: StoryDraft, store: "Store", writer: Writer, meter: Meter) -> Q
         rubric=rubric,
         judge=judge,
         moderation=writer.moderate(_everything(story), story.writer, meter, assignment.category),
-        grounding=ground(draft, source, store.catalogue.persona(assignment.persona).lines),
+        grounding=ground(draft, source, Catalogue(store.engine).persona(assignment.persona).lines),
         originality_problem=originality_problem(draft, thread, nearest, closeness, excerpting),
         nearest_story=nearest,
         similarity=closeness,

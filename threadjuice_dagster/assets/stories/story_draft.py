@@ -42,13 +42,15 @@ def story_draft(
     context: dg.AssetExecutionContext, database: Database, writer: Writer
 ) -> dg.MaterializeResult[StoryDraft]:
     """The story as written: in a persona's voice, from the thread alone, revised while it scores too low."""
+    from threadjuice_dagster.database.ledger import Ledger
+
     with story_step(context, database) as story_id:
         meter = Meter()
         try:
             material = _material(database.store, story_id, writer, meter)
             writing, revisions = write_best(writer, material, meter)
         finally:
-            database.store.ledger.add_usage("write", "", meter.usage, story_id, context.run_id)
+            Ledger(database.store.engine).add_usage("write", "", meter.usage, story_id, context.run_id)
         story = StoryDraft(
             story_id=story_id,
             draft=writing.draft,
@@ -83,6 +85,8 @@ def story_draft(
 
 def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Material:
     """The thread without what is inappropriate or talks to machines; one that is flagged itself is not written."""
+    from threadjuice_dagster.database.catalogue import Catalogue
+
     assignment = store.assignment(story_id)
     if assignment.thread_id is None:
         raise PermanentFailure(f"Story {story_id} was written by a person.", "Import a new version of it instead.")
@@ -94,8 +98,8 @@ def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Ma
         raise Unsuitable(problem, "Choose another thread, or: threadjuice content approve STORY --reason TEXT")
     return Material(
         thread=thread,
-        category=store.catalogue.category(assignment.category),
-        persona=store.catalogue.persona(assignment.persona),
+        category=Catalogue(store.engine).category(assignment.category),
+        persona=Catalogue(store.engine).persona(assignment.persona),
     )
 
 

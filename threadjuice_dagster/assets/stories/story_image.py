@@ -51,6 +51,9 @@ def choose_picture(
     story: StoryDraft, run_id: str, database: Database, writer: Writer, pictures: PictureService, cdn: Storage
 ) -> StoryImage:
     """A picture for a story, its files stored; what looking at pictures cost is counted under the run."""
+    from threadjuice_dagster.database.catalogue import Catalogue
+    from threadjuice_dagster.database.ledger import Ledger
+
     draft, store, meter = story.draft, database.store, Meter()
     wanted = store.assignment(story.story_id).category
 
@@ -66,14 +69,14 @@ def choose_picture(
             draft.picture_query or draft.title,
             draft.title,
             draft.alt_text,
-            store.catalogue.category(wanted),
+            Catalogue(store.engine).category(wanted),
             cdn,
             store.used_pictures(excluding=story.story_id),
             inspect,
             now,
         )
     finally:
-        store.ledger.add_usage("moderate", "", meter.usage, story.story_id, run_id)
+        Ledger(store.engine).add_usage("moderate", "", meter.usage, story.story_id, run_id)
 
 
 def _facts(image: StoryImage, publisher: Publisher) -> dict[str, Any]:

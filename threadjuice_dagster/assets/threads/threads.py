@@ -85,9 +85,11 @@ def story_assignments(
 
 def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy, *, by_command: bool = False) -> Order:
     """The order named in the config, or a new one. Raises ``UsageError`` for an unknown category or persona."""
+    from threadjuice_dagster.database.catalogue import Catalogue
+
     if config.order:
         return store.order(config.order)
-    catalogue = store.catalogue
+    catalogue = Catalogue(store.engine)
     category = known(config.category, catalogue.categories(), "category")
     persona = known(config.persona, catalogue.personas(), "persona")
     count = 1 if config.thread else config.count or policy.daily_story_count

@@ -94,7 +94,9 @@ def refuse_wrong_clock(database: Database) -> None:
 
 
 def _rebuild(database: Database, publisher: Publisher) -> None:
-    publisher.build(database.store.publications, keep_old=False)
+    from threadjuice_dagster.database.publications import Publications
+
+    publisher.build(Publications(database.store.engine), keep_old=False)
 
 
 def _metadata(report: CleanupReport) -> dict[str, dg.MetadataValue | str | int]:

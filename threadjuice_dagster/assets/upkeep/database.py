@@ -38,7 +38,9 @@ def database_schema(context: dg.AssetExecutionContext, database: Database) -> dg
 @dg.asset(group_name="database", owners=OWNERS, kinds={"postgres"}, deps=[database_schema], retry_policy=RETRIES)
 def editorial_catalogue(context: dg.AssetExecutionContext, database: Database) -> dg.MaterializeResult[None]:
     """Categories and personas as the package ships them; seeding twice changes nothing."""
+    from threadjuice_dagster.database.catalogue import Catalogue
+
     with reported(context, database):
-        changed = database.store.catalogue.seed()
-        names = [category.name for category in database.store.catalogue.categories()]
+        changed = Catalogue(database.store.engine).seed()
+        names = [category.name for category in Catalogue(database.store.engine).categories()]
         return dg.MaterializeResult(metadata={**changed, "known categories": ", ".join(names)})

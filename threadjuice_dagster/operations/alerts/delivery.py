@@ -57,7 +57,9 @@ class AlertDelivery(dg.ConfigurableResource):
 
     def deliver(self) -> int:
         """Deliver what is due; returns how many messages arrived. The rest waits, and is tried again."""
-        return self.database.store.incidents.deliver(self.send, AT_ONCE, lambda: datetime.now(UTC))
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
+        return Incidents(self.database.store.engine).deliver(self.send, AT_ONCE, lambda: datetime.now(UTC))
 
     def send(self, alert: Alert) -> None:
         """Deliver one message. Raises ``Undelivered``, which says why without the webhook's address."""

@@ -51,12 +51,15 @@ class Watch:
         long_run_minutes: float = 60.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
         self._instance, self._store, self._clock = instance, store, clock
+        self._incidents = Incidents(store.engine)
         self._long_run = timedelta(minutes=long_run_minutes)
 
     def runs(self) -> None:
         """Runs that failed, and will not be tried again by Dagster; over once the asset (or the job) works again."""
-        with self._store.incidents.reading("runs") as reading:
+        with self._incidents.reading("runs") as reading:
             self._read(reading, DagsterEventType.PIPELINE_FAILURE, self._run)
             now = self._clock()
             since = min(reading.position.get("newest", 0.0), now.timestamp())  # a clock may have been set back
@@ -71,12 +74,12 @@ class Watch:
 
         The gates of stories are not among them: what they refuse is an editorial outcome.
         """
-        with self._store.incidents.reading("checks") as reading:
+        with self._incidents.reading("checks") as reading:
             self._read(reading, DagsterEventType.ASSET_CHECK_EVALUATION, self._check)
 
     def ticks(self) -> None:
         """Ticks of schedules and sensors that failed; over once one succeeds, or the schedule or sensor is gone."""
-        with self._store.incidents.reading("ticks") as reading:
+        with self._incidents.reading("ticks") as reading:
             seen = dict(reading.position or {})
             states = self._instance.all_instigator_state()
             for state in states:
@@ -91,11 +94,11 @@ class Watch:
         # Asked before the transaction begins: one that holds a connection and waits for another can starve the pool.
         wrong = {"freshness": self._stale, "duration": self._long_runs, "outage": self._outages}
         found = {source: list(ask(moment)) for source, ask in wrong.items()}
-        with self._store.incidents.reading("now") as reading:
+        with self._incidents.reading("now") as reading:
             for source, troubles in found.items():
                 reading.now_wrong(source, troubles, moment)
-        self._store.incidents.unmuted(moment)
-        self._store.incidents.settle(moment)
+        self._incidents.unmuted(moment)
+        self._incidents.settle(moment)
 
     def daemon(self) -> None:
         """Whether the daemon lives: to be asked by a process that does not depend on it."""
@@ -112,7 +115,7 @@ class Watch:
             next_step="Start it: threadjuice dev, or dagster-daemon run with this newsroom's DAGSTER_HOME.",
             at=now,
         )
-        with self._store.incidents.reading("daemon") as reading:
+        with self._incidents.reading("daemon") as reading:
             reading.now_wrong("daemon", [dead] if silent else [], now)
 
     def _read(
@@ -292,6 +295,8 @@ class Watch:
         ]
 
     def _outages(self, now: datetime) -> "Sequence[Trouble]":
+        from threadjuice_dagster.database.outages import Outages
+
         return [
             Trouble(
                 cause=f"outage:{outage.service}",
@@ -301,7 +306,7 @@ class Watch:
                 next_step="Stories wait and go on by themselves. What it answers: threadjuice diagnose generation",
                 at=now,
             )
-            for outage in self._store.outages.known()
+            for outage in Outages(self._store.engine).known()
         ]
 
 

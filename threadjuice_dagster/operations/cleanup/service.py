@@ -169,8 +169,9 @@ class CleanupService(dg.ConfigurableResource):
 
     def _expired_threads(self, cleanup: "Cleanup") -> "Rule":
         from threadjuice_dagster.operations.cleanup import store as rows
+        from threadjuice_dagster.operations.takedowns.store import Takedowns
 
-        takedowns, hours = self.database.store.takedowns, self.thread_retention_hours
+        takedowns, hours = Takedowns(self.database.store.engine), self.thread_retention_hours
         return rows.Rule(
             "expired_threads",
             lambda: cleanup.count("threads"),

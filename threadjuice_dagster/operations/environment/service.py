@@ -136,13 +136,16 @@ class EnvironmentService(dg.ConfigurableResource):
 
         Nothing has to be written for an incident to be over, and none is while the database is away.
         """
+        from threadjuice_dagster.database.outages import Outages
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
         systems = {row.name: row.state for row in report.rows if row.kind == "system"}
         if systems.get("database") != "ok":
             return
         answering = [name for name, state in systems.items() if state != "failed"]
-        incidents, now = self.database.store.incidents, datetime.now(UTC)
+        incidents, now = Incidents(self.database.store.engine), datetime.now(UTC)
         for name in answering:
-            self.database.store.outages.over(name)
+            Outages(self.database.store.engine).over(name)
             incidents.end(f"outage:{name}", now)
         if "openai" in answering and not (isinstance(self.writer, OpenAIWriter) and self.writer.openai.uses_next_key):
             incidents.end("key:OPENAI_API_KEY", now)
@@ -241,10 +244,12 @@ class EnvironmentService(dg.ConfigurableResource):
 
     def _budget(self) -> Found:
         """Whether a story can be paid for today, and whether anybody knows what one costs."""
+        from threadjuice_dagster.database.spending import Spending
+
         if not isinstance(self.writer, OpenAIWriter):
             return Found("stand-in", "No model is asked: nothing costs anything.")
         bounded = bool(getattr(self.writer.openai.limiter, "daily_budget_usd", 0.0))
-        budget = self.writer.budget(self.database.store.spending.today() if bounded else Spent())
+        budget = self.writer.budget(Spending(self.database.store.engine).today() if bounded else Spent())
         if budget.state == "unpriced":
             return Found("failed" if bounded else "warning", budget.message, UNPRICED)
         if budget.problem:
@@ -325,8 +330,10 @@ class EnvironmentService(dg.ConfigurableResource):
         """What the webhook said of messages that wait or were given up; empty where nobody can look that up now."""
         import sqlalchemy as sa
 
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
         try:
-            incidents = self.database.store.incidents
+            incidents = Incidents(self.database.store.engine)
             problem = incidents.problem()
             told = f"{incidents.waiting()} alerts wait, {incidents.given_up()} were refused for good. {problem}"
         except (ThreadJuiceError, sa.exc.SQLAlchemyError):

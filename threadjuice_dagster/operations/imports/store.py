@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.engine import UNHURRIED
 from threadjuice_dagster.domain.language.text import cut, printable
 from threadjuice_dagster.operations.imports.batches import Batch, Sorted
@@ -146,7 +147,7 @@ def import_files(
     require_place(rejects)
     files = [file for path in paths for file in story_files(path)]
     folder.mkdir(parents=True, exist_ok=True)
-    catalogue, moment = store.catalogue, datetime.now(UTC)
+    catalogue, moment = Catalogue(store.engine), datetime.now(UTC)
     reader = RecordReader(catalogue.categories(), catalogue.personas(), moment, category_map, default_category)
     total: Counter[str] = Counter()
     parts: list[Path] = []

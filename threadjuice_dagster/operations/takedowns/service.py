@@ -37,7 +37,9 @@ class TakedownService(dg.ConfigurableResource):
 
     def sources(self) -> dict[str, set[str]]:
         """Every thread that a stored or archived story rests on, and the ids of its comments that are repeated."""
-        found = self.database.store.takedowns.sources()
+        from threadjuice_dagster.operations.takedowns.store import Takedowns
+
+        found = Takedowns(self.database.store.engine).sources()
         for thread, comments in self.archive.sources().items():
             found[thread] = found.get(thread, set()) | comments
         return found
@@ -53,7 +55,9 @@ class TakedownService(dg.ConfigurableResource):
 
         Returns the stories that were removed or changed. A sweep that was killed is finished by the next one.
         """
-        takedowns = self.database.store.takedowns
+        from threadjuice_dagster.operations.takedowns.store import Takedowns
+
+        takedowns = Takedowns(self.database.store.engine)
         lasting = [Tombstone(**json.loads(self.vault.get(key))) for key in takedowns.unknown(self._keys())]
         for tombstone in [*lasting, *takedowns.returned()]:
             takedowns.apply(tombstone)

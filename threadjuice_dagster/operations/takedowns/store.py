@@ -3,7 +3,7 @@
 Which sources are gone is found out in ``resources/``. One method, one transaction.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -199,13 +199,6 @@ class Takedowns:
         values: dict[str, Any] = {"title": thread.title, "record": thread.model_dump(mode="json")}
         values |= {"expired_at": sa.func.now()} if thread.expired else {}
         connection.execute(t.threads.update().where(columns.id == thread_id).values(values))
-
-
-def buried(connection: sa.Connection, names: Mapping[str, Collection[str]]) -> bool:
-    """Whether a tombstone stands for one of these ids, by kind."""
-    columns = t.tombstones.c
-    about = [(columns.kind == kind) & columns.id.in_(list(ids)) for kind, ids in names.items()]
-    return bool(connection.scalar(sa.select(sa.exists().where(sa.or_(*about)))))
 
 
 def sources_of(connection: sa.Connection, stories: Sequence[str] | None = None) -> dict[str, set[str]]:
