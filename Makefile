@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test dev check structure bench audit format
+.PHONY: demo test dev check structure fonts bench audit format
 
 demo: $(VENV)/.installed  ## publish three stories from the sample threads, with no key and no service
 	$(BIN)/threadjuice content generate --count 3
@@ -29,6 +29,10 @@ structure: $(VENV)/.tests-installed  ## sizes, rooms, imports, names and words o
 format: $(VENV)/.tests-installed  ## put every file in its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fonts: $(VENV)/.tests-installed  ## build the site's and the title cards' fonts anew from the original packages
+	$(BIN)/pip install --quiet font-source-serif-pro==0.0.1 font-source-sans-pro==0.0.1
+	$(BIN)/python .ci/fonts.py
 
 bench: $(VENV)/.tests-installed  ## measure, each figure against a named peer in the same run
 	$(BIN)/python -m benchmarks

@@ -222,7 +222,7 @@ def test_fonts_are_fetched_once_the_first_page_is_there_and_set_the_next_one(
 ) -> None:
     context = browser.new_context()
     page, asked = context.new_page(), []
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith(".woff") else None)
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith(".woff2") else None)
     page.goto(f"{site}/", wait_until="domcontentloaded")
     assert page.evaluate("document.fonts.size") == 0
     kept = "const look = () => localStorage.fonts ? done() : setTimeout(look, 50); look()"
@@ -252,7 +252,7 @@ def test_everything_can_be_read_without_script(browser: Any, site: str, stories:
 def test_on_a_slow_line_the_text_and_a_blurred_picture_come_first(browser: Any, site: str, story: str) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 800})
     page.route("**/img/**", lambda route: None)
-    page.route("**/*.woff", lambda route: None)
+    page.route("**/*.woff2", lambda route: None)
     page.goto(f"{site}/{story}", wait_until="domcontentloaded")
     assert page.locator("h1").is_visible()
     box = page.locator("picture img").first.bounding_box()

@@ -50,6 +50,7 @@ TYPES = {
     "jpeg": "image/jpeg",
     "png": "image/png",
     "woff": "font/woff",
+    "woff2": "font/woff2",
 }
 
 

@@ -1,10 +1,8 @@
 import json
 import re
-import struct
 import threading
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -15,7 +13,7 @@ from newsstand import kettle_story, plain_picture
 from threadjuice_dagster.operations.deployment.site_server import PreviewServer, serve
 from threadjuice_dagster.operations.deployment.targets import LocalTarget
 from threadjuice_dagster.operations.ui.rules import KnownNames
-from threadjuice_dagster.site.assets import INK, PAPER, contrast, readable, site_assets, woff
+from threadjuice_dagster.site.assets import INK, PAPER, contrast, readable, site_assets
 from threadjuice_dagster.site.builder import build_site
 from threadjuice_dagster.site.headers import header_rules, headers_of
 
@@ -37,21 +35,22 @@ def test_the_style_sheet_s_text_colours_meet_aa() -> None:
                 assert contrast(scheme[text], background) >= 4.5
 
 
-def test_a_font_is_only_compressed_never_changed() -> None:
-    import importlib.resources
+def test_the_fonts_are_small_renamed_and_have_the_letters_of_european_languages() -> None:
+    import io
 
-    font = (importlib.resources.files("font_source_serif_pro") / "files" / "SourceSerifPro-It.ttf").read_bytes()
-    packed = woff(font)
-    _, length, count, _, total = struct.unpack(">4sIHHI", packed[4:20])
-    assert packed[:4] == b"wOFF"
-    assert length == len(packed) < len(font) * 0.6
-    assert total == len(font)
-    for index in range(count):
-        tag, offset, size, original, _ = struct.unpack(">4sIIII", packed[44 + 20 * index : 64 + 20 * index])
-        table = packed[offset : offset + size]
-        start, end = struct.unpack(">II", font[12 + 16 * index + 8 : 12 + 16 * index + 16])
-        unpacked = table if size == original else zlib.decompress(table)
-        assert unpacked == font[start : start + end], tag
+    from fontTools.ttLib import TTFont
+
+    assets = site_assets([])
+    fonts = {path: data for path, data in assets.files.items() if path.endswith(".woff2")}
+    assert len(fonts) == 3
+    assert sum(map(len, fonts.values())) < 92_000
+    for data in fonts.values():
+        font = TTFont(io.BytesIO(data))
+        assert not {
+            str(record) for record in font["name"].names if record.nameID in (1, 4, 6) and "Source" in str(record)
+        }
+        assert set("Žluťoučký kůň – “où” ½ € ß ø ğ ł ő") - {chr(code) for code in font.getBestCmap()} == set()
+    assert b"Reserved Font Name" in assets.files["assets/font-licence.txt"]
 
 
 @pytest.fixture

@@ -6,15 +6,13 @@ Which colour a category has belongs in the editorial catalogue; here it is made 
 import hashlib
 import importlib.resources
 import re
-import struct
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
 from threadjuice_dagster.domain.story.stories import Category
 
-_FONTS = (("Regular", 400, "normal"), ("Semibold", 600, "normal"), ("It", 400, "italic"))
+_FONTS = (("regular", 400, "normal"), ("semibold", 600, "normal"), ("italic", 400, "italic"))
 _FAMILY = "ThreadJuice Serif"
 
 PAPER, INK = "#fbf8f3", "#171512"
@@ -53,11 +51,11 @@ def site_assets(categories: Iterable[Category]) -> Assets:
         files[path] = data
         return path
 
-    fonts = [add(f"serif-{name.lower()}", "woff", data) for name, data in _fonts().items()]
+    fonts = [add(f"serif-{name}", "woff2", _font_file(f"serif-{name}.woff2")) for name, *_ in _FONTS]
     faces = "".join(_face(path, weight, style) for path, (_, weight, style) in zip(fonts, _FONTS, strict=True))
     drawn = add("drawn", "svg", _static("drawn.svg")).removeprefix("assets/")
     light = _static("site.css").decode().replace("drawn.svg", drawn) + _accents(categories, PAPER)
-    files["assets/font-licence.txt"] = _font_file("LICENSE.txt")
+    files["assets/font-licence.txt"] = _font_file("OFL.txt")
     return Assets(
         files,
         stylesheet=add("site", "css", light.encode()),
@@ -69,32 +67,9 @@ def site_assets(categories: Iterable[Category]) -> Assets:
     )
 
 
-def woff(font: bytes) -> bytes:
-    """A TrueType font as WOFF 1.0 (https://www.w3.org/TR/WOFF/): each table compressed, nothing else changed."""
-    count = struct.unpack(">H", font[4:6])[0]
-    directory, tables, start = b"", b"", 44 + 20 * count
-    for index in range(count):
-        tag, checksum, offset, length = struct.unpack(">4sIII", font[12 + 16 * index : 28 + 16 * index])
-        table = font[offset : offset + length]
-        packed = min(table, zlib.compress(table, 9), key=len)  # of equal length means: not compressed
-        directory += struct.pack(">4sIIII", tag, start + len(tables), len(packed), length, checksum)
-        tables += packed + b"\0" * (-len(packed) % 4)
-    unpacked = 12 + 16 * count + sum((length + 3) & ~3 for length in _lengths(font, count))
-    sizes = (start + len(tables), count, 0, unpacked, 1, 0, 0, 0, 0, 0, 0)
-    return b"wOFF" + font[:4] + struct.pack(">IHHIHHIIIII", *sizes) + directory + tables
-
-
-def _lengths(font: bytes, count: int) -> list[int]:
-    return [struct.unpack(">I", font[24 + 16 * index : 28 + 16 * index])[0] for index in range(count)]
-
-
 @cache
-def _fonts() -> dict[str, bytes]:
-    return {name: woff(_font_file(f"SourceSerifPro-{name}.ttf")) for name, *_ in _FONTS}
-
-
 def _font_file(name: str) -> bytes:
-    return (importlib.resources.files("font_source_serif_pro") / "files" / name).read_bytes()
+    return (importlib.resources.files("threadjuice_dagster") / "fonts" / name).read_bytes()
 
 
 @cache
@@ -103,9 +78,9 @@ def _static(name: str) -> bytes:
 
 
 def _face(path: str, weight: int, style: str) -> str:
-    source = f"url({path.removeprefix('assets/')}) format('woff')"
-    look = f"font-weight:{weight};font-style:{style};font-display:optional"
-    return f"@font-face{{font-family:'{_FAMILY}';{look};src:{source}}}\n"
+    source = f"url({path.removeprefix('assets/')}) format('woff2')"
+    properties = f"font-weight:{weight};font-style:{style};font-display:optional"
+    return f"@font-face{{font-family:'{_FAMILY}';{properties};src:{source}}}\n"
 
 
 def _accents(categories: Iterable[Category], ground: str) -> str:

@@ -21,6 +21,7 @@ CONTENT_TYPES = {
     ".jpg": "image/jpeg",
     ".png": "image/png",
     ".woff": "font/woff",
+    ".woff2": "font/woff2",
 }
 
 IMMUTABLE = ("assets", "img")

@@ -6,6 +6,7 @@ soft, so that costs no detail, little time and few bytes. Encoding belongs in ``
 
 import functools
 import hashlib
+import importlib.resources
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -201,18 +202,12 @@ def _level(linear: float) -> int:
 
 @functools.cache
 def _font(face: _Face, size: int) -> "FreeTypeFont":
-    import font_source_sans_pro as sans
-    import font_source_serif_pro as serif
     from PIL import ImageFont
 
-    files = {
-        "serif": serif.font_files_otf["SourceSerifProBold"],
-        "sans": sans.font_files_otf["SourceSansProSemibold"],
-        "light": sans.font_files_otf["SourceSansPro"],
-    }
-    # The TrueType files kern quotation marks into their neighbours under the basic layout; the OpenType ones do not.
+    file = {"serif": "serif-bold", "sans": "sans-semibold", "light": "sans-regular"}[face]
+    path = importlib.resources.files("threadjuice_dagster") / "fonts" / f"card-{file}.woff2"
     # The basic layout is in every build of Pillow; a better one where present would change the pixels.
-    return ImageFont.truetype(files[face], size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @functools.lru_cache(4096)

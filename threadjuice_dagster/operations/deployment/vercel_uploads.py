@@ -37,7 +37,7 @@ _CARRIED = (
 )
 _OUTPUT = "public"
 _UNPACK = f'mkdir -p {_OUTPUT} && for one in bundles/*.tgz; do tar -xzf "$one" -C {_OUTPUT} || exit 1; done'
-_LOOSE_FILES = "**/*.{html,css,js,json,xml,svg,woff,avif,webp,jpeg,png}"
+_LOOSE_FILES = "**/*.{html,css,js,json,xml,svg,woff,woff2,avif,webp,jpeg,png}"
 _PACKERS = 4
 
 Content = Callable[[], bytes]
