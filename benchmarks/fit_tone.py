@@ -19,7 +19,7 @@ import yaml
 from benchmarks.moderation import CORPORA, average_precision, corpus
 from threadjuice_dagster.domain.judging.moderation import load_moderator
 from threadjuice_dagster.domain.judging.tone import Tone, spread, stems
-from threadjuice_dagster.sources.reddit_listings import parse_thread
+from threadjuice_dagster.sources.reddit_parser import parse_thread
 
 RIDGE, STEPS, FARTHEST, FOLDS, GRAIN = 1e-3, 250, 1.0, 5, 0.5
 Example = tuple[set[str], int]

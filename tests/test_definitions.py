@@ -17,7 +17,7 @@ from makers import make_thread
 from threadjuice_dagster.assets.deployment.checklist import BEFORE
 from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
-from threadjuice_dagster.resources.pools import POOLS
+from threadjuice_dagster.instance import POOLS
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.sensors.assignments import story_assignments_sensor
 from threadjuice_dagster.sensors.site import publications_sensor

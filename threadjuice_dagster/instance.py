@@ -14,6 +14,9 @@ from threadjuice_dagster.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+POOLS = ("openai", "pictures", "reddit")
+"""Every pool a step names; a test holds the assets to it."""
+
 DAGSTER_YAML = """\
 # Written by ThreadJuice. Storage is PostgreSQL, by the address in DAGSTER_DATABASE_URL.
 storage:
@@ -115,7 +118,6 @@ def _first_in_turn(address: str) -> "Iterator[dg.DagsterInstance]":
 
     from threadjuice_dagster.database.locks import Locks
     from threadjuice_dagster.database.server import app_url
-    from threadjuice_dagster.resources.pools import declare_pools
 
     locks = Locks(make_url(app_url(address)))
     try:
@@ -126,6 +128,17 @@ def _first_in_turn(address: str) -> "Iterator[dg.DagsterInstance]":
         locks.close()
     with instance:
         yield instance
+
+
+def declare_pools(instance: "dg.DagsterInstance") -> None:
+    """Give every pool the instance's default limit; the caller makes sure that it does so alone.
+
+    Dagster does this when a step first claims a slot. Of two processes that do it together, PostgreSQL refuses one,
+    and that run fails.
+    """
+    storage = instance.event_log_storage
+    for pool in set(POOLS) - {known.name for known in storage.get_pool_limits()}:
+        storage.initialize_concurrency_limit_to_default(pool)
 
 
 def forget_story(instance: "dg.DagsterInstance", story_id: str, *, whole: bool) -> bool:

@@ -11,19 +11,21 @@ from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.targets import Deployer, LocalTarget
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
 from threadjuice_dagster.operations.environment.service import EnvironmentService
+from threadjuice_dagster.operations.limits import SharedRateLimit
 from threadjuice_dagster.operations.monitoring.thresholds import Thresholds
+from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.resources.io_manager import StoreIOManager
-from threadjuice_dagster.resources.limits import SharedRateLimit
 from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.pictures import PictureService
-from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres, Postgres, Replica
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.resources.writers import ExtractiveWriter, OpenAIWriter, Writer
 from threadjuice_dagster.settings import Settings
 from threadjuice_dagster.site.publisher import Publisher
-from threadjuice_dagster.sources.reddit import RedditThreads, SampleThreads, ThreadSource
+from threadjuice_dagster.sources.reddit import RedditThreads
+from threadjuice_dagster.sources.samples import SampleThreads
+from threadjuice_dagster.sources.thread_source import ThreadSource
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from threadjuice_dagster.domain.story.threads import Thread
-from threadjuice_dagster.sources.reddit_listings import parse_thread
+from threadjuice_dagster.sources.reddit_parser import parse_thread
 
 
 class Attack(NamedTuple):

@@ -19,7 +19,7 @@ from threadjuice_dagster.domain.language.text import paragraphs, sentences, word
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.extractive import compose
-from threadjuice_dagster.sources.reddit_listings import parse_thread
+from threadjuice_dagster.sources.reddit_parser import parse_thread
 
 Plant = Callable[[Draft, Thread, Random, str], Draft | None]
 

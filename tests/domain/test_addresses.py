@@ -5,8 +5,7 @@ from ipaddress import ip_address
 import pytest
 
 from threadjuice_dagster.domain.pictures.images import PictureRefused
-from threadjuice_dagster.resources.addresses import is_public
-from threadjuice_dagster.resources.sockets import public_addresses
+from threadjuice_dagster.resources.sockets import is_public, public_addresses
 
 PRIVATE_4 = (
     *("0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.0.1", "168.63.129.16"),

@@ -15,7 +15,7 @@ import threadjuice_dagster
 from threadjuice_dagster.domain.language.text import words
 from threadjuice_dagster.domain.story.stories import Category, Persona
 from threadjuice_dagster.domain.story.threads import Thread
-from threadjuice_dagster.sources.reddit_listings import parse_thread
+from threadjuice_dagster.sources.reddit_parser import parse_thread
 
 EDITORIAL = Path(threadjuice_dagster.__file__).parent / "editorial"
 CATEGORIES = [Category(**entry) for entry in yaml.safe_load((EDITORIAL / "categories.yaml").read_text("utf-8"))]

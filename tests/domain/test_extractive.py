@@ -21,7 +21,7 @@ from threadjuice_dagster.domain.writing.extractive import ThreadTooThin, compose
 from threadjuice_dagster.domain.writing.headlines import MAX_SEO_DESCRIPTION, MAX_SEO_TITLE, MAX_TITLE, bare, shortened
 from threadjuice_dagster.domain.writing.passages import account, is_printable
 from threadjuice_dagster.domain.writing.selection import MAX_QUOTE, MAX_QUOTES, MIN_QUOTE, excerpts
-from threadjuice_dagster.sources.reddit_listings import parse_thread, text_of
+from threadjuice_dagster.sources.reddit_parser import parse_thread, text_of
 
 EDITORIAL = Path(threadjuice_dagster.__file__).parent / "editorial"
 CATEGORIES = [Category(**entry) for entry in yaml.safe_load((EDITORIAL / "categories.yaml").read_text())]

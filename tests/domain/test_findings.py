@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from threadjuice_dagster.operations.backups.rules import KeptDatabase, kept_name
-from threadjuice_dagster.operations.deployment.capacity_rules import SiteSize, capacity_finding
-from threadjuice_dagster.operations.deployment.speed_rules import Speed, compared, speed_finding, typical
+from threadjuice_dagster.operations.deployment.rules import Speed, capacity_finding, compared, speed_finding, typical
 from threadjuice_dagster.operations.monitoring.database_health_rules import (
     Health,
     Running,
@@ -23,6 +22,7 @@ from threadjuice_dagster.operations.monitoring.image_delivery_rules import (
     page_findings,
     sniffed,
 )
+from threadjuice_dagster.site.build_state import SiteSize
 from threadjuice_dagster.site.markup import Page, PagePicture, srcset
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -95,7 +95,7 @@ class TestLeftOut:
         assert not addresses_machine(text)
 
     def test_no_sample_thread_loses_a_word(self) -> None:
-        from threadjuice_dagster.sources.reddit_listings import parse_thread
+        from threadjuice_dagster.sources.reddit_parser import parse_thread
 
         for path in sorted((EDITORIAL / "threads").glob("*.json")):
             sample = parse_thread(json.loads(path.read_text()), "sample")

@@ -10,9 +10,16 @@ from servers.reddit_server import comment, listing, post
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.story.user_names import masked, telling_names
 from threadjuice_dagster.failures import Unsuitable
-from threadjuice_dagster.sources.reddit_bots import is_bots_name, says_it_is_a_bot
-from threadjuice_dagster.sources.reddit_listings import MAX_BODY, ThreadFormatError, parse_thread, text_of
-from threadjuice_dagster.sources.reddit_removals import is_gone, why_barred
+from threadjuice_dagster.sources.reddit_parser import (
+    MAX_BODY,
+    ThreadFormatError,
+    is_bots_name,
+    is_gone,
+    parse_thread,
+    says_it_is_a_bot,
+    text_of,
+    why_barred,
+)
 
 HUM = "Mine hums in the key of G on cold mornings, and nobody believes me."
 

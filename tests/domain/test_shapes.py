@@ -24,7 +24,7 @@ from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.domain.writing.assignments import match_category
 from threadjuice_dagster.domain.writing.extractive import ThreadTooThin, compose
 from threadjuice_dagster.domain.writing.passages import is_english
-from threadjuice_dagster.sources.reddit_listings import parse_thread
+from threadjuice_dagster.sources.reddit_parser import parse_thread
 
 EDITORIAL = Path(threadjuice_dagster.__file__).parent / "editorial"
 CASES = Path(__file__).parents[1] / "cases"

@@ -8,7 +8,6 @@ from threadjuice_dagster.operations.deployment.rules import (
     LARGEST,
     SAMPLE,
     File,
-    Marker,
     Question,
     Step,
     interrupted,
@@ -17,6 +16,7 @@ from threadjuice_dagster.operations.deployment.rules import (
     questions,
     sample,
 )
+from threadjuice_dagster.site.layout import Marker
 
 PAGE = b"<html>a page</html>"
 SHA1 = hashlib.sha1(PAGE).hexdigest()

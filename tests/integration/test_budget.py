@@ -21,13 +21,12 @@ from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.spending import Spending
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.writing.budget import Budget
+from threadjuice_dagster.domain.writing.costs import Meter, Prices
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
-from threadjuice_dagster.resources.limits import SharedRateLimit
-from threadjuice_dagster.resources.metering import Meter
+from threadjuice_dagster.operations.limits import SharedRateLimit
 from threadjuice_dagster.resources.openai import OpenAIResource
-from threadjuice_dagster.resources.openai_dialect import learned_of
+from threadjuice_dagster.resources.openai_compatibility import learned_of
 from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.resources.prices import Prices
 from threadjuice_dagster.settings import load_settings, read_settings
 from threadjuice_dagster.wiring import build_resources
 

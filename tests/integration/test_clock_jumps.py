@@ -12,7 +12,7 @@ from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.operations.alerts.rules import Alert, Trouble
 from threadjuice_dagster.operations.alerts.store import Incidents
-from threadjuice_dagster.resources.limits import SharedRateLimit
+from threadjuice_dagster.operations.limits import SharedRateLimit
 from threadjuice_dagster.resources.postgres import Postgres
 
 

@@ -10,12 +10,10 @@ from servers.loopback import Reply, Request
 from servers.openai_server import DIALECTS, OUTAGES, WRAPPINGS, OpenAIServer, moderated
 from test_openai import CATEGORY, DRAFT, PERSONA, THREAD, judge, model, moderate, write
 
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
-from threadjuice_dagster.resources.metering import Meter
-from threadjuice_dagster.resources.openai_answers import CutOff
-from threadjuice_dagster.resources.openai_connection import ATTEMPTS
-from threadjuice_dagster.resources.openai_dialect import learned_of
-from threadjuice_dagster.resources.openai_failures import Refused
+from threadjuice_dagster.resources.openai_compatibility import CutOff, learned_of
+from threadjuice_dagster.resources.openai_connection import ATTEMPTS, Refused
 from threadjuice_dagster.settings import read_settings
 from threadjuice_dagster.wiring import build_resources
 

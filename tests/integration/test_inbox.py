@@ -22,7 +22,7 @@ from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.operations.imports.inbox import Inbox
 from threadjuice_dagster.operations.imports.store import COUNTS, import_files
-from threadjuice_dagster.resources.policy import EditorialPolicy
+from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.sensors.inbox import inbox_sensor

@@ -462,7 +462,7 @@ def _pausing(step: str) -> str:
 def test_the_rate_limit_holds_over_four_processes(database_url: str) -> None:
     code = (
         "import sys, time, dagster as dg\n"
-        "from threadjuice_dagster.resources.limits import SharedRateLimit\n"
+        "from threadjuice_dagster.operations.limits import SharedRateLimit\n"
         "from threadjuice_dagster.resources.postgres import Postgres\n"
         f"limit = SharedRateLimit(database=Postgres(url={database_url!r}, migrates_itself=True), per_minute=7)\n"
         "end = time.monotonic() + 6\n"

@@ -15,17 +15,14 @@ from servers.openai_server import KEY_ECHO, OpenAIServer, moderated
 
 from threadjuice_dagster.domain.judging.judge import JudgeVerdict
 from threadjuice_dagster.domain.judging.moderation import Verdict
-from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Section, Usage
+from threadjuice_dagster.domain.story.stories import EXTRACTIVE, Category, Draft, Persona, Section, Usage
 from threadjuice_dagster.domain.story.threads import Comment, Thread
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
-from threadjuice_dagster.resources.limits import Unlimited
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import OpenAIResource
-from threadjuice_dagster.resources.openai_answers import BadAnswer
-from threadjuice_dagster.resources.openai_connection import ATTEMPTS
-from threadjuice_dagster.resources.openai_dialect import learned_of
-from threadjuice_dagster.resources.openai_failures import Refused
-from threadjuice_dagster.resources.writers import EXTRACTIVE, SCREENED_CHARACTERS, ExtractiveWriter, OpenAIWriter
+from threadjuice_dagster.resources.openai_compatibility import BadAnswer, learned_of
+from threadjuice_dagster.resources.openai_connection import ATTEMPTS, Refused, RequestLimiter
+from threadjuice_dagster.resources.writers import SCREENED_CHARACTERS, ExtractiveWriter, OpenAIWriter
 
 KEY = "sk-loopback-0123456789abcdef"
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
@@ -373,12 +370,12 @@ def test_the_stricter_of_local_and_endpoint_verdict_holds(server: OpenAIServer) 
     assert flagged.reasons == ("harassment",)
 
 
-@pytest.mark.parametrize("writer", [EXTRACTIVE, "manual"])
-def test_what_no_model_wrote_is_judged_during_an_outage(server: OpenAIServer, writer: str) -> None:
+@pytest.mark.parametrize("writer_name", [EXTRACTIVE, "manual"])
+def test_what_no_model_wrote_is_judged_during_an_outage(server: OpenAIServer, writer_name: str) -> None:
     server.always("moderate", "500")
-    assert writer(server).moderate(HARM, writer, Meter()).flagged
-    assert not writer(server).moderate("Soup.", writer, Meter()).flagged
-    assert writer(server).judge(DRAFT, THREAD, writer, Meter()) is None
+    assert writer(server).moderate(HARM, writer_name, Meter()).flagged
+    assert not writer(server).moderate("Soup.", writer_name, Meter()).flagged
+    assert writer(server).judge(DRAFT, THREAD, writer_name, Meter()) is None
     assert server.requests == []
 
 
@@ -481,7 +478,7 @@ def test_an_outage_while_a_picture_is_looked_at_is_no_verdict(server: OpenAIServ
         writer(server).inspect(PICTURE, "image/jpeg", Meter())
 
 
-class Counting(Unlimited):
+class Counting(RequestLimiter):
     def __init__(self) -> None:
         self.services: list[str] = []
 

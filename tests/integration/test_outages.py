@@ -16,11 +16,11 @@ from servers.webhook import Webhook
 from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.outages import FIRST, MOST, Outages
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.operations.alerts.service import Watch
 from threadjuice_dagster.operations.alerts.store import Incidents
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.openai_connection import ATTEMPTS, TRIAL_ATTEMPTS
 from threadjuice_dagster.settings import load_settings

@@ -29,12 +29,12 @@ from threadjuice_dagster.domain.pictures.images import Licence, PictureRefused, 
 from threadjuice_dagster.domain.pictures.licences import licence_problem
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Section, Usage
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources import http
 from threadjuice_dagster.resources.http import download_picture, fetch_json, retry_after
 from threadjuice_dagster.resources.io_manager import StoreIOManager
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash, Wanted
 from threadjuice_dagster.resources.pictures import Inspect, PictureService
 from threadjuice_dagster.resources.postgres import Postgres

@@ -10,13 +10,9 @@ from servers.loopback import Reply
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
 
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
-from threadjuice_dagster.sources.reddit import (
-    Deletions,
-    RedditThreads,
-    SampleThreads,
-    ThreadSource,
-    thread_id_of,
-)
+from threadjuice_dagster.sources.reddit import RedditThreads, thread_id_of
+from threadjuice_dagster.sources.samples import SampleThreads
+from threadjuice_dagster.sources.thread_source import Deletions, ThreadSource
 
 HUM = "Mine hums in the key of G on cold mornings, and nobody believes me."
 

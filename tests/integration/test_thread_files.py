@@ -14,7 +14,8 @@ from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, commen
 from threadjuice_dagster.failures import ConfigurationError, Unsuitable, UsageError
 from threadjuice_dagster.sources import files as module
 from threadjuice_dagster.sources.files import open_thread, thread_from_file
-from threadjuice_dagster.sources.reddit import RedditThreads, SampleThreads
+from threadjuice_dagster.sources.reddit import RedditThreads
+from threadjuice_dagster.sources.samples import SampleThreads
 
 CASES = Path(__file__).parents[1] / "cases"
 SAMPLES = Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads"

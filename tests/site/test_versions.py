@@ -17,8 +17,8 @@ from newsstand import catalogue, files, kettle_story, made_story, page, plain_pi
 
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.site.build_state import FILE, BuildState
 from threadjuice_dagster.site.builder import SiteBuild, build_site
-from threadjuice_dagster.site.memory import FILE, BuildState
 from threadjuice_dagster.site.verify import verify_site
 
 SITE = "https://stories.example"

@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 
 from threadjuice_dagster.cli.newsroom import QUIET, Newsroom
-from threadjuice_dagster.operations.deployment.rules import MARKER, Marker, Step
+from threadjuice_dagster.operations.deployment.rules import Step
+from threadjuice_dagster.site.layout import MARKER, Marker
 
 STEPS_OF_ASSETS = {"database_schema": "migrate", "editorial_catalogue": "seed", "site": "build"}
 """Assets that are steps of a deployment, by the names they have there."""

@@ -28,15 +28,15 @@ from threadjuice_dagster.failures import BudgetSpent, PermanentFailure, ThreadJu
 from threadjuice_dagster.instance import open_instance
 from threadjuice_dagster.interruption import check, received
 from threadjuice_dagster.jobs import MAINTENANCE
+from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.partitions import STORIES
-from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.writers import Writer
 from threadjuice_dagster.sensors.assignments import remaining_steps
 from threadjuice_dagster.settings import Settings
 from threadjuice_dagster.site.publisher import Publisher
 from threadjuice_dagster.sources.files import open_thread
-from threadjuice_dagster.sources.reddit import ThreadSource
+from threadjuice_dagster.sources.thread_source import ThreadSource
 from threadjuice_dagster.wiring import build_resources
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from threadjuice_dagster.domain.judging.originality import originality_problem
 from threadjuice_dagster.domain.judging.rubric import draft_from_text, rate
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.failures import Unsuitable, UsageError
-from threadjuice_dagster.sources.reddit_listings import ThreadFormatError, parse_thread
+from threadjuice_dagster.sources.reddit_parser import ThreadFormatError, parse_thread
 
 
 def score_line(line: str) -> dict[str, Any]:

@@ -21,21 +21,28 @@ from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing import prompts
 from threadjuice_dagster.domain.writing.budget import Budget, Spent
+from threadjuice_dagster.domain.writing.costs import Meter, Prices, spent
 from threadjuice_dagster.failures import ThreadJuiceError
-from threadjuice_dagster.resources.limits import BudgetAlone
-from threadjuice_dagster.resources.metering import Meter, spent
-from threadjuice_dagster.resources.openai_answers import (
+from threadjuice_dagster.resources.openai_compatibility import (
+    ROOMIER,
     Answer,
     BadAnswer,
     CutOff,
+    Dialect,
+    Messages,
+    is_about_the_model,
+    learned_of,
     read_answers,
     read_verdict,
     unanswered,
 )
-from threadjuice_dagster.resources.openai_connection import OpenAIConnection
-from threadjuice_dagster.resources.openai_dialect import ROOMIER, Dialect, Messages, is_about_the_model, learned_of
-from threadjuice_dagster.resources.openai_failures import Refused, Rejected, UnknownThing
-from threadjuice_dagster.resources.prices import Prices
+from threadjuice_dagster.resources.openai_connection import (
+    BudgetOnlyLimiter,
+    OpenAIConnection,
+    Refused,
+    Rejected,
+    UnknownThing,
+)
 
 if TYPE_CHECKING:
     import openai
@@ -121,7 +128,10 @@ class OpenAIResource(OpenAIConnection):
 
         Nothing is tried again but in another dialect. Raises as ``write`` does.
         """
-        meter, once = Meter(), self.model_copy(update={"attempts": 1, "limiter": BudgetAlone(self.limiter)})
+        meter, once = (
+            Meter(),
+            self.model_copy(update={"attempts": 1, "limiter": BudgetOnlyLimiter(self.limiter)}),
+        )
         allowed = once._models_are_there()
         asked = [{"role": "user", "content": 'Answer with the word "ready" and nothing else.'}]
         forms = []

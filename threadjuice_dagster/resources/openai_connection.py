@@ -11,27 +11,25 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from time import sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import dagster as dg
 from pydantic import PrivateAttr
 
+from threadjuice_dagster.domain.language.text import clean, cut
 from threadjuice_dagster.domain.story.stories import Usage
-from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError, TransientFailure
-from threadjuice_dagster.resources.http import MAX_WAIT
-from threadjuice_dagster.resources.limits import RateLimiter, Unlimited
-from threadjuice_dagster.resources.metering import Meter, spent
-from threadjuice_dagster.resources.openai_answers import waiting
-from threadjuice_dagster.resources.openai_failures import (
-    Complaint,
-    RefusedKey,
-    complaint_in,
-    failure_of,
-    read_complaint,
+from threadjuice_dagster.domain.writing.costs import Meter, Prices, spent
+from threadjuice_dagster.failures import (
+    ConfigurationError,
+    PermanentFailure,
+    ThreadJuiceError,
+    TransientFailure,
+    Unsuitable,
 )
-from threadjuice_dagster.resources.prices import Prices
+from threadjuice_dagster.resources.http import MAX_WAIT, retry_after
 
 if TYPE_CHECKING:
     import openai
@@ -47,6 +45,61 @@ ATTEMPTS = 4
 TRIAL_ATTEMPTS = 2
 """The same, while the server is known to be down."""
 
+
+class Complaint(NamedTuple):
+    """Its HTTP status (200 where none is told), its own words, and all of it in small letters to look through."""
+
+    status: int
+    message: str
+    hint: str
+
+
+class UnknownThing(ConfigurationError):
+    """The server has no such model or endpoint."""
+
+    hint = ""
+
+
+class RefusedKey(ConfigurationError):
+    """The server does not take the key."""
+
+
+class Rejected(PermanentFailure):
+    """The server found the request itself wrong; ``hint`` is all it said, in small letters."""
+
+    hint = ""
+
+
+class Refused(Unsuitable):
+    """The model, or the filter before it, declined to answer; the message carries its reason."""
+
+
+def read_complaint(status: int, text: str) -> Complaint:
+    """The complaint in the body of an answer of this HTTP status, which may be none of JSON."""
+    try:
+        document = json.loads(text[:_LONGEST])
+    except (ValueError, RecursionError):
+        document = None
+    return complaint_in(document, status) or Complaint(status, "", text[:_LONGEST].lower())
+
+
+def complaint_in(document: Any, status: int = 200) -> Complaint | None:
+    """What a document complains of, or None if it does not."""
+    if isinstance(document, list):
+        document = document[0] if document else None
+    if not isinstance(document, Mapping):
+        return None
+    whole = document if status >= 400 or document.get("object") == "error" else None
+    error = document.get("error") or whole
+    if not error:
+        return None
+    fields = error if isinstance(error, Mapping) else {"message": error}
+    said = fields.get("message") or fields.get("detail") or fields.get("msg") or ""
+    message = said if isinstance(said, str) else json.dumps(said)
+    hint = f"{message} {json.dumps(fields, default=str)}"[:_LONGEST].lower()
+    return Complaint(_status(status, str(fields.get("code") or ""), hint), message[:2000], hint)
+
+
 Send = Callable[["openai.OpenAI"], Any]
 """One request through the SDK, with the client of the key in use."""
 
@@ -56,6 +109,48 @@ Complains = Callable[[Any], Complaint | None]
 
 class _MayBeBilled(TransientFailure):
     """The request was sent, and no answer came: nobody knows whether it was counted there."""
+
+
+class RequestLimiter:
+    """Decides whether and when a request may be sent. This one has no limit: the server's own is the only one."""
+
+    def enter(self, service: str) -> bool:
+        """Return whether this caller is to try out if ``service`` is back. Raises while it is known to be down."""
+        return False
+
+    def acquire(self, service: str) -> None:
+        """Wait until a request to ``service`` is allowed."""
+
+    def reserve(self, usd: float | None) -> date | None:
+        """Set aside what a request may cost (None: no price is known), and return the day it counts for.
+
+        Raises ``BudgetSpent`` where the day's budget does not allow it, ``ConfigurationError`` where a budget is set
+        and no price is known.
+        """
+        return None
+
+    def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
+        """Count what the request cost in place of what was set aside for it."""
+
+    def record_outage(self, service: str, message: str, *, on_trial: bool) -> None:
+        """Record that every attempt to reach the service failed."""
+
+    def record_recovery(self, service: str) -> None:
+        """Record that the trial request succeeded, so that other processes use the service again."""
+
+    def record_refused_key(self, variable: str, message: str) -> None:
+        """Record that the key of ``variable`` was refused, and the next key is used instead."""
+
+    def record_accepted_key(self, variable: str) -> None:
+        """Record that the key of ``variable`` was accepted."""
+
+
+class BudgetOnlyLimiter(RequestLimiter):
+    """For a trial of the server: keeps the budget of another limiter, but no rate, and records no outage."""
+
+    def __init__(self, limiter: RequestLimiter) -> None:
+        if getattr(limiter, "daily_budget_usd", 0.0):
+            self.reserve, self.settle = limiter.reserve, limiter.settle  # type: ignore[method-assign]
 
 
 class OpenAIConnection(dg.ConfigurableResource):
@@ -70,7 +165,7 @@ class OpenAIConnection(dg.ConfigurableResource):
     price_input: float | None = None
     price_output: float | None = None
     attempts: int = ATTEMPTS
-    limiter: dg.ResourceDependency[RateLimiter] = Unlimited()  # type: ignore[assignment]
+    limiter: dg.ResourceDependency[RequestLimiter] = RequestLimiter()  # type: ignore[assignment]
 
     _on_next: bool | None = PrivateAttr(default=None)
 
@@ -88,7 +183,7 @@ class OpenAIConnection(dg.ConfigurableResource):
                 outcome = self._attempt(send, complaint)
                 outcomes.append(outcome)
             if on_trial and not isinstance(outcome, TransientFailure):
-                self.limiter.over(SERVICE)
+                self.limiter.record_recovery(SERVICE)
             if isinstance(outcome, dict):
                 return outcome
             if not isinstance(outcome, TransientFailure):
@@ -99,7 +194,7 @@ class OpenAIConnection(dg.ConfigurableResource):
             pause = self._pause(attempt, failure.retry_after)
             log.warning("%s Trying again in %.1f s (attempt %d of %d).", failure.message, pause, attempt, attempts)
             sleep(pause)
-        self.limiter.failed(SERVICE, failure.message, on_trial=on_trial)
+        self.limiter.record_outage(SERVICE, failure.message, on_trial=on_trial)
         failure.exhausted, failure.service = True, SERVICE
         raise failure
 
@@ -130,11 +225,11 @@ class OpenAIConnection(dg.ConfigurableResource):
             return outcome
         if isinstance(outcome, RefusedKey) and self.next_key:
             self._on_next = True
-            self.limiter.refused("OPENAI_API_KEY", outcome.message)
+            self.limiter.record_refused_key("OPENAI_API_KEY", outcome.message)
             return self._ask(send, complaint)
         if self._on_next is None and isinstance(outcome, dict):
             self._on_next = False
-            self.limiter.accepted("OPENAI_API_KEY")
+            self.limiter.record_accepted_key("OPENAI_API_KEY")
         return outcome
 
     def _ask(self, send: Send, complaint: Complains) -> dict[str, Any] | ThreadJuiceError:
@@ -213,3 +308,87 @@ def _client_of(key: str, base_url: str, timeout: float) -> "openai.OpenAI":
     if "api-version" in query:
         return openai.AzureOpenAI(api_version=query.pop("api-version"), default_query=query, **options)
     return openai.OpenAI(default_query=query, **options)
+
+
+_LONGEST = 20_000
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|key)-[\w*.…-]+", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"insufficient_quota|billing_hard_limit|billing_not_active|budget.{0,20}exceeded"
+    r"|insufficient (?:credit|funds|balance)|key limit exceeded"
+)
+_POLICY = re.compile(r"content_?filter|content[ _](?:management[ _])?policy|responsibleaipolicy|prompt_blocked|flagged")
+_SHAPE = re.compile(r"response_format|json_schema|json_object|grammar|structured output")
+_LOADING = re.compile(r"(?:is|still|currently) loading|loading model")
+_NOT_LOADED = re.compile(
+    r"no models? (?:is |are )?loaded|model (?:(?:is|was|has|has been) )?(?:crashed|unloaded)"
+    r"|failed to load (?:the )?model"
+)
+
+# What an answer of status 200 complains of, where it gives no number: the first that fits.
+_STATUSES = (
+    (404, r"unexpected endpoint|unknown (?:request )?(?:url|endpoint|path|route)|invalid url|not[ _]found|no such"),
+    (404, r"does not exist|not[ _]implemented|endpoint.{0,40}(?:not|un)[ -]?(?:supported|available)"),
+    (429, r"rate.?limit|too many requests|overloaded|resource.?exhausted|capacity"),
+    (401, r"unauthori[sz]ed|(?:invalid|incorrect).{0,8}api.?key|authentication"),
+    (400, r"context.length|unsupported_(?:parameter|value)|invalid_request|response_format"),
+)
+
+
+def failure_of(
+    complaint: Complaint, host: str, model: str, key: tuple[str, str], retry_after: float | None = None
+) -> ThreadJuiceError:
+    """The failure that a complaint of ``host`` is. ``key`` is the variable of the key in use, and the key."""
+    status, hint = complaint.status, complaint.hint
+    if status == 402 or _QUOTA.search(hint):
+        told = f"The quota of {host} is used up."
+        return TransientFailure(told, "Add credit or raise the account's limit, then run it again.", exhausted=True)
+    if status in (400, 403, 422) and _POLICY.search(hint):
+        return Refused(f"{host} refused the request by its content policy.")
+    if status in (401, 403):
+        return RefusedKey(
+            f"{host} refused the key in {key[0]} ({status}).",
+            "Set OPENAI_API_KEY to a current key with access to the chat and moderation endpoints.",
+        )
+    if status < 500 and _NOT_LOADED.search(complaint.message[:300].lower()):
+        told = f"{host} has not loaded its model, or has lost it."
+        return TransientFailure(told, "Load it there, then run it again.", retry_after=retry_after)
+    if status in (404, 405, 501):
+        unknown = UnknownThing(
+            f"{host} knows no model {model!r}, or has no such endpoint ({status}).",
+            "Set OPENAI_MODEL (and OPENAI_JUDGE_MODEL) to a model it has, such as gpt-4o, or mend OPENAI_BASE_URL.",
+        )
+        unknown.hint = hint
+        return unknown
+    if status < 400 or status in (408, 409, 425, 429) or (status >= 500 and not _SHAPE.search(hint)):
+        return _outage(status, host, retry_after)
+    if _LOADING.search(hint):
+        return TransientFailure(f"{host} is loading its model.", "Try again later.", retry_after=retry_after)
+    said = cut(_KEY_LIKE.sub("[key]", clean(complaint.message).replace(key[1], "[key]")), 200)
+    rejected = Rejected(f"{host} rejected the request ({status}): {said}", "Check OPENAI_MODEL.")
+    rejected.hint = hint
+    return rejected
+
+
+def _outage(status: int, host: str, retry_after: float | None) -> TransientFailure:
+    if status == 429:
+        message = f"{host} limits requests (429)."
+    else:
+        message = f"{host} fails ({status})." if status >= 400 else f"{host} answered without an answer."
+    return TransientFailure(message, "Try again later.", retry_after=retry_after)
+
+
+def _status(status: int, code: str, hint: str) -> int:
+    """The status that a complaint stands for: an HTTP error's own, else its code, else what its words say."""
+    if status >= 400:
+        return status
+    if code.isdecimal() and 400 <= int(code) < 600:
+        return int(code)
+    return next((number for number, words in _STATUSES if re.search(words, hint)), status)
+
+
+def waiting(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait as ``retry-after-ms`` or ``Retry-After`` tell; None if untold."""
+    milliseconds = headers.get("retry-after-ms", "")
+    if milliseconds.isdecimal():
+        return float(milliseconds[:12]) / 1000
+    return retry_after(headers.get("retry-after", ""), datetime.now(UTC))

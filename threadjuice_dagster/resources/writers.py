@@ -11,16 +11,13 @@ import dagster as dg
 
 from threadjuice_dagster.domain.judging.judge import JudgeVerdict
 from threadjuice_dagster.domain.judging.moderation import Verdict, load_moderator
-from threadjuice_dagster.domain.story.stories import MANUAL, Category, Draft, Persona
+from threadjuice_dagster.domain.story.stories import EXTRACTIVE, MANUAL, Category, Draft, Persona
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.budget import Budget, Spent
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
 from threadjuice_dagster.failures import TransientFailure
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.openai import OpenAIResource
-
-EXTRACTIVE = "extractive"
-"""The writer's name under which stories composed from the thread's own words are stored and labelled."""
 
 SCREENED_CHARACTERS = 20_000
 """Of a thread, that the endpoint is shown before a story is written: one request."""

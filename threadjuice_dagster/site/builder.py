@@ -3,7 +3,7 @@
 A page depends on its own story, a few neighbours of its category, and what all pages share; a list on its stories. So a
 build reads the listing of all stories and the records of those that changed, whatever the number of stories, and makes
 the same files as a build from nothing would. What pages show belongs in ``site/pages.py``, how versions lie on disk in
-``site/versions.py``, what is remembered between builds in ``site/memory.py``.
+``site/versions.py``, what is remembered between builds in ``site/build_state.py``.
 """
 
 import errno
@@ -23,9 +23,9 @@ from threadjuice_dagster.domain.pictures.images import Variant
 from threadjuice_dagster.domain.story.publication import Listed, PublicationSource, PublishedStory
 from threadjuice_dagster.domain.story.stories import Category
 from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.site.build_state import Brief, BuildState, Key
 from threadjuice_dagster.site.links import base_of, site_address
 from threadjuice_dagster.site.lists import Lists
-from threadjuice_dagster.site.memory import Brief, BuildState, Key
 from threadjuice_dagster.site.pages import ABOUT, PERSONAS, Pages, version_file
 from threadjuice_dagster.site.pictures import ReadPicture, place_picture
 from threadjuice_dagster.site.verify import verify_site

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from threadjuice_dagster.domain.story.stories import Category
-from threadjuice_dagster.site.memory import Brief, Key
+from threadjuice_dagster.site.build_state import Brief, Key
 from threadjuice_dagster.site.pages import ABOUT, ARCHIVE, PERSONAS, Listing, Pages
 from threadjuice_dagster.site.versions import SiteVersion
 from threadjuice_dagster.site.views import StoryView

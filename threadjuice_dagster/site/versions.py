@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from threadjuice_dagster.operations.deployment.rules import MARKER
-from threadjuice_dagster.site.memory import FILE, BuildState, File
+from threadjuice_dagster.site.build_state import FILE, BuildState, BuiltFile
+from threadjuice_dagster.site.layout import MARKER
 
 _NEXT = ".next"
 
@@ -79,7 +79,7 @@ class SiteVersion:
     def is_damaged(self) -> bool:
         """Whether the current version, which the next one would equal, lacks files or has others in their place."""
 
-        def is_there(file: File) -> bool:
+        def is_there(file: BuiltFile) -> bool:
             try:
                 return (self.current / file.path).stat().st_size == file.size
             except OSError:
@@ -140,9 +140,9 @@ class SiteVersion:
             link(f"{self.current}/{MARKER}", f"{base}/{MARKER}")
         return base
 
-    def _note(self, path: str, data: bytes, before: File | None) -> None:
+    def _note(self, path: str, data: bytes, before: BuiltFile | None) -> None:
         sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-        file = File(path, sha1, hashlib.sha256(data).hexdigest(), len(data))
+        file = BuiltFile(path, sha1, hashlib.sha256(data).hexdigest(), len(data))
         self.memory.keep_file(path, file, before)
         self.written += 1
 

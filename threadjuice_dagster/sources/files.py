@@ -1,6 +1,6 @@
 """Threads that an operator names: an address for the source, or a saved file in any of the forms that people save.
 
-What a thread is belongs in ``sources/reddit_listings.py``.
+What a thread is belongs in ``sources/reddit_parser.py``.
 """
 
 import json
@@ -12,8 +12,8 @@ from typing import Any
 
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.failures import Unsuitable, UsageError
-from threadjuice_dagster.sources.reddit import ThreadSource, names_a_thread
-from threadjuice_dagster.sources.reddit_listings import ThreadFormatError, parse_thread
+from threadjuice_dagster.sources.reddit_parser import ThreadFormatError, parse_thread
+from threadjuice_dagster.sources.thread_source import ThreadSource
 
 MAX_FILE = 50 * 1024 * 1024
 """Bytes of a saved thread, unpacked; Reddit's own answers stay far below."""
@@ -31,7 +31,7 @@ def open_thread(reference: str, source: ThreadSource) -> Thread:
     Raises ``UsageError`` for what is no thread, and ``Unsuitable`` for one that may not become a story.
     """
     reference = reference.strip().strip("<>\"'")
-    is_file = _exists(Path(reference)) or not names_a_thread(reference)
+    is_file = _exists(Path(reference)) or not source.recognises(reference)
     thread = thread_from_file(Path(reference)) if is_file else source.thread(reference)
     if thread.over_18:
         raise Unsuitable(f"Thread {thread.id} is marked as adult (over_18).", "Choose another thread.")

@@ -1,21 +1,17 @@
 """Where threads come from: Reddit through PRAW, or the bundled samples. Saved files are read in ``thread_files.py``.
 
-What of a thread is kept belongs in ``sources/reddit_listings.py``: everything fetched here goes through its one reader,
+What of a thread is kept belongs in ``sources/reddit_parser.py``: everything fetched here goes through its one reader,
 so names, bots and deleted text are dropped in one place. What is done about a source that was deleted belongs to the
 caller of ``deleted``.
 """
 
-import abc
 import contextlib
-import json
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Literal
 
-import dagster as dg
 from pydantic import Field
 
 from threadjuice_dagster.domain.story.threads import Thread
@@ -27,16 +23,27 @@ from threadjuice_dagster.failures import (
     UsageError,
 )
 from threadjuice_dagster.resources.http import retry_after
-from threadjuice_dagster.sources.reddit_listings import ThreadFormatError, parse_thread
-from threadjuice_dagster.sources.reddit_removals import is_gone, is_set
+from threadjuice_dagster.sources.reddit_parser import ThreadFormatError, is_gone, is_set, parse_thread
+from threadjuice_dagster.sources.thread_source import Deletions, SourcePolicy, ThreadSource, ranked
 
 if TYPE_CHECKING:
     import praw
 
 log = logging.getLogger(__name__)
 
-MAX_NAMES = 100
-"""Names ``/api/info`` answers for at a time; it leaves out any beyond."""
+POLICY = SourcePolicy(
+    terms="https://support.reddithelp.com/hc/en-us/articles/16160319875092-Reddit-Data-API-Wiki",
+    terms_read=date(2026, 11, 30),
+    licence="the authors' own; commercial use takes a written agreement with Reddit",
+    share_alike=False,
+    credit="a link to the thread",
+    stores_author_names=False,
+    unattended_use=True,
+    deletion_hours=48,
+    names_per_request=100,  # /api/info leaves out any beyond
+    threads_per_request=100,
+    comments_per_request=500,
+)
 
 SAVE_IT = (
     "Open the thread's address with .json at its end, save it and pass that file, "
@@ -66,55 +73,10 @@ _LIKE_AN_ADDRESS = re.compile(
 )
 
 
-class Deletions(NamedTuple):
-    """What the public can no longer read; ids have no prefix, comments of a deleted thread are not listed.
-
-    ``checked`` counts the posts and comments asked about, ``requests`` the questions that took.
-    """
-
-    threads: frozenset[str] = frozenset()
-    comments: frozenset[str] = frozenset()
-    checked: int = 0
-    requests: int = 0
-
-
-class ThreadSource(dg.ConfigurableResource, abc.ABC):
-    """Where the newsroom finds its threads."""
-
-    @abc.abstractmethod
-    def candidates(self, limit: int) -> list[Thread]:
-        """At most ``limit`` threads a story could be made of, most engaging first."""
-
-    @abc.abstractmethod
-    def thread(self, reference: str) -> Thread:
-        """One thread by its permalink or id. Raises ``UsageError`` for what is neither."""
-
-    def deleted(self, sources: Mapping[str, Collection[str]]) -> Deletions:
-        """Which of these threads, and of the comments named with each, are gone at the source.
-
-        Nothing is, unless a source can tell otherwise: the bundled samples are our own.
-        """
-        return Deletions()
-
-
-class SampleThreads(ThreadSource):
-    """The bundled threads, written for this project; what discovery reads without a Reddit key."""
-
-    def candidates(self, limit: int) -> list[Thread]:
-        """At most ``limit`` samples, most engaging first."""
-        return _ranked(_samples())[:limit]
-
-    def thread(self, reference: str) -> Thread:
-        """The sample with this id; any other thread is out of reach without a Reddit key."""
-        wanted = thread_id_of(reference)
-        for thread in _samples():
-            if thread.id == wanted:
-                return thread
-        raise ConfigurationError(f"Thread {wanted} cannot be fetched: no Reddit credentials are set.", SAVE_IT)
-
-
 class RedditThreads(ThreadSource):
     """Reddit, read-only, as an app of its own. ``limit`` counts posts per subreddit, ``comment_limit`` comments."""
+
+    policy = POLICY
 
     client_id: str
     client_secret: str
@@ -135,8 +97,12 @@ class RedditThreads(ThreadSource):
             raise ConfigurationError("No subreddits are set.", "Name some, as in REDDIT_SUBREDDITS=cooking,travel.")
         reddit = self._reddit()
         listed = _readable(self.subreddits, lambda name: self._listed(reddit, name))
-        promising = [thread.id for thread in _ranked(listed)[: max(limit, 0) * 2]]
-        return _ranked(_readable(promising, lambda thread_id: [self._fetched(reddit, thread_id)]))[:limit]
+        promising = [thread.id for thread in ranked(listed)[: max(limit, 0) * 2]]
+        return ranked(_readable(promising, lambda thread_id: [self._fetched(reddit, thread_id)]))[:limit]
+
+    def recognises(self, reference: str) -> bool:
+        """Return whether a reference is meant as an address or id of a thread, and not as a file."""
+        return is_reference(reference)
 
     def thread(self, reference: str) -> Thread:
         """The thread at this permalink or with this id. Raises ``PermanentFailure`` if it was taken down."""
@@ -159,7 +125,9 @@ class RedditThreads(ThreadSource):
 
     def _listed(self, reddit: "praw.Reddit", subreddit: str) -> list[Thread]:
         name = subreddit.strip().removeprefix("/").removeprefix("r/").strip("/")
-        answer = _get(reddit, f"r/{name}/top", f"r/{name}", t=self.time_filter, limit=min(self.limit, 100))
+        answer = _get(
+            reddit, f"r/{name}/top", f"r/{name}", t=self.time_filter, limit=min(self.limit, POLICY.threads_per_request)
+        )
         found = []
         for post in _posts(answer):
             if not (is_set(post.get("over_18")) or is_set(post.get("stickied"))):
@@ -170,7 +138,13 @@ class RedditThreads(ThreadSource):
     def _fetched(self, reddit: "praw.Reddit", thread_id: str) -> Thread:
         """The thread with its best comments."""
         subject = f"thread {thread_id}"
-        document = _get(reddit, f"comments/{thread_id}/", subject, limit=min(self.comment_limit, 500), sort="top")
+        document = _get(
+            reddit,
+            f"comments/{thread_id}/",
+            subject,
+            limit=min(self.comment_limit, POLICY.comments_per_request),
+            sort="top",
+        )
         try:
             if not (isinstance(document, list) and len(document) == 2):
                 raise ThreadFormatError("expected two listings (the post, then its comments)")
@@ -217,8 +191,8 @@ class _Recheck:
 
     def run(self) -> Deletions:
         names = list(self._thread_of)
-        for start in range(0, len(names), MAX_NAMES):
-            self._check(names[start : start + MAX_NAMES])
+        for start in range(0, len(names), POLICY.names_per_request):
+            self._check(names[start : start + POLICY.names_per_request])
         threads = {self._thread_of[name] for name in self._gone if name.startswith("t3_")}
         comments = {name[3:] for name in self._gone if self._thread_of[name] not in threads}
         return Deletions(frozenset(threads), frozenset(comments), len(names), self._requests)
@@ -261,8 +235,8 @@ class _Recheck:
         return name in shown and not is_gone(shown[name])
 
 
-def names_a_thread(reference: str) -> bool:
-    """Whether a reference is meant as an address or id of a thread, and not as a file."""
+def is_reference(reference: str) -> bool:
+    """Return whether a reference is meant as an address or id of a thread of Reddit's, and not as a file."""
     return bool(_BARE_ID.fullmatch(reference) or _LIKE_AN_ADDRESS.match(reference))
 
 
@@ -274,17 +248,6 @@ def thread_id_of(reference: str) -> str:
     if _SHARE_LINK.fullmatch(reference):
         raise UsageError("A share link does not name its thread.", "Open it and pass the address it leads to.")
     raise UsageError("This is not the address of a Reddit thread.", "Pass one like https://redd.it/1abcde.")
-
-
-def _samples() -> list[Thread]:
-    folder = resources.files("threadjuice_dagster") / "editorial" / "threads"
-    files = [item for item in folder.iterdir() if item.name.endswith(".json")]
-    return [parse_thread(json.loads(item.read_text(encoding="utf-8")), "sample") for item in files]
-
-
-def _ranked(threads: Iterable[Thread]) -> list[Thread]:
-    distinct = {thread.id: thread for thread in threads}
-    return sorted(distinct.values(), key=lambda thread: (-thread.engagement, thread.id))
 
 
 def _readable(names: Iterable[str], read: Callable[[str], list[Thread]]) -> list[Thread]:

@@ -16,24 +16,24 @@ import dagster as dg
 from threadjuice_dagster.assets.deployment.trial import try_writer
 from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.steps import classified, now
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.operations.backups.service import BackupService
-from threadjuice_dagster.operations.deployment.readers import read, read_page
+from threadjuice_dagster.operations.deployment.reader import read, read_page
 from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.targets import Opened
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe
 from threadjuice_dagster.operations.environment.service import EnvironmentService
+from threadjuice_dagster.operations.limits import SharedRateLimit
 from threadjuice_dagster.operations.monitoring.database_health_rules import backup_finding
 from threadjuice_dagster.operations.monitoring.errors_rules import error_finding
 from threadjuice_dagster.operations.monitoring.image_delivery_rules import encoding_finding, page_findings, sniffed
-from threadjuice_dagster.resources.limits import SharedRateLimit
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import ExtractiveWriter
 from threadjuice_dagster.settings import read_settings
 from threadjuice_dagster.site.markup import Page, PagePicture
-from threadjuice_dagster.sources.reddit import SampleThreads
+from threadjuice_dagster.sources.samples import SampleThreads
 
 HEARTBEAT = 300.0
 """Seconds after which a silent daemon counts as stopped."""

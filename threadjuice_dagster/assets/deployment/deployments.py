@@ -16,10 +16,9 @@ from threadjuice_dagster.assets.publication.site import site
 from threadjuice_dagster.assets.steps import reported
 from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.failures import ThreadJuiceError
-from threadjuice_dagster.operations.deployment.rules import Deployment, Step
+from threadjuice_dagster.operations.deployment.reader import compared_with_live
+from threadjuice_dagster.operations.deployment.rules import Compared, Deployment, Step, speed_finding
 from threadjuice_dagster.operations.deployment.service import DeploymentService
-from threadjuice_dagster.operations.deployment.speed import compared_with_live
-from threadjuice_dagster.operations.deployment.speed_rules import Compared, speed_finding
 from threadjuice_dagster.operations.deployment.targets import Staged
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher

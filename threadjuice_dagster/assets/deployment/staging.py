@@ -9,11 +9,12 @@ from dagster._core.storage.tags import SENSOR_NAME_TAG
 from threadjuice_dagster.assets.deployment.trial import Trial, try_writer
 from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.steps import classified
+from threadjuice_dagster.domain.story.stories import EXTRACTIVE
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import BudgetSpent, TransientFailure
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.writers import EXTRACTIVE, ExtractiveWriter, Writer
-from threadjuice_dagster.sources.reddit import SampleThreads
+from threadjuice_dagster.resources.writers import ExtractiveWriter, Writer
+from threadjuice_dagster.sources.samples import SampleThreads
 
 TRY_IT = "The writer proves itself on: threadjuice deploy staging"
 NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer proved itself."

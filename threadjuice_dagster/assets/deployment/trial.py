@@ -12,9 +12,10 @@ from threadjuice_dagster.domain.judging.injection import for_people
 from threadjuice_dagster.domain.judging.originality import originality_problem
 from threadjuice_dagster.domain.judging.rubric import rate
 from threadjuice_dagster.domain.judging.verdicts import QualityScore, gate_findings, overall_score, refusal
+from threadjuice_dagster.domain.story.stories import EXTRACTIVE
 from threadjuice_dagster.domain.story.threads import Thread
-from threadjuice_dagster.resources.metering import Meter
-from threadjuice_dagster.resources.writers import EXTRACTIVE, Material, Writer
+from threadjuice_dagster.domain.writing.costs import Meter
+from threadjuice_dagster.resources.writers import Material, Writer
 
 
 class Trial(NamedTuple):

@@ -14,7 +14,7 @@ from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
 from threadjuice_dagster.operations.imports.inbox import QUIET_SECONDS, Inbox, Waiting
-from threadjuice_dagster.resources.policy import EditorialPolicy
+from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
 

@@ -7,12 +7,12 @@ import dagster as dg
 from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.steps import RETRIES, now, reported
 from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.service import TakedownService
-from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
-from threadjuice_dagster.sources.reddit import Deletions, ThreadSource
+from threadjuice_dagster.sources.thread_source import Deletions, ThreadSource
 
 
 @dg.asset(group_name="threads", owners=OWNERS, kinds={"reddit", "postgres"}, retry_policy=RETRIES, pool="reddit")

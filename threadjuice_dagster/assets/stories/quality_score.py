@@ -12,11 +12,11 @@ from threadjuice_dagster.domain.judging.injection import for_people
 from threadjuice_dagster.domain.judging.originality import bands, originality_problem, signature, similarity
 from threadjuice_dagster.domain.judging.rubric import DIMENSIONS, VERSION, rate
 from threadjuice_dagster.domain.judging.verdicts import QualityScore, overall_score
-from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.story.stories import EXTRACTIVE, StoryDraft
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.partitions import STORIES
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.writers import EXTRACTIVE, Writer
+from threadjuice_dagster.resources.writers import Writer
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store

@@ -12,13 +12,13 @@ from threadjuice_dagster.domain.judging.grounding import ground
 from threadjuice_dagster.domain.judging.injection import for_people
 from threadjuice_dagster.domain.judging.rubric import feedback, rate
 from threadjuice_dagster.domain.judging.verdicts import refusal
-from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.story.stories import EXTRACTIVE, StoryDraft
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
 from threadjuice_dagster.failures import PermanentFailure, Unsuitable
 from threadjuice_dagster.partitions import STORIES
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.postgres import Database
-from threadjuice_dagster.resources.writers import EXTRACTIVE, Material, Writer, Writing
+from threadjuice_dagster.resources.writers import Material, Writer, Writing
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store

@@ -10,8 +10,8 @@ from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.domain.pictures.images import StoryImage
 from threadjuice_dagster.domain.pictures.licences import POLICIES, licence_name
 from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.partitions import STORIES
-from threadjuice_dagster.resources.metering import Meter
 from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage

@@ -11,11 +11,11 @@ from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.assignments import Assignment, Order, known
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
+from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.partitions import STORIES
-from threadjuice_dagster.resources.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.sources.files import open_thread
-from threadjuice_dagster.sources.reddit import ThreadSource
+from threadjuice_dagster.sources.thread_source import ThreadSource
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store

@@ -16,19 +16,15 @@ from threadjuice_dagster.domain.model import Model
 SectionKind = Literal["opening", "narrative", "excerpt", "discussion", "facts", "turn", "closing"]
 SECTION_KINDS: tuple[str, ...] = SectionKind.__args__  # type: ignore[attr-defined]
 
+EXTRACTIVE, MANUAL, IMPORTED = "extractive", "manual", "imported"
+"""Writers that are no model: the extractive writer, a person, and whoever wrote an imported story."""
+
 
 def _known_kind(value: object) -> object:
     return value if value in SECTION_KINDS else "narrative"
 
 
 CleanText = Annotated[str, BeforeValidator(lambda value: clean(value) if isinstance(value, str) else value)]
-
-
-IMPORTED = "imported"
-"""The writer's name under which stories of an import are stored."""
-
-MANUAL = "manual"
-"""The writer's name under which stories that people wrote are stored."""
 
 
 class Section(Model):

@@ -1,6 +1,6 @@
 """Discussion threads: the models, and how threads are ranked.
 
-Reddit's format is read in ``sources/reddit_listings.py``, fetching belongs in ``sources/reddit.py``. Author names are
+Reddit's format is read in ``sources/reddit_parser.py``, fetching belongs in ``sources/reddit.py``. Author names are
 never part of a model here.
 """
 

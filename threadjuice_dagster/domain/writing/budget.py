@@ -1,7 +1,7 @@
 """The day's budget: what calls to a model may still cost today, and what an operator is told of it.
 
-A day is a UTC day, as everywhere in the figures. What a request costs belongs in ``resources/prices.py``, counting over
-all processes in ``database/spending.py``.
+A day is a UTC day, as everywhere in the figures. What a request costs belongs in ``domain/writing/costs.py``, counting
+over all processes in ``database/spending.py``.
 """
 
 from typing import Literal, NamedTuple

@@ -5,14 +5,16 @@ Where sites go belongs in ``operations/deployment/targets.py``, what is remember
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple, Self
+from statistics import median
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
 from threadjuice_dagster.domain.model import Model
+from threadjuice_dagster.operations.findings import Finding, judged
+from threadjuice_dagster.site.build_state import WINDOW_DAYS, SiteSize
+from threadjuice_dagster.site.layout import SHARED, File
 
 State = Literal["running", "staged", "live", "superseded", "rolled_back", "failed", "interrupted", "deleted"]
 
@@ -21,15 +23,6 @@ VALIDATED: tuple[State, ...] = ("live", "superseded", "rolled_back")
 
 PREVIOUS = "previous"
 """How a rollback names the deployment before that which is live."""
-
-MARKER = "version.json"
-"""The file of a site that says which version it is."""
-
-SHARED = "assets/"
-"""Folder of stylesheets, scripts and fonts, named by their content; they are no story's."""
-
-PICTURES = "img/"
-"""Folder of pictures that no CDN serves."""
 
 SAMPLE = 24
 """Files of each folder that a smoke test asks for."""
@@ -47,30 +40,6 @@ _READ_AS = ("html", "css", "javascript", "xml")
 """What types have to say for a browser or a feed reader to take a file as what it is."""
 
 _OF_ANY_SERVER = ("content-type", "cache-control")
-
-
-class File(NamedTuple):
-    """A file of a site: its path from the top, the SHA-1 of its content, and its bytes."""
-
-    path: str
-    sha1: str
-    size: int
-
-
-class Marker(Model):
-    """What a site says of itself; ``origins`` are those its pictures also come from."""
-
-    version: str = ""
-    stories: int = 0
-    origins: tuple[str, ...] = ()
-
-    @classmethod
-    def read(cls, body: bytes) -> Self:
-        """The marker in a file or an answer; anything else is a site without a version."""
-        try:
-            return cls.model_validate_json(body)
-        except ValidationError:
-            return cls()
 
 
 class Step(Model):
@@ -179,3 +148,101 @@ def _breaks(name: str, promised: str, came: str) -> bool:
     if name == "cache-control":
         return "immutable" in plain and "immutable" not in promised
     return plain.replace(" ", "") != promised.lower().replace(" ", "")
+
+
+PRO, HOBBY = 1_000_000_000, 100_000_000
+"""Bytes that Vercel's plans take in a deployment (https://vercel.com/docs/limits)."""
+
+SOON_PRO, SOON_HOBBY = 180, 60
+"""Days before a limit at which an operator is told of it."""
+
+
+def capacity_finding(size: SiteSize, daily: int, *, has_cdn: bool) -> Finding:
+    """When Vercel's limits are reached, and what to do about it; ``daily`` are the stories that are planned a day."""
+    pace = size.recent / WINDOW_DAYS if size.recent else daily
+    stories = {limit: int((limit - size.weight) / size.story_weight) for limit in (PRO, HOBBY)}
+    days = {limit: left / max(pace, 0.01) for limit, left in stories.items()}
+    told = f"{size.files:,} files, {size.weight / 1e6:,.1f} MB as sent, for {size.stories:,} stories."
+    pro, hobby = (_reached(stories[limit], days[limit]) for limit in (PRO, HOBBY))
+    told = f"{told} At {pace:.1f} stories a day Vercel's 1 GB (Pro) is reached {pro}, its 100 MB (Hobby) {hobby}."
+    move = "Run: threadjuice maintenance optimize"
+    if not has_cdn:
+        move = f"Set CDN_BUCKET and IMAGE_CDN_URL, so that pictures are in no deployment. {move}"
+    other = "Take a larger plan, or serve the folder target from a server of your own."
+    return judged(
+        "vercel_capacity",
+        "alerts",
+        told,
+        ("failed", size.picture_bytes > PRO, told, move),
+        ("warning", has_cdn and size.pictures > 0, f"{told} {size.pictures:,} files of pictures are in it.", move),
+        ("warning", size.pictures > 0 and min(days[PRO] - SOON_PRO, days[HOBBY] - SOON_HOBBY) < 0, told, move),
+        ("warning", days[PRO] < SOON_PRO, told, other),
+    )
+
+
+def _reached(stories: int, days: float) -> str:
+    if stories <= 0:
+        return "already"
+    return f"in {stories:,} stories, {days:,.0f} days"
+
+
+SLOWER, SECONDS = 1.5, 0.25
+"""So many times as long, and so much longer, that a reader notices."""
+
+HEAVIER, BYTES = 1.5, 100_000
+"""The same for what is sent."""
+
+
+class Speed(Model):
+    """What a reader waits for: milliseconds to the first byte and to the last, and the bytes."""
+
+    first_byte_ms: float
+    whole_ms: float
+    bytes: int
+
+
+class Compared(Model):
+    """A page, picture or feed where it is staged and where it is live; ``ratio`` is of the whole times."""
+
+    name: str
+    staged: Speed
+    live: Speed
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long the staged one takes."""
+        return round(self.staged.whole_ms / max(self.live.whole_ms, 0.01), 2)
+
+    @property
+    def wrong(self) -> str:
+        """What readers would notice; empty where it is as it was."""
+        longer = self.staged.whole_ms - self.live.whole_ms
+        if self.ratio > SLOWER and longer > SECONDS * 1000:
+            return f"{self.name} takes {self.staged.whole_ms:.0f} ms instead of {self.live.whole_ms:.0f}"
+        if self.staged.bytes > self.live.bytes * HEAVIER and self.staged.bytes - self.live.bytes > BYTES:
+            return f"{self.name} has {self.staged.bytes:,} bytes instead of {self.live.bytes:,}"
+        return ""
+
+
+def typical(samples: Sequence[Speed]) -> Speed:
+    """The median of each figure."""
+    return Speed(
+        first_byte_ms=round(median(one.first_byte_ms for one in samples), 1),
+        whole_ms=round(median(one.whole_ms for one in samples), 1),
+        bytes=int(median(one.bytes for one in samples)),
+    )
+
+
+def compared(staged: Mapping[str, Speed], live: Mapping[str, Speed]) -> list[Compared]:
+    """What is at both places."""
+    return [Compared(name=name, staged=speed, live=live[name]) for name, speed in staged.items() if name in live]
+
+
+def speed_finding(rows: Iterable[Compared]) -> Finding:
+    """Whether what is staged is about as fast and as light as what is live."""
+    rows = list(rows)
+    wrong = [row.wrong for row in rows if row.wrong]
+    told = "; ".join(f"{row.name} {row.staged.whole_ms:.0f} ms, {row.ratio:g} times the live one's" for row in rows)
+    step = "Look at what changed in the build before it goes live: threadjuice deploy production"
+    good = f"{told}." if told else "Nothing is live yet that it could be held against."
+    return judged("as_fast_as_live", "alerts", good, ("warning", bool(wrong), f"{'; '.join(wrong)}.", step))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +17,23 @@ import dagster as dg
 
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, UsageError
 from threadjuice_dagster.operations.deployment.rules import (
-    MARKER,
     PREVIOUS,
     VALIDATED,
+    WINDOW_DAYS,
     Deployment,
-    Marker,
     Question,
+    capacity_finding,
     keeps_promises,
     problem,
     questions,
     sample,
 )
 from threadjuice_dagster.operations.deployment.targets import Deployer, Opened, Staged, manifest_of
+from threadjuice_dagster.operations.findings import Finding
 from threadjuice_dagster.resources.http import Answer, send
 from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.storage import FolderStorage, Storage
+from threadjuice_dagster.site.layout import MARKER, Marker
 
 if TYPE_CHECKING:
     from threadjuice_dagster.operations.deployment.store import Deployments
@@ -281,3 +284,16 @@ def _marker(opened: Opened) -> Marker:
 
 def _ask(opened: Opened, path: str, attempts: int = 3) -> Answer:
     return send("GET", opened.url + path, headers=opened.headers, timeout=20.0, attempts=attempts)
+
+
+def capacity_of(site: Path, deployer: Deployer, cdn: Storage, daily: int, moment: datetime) -> Finding:
+    """Say when the site built in a folder will no longer fit into a deployment."""
+    from threadjuice_dagster.site.build_state import noted_size
+
+    if not deployer.has_limits:
+        return Finding(name="vercel_capacity", state="stand-in", message="A folder takes any number of files.")
+    size = noted_size(site, moment - timedelta(days=WINDOW_DAYS))
+    if size is None:
+        return Finding(name="vercel_capacity", state="ok", message="Nothing is built yet.")
+    has_cdn = not isinstance(cdn, FolderStorage) or bool(cdn.public_url)
+    return capacity_finding(size, daily, has_cdn=has_cdn)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from threadjuice_dagster.operations.deployment.rules import MARKER
 from threadjuice_dagster.operations.engagement.receiver import PATHS, Reports
 from threadjuice_dagster.operations.ui.rules import UNKNOWN_NAME, KnownNames, Visit
 from threadjuice_dagster.site.headers import CONTENT_TYPES, headers_of
+from threadjuice_dagster.site.layout import MARKER
 
 LOG = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from threadjuice_dagster.operations.deployment.rules import (
     PREVIOUS,
     VALIDATED,
     Deployment,
-    File,
     State,
     Step,
     interrupted,
 )
+from threadjuice_dagster.site.layout import File
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store

@@ -13,14 +13,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import dagster as dg
 
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
-from threadjuice_dagster.operations.deployment.rules import MARKER, Deployment, File, Marker
+from threadjuice_dagster.operations.deployment.rules import Deployment
 from threadjuice_dagster.resources.http import Answer, send
-from threadjuice_dagster.site.memory import noted_files
+from threadjuice_dagster.site.build_state import noted_files
+from threadjuice_dagster.site.layout import MARKER, File, Marker
 from threadjuice_dagster.site.versions import link, point, unlink
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Opened(NamedTuple):
 
 class Deployer(dg.ConfigurableResource):
     """A place that keeps several deployments of the site and shows one of them to readers."""
+
+    has_limits: ClassVar[bool] = False
+    """Whether the place bounds how large a deployment may be."""
 
     @property
     @abstractmethod

@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from threadjuice_dagster.operations.deployment.rules import MARKER, SHARED, File, Marker
 from threadjuice_dagster.operations.engagement.receiver import PATHS
+from threadjuice_dagster.site.layout import MARKER, SHARED, File, Marker
 
 MOST_LOOSE = 4_000
 """Files of a site that is sent one by one; a larger one is bundled."""

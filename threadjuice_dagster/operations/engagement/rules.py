@@ -1,7 +1,7 @@
 """What readers did with a story, and nothing about who they are: which reports are believed, what is counted of them.
 
-Nothing but the standard library is imported at load: the deployed function carries this file as it is. How reports
-arrive belongs in ``operations/engagement/receiver.py``, where counts are kept in ``operations/engagement/store.py``.
+Nothing but the standard library and the list of events is imported: the deployed function carries this file. How
+reports arrive belongs in ``operations/engagement/receiver.py``, counting in ``operations/engagement/store.py``.
 """
 
 import json

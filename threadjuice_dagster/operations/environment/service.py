@@ -23,12 +23,11 @@ from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, Perman
 from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.operations.backups.rules import NO_KEY
 from threadjuice_dagster.operations.backups.service import BackupService
-from threadjuice_dagster.operations.deployment.capacity import capacity_of
-from threadjuice_dagster.operations.deployment.service import DeploymentService
+from threadjuice_dagster.operations.deployment.service import DeploymentService, capacity_of
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe, State
 from threadjuice_dagster.resources.http import look
-from threadjuice_dagster.resources.openai_answers import BadAnswer
+from threadjuice_dagster.resources.openai_compatibility import BadAnswer
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
 from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres
@@ -36,7 +35,8 @@ from threadjuice_dagster.resources.storage import FolderStorage, Storage
 from threadjuice_dagster.resources.writers import OpenAIWriter, Writer
 from threadjuice_dagster.settings import CORRECT_IT, Section, Settings
 from threadjuice_dagster.site.publisher import Publisher
-from threadjuice_dagster.sources.reddit import RedditThreads, ThreadSource
+from threadjuice_dagster.sources.reddit import RedditThreads
+from threadjuice_dagster.sources.thread_source import ThreadSource
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -15,11 +15,8 @@ from threadjuice_dagster.domain.judging.moderation import Verdict, load_moderato
 from threadjuice_dagster.domain.judging.originality import originality_problem, signature
 from threadjuice_dagster.domain.judging.rubric import rate
 from threadjuice_dagster.domain.judging.verdicts import QualityScore, overall_score
-from threadjuice_dagster.domain.story.stories import Draft, StoryDraft
+from threadjuice_dagster.domain.story.stories import EXTRACTIVE, Draft, StoryDraft
 from threadjuice_dagster.domain.story.threads import Thread
-
-EXTRACTIVE = "extractive"
-"""The writer whose declared method is to excerpt its source."""
 
 
 class Subject(NamedTuple):

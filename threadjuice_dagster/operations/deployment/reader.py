@@ -1,16 +1,54 @@
-"""The staged deployment and the live one fetched as a reader does, in turns, so that a busy moment strikes both.
+"""The site as a reader gets it: a page or a picture fetched from a deployment, with the time it took.
 
-What the figures mean belongs in ``operations/deployment/speed_rules.py``.
+What an answer means belongs to whoever asks: ``assets/`` and ``operations/deployment/rules.py``.
 """
 
+import time
 from collections import defaultdict
 from contextlib import ExitStack, suppress
+from typing import NamedTuple
+from urllib.parse import urljoin, urlsplit
 
-from threadjuice_dagster.failures import ThreadJuiceError
-from threadjuice_dagster.operations.deployment.readers import read, read_page
-from threadjuice_dagster.operations.deployment.speed_rules import Compared, Speed, compared, typical
+from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.operations.deployment.rules import Compared, Speed, compared, typical
 from threadjuice_dagster.operations.deployment.targets import Deployer, Opened, Staged
+from threadjuice_dagster.resources.http import Answer, look
 from threadjuice_dagster.site.markup import Page
+
+
+class Reading(NamedTuple):
+    """What a link led to, and the seconds until all of it was there."""
+
+    link: str
+    answer: Answer
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """The page."""
+        return self.answer.body.decode(errors="replace")
+
+
+def read(site: Opened, link: str) -> Reading:
+    """What a link of the front page leads to. Only the site's own address is sent the headers that open it.
+
+    Raises ``TransientFailure`` where nothing answers.
+    """
+    address = urljoin(f"{site.url.rstrip('/')}/", link)
+    own = urlsplit(address).netloc == urlsplit(site.url).netloc
+    began = time.monotonic()
+    answer = look(address, site.headers if own else None)
+    return Reading(link, answer, time.monotonic() - began)
+
+
+def read_page(site: Opened, link: str) -> Reading:
+    """A page of the site. Raises ``PermanentFailure`` if it is not there."""
+    reading = read(site, link)
+    if reading.answer.status != 200:
+        message = f"{link} answers {reading.answer.status} on the live site."
+        raise PermanentFailure(message, "Deploy again, or: threadjuice deploy rollback")
+    return reading
+
 
 ROUNDS = 5
 """Times each is fetched; of a figure the median counts. A round before these opens the connections."""

@@ -3,13 +3,14 @@
 import logging
 import time
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from threadjuice_dagster.domain.writing.budget import UNPRICED
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
 from threadjuice_dagster.operations.alerts.rules import Trouble
+from threadjuice_dagster.resources.openai_connection import RequestLimiter
 from threadjuice_dagster.resources.postgres import Database
 
 if TYPE_CHECKING:
@@ -23,84 +24,7 @@ WINDOW = 62.0
 """Seconds one request counts: a minute, and the time a granted request may take to arrive."""
 
 
-@runtime_checkable
-class RateLimiter(Protocol):
-    """Whoever decides whether and when a request may be sent."""
-
-    def enter(self, service: str) -> bool:
-        """Whether this caller is the one that finds out if ``service`` is back. Raises while it is known to be down."""
-
-    def acquire(self, service: str) -> None:
-        """Return once a request to ``service`` is allowed."""
-
-    def reserve(self, usd: float | None) -> date | None:
-        """Set aside what a request may cost (None: nobody knows), and return the day it counts for.
-
-        Raises ``BudgetSpent`` where the day's budget does not allow it, ``ConfigurationError`` where no price is known.
-        """
-
-    def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
-        """Count what the request cost in place of what was set aside for it."""
-
-    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
-        """The service failed as often as it is tried."""
-
-    def over(self, service: str) -> None:
-        """The service answered on trial."""
-
-    def refused(self, variable: str, message: str) -> None:
-        """The key of ``variable`` was refused, and the one to come is used instead."""
-
-    def accepted(self, variable: str) -> None:
-        """The key of ``variable`` was taken."""
-
-
-class Unlimited:
-    """No limit of our own: the server's is the only one."""
-
-    def enter(self, service: str) -> bool:
-        """Nothing is known."""
-        return False
-
-    def acquire(self, service: str) -> None:
-        """Return at once."""
-
-    def reserve(self, usd: float | None) -> date | None:
-        """Nothing is bounded."""
-        return None
-
-    def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
-        """Nothing is counted."""
-
-    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
-        """Nobody else needs to know."""
-
-    def over(self, service: str) -> None:
-        """Nobody else needs to know."""
-
-    def refused(self, variable: str, message: str) -> None:
-        """Nobody else needs to know."""
-
-    def accepted(self, variable: str) -> None:
-        """Nobody else needs to know."""
-
-
-class BudgetAlone(Unlimited):
-    """For a trial of the server: no rate is kept and no outage noted, but a budget that is set is."""
-
-    def __init__(self, limiter: RateLimiter) -> None:
-        self._limiter = limiter if getattr(limiter, "daily_budget_usd", 0.0) else Unlimited()
-
-    def reserve(self, usd: float | None) -> date | None:
-        """As the newsroom's own requests."""
-        return self._limiter.reserve(usd)
-
-    def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
-        """As the newsroom's own requests."""
-        self._limiter.settle(day, reserved, cost)
-
-
-class SharedRateLimit(dg.ConfigurableResource):
+class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
     """At most ``per_minute`` requests to a service in any 60 seconds, however many processes ask.
 
     A token bucket would let twice its rate through in a window that spans a refill; this counts the requests
@@ -163,15 +87,15 @@ class SharedRateLimit(dg.ConfigurableResource):
         if day and reserved is not None:
             self._spending.settle(day, reserved, cost)
 
-    def failed(self, service: str, message: str, *, on_trial: bool) -> None:
+    def record_outage(self, service: str, message: str, *, on_trial: bool) -> None:
         """The service failed as often as it is tried: nobody needs to find that out again for a while."""
         self._outages.failed(service, message, on_trial=on_trial)
 
-    def over(self, service: str) -> None:
+    def record_recovery(self, service: str) -> None:
         """The service answered whom it was tried by."""
         self._outages.over(service)
 
-    def refused(self, variable: str, message: str) -> None:
+    def record_refused_key(self, variable: str, message: str) -> None:
         """A service refused the key of ``variable``, and the key to come was taken instead: somebody should know."""
         trouble = Trouble(
             cause=f"key:{variable}",
@@ -184,7 +108,7 @@ class SharedRateLimit(dg.ConfigurableResource):
         )
         self._incidents.note(trouble)
 
-    def accepted(self, variable: str) -> None:
+    def record_accepted_key(self, variable: str) -> None:
         """The key of ``variable`` is taken."""
         self._incidents.end(f"key:{variable}", datetime.now(UTC))
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from threadjuice_dagster.operations.deployment.capacity_rules import SiteSize
+from threadjuice_dagster.domain.model import Model
 
 FILE = "build.sqlite"
 """Its name in the folder of the site."""
@@ -50,7 +50,36 @@ Key = tuple[str, str]
 """When a story was published (ISO 8601, UTC, microseconds) and its id: what stories are ordered by."""
 
 
-class File(NamedTuple):
+PACKED = 3
+"""Pages are sent packed, to a third or less; pictures are packed already."""
+
+WINDOW_DAYS = 28
+"""The days whose stories make today's pace."""
+
+
+class SiteSize(Model):
+    """What a built site consists of. ``recent`` are its stories of the last ``WINDOW_DAYS``."""
+
+    stories: int
+    recent: int
+    files: int
+    bytes: int
+    story_bytes: int
+    pictures: int
+    picture_bytes: int
+
+    @property
+    def weight(self) -> float:
+        """Bytes of a deployment as it is sent."""
+        return self.picture_bytes + (self.bytes - self.picture_bytes) / PACKED
+
+    @property
+    def story_weight(self) -> float:
+        """What one more story adds to it."""
+        return max((self.picture_bytes + self.story_bytes / PACKED) / max(self.stories, 1), 1.0)
+
+
+class BuiltFile(NamedTuple):
     """A file of the site: its path from the top, digests of its content in hexadecimal, its bytes."""
 
     path: str
@@ -251,20 +280,20 @@ class BuildState:
 
     # Files
 
-    def file(self, path: str) -> File | None:
+    def file(self, path: str) -> BuiltFile | None:
         """A file of the site."""
         row = self._db.execute("SELECT * FROM files WHERE path = ?", (path,)).fetchone()
-        return File(*row) if row else None
+        return BuiltFile(*row) if row else None
 
-    def files(self) -> Iterator[File]:
+    def files(self) -> Iterator[BuiltFile]:
         """Every file of the site but its marker, by path: the manifest."""
-        return (File(*row) for row in self._db.execute("SELECT * FROM files ORDER BY path"))
+        return (BuiltFile(*row) for row in self._db.execute("SELECT * FROM files ORDER BY path"))
 
     def paths(self, pattern: str) -> list[str]:
         """Paths of files that match a pattern."""
         return [path for (path,) in self._db.execute("SELECT path FROM files WHERE path GLOB ?", (pattern,))]
 
-    def keep_file(self, path: str, file: File | None, before: File | None) -> None:
+    def keep_file(self, path: str, file: BuiltFile | None, before: BuiltFile | None) -> None:
         """Note a file that was written, or with None removed, and was known as ``before``."""
         self._sum = (self._sum - _number(before) + _number(file)) % 2**256
         if file:
@@ -318,13 +347,13 @@ class BuildState:
         return found
 
 
-def noted_files(target: Path, version: str) -> Iterator[File]:
+def noted_files(target: Path, version: str) -> Iterator[BuiltFile]:
     """The manifest of the version in the folder ``version``; nothing if it is not what was built last."""
     path = target / FILE
     if path.is_file():
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as notes:
             if notes.execute("SELECT 1 FROM facts WHERE name = 'folder' AND value = ?", (version,)).fetchone():
-                yield from (File(*row) for row in notes.execute("SELECT * FROM files ORDER BY path"))
+                yield from (BuiltFile(*row) for row in notes.execute("SELECT * FROM files ORDER BY path"))
 
 
 def noted_size(target: Path, since: datetime) -> SiteSize | None:
@@ -346,7 +375,7 @@ def noted_size(target: Path, since: datetime) -> SiteSize | None:
     )
 
 
-def _number(file: File | None) -> int:
+def _number(file: BuiltFile | None) -> int:
     return int.from_bytes(hashlib.sha256(f"{file.path}\0{file.sha256}".encode()).digest()) if file else 0
 
 

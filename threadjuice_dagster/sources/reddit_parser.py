@@ -1,20 +1,22 @@
 """Reddit's ``.json`` thread format: from listings to a thread, without names, bots and what is gone.
 
-Which post or comment is gone is for ``sources/reddit_removals.py`` to say, what a bot is for
-``sources/reddit_bots.py``. One reader serves saved files, the API and the bundled samples.
+Which post or comment is gone is for ``sources/reddit_parser.py`` to say, what a bot is for
+``sources/reddit_parser.py``. One reader serves saved files, the API and the bundled samples.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from threadjuice_dagster.domain.language.text import clean, head, unescaped
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.domain.story.user_names import masked, telling_names
 from threadjuice_dagster.failures import Unsuitable
-from threadjuice_dagster.sources.reddit_bots import is_automated
-from threadjuice_dagster.sources.reddit_removals import GONE, Thing, is_gone, is_set, why_barred, with_parents
+
+Thing = Mapping[str, Any]
+"""A post or comment with the fields of Reddit's API."""
 
 MAX_COMMENTS = 500
 """Comments kept per thread, highest score first; the writer never needs more."""
@@ -202,3 +204,140 @@ def _time(data: Thing) -> datetime:
         return datetime.fromtimestamp(float(value), UTC)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(0, UTC)
+
+
+_MARKS = r"[\s*_~`\\.]*"
+_STATES = (
+    r"deleted|removed|unavailable|gelöscht|entfernt|supprimée?|retirée?|eliminad[oa]|borrad[oa]|removid[oa]|apagad[oa]"
+    r"|excluíd[oa]|eliminat[oa]|rimoss[oa]|verwijderd|usunięt[oaey]|удален[оа]?|удалён"
+)
+"""In English as Reddit sends it, and as its pages show it in other languages."""
+
+GONE = re.compile(
+    rf"{_MARKS}\[{_MARKS}(?:(?:this )?(?:comment|post|content) )?(?:{_STATES})"
+    rf"(?:\s+(?:by|on|in|for|due|from)\b(?:[^\[\]]|\[[^\[\]]*\])*)?{_MARKS}\]{_MARKS}"
+    r"|\s*(?:this )?(?:comment|post) (?:was |has been )?(?:removed|deleted) by"
+    r" (?:(?:an? |the |its )?(?:moderators?|users?|authors?|poster)|reddit)\.?\s*"
+    r"|\s*sorry, this post (?:was|has been) (?:removed|deleted) by [^\n]{0,160}",
+    re.IGNORECASE,
+)
+"""What stands in place of a text that is gone, such as "[deleted]" or "[ Removed by Reddit on account of … ]"."""
+
+_FLAGS = ("removed_by_category", "removed_by", "removal_reason", "removed", "banned_by", "banned_at_utc", "spam")
+_COLLAPSED = ("DELETED", "REMOVED")
+_NOT_SET = ("", "0", "false", "none", "null")
+_NO_AUTHOR = ("", "none", "null", "nan")
+"""Names that are no account's where Reddit names no account beside them: how programs write a missing author."""
+
+_ADS = ("promoted", "is_created_from_ads_ui")
+_NOT_PUBLIC = ("private", "employees_only", "gold_only", "gold_restricted")
+_MOST_PARENTS = 10
+
+
+def is_gone(thing: Thing) -> bool:
+    """Whether a post or comment was deleted or removed, or its account was; a crosspost goes with what it repeats."""
+    return any(map(_is_gone_itself, with_parents(thing))) or (
+        is_set(thing.get("crosspost_parent")) and not thing.get("crosspost_parent_list") and not thing.get("selftext")
+    )
+
+
+def why_barred(post: Thing) -> str:
+    """Why a post may not become a story, as what follows "Thread 1abcde …", or nothing."""
+    posts = list(with_parents(post))
+    reasons = {
+        "was removed or deleted": is_gone(post),
+        "is an advertisement": any(is_set(one.get(field)) for one in posts for field in _ADS),
+        "stands in a quarantined forum": any(is_set(one.get("quarantine")) for one in posts),
+        "stands in a forum that is not public": any(one.get("subreddit_type") in _NOT_PUBLIC for one in posts),
+        "was posted by a bot": any(is_bots_name(str(one.get("author") or "")) for one in posts),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def with_parents(post: Thing) -> Iterator[Thing]:
+    """A post, then what it repeats as a crosspost, nearest first."""
+    waiting = [post]
+    for _ in range(_MOST_PARENTS):
+        if not waiting:
+            return
+        yield (current := waiting.pop(0))
+        parents = current.get("crosspost_parent_list")
+        if isinstance(parents, list):
+            waiting += [parent for parent in islice(parents, _MOST_PARENTS) if isinstance(parent, Mapping)]
+
+
+def is_set(value: object) -> bool:
+    """Whether a field says yes; some programs save ``false`` and ``null`` as words."""
+    return str(value if value is not None else "").strip().lower() not in _NOT_SET
+
+
+def _has_author(thing: Thing) -> bool:
+    """Whether the account that wrote it is still there, as far as is told."""
+    if "author_fullname" in thing and not is_set(thing["author_fullname"]):
+        return False
+    name = str(thing.get("author", "unknown") or "").strip()
+    return not GONE.fullmatch(name) and (name.lower() not in _NO_AUTHOR or is_set(thing.get("author_fullname")))
+
+
+def _is_gone_itself(thing: Thing) -> bool:
+    texts = [thing.get(field) for field in ("selftext", "title", "body")]
+    return (
+        not _has_author(thing)
+        or any(is_set(thing.get(flag)) for flag in _FLAGS)
+        or str(thing.get("collapsed_reason_code")).upper() in _COLLAPSED
+        or any(GONE.fullmatch(clean(unescaped(text))) for text in texts if isinstance(text, str))
+    )
+
+
+_NAMES = """
+alternate-link-bot amputatorbot autotldr b0trank botdefense botrank decronym duplicatesbot fatfingerhelperbot
+gfycat_details_fixer gifreversingbot hearing-echoes image_linker_bot imguralbumbot limbretrieval-bot linkifybot
+mentioned_videos modcodeofconduct of-patrol-bot profanitycounter redditsilverrobot remindmebot repostsleuthbot
+savevideo savevideobot sneakpeekbot snapshillbot the-paranoid-android timestamp_bot totesmessenger tweetposter
+twitterlinkbot updatemebot userleansbot uwutranslator video_descriptionbot vredditdownloader vreddit_bot
+wikisummarizerbot wikitextbot good_goodbot goodbot_badbot commonmisspellingbot boocmb magic_eye_bot locationbot
+"""
+_KNOWN = frozenset(_NAMES.split())
+_OFFICIAL = re.compile(r"auto[-_]?mod(?:erator)?[-_\d]*|.*-?modteam", re.IGNORECASE)
+_ENDS_IN_BOT = re.compile(r"b[o0]t[-_]*(?:v?\d+)?[-_]*$", re.IGNORECASE)
+_PEOPLE = re.compile(
+    r"(?:(?:tal|ab|ca|ro)|(?:^|[-_\d]|(?-i:(?<=[a-z])(?=[A-Z])))(?:cha|ri|tur|sa|bar|ra|her|gui|lam|thi|cor|har|mar|du))"
+    r"bot[-_]*(?:v?\d+)?[-_]*$",
+    re.IGNORECASE,
+)
+"""Surnames and words; a robot may be anybody's nickname."""
+
+_SAYS_SO = re.compile(
+    r"""(?:^|[.!?,;:()\[\]|—–-]\s*|\bboop\W+|\bbloop\W+|\b(?:hi|hello|hey)\W+)
+        i(?:['’]?m|\ am)\ (?:just\ |only\ |also\ |actually\ |but\ )?an?\ (?:[\w-]+\ ){0,3}?
+        (?:ro)?bot\b(?:\ account)?(?=\W*$|\ ?[.,;:!|()\[\]—–-]|\ (?:and|that|which|who|made|created|built|written|run
+          |operated|here|beep|bleep|designed|programmed|by|for|from|trying)\b)
+      | \b(?:ich\ bin\ ein|soy\ un|je\ suis\ un|sono\ un|(?:eu\ )?sou\ um|ik\ ben\ een)\ (?:ro)?bot\b
+      | \bthis\ (?:action|message|comment|reply|post)\ (?:was|is|has\ been)\ (?:performed|posted|generated|made|sent
+          |created|written)\ (?:automatically|by\ an?\ (?:[\w-]+\ ){0,2}bot)\b
+      | \bthis\ is\ an\ automated\ (?:message|comment|reply|response|action|reminder)\b
+      | \bbeep\W{0,3}boop\b | \bbleep\W{0,3}bloop\b | \bi\ will\ be\ messaging\ you\ (?:in|on)\b
+      | \bthis\ thread\ has\ been\ linked\ to\ from\b | \bhere['’]?s\ a\ sneak\ peek\ of\b
+      | \bcontact\ the\ moderators\ of\ this\ subreddit\b""",
+    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
+)
+_FORMATTING = re.compile(r"[\^*_~\\>#]+")
+
+
+def is_automated(comment: Mapping[str, Any], text: str) -> bool:
+    """Whether a comment, whose ``text`` it is, is a bot's, or an official or pinned note."""
+    official = comment.get("distinguished") in ("moderator", "admin") or comment.get("stickied") is True
+    return official or is_bots_name(str(comment.get("author") or "")) or says_it_is_a_bot(text)
+
+
+def is_bots_name(name: str) -> bool:
+    """Whether an account is a program's by its name: a known one, or one that ends in "bot" and is no surname."""
+    name = name.strip()
+    if name.lower() in _KNOWN or _OFFICIAL.fullmatch(name):
+        return True
+    return bool(_ENDS_IN_BOT.search(name)) and not _PEOPLE.search(name)
+
+
+def says_it_is_a_bot(text: str) -> bool:
+    """Whether a comment calls itself a program's, in any of the usual phrases and small print."""
+    return bool(_SAYS_SO.search(_FORMATTING.sub("", text)))

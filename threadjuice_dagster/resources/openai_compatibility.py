@@ -4,20 +4,21 @@ Nothing here sends anything or trusts anything: each part may be missing, cut of
 answer is looked for wherever servers are known to put it; whether it is one, its model alone decides.
 """
 
+import dataclasses
+import functools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from threadjuice_dagster.domain.judging.moderation import Verdict
 from threadjuice_dagster.domain.language.text import clean, cut
+from threadjuice_dagster.domain.writing import prompts
 from threadjuice_dagster.failures import ThreadJuiceError, TransientFailure, Unsuitable
-from threadjuice_dagster.resources.http import retry_after
-from threadjuice_dagster.resources.openai_failures import Complaint, Refused, complaint_in
+from threadjuice_dagster.resources.openai_connection import Complaint, Refused, Rejected, UnknownThing, complaint_in
 
 _MAX_ANSWER = 200_000
 _MOST_STARTS = 50
@@ -212,9 +213,89 @@ def _is_result(result: Any) -> bool:
     return told and all(isinstance(part, Mapping) for part in parts)
 
 
-def waiting(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as ``retry-after-ms`` or ``Retry-After`` tell; None if untold."""
-    milliseconds = headers.get("retry-after-ms", "")
-    if milliseconds.isdecimal():
-        return float(milliseconds[:12]) / 1000
-    return retry_after(headers.get("retry-after", ""), datetime.now(UTC))
+Messages = list[dict[str, str]]
+
+ROOMIER = 4
+"""How many times the tokens a model gets that thinks before it answers, and had not enough."""
+
+_CONTEXT = re.compile(r"context.?length|context.?window|string_above_max|prompt is too long")
+_LIMIT = re.compile(r"max_(?:completion_)?tokens|in the completion|completion tokens")
+_SHAPE = re.compile(r"response.?format|json_schema|json_object|structured|grammar|\bschema\b")
+_SEVERAL = re.compile(
+    r"(?:^|['\"`\[( ])n(?:['\"`\])]| must| should| is | > | = )|best_of|number of (?:choices|completions)"
+)
+_NO_MODEL = re.compile(r"model_not_found|no models? loaded|model.{0,100}(?:not found|not exist|not loaded)")
+_NO_ENDPOINT = re.compile(r"unexpected endpoint|invalid url")
+
+Form = Literal["json_schema", "json_object", "text"]
+_WEAKER: dict[Form, Form] = {"json_schema": "json_object", "json_object": "text"}
+_OTHER_NAME = {"max_completion_tokens": "max_tokens", "max_tokens": ""}
+
+
+def is_about_the_model(hint: str) -> bool:
+    """Whether a server says that it has no such model."""
+    return bool(_NO_MODEL.search(hint))
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialect:
+    """Which form an answer is asked in, whether the schema is spelled out as well, and which parameters are sent."""
+
+    form: Form = "json_schema"
+    worded: bool = False
+    several: bool = True
+    limit: str = "max_completion_tokens"
+    """What the bound of an answer's tokens is called; empty where the server takes none."""
+    room: int = 1
+
+    def request(
+        self, model: str, messages: Sequence[dict[str, str]], shape: type[BaseModel] | None, wanted: int, tokens: int
+    ) -> dict[str, Any]:
+        """Arguments of a completion: ``wanted`` answers of this shape (None: any text) of at most so many tokens."""
+        request: dict[str, Any] = {"model": model, "messages": list(messages)}
+        if shape:
+            schema = prompts.strict_schema(shape)
+            if self.form == "json_schema":
+                named = {"name": shape.__name__, "strict": True, "schema": schema}
+                request["response_format"] = {"type": "json_schema", "json_schema": named}
+            elif self.form == "json_object":
+                request["response_format"] = {"type": "json_object"}
+            if self.worded or self.form != "json_schema":
+                request["messages"] = prompts.with_schema(messages, schema)
+        if wanted > 1 and self.several:
+            request["n"] = wanted
+        if self.limit:
+            request[self.limit] = tokens * self.room
+        return request
+
+    def without(self, refusal: Rejected | UnknownThing, request: dict[str, Any]) -> "Dialect | None":
+        """How to say the refused request otherwise; None if the refusal is not about how it was said."""
+        hint, sent = refusal.hint, request.keys()
+        if is_about_the_model(hint) or _NO_ENDPOINT.search(hint):
+            return None
+        if self.limit and _LIMIT.search(hint):
+            other = _OTHER_NAME[self.limit] if "too large" not in hint and not _CONTEXT.search(hint) else ""
+            return dataclasses.replace(self, limit=other)
+        if _CONTEXT.search(hint):
+            return None
+        if "response_format" in sent and _SHAPE.search(hint):
+            return dataclasses.replace(self, form=_WEAKER[self.form])
+        if "n" in sent and (_SEVERAL.search(hint) or "response_format" not in sent):
+            return dataclasses.replace(self, several=False)
+        if "response_format" in sent:
+            return dataclasses.replace(self, form=_WEAKER[self.form])
+        return dataclasses.replace(self, limit=_OTHER_NAME[self.limit]) if self.limit else None
+
+
+@dataclasses.dataclass
+class Learned:
+    """What this process knows of one server: the dialect for each model, and whether it moderates."""
+
+    dialects: dict[str, Dialect] = dataclasses.field(default_factory=dict)
+    moderates: bool = True
+
+
+@functools.cache
+def learned_of(base_url: str) -> Learned:
+    """What was learned of the server at this address, to be added to."""
+    return Learned()
