@@ -11,16 +11,14 @@ from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.publication.site import site
-from threadjuice_dagster.assets.steps import reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.operations.deployment.reader import compared_with_live
 from threadjuice_dagster.operations.deployment.rules import Compared, Deployment, Step, speed_finding
 from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.targets import Staged
-from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
 
 
@@ -37,34 +35,31 @@ AS_FAST = dg.AssetCheckSpec(
 )
 
 
-@dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[site], check_specs=[AS_FAST])
+@asset(kinds={"vercel"}, deps=[site], check_specs=[AS_FAST], retry_policy=None)
 def staged_deployment(
-    context: dg.AssetExecutionContext, database: Database, publisher: Publisher, deployment_service: DeploymentService
+    context: dg.AssetExecutionContext, publisher: Publisher, deployment_service: DeploymentService
 ) -> dg.MaterializeResult:
     """The built site at the place it is deployed to, tested there page by page; readers do not see it yet."""
-    with reported(context, database):
-        record = context.instance.get_run_record_by_id(context.run_id)
-        started = record.start_time if record and record.start_time else time.time()
-        moment = datetime.fromtimestamp(started, UTC)
-        deployment, staged = deployment_service.stage(Path(publisher.folder), context.run_id, moment)
-        rows, check = _speed(deployment_service, staged)
-        figures = {"files uploaded": staged.files, "bytes": staged.bytes, **_figures(rows)}
-        steps = deployment_service.book.steps(context.run_id)
-        return _materialized(deployment, steps, [check], **figures)
+    record = context.instance.get_run_record_by_id(context.run_id)
+    started = record.start_time if record and record.start_time else time.time()
+    moment = datetime.fromtimestamp(started, UTC)
+    deployment, staged = deployment_service.stage(Path(publisher.folder), context.run_id, moment)
+    rows, check = _speed(deployment_service, staged)
+    figures = {"files uploaded": staged.files, "bytes": staged.bytes, **_figures(rows)}
+    steps = deployment_service.book.steps(context.run_id)
+    return _materialized(deployment, steps, [check], **figures)
 
 
-@dg.asset(group_name="deployment", owners=OWNERS, kinds={"vercel"}, deps=[staged_deployment])
+@asset(kinds={"vercel"}, deps=[staged_deployment], retry_policy=None)
 def production_deployment(
     context: dg.AssetExecutionContext,
     config: PromotionConfig,
-    database: Database,
     deployment_service: DeploymentService,
 ) -> dg.MaterializeResult[None]:
     """What readers see: the staged deployment, validated where they are, or after a failure the one before again."""
-    with reported(context, database):
-        run_id, service = context.run_id, deployment_service
-        deployment = service.roll_back(config.roll_back, run_id) if config.roll_back else service.promote(run_id)
-        return _materialized(deployment, service.book.steps(run_id))
+    run_id, service = context.run_id, deployment_service
+    deployment = service.roll_back(config.roll_back, run_id) if config.roll_back else service.promote(run_id)
+    return _materialized(deployment, service.book.steps(run_id))
 
 
 def _speed(service: DeploymentService, staged: Staged) -> tuple[list[Compared], dg.AssetCheckResult]:

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.preview import described
-from threadjuice_dagster.assets.steps import RETRIES, now, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport
 from threadjuice_dagster.operations.environment.service import EnvironmentService
 from threadjuice_dagster.resources.postgres import Database
@@ -21,24 +21,21 @@ YOUNG = dg.AssetCheckSpec(
 )
 
 
-@dg.asset(group_name="deployment", owners=OWNERS, kinds={"python"}, check_specs=[ANSWER, YOUNG], retry_policy=RETRIES)
-def environment_report(
-    context: dg.AssetExecutionContext, database: Database, environment: EnvironmentService
-) -> dg.MaterializeResult:
+@asset(kinds={"python"}, check_specs=[ANSWER, YOUNG])
+def environment_report(database: Database, environment: EnvironmentService) -> dg.MaterializeResult:
     """Every variable looked at and every outside system asked: state, milliseconds, and what mends it."""
-    with reported(context, database):
-        settings, problems = read_settings()
-        report = environment.report(settings, problems)
-        environment.close_incidents(report)
-        return dg.MaterializeResult(
-            check_results=check_results(report, settings, database),
-            metadata={
-                **{state: count for state, count in report.counts.items()},
-                "verdict": "ok" if report.ok else ", ".join(row.name for row in report.failed()),
-                "systems": report_table(report, "system"),
-                "variables": report_table(report, "variable"),
-            },
-        )
+    settings, problems = read_settings()
+    report = environment.report(settings, problems)
+    environment.close_incidents(report)
+    return dg.MaterializeResult(
+        check_results=check_results(report, settings, database),
+        metadata={
+            **{state: count for state, count in report.counts.items()},
+            "verdict": "ok" if report.ok else ", ".join(row.name for row in report.failed()),
+            "systems": report_table(report, "system"),
+            "variables": report_table(report, "variable"),
+        },
+    )
 
 
 def check_results(report: EnvironmentReport, settings: Settings, database: Database) -> list[dg.AssetCheckResult]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.findings import results, specs
 from threadjuice_dagster.assets.plots import bars, table
-from threadjuice_dagster.assets.steps import RETRIES, now, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.operations.clock import clock_finding
 from threadjuice_dagster.operations.findings import Finding
 from threadjuice_dagster.operations.monitoring.database_health_rules import (
@@ -45,14 +45,11 @@ CHECKS = specs(
 _SIZE = "size MB"
 
 
-@dg.asset(
-    group_name="monitoring",
-    owners=OWNERS,
+@asset(
     kinds={"postgres"},
     partitions_def=DAYS,
     deps=["expired_backups", "content_cleanup"],
     check_specs=CHECKS,
-    retry_policy=RETRIES,
     freshness_policy=FRESH["database_health"].policy,
 )
 def database_health(
@@ -61,17 +58,16 @@ def database_health(
     """Slow statements, connections, locks, bloat and size, as of now; always of the primary."""
     from threadjuice_dagster.operations.monitoring.database_health_store import measure
 
-    with reported(context, database):
-        engine = database.store.engine
-        health = measure(engine)
-        findings = [
-            *health_findings(health, thresholds.slow_query_seconds),
-            agreement(engine),
-            newest_backup(engine, backups),
-            databases_put_aside(engine),
-        ]
-        sizes = sizes_by_day(context.instance, now().astimezone(UTC).date())
-        return dg.MaterializeResult(metadata=health_metadata(health, sizes), check_results=list(results(findings)))
+    engine = database.store.engine
+    health = measure(engine)
+    findings = [
+        *health_findings(health, thresholds.slow_query_seconds),
+        agreement(engine),
+        newest_backup(engine, backups),
+        databases_put_aside(engine),
+    ]
+    sizes = sizes_by_day(context.instance, now().astimezone(UTC).date())
+    return dg.MaterializeResult(metadata=health_metadata(health, sizes), check_results=list(results(findings)))
 
 
 def agreement(engine: "sa.Engine") -> Finding:

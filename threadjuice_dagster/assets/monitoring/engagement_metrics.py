@@ -9,13 +9,12 @@ from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.plots import bars, frame_table
 from threadjuice_dagster.assets.publication.site import site
-from threadjuice_dagster.assets.steps import RETRIES, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
 from threadjuice_dagster.partitions import DAYS
-from threadjuice_dagster.resources.postgres import Database, Replica
+from threadjuice_dagster.resources.postgres import Replica
 
 LISTED = 20
 """Stories in the table, the most viewed ones."""
@@ -24,27 +23,21 @@ BEFORE = 27
 """Days before the partition's that the plot of views shows."""
 
 
-@dg.asset(
-    group_name="monitoring",
-    owners=OWNERS,
+@asset(
     kinds={"postgres", "pandas"},
     partitions_def=DAYS,
     deps=[site],
-    retry_policy=RETRIES,
     freshness_policy=FRESH["engagement_metrics"].policy,
 )
-def engagement_metrics(
-    context: dg.AssetExecutionContext, database: Database, replica: Replica
-) -> dg.MaterializeResult[None]:
+def engagement_metrics(context: dg.AssetExecutionContext, replica: Replica) -> dg.MaterializeResult[None]:
     """Views, read depth, shares and reactions of a day; counts only, nothing about who the readers are."""
     from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 
     day = date.fromisoformat(context.partition_key)
-    with reported(context, database):
-        reads = replica.reads()
-        tally = ViewCounts(through(reads.store.engine))
-        metadata = engagement_metadata(tally.of_day(day), tally.views(day, BEFORE))
-        return dg.MaterializeResult(metadata={**metadata, "read from": reads.source})
+    reads = replica.reads()
+    tally = ViewCounts(through(reads.store.engine))
+    metadata = engagement_metadata(tally.of_day(day), tally.views(day, BEFORE))
+    return dg.MaterializeResult(metadata={**metadata, "read from": reads.source})
 
 
 def engagement_metadata(counts: Sequence[Any], views: Sequence[Any]) -> dict[str, Any]:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.findings import results, specs
 from threadjuice_dagster.assets.plots import bars, table
-from threadjuice_dagster.assets.steps import RETRIES, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.operations.monitoring.errors_rules import by_class, error_finding
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
 from threadjuice_dagster.partitions import DAYS
-from threadjuice_dagster.resources.postgres import Database, Replica
+from threadjuice_dagster.resources.postgres import Replica
 
 if TYPE_CHECKING:
     from threadjuice_dagster.operations.monitoring.errors_rules import ErrorGroup
@@ -26,36 +25,32 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dg.asset(
-    group_name="monitoring",
-    owners=OWNERS,
+@asset(
     kinds={"postgres"},
     partitions_def=DAYS,
     check_specs=specs("error_report", errors_stay_few="Few errors of the day are somebody's fault."),
-    retry_policy=RETRIES,
     freshness_policy=FRESH["error_report"].policy,
 )
-def error_report(context: dg.AssetExecutionContext, database: Database, replica: Replica) -> dg.MaterializeResult:
+def error_report(context: dg.AssetExecutionContext, replica: Replica) -> dg.MaterializeResult:
     """Every failure of every run of a day, by cause: class, where and how often, first and last seen, what to do."""
     from threadjuice_dagster.operations.monitoring.errors_store import errors_of_day
     from threadjuice_dagster.operations.monitoring.generation_store import stories_of_day
 
     day = date.fromisoformat(context.partition_key)
-    with reported(context, database):
-        reads = replica.reads()
-        found = errors_of_day(reads.store.engine, day)
-        stories = len(stories_of_day(reads.store.engine, day))
-        return dg.MaterializeResult(
-            metadata={
-                "errors": found.kinds.total(),
-                **by_class(found.kinds),
-                "causes": found.causes,
-                "by hour": bars(found.hours, "Errors by hour, UTC"),
-                "by cause": table([_row(group) for group in found.groups], COLUMNS),
-                "read from": reads.source,
-            },
-            check_results=list(results([error_finding(found.kinds, stories, found.groups)], day)),
-        )
+    reads = replica.reads()
+    found = errors_of_day(reads.store.engine, day)
+    stories = len(stories_of_day(reads.store.engine, day))
+    return dg.MaterializeResult(
+        metadata={
+            "errors": found.kinds.total(),
+            **by_class(found.kinds),
+            "causes": found.causes,
+            "by hour": bars(found.hours, "Errors by hour, UTC"),
+            "by cause": table([_row(group) for group in found.groups], COLUMNS),
+            "read from": reads.source,
+        },
+        check_results=list(results([error_finding(found.kinds, stories, found.groups)], day)),
+    )
 
 
 def _row(group: "ErrorGroup") -> dict[str, str | int]:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.findings import results, specs
 from threadjuice_dagster.assets.plots import bars, frame_table, table
-from threadjuice_dagster.assets.steps import RETRIES, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
 from threadjuice_dagster.operations.monitoring.thresholds import Thresholds
 from threadjuice_dagster.partitions import DAYS
-from threadjuice_dagster.resources.postgres import Database, Replica
+from threadjuice_dagster.resources.postgres import Replica
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,35 +34,31 @@ CHECKS = specs(
 )
 
 
-@dg.asset(
-    group_name="monitoring",
-    owners=OWNERS,
+@asset(
     kinds={"postgres", "pandas"},
     partitions_def=DAYS,
     deps=["site"],
     check_specs=CHECKS,
-    retry_policy=RETRIES,
     freshness_policy=FRESH["generation_metrics"].policy,
 )
 def generation_metrics(
-    context: dg.AssetExecutionContext, database: Database, replica: Replica, thresholds: Thresholds
+    context: dg.AssetExecutionContext, replica: Replica, thresholds: Thresholds
 ) -> dg.MaterializeResult:
     """Stories of a day by outcome, reason, persona, category and model, with their time, tokens and cost."""
     from threadjuice_dagster.operations.monitoring import generation_store as figures
     from threadjuice_dagster.operations.monitoring.generation_rules import generation_findings
 
     day = date.fromisoformat(context.partition_key)
-    with reported(context, database):
-        reads = replica.reads()
-        engine = reads.store.engine
-        stories, usage = figures.stories_of_day(engine, day), figures.usage_of_day(engine, day)
-        stories = figures.with_seconds(stories, began(context.instance, stories["run_id"].dropna()))
-        spent = figures.spent_by_day(engine, day, BEFORE)
-        findings = generation_findings(stories, usage, thresholds.daily_budget_usd, thresholds.rejection_share)
-        return dg.MaterializeResult(
-            metadata={**generation_metadata(stories, usage, spent), "read from": reads.source},
-            check_results=list(results(findings, day)),
-        )
+    reads = replica.reads()
+    engine = reads.store.engine
+    stories, usage = figures.stories_of_day(engine, day), figures.usage_of_day(engine, day)
+    stories = figures.with_seconds(stories, began(context.instance, stories["run_id"].dropna()))
+    spent = figures.spent_by_day(engine, day, BEFORE)
+    findings = generation_findings(stories, usage, thresholds.daily_budget_usd, thresholds.rejection_share)
+    return dg.MaterializeResult(
+        metadata={**generation_metadata(stories, usage, spent), "read from": reads.source},
+        check_results=list(results(findings, day)),
+    )
 
 
 def began(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, datetime]:

@@ -11,15 +11,15 @@ from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.findings import results, specs
 from threadjuice_dagster.assets.plots import bars, table
-from threadjuice_dagster.assets.steps import RETRIES, now, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
 from threadjuice_dagster.operations.monitoring.image_delivery_rules import FORMATS, Delivered, delivery_findings
 from threadjuice_dagster.partitions import DAYS
-from threadjuice_dagster.resources.postgres import Database, Replica
+from threadjuice_dagster.resources.postgres import Replica
 from threadjuice_dagster.resources.storage import Storage
 
 CHECKS = specs(
@@ -30,30 +30,24 @@ CHECKS = specs(
 COLUMNS = ("wrong", "story", "width", "format", "place", "status", "first_byte_ms", "bytes", "type", "cache_control")
 
 
-@dg.asset(
-    group_name="monitoring",
-    owners=OWNERS,
+@asset(
     kinds={"http"},
     partitions_def=DAYS,
     deps=["image_library"],
     check_specs=CHECKS,
-    retry_policy=RETRIES,
     freshness_policy=FRESH["image_delivery"].policy,
 )
-def image_delivery(
-    context: dg.AssetExecutionContext, database: Database, replica: Replica, cdn: Storage
-) -> dg.MaterializeResult:
+def image_delivery(context: dg.AssetExecutionContext, replica: Replica, cdn: Storage) -> dg.MaterializeResult:
     """Files of the newest public stories and of some others, fetched as a browser does: status, type, cache, time."""
     from threadjuice_dagster.operations.monitoring.image_delivery import deliver, lacking, sampled
 
-    with reported(context, database):
-        reads = replica.reads()
-        samples = sampled(reads.store.engine, seed_of(context.partition_key))
-        delivered, never_made = deliver(samples, cdn), lacking(samples)
-        return dg.MaterializeResult(
-            metadata={**delivery_metadata(delivered), "stories": len(samples), "never made": never_made},
-            check_results=list(results(delivery_findings(delivered, never_made))),
-        )
+    reads = replica.reads()
+    samples = sampled(reads.store.engine, seed_of(context.partition_key))
+    delivered, never_made = deliver(samples, cdn), lacking(samples)
+    return dg.MaterializeResult(
+        metadata={**delivery_metadata(delivered), "stories": len(samples), "never made": never_made},
+        check_results=list(results(delivery_findings(delivered, never_made))),
+    )
 
 
 def seed_of(day: str) -> int:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.preview import escape
 from threadjuice_dagster.assets.publication.imported_stories import imported_stories
-from threadjuice_dagster.assets.steps import RETRIES, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.resources.postgres import Database
 
@@ -28,31 +27,30 @@ class ValidationConfig(dg.Config):
     )
 
 
-@dg.asset(group_name="validation", owners=OWNERS, kinds={"postgres"}, deps=[imported_stories], retry_policy=RETRIES)
+@asset(kinds={"postgres"}, deps=[imported_stories])
 def content_validation(
     context: dg.AssetExecutionContext, config: ValidationConfig, database: Database
 ) -> dg.MaterializeResult[None]:
     """Verdicts of the gates on stored stories, found anew; imported ones that pass are handed over to be published."""
     from threadjuice_dagster.operations.imports.validation import Validation
 
-    with reported(context, database):
-        validation = Validation(database.store, context.log.info)
-        ids = config.stories or None
-        limit = config.limit if config.limit and not config.stories and not config.everything else None
-        report = validation.check(ids, everything=config.everything, limit=limit)
-        released = validation.release(config.release)
-        return dg.MaterializeResult(
-            metadata={
-                "checked": report.checked,
-                "passed": report.passed,
-                "newly_failing": report.failing,
-                "damaged": report.damaged,
-                "released": len(released),
-                "waiting": validation.waiting(),
-                "gates": dg.MetadataValue.md(_gate_table(report.gates)),
-                "stories": dg.MetadataValue.md(_failing(report) or "No story fails that had passed before."),
-            }
-        )
+    validation = Validation(database.store, context.log.info)
+    ids = config.stories or None
+    limit = config.limit if config.limit and not config.stories and not config.everything else None
+    report = validation.check(ids, everything=config.everything, limit=limit)
+    released = validation.release(config.release)
+    return dg.MaterializeResult(
+        metadata={
+            "checked": report.checked,
+            "passed": report.passed,
+            "newly_failing": report.failing,
+            "damaged": report.damaged,
+            "released": len(released),
+            "waiting": validation.waiting(),
+            "gates": dg.MetadataValue.md(_gate_table(report.gates)),
+            "stories": dg.MetadataValue.md(_failing(report) or "No story fails that had passed before."),
+        }
+    )
 
 
 def _gate_table(gates: Mapping[str, Mapping[str, int]]) -> str:

@@ -7,12 +7,12 @@ import dataclasses
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.publication.published_story import public_record
-from threadjuice_dagster.assets.steps import RETRIES, classified, reported
+from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.assets.stories.story_image import choose_picture
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.domain.pictures.images import StoryImage
 from threadjuice_dagster.domain.pictures.licences import licence_finding
 from threadjuice_dagster.domain.story.stories import StoryDraft
@@ -36,13 +36,10 @@ class SweepConfig(dg.Config):
     redraw: int = 200
 
 
-@dg.asset(
-    group_name="images",
-    owners=OWNERS,
+@asset(
     kinds={"pillow", "s3"},
     deps=["published_story", "content_cleanup"],
     check_specs=[COMPLETE],
-    retry_policy=RETRIES,
     pool="pictures",
 )
 def image_library(
@@ -57,40 +54,37 @@ def image_library(
     """A sweep over all public stories: whose picture files are gone, lie elsewhere or are of another quality."""
     from threadjuice_dagster.database.pictures import pictures_of_public_stories, stories_lacking_files
 
-    with reported(context, database):
-        engine = database.store.engine
-        lacking = stories_lacking_files(engine, cdn.list("img/"))
-        sweep = Sweep(context.run_id, database, writer, pictures, cdn, FolderStorage(root=publisher.pictures_root))
-        outdated = [
-            image
-            for image in pictures_of_public_stories(engine)
-            if image.story_id in lacking or not pictures.is_current(image, cdn)
-        ]
-        for image in outdated:
-            sweep.mend(image, is_lacking=image.story_id in lacking, most=config.redraw)
-        left = [story_id for story_id in lacking if story_id in sweep.left]
-        why = [f"{story_id}: {reason}" for story_id, reason in sweep.left.items()]
-        return dg.MaterializeResult(
-            metadata={
-                "lacking": len(lacking),
-                "files": sum(lacking.values()),
-                "outdated": len(outdated) - len(lacking),
-                "renewed": sweep.renewed,
-                "redrawn": sweep.redrawn,
-                "left": len(left),
-                "stories": listed(why, "all complete"),
-            },
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name=COMPLETE.name,
-                    passed=not left,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description=described(
-                        f"{len(left)} stories lack picture files." if left else "Nothing is missing."
-                    ),
-                )
-            ],
-        )
+    engine = database.store.engine
+    lacking = stories_lacking_files(engine, cdn.list("img/"))
+    sweep = Sweep(context.run_id, database, writer, pictures, cdn, FolderStorage(root=publisher.pictures_root))
+    outdated = [
+        image
+        for image in pictures_of_public_stories(engine)
+        if image.story_id in lacking or not pictures.is_current(image, cdn)
+    ]
+    for image in outdated:
+        sweep.mend(image, is_lacking=image.story_id in lacking, most=config.redraw)
+    left = [story_id for story_id in lacking if story_id in sweep.left]
+    why = [f"{story_id}: {reason}" for story_id, reason in sweep.left.items()]
+    return dg.MaterializeResult(
+        metadata={
+            "lacking": len(lacking),
+            "files": sum(lacking.values()),
+            "outdated": len(outdated) - len(lacking),
+            "renewed": sweep.renewed,
+            "redrawn": sweep.redrawn,
+            "left": len(left),
+            "stories": listed(why, "all complete"),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=COMPLETE.name,
+                passed=not left,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=described(f"{len(left)} stories lack picture files." if left else "Nothing is missing."),
+            )
+        ],
+    )
 
 
 @dataclasses.dataclass

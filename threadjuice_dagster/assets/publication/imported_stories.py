@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.plots import listed
-from threadjuice_dagster.assets.steps import RETRIES, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
 from threadjuice_dagster.operations.imports.inbox import QUIET_SECONDS, Inbox, Waiting
 from threadjuice_dagster.operations.policy import EditorialPolicy
@@ -36,7 +35,7 @@ class ImportConfig(dg.Config):
     )
 
 
-@dg.asset(group_name="publication", owners=OWNERS, kinds={"postgres"}, retry_policy=RETRIES)
+@asset(kinds={"postgres"})
 def imported_stories(
     context: dg.AssetExecutionContext,
     config: ImportConfig,
@@ -46,13 +45,12 @@ def imported_stories(
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
     """Stories of files, one for each slug; refused records are kept in a file. They still have to pass the gates."""
-    with reported(context, database):
-        intake = _Intake(context, config, database, Path(imports_folder.root), policy)
-        if config.paths:
-            intake.store([Path(path) for path in config.paths])
-        else:
-            intake.take_all(Inbox(inbox))
-        return dg.MaterializeResult(metadata=intake.metadata())
+    intake = _Intake(context, config, database, Path(imports_folder.root), policy)
+    if config.paths:
+        intake.store([Path(path) for path in config.paths])
+    else:
+        intake.take_all(Inbox(inbox))
+    return dg.MaterializeResult(metadata=intake.metadata())
 
 
 class _Intake:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import story_asset
 from threadjuice_dagster.assets.preview import escape, story_summary
-from threadjuice_dagster.assets.steps import RETRIES, now, story_step
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.domain.judging.gates import GATES
 from threadjuice_dagster.domain.judging.verdicts import QualityScore
 from threadjuice_dagster.domain.language.text import slugify
@@ -15,7 +15,6 @@ from threadjuice_dagster.domain.story.provenance import Source, provenance_of
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import IMPORTED, StoryDraft
 from threadjuice_dagster.failures import Unsuitable
-from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
 
@@ -23,14 +22,9 @@ if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
 
 
-@dg.asset(
-    group_name="publication",
-    owners=OWNERS,
+@story_asset(
     kinds={"postgres"},
-    partitions_def=STORIES,
     code_version="1",
-    retry_policy=RETRIES,
-    io_manager_key="store",
 )
 def published_story(
     context: dg.AssetExecutionContext,
@@ -41,20 +35,20 @@ def published_story(
     publisher: Publisher,
 ) -> dg.MaterializeResult[PublishedStory]:
     """The public record; a story is refused unless every gate was evaluated and passed, or a person overruled it."""
-    with story_step(context, database) as story_id:
-        _refuse_unless_passed(database.store, story_id)
-        story = public_record(database.store, story_draft, quality_score, story_image, context.run_id)
-        return dg.MaterializeResult(
-            value=story,
-            metadata={
-                "story": dg.MetadataValue.md(story_summary(story_draft)),
-                "page": dg.MetadataValue.url(publisher.preview_page(story.slug)),
-                "source": story.source_url or "a sample thread bundled with ThreadJuice",
-                "score": story.score,
-                "provenance": dg.MetadataValue.json(_record(story)),
-                "overruled": dg.MetadataValue.md(_overrides(database.store, story_id) or "nothing"),
-            },
-        )
+    story_id = context.partition_key
+    _refuse_unless_passed(database.store, story_id)
+    story = public_record(database.store, story_draft, quality_score, story_image, context.run_id)
+    return dg.MaterializeResult(
+        value=story,
+        metadata={
+            "story": dg.MetadataValue.md(story_summary(story_draft)),
+            "page": dg.MetadataValue.url(publisher.preview_page(story.slug)),
+            "source": story.source_url or "a sample thread bundled with ThreadJuice",
+            "score": story.score,
+            "provenance": dg.MetadataValue.json(_record(story)),
+            "overruled": dg.MetadataValue.md(_overrides(database.store, story_id) or "nothing"),
+        },
+    )
 
 
 def _refuse_unless_passed(store: "Store", story_id: str) -> None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.preview import decision_list, review_list
-from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.assets.stories.quality_score import quality_score
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.domain.story.records import StoryRecord
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
@@ -42,25 +41,22 @@ class ReviewConfig(dg.Config):
     shown: int = Field(default=50, ge=1, le=500, description="Stories listed, newest first.")
 
 
-@dg.asset(group_name="review", owners=OWNERS, kinds={"postgres"}, deps=[quality_score], retry_policy=RETRIES)
-def review_desk(
-    context: dg.AssetExecutionContext, config: ReviewConfig, database: Database, publisher: Publisher
-) -> dg.MaterializeResult[None]:
+@asset(kinds={"postgres"}, deps=[quality_score])
+def review_desk(config: ReviewConfig, database: Database, publisher: Publisher) -> dg.MaterializeResult[None]:
     """Held and rejected stories with their reasons and a preview; approve or reject them by this run's config."""
-    with reported(context, database):
-        for decision in config.decisions:
-            _carry_out(decision, database.store)
-        waiting = _waiting(database.store, publisher.page, config.shown)
-        counts = database.store.status_counts()
-        return dg.MaterializeResult(
-            metadata={
-                "decided": len(config.decisions),
-                "held": counts["held"],
-                "rejected": counts["rejected"],
-                "stories": dg.MetadataValue.md(review_list(waiting)),
-                "decisions": dg.MetadataValue.md(decision_list(database.store.decisions())),
-            }
-        )
+    for decision in config.decisions:
+        _carry_out(decision, database.store)
+    waiting = _waiting(database.store, publisher.page, config.shown)
+    counts = database.store.status_counts()
+    return dg.MaterializeResult(
+        metadata={
+            "decided": len(config.decisions),
+            "held": counts["held"],
+            "rejected": counts["rejected"],
+            "stories": dg.MetadataValue.md(review_list(waiting)),
+            "decisions": dg.MetadataValue.md(decision_list(database.store.decisions())),
+        }
+    )
 
 
 def _carry_out(decision: StoryDecision, store: "Store") -> None:

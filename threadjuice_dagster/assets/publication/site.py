@@ -2,9 +2,8 @@
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.publication.published_story import published_story
-from threadjuice_dagster.assets.steps import RETRIES, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
 from threadjuice_dagster.assets.upkeep.database import database_schema
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
 from threadjuice_dagster.operations.takedowns.service import TakedownService
@@ -12,13 +11,10 @@ from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
 
 
-@dg.asset(
-    group_name="site",
-    owners=OWNERS,
+@asset(
     kinds={"html"},
     deps=[database_schema, published_story],
     code_version="2",
-    retry_policy=RETRIES,
     freshness_policy=FRESH["site"].policy,
 )
 def site(
@@ -27,20 +23,19 @@ def site(
     """The static site, brought up to date, checked and swapped in at once; nothing on it that was taken down."""
     from threadjuice_dagster.database.publications import Publications
 
-    with reported(context, database):
-        # A restored database may hold what was taken down since its backup was made.
-        returned = takedown_service.replay(context.instance)
-        built = publisher.build(Publications(database.store.engine), keep_old=not returned)
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(built.version),
-            metadata={
-                "front page": dg.MetadataValue.url(publisher.site_url or publisher.preview_url),
-                "folder": dg.MetadataValue.path(str(publisher.current)),
-                "stories": built.stories,
-                "pages": built.pages,
-                "files written": built.written,
-                "files removed": built.removed,
-                "version": built.version,
-                "seconds": round(built.seconds, 3),
-            },
-        )
+    # A restored database may hold what was taken down since its backup was made.
+    returned = takedown_service.replay(context.instance)
+    built = publisher.build(Publications(database.store.engine), keep_old=not returned)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(built.version),
+        metadata={
+            "front page": dg.MetadataValue.url(publisher.site_url or publisher.preview_url),
+            "folder": dg.MetadataValue.path(str(publisher.current)),
+            "stories": built.stories,
+            "pages": built.pages,
+            "files written": built.written,
+            "files removed": built.removed,
+            "version": built.version,
+            "seconds": round(built.seconds, 3),
+        },
+    )

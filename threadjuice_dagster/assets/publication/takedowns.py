@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.plots import listed
-from threadjuice_dagster.assets.steps import RETRIES, now, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.service import TakedownService
@@ -15,7 +15,7 @@ from threadjuice_dagster.site.publisher import Publisher
 from threadjuice_dagster.sources.thread_source import Deletions, ThreadSource
 
 
-@dg.asset(group_name="threads", owners=OWNERS, kinds={"reddit", "postgres"}, retry_policy=RETRIES, pool="reddit")
+@asset(kinds={"reddit", "postgres"}, pool="reddit")
 def takedowns(
     context: dg.AssetExecutionContext,
     database: Database,
@@ -29,26 +29,25 @@ def takedowns(
     from threadjuice_dagster.database.publications import Publications
     from threadjuice_dagster.operations.takedowns.store import Takedowns
 
-    with reported(context, database):
-        held_back = why_not_to_delete(database.store.engine, now())
-        expired = 0 if held_back else Takedowns(database.store.engine).expire(policy.thread_retention_hours)
-        sources = takedown_service.sources()
-        deletions = threads.deleted(sources)
-        changed = takedown_service.bury(_tombstones(deletions, sources), context.instance)
-        if changed:
-            publisher.build(Publications(database.store.engine), keep_old=False)
-        return dg.MaterializeResult(
-            metadata={
-                "sources": deletions.checked,
-                "requests": deletions.requests,
-                "deleted_threads": len(deletions.threads),
-                "deleted_comments": len(deletions.comments),
-                "stories": listed(changed, "none"),
-                "withdrawn": len(changed),
-                "expired_threads": expired,
-                "held back": held_back or "nothing",
-            }
-        )
+    held_back = why_not_to_delete(database.store.engine, now())
+    expired = 0 if held_back else Takedowns(database.store.engine).expire(policy.thread_retention_hours)
+    sources = takedown_service.sources()
+    deletions = threads.deleted(sources)
+    changed = takedown_service.bury(_tombstones(deletions, sources), context.instance)
+    if changed:
+        publisher.build(Publications(database.store.engine), keep_old=False)
+    return dg.MaterializeResult(
+        metadata={
+            "sources": deletions.checked,
+            "requests": deletions.requests,
+            "deleted_threads": len(deletions.threads),
+            "deleted_comments": len(deletions.comments),
+            "stories": listed(changed, "none"),
+            "withdrawn": len(changed),
+            "expired_threads": expired,
+            "held back": held_back or "nothing",
+        }
+    )
 
 
 def _tombstones(deletions: Deletions, sources: Mapping[str, set[str]]) -> list[Tombstone]:

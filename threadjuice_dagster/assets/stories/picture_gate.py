@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from threadjuice_dagster.assets.steps import RETRIES, mark_outcome, story_step
+from threadjuice_dagster.assets.decorators import claims_story
+from threadjuice_dagster.assets.steps import RETRIES, mark_outcome
 from threadjuice_dagster.assets.stories.story_image import story_image
 from threadjuice_dagster.assets.stories.verdict_results import gate, result
 from threadjuice_dagster.domain.pictures.licences import licence_finding
@@ -14,11 +15,12 @@ PICTURE_GATE = gate("image_is_licensed", story_image, "Licence, credit and deliv
 
 
 @dg.multi_asset_check(specs=[PICTURE_GATE], retry_policy=RETRIES)
+@claims_story
 def picture_gate(context: dg.AssetCheckExecutionContext, database: Database) -> Iterator[dg.AssetCheckResult]:
     """The partition's stored picture, held against its provider's terms."""
-    with story_step(context, database) as story_id:
-        found = licence_finding(database.store.image(story_id))
-        verdicts = database.store.judge(story_id, {PICTURE_GATE.name: found})
-        mark_outcome(context, verdicts)
+    story_id = context.partition_key
+    found = licence_finding(database.store.image(story_id))
+    verdicts = database.store.judge(story_id, {PICTURE_GATE.name: found})
+    mark_outcome(context, verdicts)
     for verdict in verdicts:
         yield result(story_id, verdict, story_image)

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import story_asset
 from threadjuice_dagster.assets.preview import escape, quote_table, score_table
-from threadjuice_dagster.assets.steps import RETRIES, now, story_step
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.domain.judging.grounding import ground
 from threadjuice_dagster.domain.judging.injection import for_people
 from threadjuice_dagster.domain.judging.originality import bands, originality_problem, signature, similarity
@@ -14,7 +14,6 @@ from threadjuice_dagster.domain.judging.rubric import DIMENSIONS, VERSION, rate
 from threadjuice_dagster.domain.judging.verdicts import QualityScore, overall_score
 from threadjuice_dagster.domain.story.stories import EXTRACTIVE, StoryDraft
 from threadjuice_dagster.domain.writing.costs import Meter
-from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import Writer
 
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
 
 
-@dg.asset(
-    group_name="quality",
-    owners=OWNERS,
+@story_asset(
     kinds={"openai", "postgres"},
-    partitions_def=STORIES,
     code_version=VERSION,
-    retry_policy=RETRIES,
-    io_manager_key="store",
     pool="openai",
     metadata={
         "dimensions": dg.MetadataValue.md("\n".join(f"* **{name}**: {what}" for name, what in DIMENSIONS.items()))
@@ -41,30 +35,30 @@ def quality_score(
     """0 to 10 overall and per dimension with evidence, the judge's and the moderation's verdicts, quotes checked."""
     from threadjuice_dagster.database.ledger import Ledger
 
-    with story_step(context, database) as story_id:
-        meter = Meter()
-        try:
-            score = _score(story_draft, database.store, writer, meter)
-        finally:
-            Ledger(database.store.engine).add_usage("judge", "", meter.usage, story_id, context.run_id)
-        return dg.MaterializeResult(
-            value=score,
-            metadata={
-                "overall": score.overall,
-                "rubric": score.rubric.overall,
-                **({"judge": score.judge.overall, "judge_spread": score.judge.spread} if score.judge else {}),
-                **{dimension.name: round(dimension.score, 2) for dimension in score.rubric.dimensions},
-                "evidence": dg.MetadataValue.md(score_table(score)),
-                "moderation": _moderation_line(score),
-                "nearest story": score.nearest_story or "none",
-                "similarity": round(score.similarity, 3),
-                "quotes": dg.MetadataValue.md(quote_table(score)),
-                "unsupported": dg.MetadataValue.md(escape("; ".join(score.grounding.unsupported)) or "none"),
-                "versions": f"{score.rubric.version}, {score.judge.version if score.judge else 'no judge'}",
-                "cost_usd": meter.usage.cost_usd,
-                "tokens": meter.usage.input_tokens + meter.usage.output_tokens,
-            },
-        )
+    story_id = context.partition_key
+    meter = Meter()
+    try:
+        score = _score(story_draft, database.store, writer, meter)
+    finally:
+        Ledger(database.store.engine).add_usage("judge", "", meter.usage, story_id, context.run_id)
+    return dg.MaterializeResult(
+        value=score,
+        metadata={
+            "overall": score.overall,
+            "rubric": score.rubric.overall,
+            **({"judge": score.judge.overall, "judge_spread": score.judge.spread} if score.judge else {}),
+            **{dimension.name: round(dimension.score, 2) for dimension in score.rubric.dimensions},
+            "evidence": dg.MetadataValue.md(score_table(score)),
+            "moderation": _moderation_line(score),
+            "nearest story": score.nearest_story or "none",
+            "similarity": round(score.similarity, 3),
+            "quotes": dg.MetadataValue.md(quote_table(score)),
+            "unsupported": dg.MetadataValue.md(escape("; ".join(score.grounding.unsupported)) or "none"),
+            "versions": f"{score.rubric.version}, {score.judge.version if score.judge else 'no judge'}",
+            "cost_usd": meter.usage.cost_usd,
+            "tokens": meter.usage.input_tokens + meter.usage.output_tokens,
+        },
+    )
 
 
 def _score(story: StoryDraft, store: "Store", writer: Writer, meter: Meter) -> QualityScore:

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import story_asset
 from threadjuice_dagster.assets.preview import story_markdown, story_summary
-from threadjuice_dagster.assets.steps import RETRIES, now, story_step
-from threadjuice_dagster.assets.threads.threads import OWNERS, story_assignments
+from threadjuice_dagster.assets.steps import now
+from threadjuice_dagster.assets.threads.threads import story_assignments
 from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFinding
 from threadjuice_dagster.domain.judging.grounding import ground
 from threadjuice_dagster.domain.judging.injection import for_people
@@ -16,7 +17,6 @@ from threadjuice_dagster.domain.story.stories import EXTRACTIVE, StoryDraft
 from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
 from threadjuice_dagster.failures import PermanentFailure, Unsuitable
-from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import Material, Writer, Writing
 
@@ -27,15 +27,10 @@ MAX_REVISIONS = 2
 """Times a draft under the threshold is written again with the rubric's findings."""
 
 
-@dg.asset(
-    group_name="stories",
-    owners=OWNERS,
+@story_asset(
     kinds={"openai", "postgres"},
-    partitions_def=STORIES,
     deps=[story_assignments],
     code_version=PROMPT_VERSION,
-    retry_policy=RETRIES,
-    io_manager_key="store",
     pool="openai",
 )
 def story_draft(
@@ -44,43 +39,43 @@ def story_draft(
     """The story as written: in a persona's voice, from the thread alone, revised while it scores too low."""
     from threadjuice_dagster.database.ledger import Ledger
 
-    with story_step(context, database) as story_id:
-        meter = Meter()
-        try:
-            material = _material(database.store, story_id, writer, meter)
-            writing, revisions = write_best(writer, material, meter)
-        finally:
-            Ledger(database.store.engine).add_usage("write", "", meter.usage, story_id, context.run_id)
-        story = StoryDraft(
-            story_id=story_id,
-            draft=writing.draft,
-            writer=writing.writer,
-            model=writing.model,
-            prompt_version=writing.prompt_version,
-            note=writing.note,
-            revisions=revisions,
-            usage=meter.usage,
-            written_at=now(),
-        )
-        return dg.MaterializeResult(
-            value=story,
-            data_version=dg.DataVersion(context.run_id),
-            metadata={
-                "story": dg.MetadataValue.md(story_summary(story)),
-                "full text": dg.MetadataValue.md(story_markdown(story)),
-                "thread": f"{material.thread.source}: {material.thread.permalink}",
-                "category": material.category.name,
-                "persona": material.persona.name,
-                "writer": f"{story.writer} ({story.model})",
-                "words": story.draft.word_count,
-                "quotes": len(story.draft.quotes),
-                "revisions": revisions,
-                "requests": meter.usage.requests,
-                "tokens": meter.usage.input_tokens + meter.usage.output_tokens,
-                "cost_usd": meter.usage.cost_usd,
-                **({"note": story.note} if story.note else {}),
-            },
-        )
+    story_id = context.partition_key
+    meter = Meter()
+    try:
+        material = _material(database.store, story_id, writer, meter)
+        writing, revisions = write_best(writer, material, meter)
+    finally:
+        Ledger(database.store.engine).add_usage("write", "", meter.usage, story_id, context.run_id)
+    story = StoryDraft(
+        story_id=story_id,
+        draft=writing.draft,
+        writer=writing.writer,
+        model=writing.model,
+        prompt_version=writing.prompt_version,
+        note=writing.note,
+        revisions=revisions,
+        usage=meter.usage,
+        written_at=now(),
+    )
+    return dg.MaterializeResult(
+        value=story,
+        data_version=dg.DataVersion(context.run_id),
+        metadata={
+            "story": dg.MetadataValue.md(story_summary(story)),
+            "full text": dg.MetadataValue.md(story_markdown(story)),
+            "thread": f"{material.thread.source}: {material.thread.permalink}",
+            "category": material.category.name,
+            "persona": material.persona.name,
+            "writer": f"{story.writer} ({story.model})",
+            "words": story.draft.word_count,
+            "quotes": len(story.draft.quotes),
+            "revisions": revisions,
+            "requests": meter.usage.requests,
+            "tokens": meter.usage.input_tokens + meter.usage.output_tokens,
+            "cost_usd": meter.usage.cost_usd,
+            **({"note": story.note} if story.note else {}),
+        },
+    )
 
 
 def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Material:

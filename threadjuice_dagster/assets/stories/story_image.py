@@ -4,14 +4,13 @@ from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import story_asset
 from threadjuice_dagster.assets.preview import image_markdown
-from threadjuice_dagster.assets.steps import RETRIES, now, story_step
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.domain.pictures.images import StoryImage
 from threadjuice_dagster.domain.pictures.licences import POLICIES, licence_name
 from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.domain.writing.costs import Meter
-from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
@@ -19,15 +18,10 @@ from threadjuice_dagster.resources.writers import Writer
 from threadjuice_dagster.site.publisher import Publisher
 
 
-@dg.asset(
-    group_name="images",
-    owners=OWNERS,
+@story_asset(
     kinds={"pillow", "s3"},
-    partitions_def=STORIES,
     code_version="2",
     deps=[dg.AssetDep("quality_score")],
-    retry_policy=RETRIES,
-    io_manager_key="store",
     pool="pictures",
 )
 def story_image(
@@ -40,11 +34,10 @@ def story_image(
     publisher: Publisher,
 ) -> dg.MaterializeResult[StoryImage]:
     """The chosen picture: licensed, credited, looked at, and encoded as AVIF, WebP and JPEG at up to four widths."""
-    with story_step(context, database):
-        image = choose_picture(story_draft, context.run_id, database, writer, pictures, cdn)
-        return dg.MaterializeResult(
-            value=image, data_version=dg.DataVersion(image.sha256[:16]), metadata=_facts(image, publisher)
-        )
+    image = choose_picture(story_draft, context.run_id, database, writer, pictures, cdn)
+    return dg.MaterializeResult(
+        value=image, data_version=dg.DataVersion(image.sha256[:16]), metadata=_facts(image, publisher)
+    )
 
 
 def choose_picture(

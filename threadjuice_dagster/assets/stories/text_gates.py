@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from threadjuice_dagster.assets.steps import RETRIES, mark_outcome, story_step
+from threadjuice_dagster.assets.decorators import claims_story
+from threadjuice_dagster.assets.steps import RETRIES, mark_outcome
 from threadjuice_dagster.assets.stories.quality_score import quality_score
 from threadjuice_dagster.assets.stories.verdict_results import gate, result
 from threadjuice_dagster.domain.judging.verdicts import gate_findings
@@ -19,10 +20,11 @@ TEXT_GATES = (
 
 
 @dg.multi_asset_check(specs=TEXT_GATES, retry_policy=RETRIES)
+@claims_story
 def text_gates(context: dg.AssetCheckExecutionContext, database: Database) -> Iterator[dg.AssetCheckResult]:
     """Quality, moderation, grounding and originality of the partition's story."""
-    with story_step(context, database) as story_id:
-        verdicts = database.store.judge(story_id, gate_findings(database.store.score(story_id)))
-        mark_outcome(context, verdicts)
+    story_id = context.partition_key
+    verdicts = database.store.judge(story_id, gate_findings(database.store.score(story_id)))
+    mark_outcome(context, verdicts)
     for verdict in verdicts:
         yield result(story_id, verdict, quality_score)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.preview import escape
-from threadjuice_dagster.assets.steps import RETRIES, reported
 from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.assignments import Assignment, Order, known
@@ -20,8 +20,6 @@ from threadjuice_dagster.sources.thread_source import ThreadSource
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
 
-OWNERS = ["team:newsroom"]
-
 
 class AssignmentConfig(dg.Config):
     """What to write. Everything may be left as it is."""
@@ -33,30 +31,24 @@ class AssignmentConfig(dg.Config):
     order: str = Field(default="", description="Continue this order; empty opens a new one.")
 
 
-@dg.asset(group_name="threads", owners=OWNERS, kinds={"reddit", "postgres"}, retry_policy=RETRIES, pool="reddit")
-def reddit_threads(
-    context: dg.AssetExecutionContext, database: Database, threads: ThreadSource, policy: EditorialPolicy
-) -> dg.MaterializeResult[None]:
+@asset(kinds={"reddit", "postgres"}, pool="reddit")
+def reddit_threads(database: Database, threads: ThreadSource, policy: EditorialPolicy) -> dg.MaterializeResult[None]:
     """Candidate threads with their comments, ranked by engagement; author names are never stored."""
-    with reported(context, database):
-        found = sorted(threads.candidates(policy.candidates), key=lambda thread: -thread.engagement)
-        changed = database.store.save_threads(found)
-        return dg.MaterializeResult(
-            metadata={
-                "threads": len(found),
-                "new_or_changed": changed,
-                "source": type(threads).__name__,
-                "ranking": dg.MetadataValue.md(_ranking(found)),
-            }
-        )
+    found = sorted(threads.candidates(policy.candidates), key=lambda thread: -thread.engagement)
+    changed = database.store.save_threads(found)
+    return dg.MaterializeResult(
+        metadata={
+            "threads": len(found),
+            "new_or_changed": changed,
+            "source": type(threads).__name__,
+            "ranking": dg.MetadataValue.md(_ranking(found)),
+        }
+    )
 
 
-@dg.asset(
-    group_name="threads",
-    owners=OWNERS,
+@asset(
     kinds={"postgres"},
     deps=[reddit_threads],
-    retry_policy=RETRIES,
     freshness_policy=FRESH["story_assignments"].policy,
 )
 def story_assignments(
@@ -67,20 +59,19 @@ def story_assignments(
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
     """Thread, category and persona of the stories to write next; adds one `stories` partition for each."""
-    with reported(context, database):
-        order = order_for(config, database.store, policy)
-        assigned = _assign(order, config, database, threads)
-        context.instance.add_dynamic_partitions(str(STORIES.name), [one.story_id for one in assigned])
-        if not assigned:
-            database.store.close_order(order.id)
-            context.log.warning("No unused thread suits this order: add threads, or name one in `thread`.")
-        return dg.MaterializeResult(
-            metadata={
-                "assigned": len(assigned),
-                "order": order.id,
-                "stories": dg.MetadataValue.md(_assignments(assigned) or "No unused thread suits this order."),
-            }
-        )
+    order = order_for(config, database.store, policy)
+    assigned = _assign(order, config, database, threads)
+    context.instance.add_dynamic_partitions(str(STORIES.name), [one.story_id for one in assigned])
+    if not assigned:
+        database.store.close_order(order.id)
+        context.log.warning("No unused thread suits this order: add threads, or name one in `thread`.")
+    return dg.MaterializeResult(
+        metadata={
+            "assigned": len(assigned),
+            "order": order.id,
+            "stories": dg.MetadataValue.md(_assignments(assigned) or "No unused thread suits this order."),
+        }
+    )
 
 
 def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy, *, by_command: bool = False) -> Order:

@@ -5,9 +5,9 @@ Proving them belongs in ``assets/upkeep/backup_checks.py``.
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.plots import listed
-from threadjuice_dagster.assets.steps import RETRIES, classified, now, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import classified, now
 from threadjuice_dagster.assets.upkeep.database import database_schema
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.backups.rules import NO_KEY, Manifest
@@ -18,34 +18,25 @@ from threadjuice_dagster.partitions import DAYS
 from threadjuice_dagster.resources.postgres import Database, Postgres
 
 
-@dg.asset(
-    group_name="database",
-    owners=OWNERS,
+@asset(
     kinds={"postgres"},
     partitions_def=DAYS,
     deps=[database_schema],
-    retry_policy=RETRIES,
     freshness_policy=FRESH["database_backup"].policy,
 )
-def database_backup(
-    context: dg.AssetExecutionContext, database: Database, backup_service: BackupService
-) -> dg.MaterializeResult[None]:
+def database_backup(context: dg.AssetExecutionContext, backup_service: BackupService) -> dg.MaterializeResult[None]:
     """A dump of the newsroom's database in storage, with a manifest of what is in it.
 
     A partition is the day the backup was taken for; a past day's, made again, is of today.
     """
-    with reported(context, database):
-        manifest = backup_service.take(context.run_id, context.log.info)
-        return dg.MaterializeResult(metadata=_metadata(manifest, backup_service))
+    manifest = backup_service.take(context.run_id, context.log.info)
+    return dg.MaterializeResult(metadata=_metadata(manifest, backup_service))
 
 
-@dg.asset(
-    group_name="database",
-    owners=OWNERS,
+@asset(
     kinds={"postgres"},
     partitions_def=DAYS,
     deps=[database_backup],
-    retry_policy=RETRIES,
 )
 def expired_backups(
     context: dg.AssetExecutionContext, database: Database, backup_service: BackupService
@@ -56,21 +47,20 @@ def expired_backups(
     """
     from threadjuice_dagster.database.clock import why_not_to_delete
 
-    with reported(context, database):
-        held_back = why_not_to_delete(database.store.engine, now())
-        if held_back:
-            context.log.warning(f"No backup is deleted. {held_back}")
-        deleted, dropped = ([], []) if held_back else (backup_service.expire(), backup_service.drop_kept())
-        return dg.MaterializeResult(
-            metadata={
-                "deleted": len(deleted),
-                "kept": backup_service.count(),
-                "retention": backup_service.retention,
-                "held back": held_back or "nothing",
-                "databases dropped": len(dropped),
-                "removed": listed([*deleted, *dropped], "none"),
-            }
-        )
+    held_back = why_not_to_delete(database.store.engine, now())
+    if held_back:
+        context.log.warning(f"No backup is deleted. {held_back}")
+    deleted, dropped = ([], []) if held_back else (backup_service.expire(), backup_service.drop_kept())
+    return dg.MaterializeResult(
+        metadata={
+            "deleted": len(deleted),
+            "kept": backup_service.count(),
+            "retention": backup_service.retention,
+            "held back": held_back or "nothing",
+            "databases dropped": len(dropped),
+            "removed": listed([*deleted, *dropped], "none"),
+        }
+    )
 
 
 class RestoreConfig(dg.Config):

@@ -5,9 +5,9 @@ What is removed, and what holds a clean-up back, belongs in ``operations/cleanup
 
 import dagster as dg
 
+from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.preview import described
-from threadjuice_dagster.assets.steps import RETRIES, classified, now, reported
-from threadjuice_dagster.assets.threads.threads import OWNERS
+from threadjuice_dagster.assets.steps import classified, now
 from threadjuice_dagster.assets.upkeep.backups import database_backup
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.cleanup.rules import CleanupReport
@@ -29,13 +29,10 @@ class CleanupConfig(dg.Config):
     force: bool = False
 
 
-@dg.asset(
-    group_name="maintenance",
-    owners=OWNERS,
+@asset(
     kinds={"postgres", "s3"},
     deps=[database_backup],
     check_specs=[COMPLETE],
-    retry_policy=RETRIES,
 )
 def content_cleanup(
     context: dg.AssetExecutionContext,
@@ -48,22 +45,21 @@ def content_cleanup(
 
     By default a dry run, which removes nothing; launch it with `dry_run: false` to clean up.
     """
-    with reported(context, database):
-        if not (config.dry_run or config.force):
-            refuse_wrong_clock(database)
-        pages = (publisher.current / "story").glob("*/index.html")
-        site = Site(any(pages), lambda: _rebuild(database, publisher))
-        report = cleanup_service.clean(
-            context.instance, site, now(), dry_run=config.dry_run, force=config.force, tell=context.log.info
-        )
-        held = ", ".join(f"{rule.name}: {rule.refused}" for rule in report.refused)
-        found = dg.AssetCheckResult(
-            check_name=COMPLETE.name,
-            passed=not held,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=described(held or "Nothing was held back."),
-        )
-        return dg.MaterializeResult(metadata=_metadata(report), check_results=[found])
+    if not (config.dry_run or config.force):
+        refuse_wrong_clock(database)
+    pages = (publisher.current / "story").glob("*/index.html")
+    site = Site(any(pages), lambda: _rebuild(database, publisher))
+    report = cleanup_service.clean(
+        context.instance, site, now(), dry_run=config.dry_run, force=config.force, tell=context.log.info
+    )
+    held = ", ".join(f"{rule.name}: {rule.refused}" for rule in report.refused)
+    found = dg.AssetCheckResult(
+        check_name=COMPLETE.name,
+        passed=not held,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=described(held or "Nothing was held back."),
+    )
+    return dg.MaterializeResult(metadata=_metadata(report), check_results=[found])
 
 
 class PruningConfig(dg.Config):
