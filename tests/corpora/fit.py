@@ -1,15 +1,20 @@
-"""Fits the tables of ``domain/judging/weights.py`` on the dev half and prints that module's text.
+"""Fits ``editorial/reading_weights.yaml`` on the dev half of the stories and writes it.
 
-Run it as ``PYTHONPATH=tests python -m corpora.fit > weights.py`` when the corpus or a signal has changed. Order: the
+Run it as ``PYTHONPATH=tests python -m corpora.fit`` when the corpus or a signal has changed. Order: the
 linear discriminant between sound stories and shuffled ones, ridge 10. Strays: a logistic model over paragraphs. Where
 nothing is wrong begins where hardly a sound story lies, by ten-fold cross-validation over stories.
 """
 
+import json
 from collections.abc import Sequence
+from importlib.resources import files
+from itertools import takewhile
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import numpy as np
+import yaml
 
 from corpora.damage import (
     essay_paragraph,
@@ -21,7 +26,6 @@ from corpora.damage import (
 )  # fmt: skip
 from corpora.stories import Story, stories
 from threadjuice_dagster.domain.judging import order, unity
-from threadjuice_dagster.domain.judging.weights import FOLLOWS
 from threadjuice_dagster.domain.language import prose
 from threadjuice_dagster.domain.language.text import paragraphs, words
 
@@ -40,6 +44,10 @@ class Fit(NamedTuple):
     weights: np.ndarray
     shift: float
     by_paragraph: float = 0.0
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        return dict(zip(self.names, map(float, self.weights), strict=True))
 
 
 def table(rows: Sequence[Signals], names: Sequence[str]) -> np.ndarray:
@@ -130,83 +138,19 @@ def fit_strays(told: Sequence[Story]) -> Fit:
 
 def main() -> None:
     told = stories("dev")
-    print(HEAD)
-    _print_order(fit_order(told))
-    _print_strays(fit_strays(told))
-    print(TAIL)
+    write(fit_order(told), fit_strays(told))
 
 
-HEAD = '''"""The fitted tables of ``domain/judging/order.py`` and ``domain/judging/unity.py``: hundredths, nothing else.
-
-They were fitted on the dev half of the corpus in ``tests/corpora`` by ``tests/corpora/fit.py``, each story against
-thirty random damages of itself; the unseen half had no part in it. A positive weight of order speaks for the order
-the text has; a positive weight of strays speaks for a paragraph of another text.
-"""
-
-from collections.abc import Iterator
-'''
-TAIL = '''
-
-def _rows(table: str) -> Iterator[tuple[str, list[float]]]:
-    """Each line's name and its figures."""
-    for line in table.strip().splitlines():
-        name, _, figures = line.partition("|")
-        yield name.strip(), [int(figure) / 100 for figure in figures.split()]
-
-
-ROLES = ("late", "first", "last", "opens", "ends")
-"""What a sentence's place can be: late in the text, first or last of all, opening or ending a paragraph."""
-
-PLACES = {role: {cue: row[i] for cue, row in _rows(_PLACES)} for i, role in enumerate(ROLES)}
-"""By role, what it speaks for the order that a cue stands there."""
-
-_SENTENCES = {tuple(name.split(" > ")): row[0] for name, row in _rows(_FOLLOWS)}
-FOLLOWS: dict[tuple[str, str], float] = {(first, second): weight for (first, second), weight in _SENTENCES.items()}
-"""What it speaks for the order that a sentence with the first cue is followed by one with the second."""
-
-ORDER = {
-    **{f"{role} {cue}": weight for role, weights in PLACES.items() for cue, weight in weights.items()},
-    **{f"{first} > {second}": weight for (first, second), weight in FOLLOWS.items()},
-    **{name: row[0] for name, row in _rows(_CHAINS)},
-}
-"""The weight of every signal of ``order.signals``."""
-
-STRAY = {
-    **{f"{how} {cue}": row[i] for cue, row in _rows(_VOICES) for i, how in enumerate(("differs", "shares"))},
-    **{name: row[0] for name, row in _rows(_STRAYS)},
-}
-"""The weight of every signal of ``unity.stray_signals``."""
-'''
-
-
-def _print_table(name: str, rows: dict[str, list[float]], comment: str) -> None:
-    print(f'{name} = """')
-    width = max(map(len, rows))
-    for row, figures in rows.items():
-        print(f"{row:{width}} |" + "".join(f"{round(100 * figure):5}" for figure in figures))
-    print(f'"""\n"""{comment}"""\n')
-
-
-def _print_order(fit: Fit) -> None:
-    weight = dict(zip(fit.names, fit.weights, strict=True))
-    roles = ("late", "first", "last", "opens", "ends")
-    cues = sorted({name.split(" ", 1)[1] for name in fit.names if name.split(" ")[0] in roles and ">" not in name})
-    follows = {f"{a} > {b}": [weight.pop(f"{a} > {b}", 0.0)] for a, b in FOLLOWS}
-    places = {cue: [weight.pop(f"{role} {cue}", 0.0) for role in roles] for cue in cues}
-    _print_table("_PLACES", places, "Columns: late, first, last, opens, ends.")
-    _print_table("_FOLLOWS", follows, "Cue of one sentence > cue of the next.")
-    _print_table("_CHAINS", {name: [value] for name, value in weight.items()}, "Repetition, introductions, names.")
-    print(f"ORDER_SHIFT, BREAKS = {fit.shift:.2f}, {fit.by_paragraph:.2f}")
-    print('"""What makes 0 the line, and what the signals at paragraph breaks bring a sound text on average."""\n')
-
-
-def _print_strays(fit: Fit) -> None:
-    weight = dict(zip(fit.names, fit.weights, strict=True))
-    voices = {cue: [weight.pop(f"{how} {cue}") for how in ("differs", "shares")] for cue in unity.VOICE}
-    _print_table("_VOICES", voices, "Columns: how far the share differs from the others', both shares together.")
-    _print_table("_STRAYS", {name: [value] for name, value in weight.items()}, "Subjects, names, topics, thread.")
-    print(f"STRAY_SHIFT = {fit.shift:.2f}")
-    print('"""What makes 0 the line."""', end="\n\n")
+def write(order_fit: Fit, stray_fit: Fit) -> None:
+    """Put the weights into ``editorial/reading_weights.yaml``, under the comments that stand at its top."""
+    path = Path(str(files("threadjuice_dagster"))) / "editorial" / "reading_weights.yaml"
+    head = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    sections = {
+        "order": {"shift": order_fit.shift, "breaks": order_fit.by_paragraph, "weights": order_fit.by_name},
+        "strays": {"shift": stray_fit.shift, "weights": stray_fit.by_name},
+    }
+    rounded = json.loads(json.dumps(sections), parse_float=lambda digits: round(float(digits), 2))
+    path.write_text("\n".join((*head, yaml.safe_dump(rounded, sort_keys=False, width=118))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from threadjuice_dagster.domain.judging.anchors import ANCHORS
-from threadjuice_dagster.domain.judging.judge import JudgeAnswer, combine
+from threadjuice_dagster.domain.judging.judge import JudgeAnswer, anchors, combine
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.domain.writing.prompts import (
@@ -111,7 +110,7 @@ def test_a_judge_sees_thread_and_story_as_data_and_every_anchor() -> None:
     shown, story = fenced(user)
     assert shown["title"] == "Soup went wrong"
     assert story["quotes"][0]["comment_id"] == "c0"
-    assert all(anchors in system for anchors in ANCHORS.values())
+    assert all(meaning in system for meaning in anchors().values())
 
 
 @pytest.mark.parametrize("shape", [Draft, JudgeAnswer])
@@ -137,14 +136,14 @@ def test_a_server_without_schemas_gets_the_schema_in_words() -> None:
 
 
 def answer(**scores: Any) -> JudgeAnswer:
-    ratings = {name: {"score": scores.get(name, 4), "evidence": f"{name} {scores.get(name, 4)}"} for name in ANCHORS}
+    ratings = {name: {"score": scores.get(name, 4), "evidence": f"{name} {scores.get(name, 4)}"} for name in anchors()}
     return JudgeAnswer.model_validate(ratings)
 
 
 def test_all_fours_are_eight_and_all_fives_are_ten() -> None:
     assert combine([answer()]).overall == 8.0
-    assert combine([answer(**dict.fromkeys(ANCHORS, 5))] * 3).overall == 10.0
-    assert combine([answer(**dict.fromkeys(ANCHORS, 1))] * 3).overall == 2.0
+    assert combine([answer(**dict.fromkeys(anchors(), 5))] * 3).overall == 10.0
+    assert combine([answer(**dict.fromkeys(anchors(), 1))] * 3).overall == 2.0
 
 
 def test_one_outlier_moves_no_median_and_shows_as_spread() -> None:

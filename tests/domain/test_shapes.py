@@ -17,7 +17,7 @@ from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD
 from threadjuice_dagster.domain.judging.grounding import ground
 from threadjuice_dagster.domain.judging.originality import MAX_SIMILARITY, signature, similarity
 from threadjuice_dagster.domain.judging.rubric import rate
-from threadjuice_dagster.domain.language.phrases import FILLER, GENERIC, SELLING, TIRED_OPENING
+from threadjuice_dagster.domain.language.lexicon import phrases
 from threadjuice_dagster.domain.language.text import fold, sentences, words
 from threadjuice_dagster.domain.story.stories import Draft, Persona
 from threadjuice_dagster.domain.story.threads import Comment, Thread
@@ -161,8 +161,8 @@ def test_no_line_of_a_persona_is_what_the_rubric_calls_worn() -> None:
     for persona in PERSONAS:
         for line in (*persona.openings, *persona.transitions, *persona.closings):
             small = line.lower().replace("’", "'")
-            assert not TIRED_OPENING.match(small), line
-            assert not any(worn.search(small) for worn in (FILLER, GENERIC, SELLING)), line
+            assert not phrases("tired_opening").match(small), line
+            assert not any(phrases(worn).search(small) for worn in ("filler", "generic", "selling")), line
 
 
 ENGLISH = """

@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 from makers import make_score
 
-from threadjuice_dagster.domain.judging.anchors import ANCHORS
 from threadjuice_dagster.domain.judging.gates import GateFinding
 from threadjuice_dagster.domain.judging.grounding import Grounding
-from threadjuice_dagster.domain.judging.judge import JudgeAnswer, JudgeVerdict, combine
+from threadjuice_dagster.domain.judging.judge import JudgeAnswer, JudgeVerdict, anchors, combine
 from threadjuice_dagster.domain.judging.moderation import Verdict
 from threadjuice_dagster.domain.judging.verdicts import gate_findings
 
@@ -17,7 +16,7 @@ VIOLENT = Verdict(flagged=True, score=0.9, categories={"violence": 0.9}, reasons
 
 
 def answer(score: int, **others: int) -> JudgeAnswer:
-    return JudgeAnswer.model_validate({name: {"score": others.get(name, score)} for name in ANCHORS})
+    return JudgeAnswer.model_validate({name: {"score": others.get(name, score)} for name in anchors()})
 
 
 def verdict(*scores: int) -> JudgeVerdict:

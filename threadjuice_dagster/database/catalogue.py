@@ -1,12 +1,12 @@
 """Categories and personas: the editorial catalogue, seeded from ``editorial/*.yaml``."""
 
-import importlib.resources
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from threadjuice_dagster.database import tables
+from threadjuice_dagster.domain import editorial
 from threadjuice_dagster.domain.story.stories import Category, Persona
 
 T = TypeVar("T", Category, Persona)
@@ -14,14 +14,11 @@ T = TypeVar("T", Category, Persona)
 
 def read_catalogue() -> tuple[list[Category], list[Persona]]:
     """The catalogue as the package ships it."""
-    return _read("categories.yaml", Category), _read("personas.yaml", Persona)
+    return _read("categories", Category), _read("personas", Persona)
 
 
 def _read(name: str, model: type[T]) -> list[T]:
-    import yaml
-
-    text = (importlib.resources.files("threadjuice_dagster") / "editorial" / name).read_text(encoding="utf-8")
-    return [model.model_validate(entry) for entry in yaml.safe_load(text)]
+    return [model.model_validate(entry) for entry in editorial.table(name)]
 
 
 class Catalogue:

@@ -10,9 +10,10 @@ comments; points that the post or a comment has; and the words a newsroom uses o
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
-from threadjuice_dagster.domain.language.lexicon import COMMON, CUES, EVERYDAY, TOPICS
+from threadjuice_dagster.domain.language.lexicon import lexicon
 from threadjuice_dagster.domain.language.numbers import Number, numbers
 from threadjuice_dagster.domain.language.text import WORD, cut, sentences
 from threadjuice_dagster.domain.story.stories import Draft
@@ -23,7 +24,6 @@ monday tuesday wednesday thursday friday saturday sunday
 january february march april may june july august september october november december
 """
 _CALENDAR = frozenset(_DAYS_AND_MONTHS.split())
-_EVERYDAY = frozenset((*COMMON, *EVERYDAY, *TOPICS, *CUES)) - _CALENDAR
 _OF_EVERY_THREAD = """
 reddit redditor redditors subreddit english god mr mrs ms miss dr sir madam prof herr frau monsieur madame op aita tl
 tldr edit update internet ok tv pc am pm ps
@@ -188,7 +188,13 @@ def _is_name(spot: re.Match[str], sentence: str, lower: frozenset[str], told: fr
 
 def _is_everyday(folded: str) -> bool:
     stems = (folded, folded.removesuffix("s"), re.sub(r"(?<=[hsx])es$", "", folded), re.split("[-']", folded)[0])
-    return any(stem in _EVERYDAY for stem in stems) or bool(_COMMON_ENDING.fullmatch(folded) or [*numbers(folded)])
+    return any(stem in _everyday() for stem in stems) or bool(_COMMON_ENDING.fullmatch(folded) or [*numbers(folded)])
+
+
+@cache
+def _everyday() -> frozenset[str]:
+    lists = lexicon()
+    return frozenset((*lists.common, *lists.everyday, *lists.topics, *lists.cues)) - _CALENDAR
 
 
 def _forms(word: str) -> tuple[str, ...]:

@@ -1,16 +1,16 @@
 """The judge: what it is asked to score, the shape of its answer, and how several answers become one verdict.
 
-The scale and its anchors are ``domain/judging/anchors.py``, asking belongs in ``resources/openai.py``, the words
+The scale and its anchors are data (``editorial/judge.yaml``), asking belongs in ``resources/openai.py``, the words
 around the scale in ``domain/writing/prompts.py``; the deterministic rubric is ``domain/judging/rubric.py``.
 """
 
 from collections.abc import Sequence
 from statistics import fmean, median
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from threadjuice_dagster.domain.judging.anchors import ANCHORS, JUDGE_VERSION
+from threadjuice_dagster.domain import editorial
 from threadjuice_dagster.domain.language.text import clean, cut
 from threadjuice_dagster.domain.model import Model
 
@@ -39,15 +39,28 @@ class Rating(Model):
     score: Annotated[int, BeforeValidator(_no_truth_value)] = Field(ge=1, le=5, description="1 to 5, by the anchors")
 
 
-class JudgeAnswer(Model):
-    """One answer of the judge: a rating for every dimension of ``ANCHORS``."""
+def anchors() -> dict[str, str]:
+    """Return each dimension with what its scores from 1 to 5 mean."""
+    return dict(editorial.table("judge")["anchors"])
 
-    hook: Rating = Field(description=ANCHORS["hook"])
-    clarity: Rating = Field(description=ANCHORS["clarity"])
-    structure: Rating = Field(description=ANCHORS["structure"])
-    specificity: Rating = Field(description=ANCHORS["specificity"])
-    voice: Rating = Field(description=ANCHORS["voice"])
-    faithfulness: Rating = Field(description=ANCHORS["faithfulness"])
+
+def _describe(schema: dict[str, Any]) -> None:
+    """Put the anchors into the schema that a model is asked to follow; they are read only when it is made."""
+    for name, meaning in anchors().items():
+        schema["properties"][name]["description"] = meaning
+
+
+class JudgeAnswer(Model):
+    """One answer of the judge: a rating for every dimension of ``anchors``."""
+
+    model_config = ConfigDict(json_schema_extra=_describe)
+
+    hook: Rating
+    clarity: Rating
+    structure: Rating
+    specificity: Rating
+    voice: Rating
+    faithfulness: Rating
 
 
 class JudgedDimension(Model):
@@ -84,11 +97,11 @@ def combine(samples: Sequence[JudgeAnswer], model: str = "") -> JudgeVerdict:
     """
     if not samples:
         raise ValueError("a verdict needs at least one answer of the judge")
-    dimensions = {name: _dimension([getattr(sample, name) for sample in samples]) for name in ANCHORS}
+    dimensions = {name: _dimension([getattr(sample, name) for sample in samples]) for name in anchors()}
     overall = 2 * fmean(dimension.median for dimension in dimensions.values())
-    each = [2 * fmean(getattr(sample, name).score for name in ANCHORS) for sample in samples]
+    each = [2 * fmean(getattr(sample, name).score for name in anchors()) for sample in samples]
     return JudgeVerdict(
-        version=JUDGE_VERSION,
+        version=editorial.table("judge")["version"],
         model=model,
         overall=round(overall, 2),
         spread=round(max(each) - min(each), 2),

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
+from threadjuice_dagster.domain import editorial
 from threadjuice_dagster.domain.judging.personal_data import personal_data
 from threadjuice_dagster.domain.judging.tone import Tone
 from threadjuice_dagster.domain.language.disguises import Unmasker
@@ -171,18 +172,14 @@ class LocalModerator:
 
 @cache
 def load_moderator() -> LocalModerator:
-    """The moderator of the package's own ``editorial/moderation*.yaml``, read once."""
-    from importlib.resources import files
-
-    folder = files("threadjuice_dagster") / "editorial"
-    rules, tone = (folder / name for name in ("moderation.yaml", "moderation_tone.yaml"))
-    return LocalModerator.from_yaml(rules.read_text(encoding="utf-8"), tone.read_text(encoding="utf-8"))
+    """Return the moderator of the package's own ``editorial/moderation*.yaml``, read once."""
+    rules, tone = map(editorial.read_text, ("moderation.yaml", "moderation_tone.yaml"))
+    return LocalModerator.from_yaml(rules, tone)
 
 
 def _expanded(pattern: str, lists: Mapping[str, str]) -> str:
     """A pattern with its lists put in (a list may name later ones) and ``~N`` as up to N words between."""
-    for name, words in lists.items():
-        pattern = pattern.replace("{" + name + "}", f"(?:{words})")
+    pattern = editorial.expand(pattern, lists)
     return _GAP.sub(lambda match: rf"(?:\W+[\w']+){{0,{match[1] or 4}}}?\W+", pattern)
 
 

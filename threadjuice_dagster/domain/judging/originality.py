@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from operator import eq
 
-from threadjuice_dagster.domain.language.lexicon import COMMON
+from threadjuice_dagster.domain.language.lexicon import lexicon
 from threadjuice_dagster.domain.language.text import WORD, cut, folded_words, runs
 from threadjuice_dagster.domain.language.wording import quoted_spans
 from threadjuice_dagster.domain.story.stories import Draft
@@ -50,7 +50,8 @@ def signature(text: str) -> bytes:
     found = folded_words(text)
     if not found:
         return b""
-    telling = {word.removesuffix("'s")[:_STEM] for word in found if len(word) >= _SHORT and word not in COMMON}
+    common = lexicon().common
+    telling = {word.removesuffix("'s")[:_STEM] for word in found if len(word) >= _SHORT and word not in common}
     repeated = {" ".join(run) for run in runs(found, min(RUN, len(found)))}
     return _minhash(telling or set(found)) + _minhash(repeated)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from threadjuice_dagster.domain.judging import order, unity
 from threadjuice_dagster.domain.judging.originality import longest_copied_run, own_text
 from threadjuice_dagster.domain.language import prose
-from threadjuice_dagster.domain.language.phrases import BAIT, FILLER, GENERIC, SELLING, TIRED_OPENING
+from threadjuice_dagster.domain.language.lexicon import phrases
 from threadjuice_dagster.domain.language.text import cut, folded_words, runs, sentences, tail, words
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.story.stories import Draft
@@ -260,13 +260,13 @@ def _stray(part: str) -> str:
 
 def _specificity(reading: prose.Reading, shown: prose.Reading, title: str, theirs: Set[str]) -> Iterator[Fault]:
     text, found = reading.text.lower().replace("’", "'"), shown.all_words
-    filler = [match.group() for match in FILLER.finditer(text)]
+    filler = [match.group() for match in phrases("filler").finditer(text)]
     yield Fault(_over(len(filler), 0, 1.5, 9.0, step=2.5), f"Filler stands in for a story: {_some(filler)}.")
-    generic = [match.group() for match in GENERIC.finditer(text)]
+    generic = [match.group() for match in phrases("generic").finditer(text)]
     per_hundred = 100 / max(50, len(found))
     points = _over(len(generic) * per_hundred, 0.4, 2.5, 6.0) if len(generic) > 1 else 0.0
     yield Fault(points, f"Phrases that fit any story: {_some(generic)}; say what happened here.")
-    sold = [match.group() for match in SELLING.finditer(text)]
+    sold = [match.group() for match in phrases("selling").finditer(text)]
     yield Fault(_over(len(sold), 1, 1.5, 8.0, step=2.5), f"It sells instead of telling: {_some(sold)}; cut it.")
     vague = prose.vagueness(shown.all_lowered) * per_hundred
     if vague > _VAGUE:
@@ -286,7 +286,7 @@ def _vaguest(reading: prose.Reading) -> list[str]:
 
 def _unused_thread(found: list[str], theirs: Set[str]) -> Iterator[Fault]:
     """A story of a thread speaks of what the thread speaks of; measured on the subjects it names more than once."""
-    told = Counter(one for word in found if (one := prose.subject(word)) and one not in prose.EVERYDAY_STEMS)
+    told = Counter(one for word in found if (one := prose.subject(word)) and one not in prose.everyday_stems())
     main = {one: often for one, often in told.items() if often > 1}
     main = main if len(main) > 3 else dict(told)
     if len(theirs) < unity.MIN_THREAD or not main:
@@ -299,14 +299,14 @@ def _unused_thread(found: list[str], theirs: Set[str]) -> Iterator[Fault]:
 
 def _hook(reading: prose.Reading, title: str) -> Iterator[Fault]:
     first = reading.sentences[0] if reading.sentences else ""
-    if TIRED_OPENING.match(first.replace("’", "'")):
+    if phrases("tired_opening").match(first.lower().replace("’", "'")):
         yield Fault(2.2, f"The opening could open anything: “{cut(first, 80)}”; open with what happened.")
     if len(words(first)) > 50:
         yield Fault(1.2, f"The first sentence runs to {len(words(first))} words; shorten it.")
     opening, rest = (set().union(*part) for part in (reading.subjects[:3], reading.subjects[3:]))
     if rest and len(opening) > 4 and not opening & rest:
         yield Fault(1.2, "The first three sentences share no subject with the rest; open with the story itself.")
-    if BAIT.search(title):
+    if phrases("bait").search(title.lower().replace("’", "'")):
         yield Fault(2.0, "The headline baits; say what happened.")
     if len(title) > 120 or (title.isupper() and len(words(title)) > 3):
         yield Fault(1.2, "The headline is shouted or longer than 120 characters; shorten it.")

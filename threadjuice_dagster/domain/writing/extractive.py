@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
+from threadjuice_dagster.domain import editorial
 from threadjuice_dagster.domain.language.prose import subjects
 from threadjuice_dagster.domain.language.text import cut, fold, folded_words, runs, words
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section, SectionKind
@@ -39,41 +40,10 @@ RUNNING = 20
 _SAID = 6
 """Words in a row that count as said before."""
 
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _KINDS: dict[GroupKind, SectionKind] = {"practical": "facts", "dissent": "turn", "poster": "turn"}
-_HEADINGS: dict[GroupKind, tuple[str, ...]] = {
-    "favourite": ("What readers said", "The replies", "From the comments"),
-    "more": ("More voices", "Further down the thread"),
-    "practical": ("Practical matters", "What to do"),
-    "dissent": ("The other side", "Another view"),
-    "poster": ("The poster writes back", "Back to the poster"),
-    "brief": ("In a few words", "Short and to the point"),
-}
-_LEADS: dict[str, tuple[str, ...]] = {
-    "top": (
-        "At the top of the replies, with {points}, stands this one.",
-        "Readers lifted this highest, to {points}.",
-    ),
-    "favourite": ("This reply is a good place to start.", "One reply may speak first."),
-    "answer": ("An answer came directly underneath it.", "Right below that comment hangs an answer."),
-    "more": ("The talk went on, and {count} more {replies} took it further.", "Next came {count} more {replies}."),
-    "practical": ("{Count} {replies} turned to the practical side.", "{Count} {replies} got down to practicalities."),
-    "dissent": ("Agreement was not complete, as {count} {replies} showed.", "Not everybody agreed with the rest."),
-    "poster": ("The poster not only posted but also answered.", "The poster came back to the thread as well."),
-    "brief": ("Not everything takes many words to say.", "Some of it could be said in a line or two."),
-}
-_WHOLE = ("It reads as follows.", "This is what it says.", "Here is what was written.")
-_BEGIN = ("It begins as follows.", "This is how it starts.", "Here is the start of it.")
-_ONWARD = (
-    "Some way further down, the account picks up again.",
-    "The post has more to tell, and it comes to this.",
-    "A part is left out here, and then it goes on.",
-)
 _LEFT_OUT = "[…]"
 _WIDE_GAP = 4
 """Sentences left out from which a line of our own leads on; where fewer are, or no line is left, a mark shows it."""
-
-_UPDATE = ("Later, the post was given an update.", "The post also carries an update.")
 
 
 class ThreadTooThin(Unsuitable):
@@ -109,9 +79,12 @@ class Narrator:
 
     def lead(self, voices: Sequence[Voice]) -> str:
         """The line that introduces a group of comments."""
-        first, count, replies = voices[0], _NUMBERS[len(voices)], "replies" if voices[1:] else "reply"
+        first, count, replies = voices[0], _number_words()[len(voices)], "replies" if voices[1:] else "reply"
         is_top = first.kind == "favourite" and first.rank == 1 and first.comment.score > 1
-        line, points = self.pick(_LEADS["top" if is_top else first.kind]), _counted(first.comment.score, "point")
+        line, points = (
+            self.pick(_lines("leads")["top" if is_top else first.kind]),
+            _counted(first.comment.score, "point"),
+        )
         return line.format(count=count, Count=count.capitalize(), replies=replies, points=points)
 
     def _order(self, line: str) -> bytes:
@@ -176,11 +149,11 @@ def _require_enough(thread: Thread, told: Sequence[str], said: Sequence[str]) ->
 def _post_parts(facts: str, stretches: list[list[Sentence]], narrator: Narrator) -> Iterator[Part]:
     """The opening, then the post in its own words; what was left out is bridged or marked."""
     told = _joined(stretches)
-    follows = narrator.pick(_BEGIN if told[1:] else _WHOLE) if told else "The story is in the replies."
+    follows = narrator.pick(_lines("begin" if told[1:] else "whole")) if told else "The story is in the replies."
     yield Part("opening", f"{narrator.opening} {facts} {follows}")
     for position, text in enumerate(told):
         if position:
-            yield Part("narrative", _ONWARD[position - 1])
+            yield Part("narrative", _lines("onward")[position - 1])
         yield Part("excerpt", text)
 
 
@@ -188,7 +161,7 @@ def _joined(stretches: Sequence[Sequence[Sentence]]) -> list[str]:
     """The stretches as excerpts, no more than can be led on to without saying a line twice."""
     told = [_set(stretches[0])] if stretches else []
     for before, stretch in pairwise(stretches):
-        if stretch[0].place - before[-1].place > _WIDE_GAP and len(told) <= len(_ONWARD):
+        if stretch[0].place - before[-1].place > _WIDE_GAP and len(told) <= len(_lines("onward")):
             told.append(_set(stretch))
         else:
             told[-1] += f"\n\n{_LEFT_OUT}\n\n{_set(stretch)}"
@@ -217,13 +190,13 @@ def _talk_parts(voices: Sequence[Voice], narrator: Narrator) -> Iterator[Part]:
     """The comments, group by group, each introduced; the first and the fourth by the persona too."""
     for position, (kind, found) in enumerate(groupby(voices, key=lambda voice: voice.kind)):
         group, turn = tuple(found), narrator.transition() if position in (0, 3) else ""
-        heading = narrator.pick(_HEADINGS.get(kind, ()))
+        heading = narrator.pick(_lines("headings").get(kind, ()))
         yield Part(_KINDS.get(kind, "discussion"), f"{turn} {narrator.lead(group)}", heading, group)
 
 
 def _update_parts(update: Sequence[Sentence], narrator: Narrator) -> Iterator[Part]:
     if told := update[: fitting(update, UPDATED)]:
-        yield Part("turn", narrator.pick(_UPDATE), "An update")
+        yield Part("turn", narrator.pick(_lines("update")), "An update")
         yield Part("excerpt", _set(told))
 
 
@@ -265,5 +238,15 @@ def _listed(items: Sequence[str]) -> str:
 
 def _counted(count: int, noun: str) -> str:
     """A count with its noun: in words up to twelve, in figures above."""
-    figure = _NUMBERS[count] if 0 <= count < len(_NUMBERS) else f"{count:,}"
+    figure = _number_words()[count] if 0 <= count < len(_number_words()) else f"{count:,}"
     return f"{figure} {noun}{'' if count == 1 else 's'}"
+
+
+def _lines(name: str) -> Any:
+    """The linking lines of this name."""
+    return editorial.table("narration")[name]
+
+
+def _number_words() -> list[str]:
+    """The numbers from 0 in words."""
+    return _lines("numbers").split()

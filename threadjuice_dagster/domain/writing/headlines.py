@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from threadjuice_dagster.domain.language.prose import COMMON
+from threadjuice_dagster.domain.language.lexicon import lexicon
 from threadjuice_dagster.domain.language.text import cut, fold, head, words
 from threadjuice_dagster.domain.writing.passages import is_balanced, is_printable, without_emphasis
 
@@ -35,14 +35,6 @@ _CLAUSES = (
 )
 """Where a headline may end early, the better places first."""
 
-_VAGUE_WORDS = """
-account age amount answer baby bit case chance choice comment couple cover deal detail edge evening face fact feeling
-lot friend group guy half hand hour idea issue man matter minute moment month morning name night afternoon number
-order place plan point post problem question reason reply rest rule second sense side start stuff story subject title
-trouble truth type version view voice week weekend woman women men middle past present attention decision situation
-opinion advice row update money price cost whole person stranger third worst end top bottom front few more most many
-"""
-_VAGUE = frozenset(_VAGUE_WORDS.split())
 _NO_NOUN = ("ing", "ly", "ed", "ness", "ious", "ful", "day")
 _NOUN = re.compile(
     r"\b(?:an?|the|my|his|her|their|our|your|two|three|four|five)\s+([a-z]{3,})"
@@ -95,7 +87,7 @@ def shortened(text: str, limit: int) -> str:
         for match in reversed([*re.compile(clause, re.IGNORECASE).finditer(text, 0, limit + 9)]):
             part = text[: match.start()].rstrip(" ,;:-–—")
             fits = least * limit <= len(part) <= limit and len(words(part)) > 3
-            if fits and words(part)[-1].lower() not in COMMON and is_balanced(part):
+            if fits and words(part)[-1].lower() not in lexicon().common and is_balanced(part):
                 return part
     return ""
 
@@ -104,7 +96,7 @@ def things(texts: Sequence[str], count: int) -> list[str]:
     """The concrete things most of the texts name, most named first; those of the first text, the title, ahead."""
     told = [fold(text) for text in texts]
     named = Counter(noun for text in told for noun in {*_NOUN.findall(text)})
-    vague, titled = COMMON | _VAGUE, set(words(told[0])) if told else set()
+    vague, titled = lexicon().common | lexicon().unpicturable, set(words(told[0])) if told else set()
     found = [
         noun
         for noun in sorted(named, key=lambda noun: (-named[noun] - 3 * (noun in titled), noun))

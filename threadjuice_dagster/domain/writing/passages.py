@@ -6,8 +6,10 @@ Which of the sentences a story uses belongs in ``domain/writing/selection.py``.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
+from threadjuice_dagster.domain.language.lexicon import alternatives, lexicon, phrases
 from threadjuice_dagster.domain.language.prose import subjects
 from threadjuice_dagster.domain.language.text import sentences, words
 
@@ -48,34 +50,7 @@ _UNPRINTABLE = re.compile(
       | \b(?:another\ user\b | [ur]/\w | https?: | www\. | javascript: | data:\w+/)""",
     re.VERBOSE,
 )
-_INSTRUCTION = re.compile(
-    r"""\b(?:
-          (?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:instruction|prompt|guideline|directive)s?\b
-        | (?:previous|prior|above|system|developer|hidden|new)\s+(?:instruction|prompt)s?\b
-        | as\ an?\ (?:ai|language\ model)\b | (?:language\ model|chatgpt|llm|jailbreak|prompt\ injection)\b
-        | (?:you\ are\ now|act\ as|pretend\ to\ be)\b.{0,20}\b(?:ai|assistant|model|bot|dan)\b
-        | end\ of\ (?:thread|input|data|prompt)\b | (?:rate|score|publish)\ (?:this|the)\ (?:story|draft|article)\b)
-      | (?:^|[.!?]\s)\W{0,9}(?:system|assistant|user|human|ai|developer|instructions?)\s*:
-      | (?:^|[.!?:]\s)\W{0,9}(?:respond|reply|answer|output|print|repeat)\ (?:only|with|exactly|the\ following)\b""",
-    re.VERBOSE | re.MULTILINE,
-)
-_BOILERPLATE = re.compile(
-    r"""\b(?:throw-?away | alt\ account | on\ mobile | lurker | obligatory | first[\s-](?:time\ )?post(?:er|ing)?
-        | english\ (?:isn.?t|is\ not) | native\ speaker | fake\ names? | names?\b.{0,20}\bchanged | (?:cross|x)-?post\w*
-        | (?:sorry|excuse|forgive|apolog\w+)\b.{0,40}\b(?:format\w*|grammar|spelling|typos?|english|length|rambl\w+)
-        | (?:this|the|another|wrong)\ sub | subreddits? | (?:up|down)vot\w+ | karma | front\ page | username | flair
-        | thank\w*\b.{0,30}\b(?:strangers?|gold|silver|awards?|comments?|repl(?:y|ies)|responses?|reading|advice|input)
-        | my\ inbox | didn.?t\ expect\ this | bl(?:ew|own)\ up | i(?:.?m|\ am)\ a\ bot | performed\ automatically
-        | mod(?:erator)?s | (?:this|the)\ comment | (?:fake|made-?up)\ (?:post|story) | title\ (?:says|is|pretty)
-      )\b | ^\W{0,9}(?:edit|eta)\b""",
-    re.VERBOSE,
-)
-_PROFANE = re.compile(
-    r"fuck|shit(?!ak)|\b(?:cunt\w*|bitch\w*|ass-?holes?|bastards?|dick(?:head)?s?|cocks?(?:ucker)?|pussy|whore\w*|"
-    r"slut\w*|wank\w*|twat\w*|bollocks|retard\w*|fag\w*|nigg\w*|spic|kike|tranny|rape\w*|raping|porn\w*|kys)\b",
-)
-_REFUSED = (_UNPRINTABLE, _PROFANE, _INSTRUCTION, _BOILERPLATE)
-"""Searched in lower-case text, which is twice as fast as ignoring case."""
+_EDIT = re.compile(r"^\W{0,9}(?:edit|eta)\b")
 
 _FEWEST_TOLD = 8
 """Words from which a text's language is told; below, guesses are no better than chance."""
@@ -85,12 +60,6 @@ _CLEARLY = 25.0
 
 Measured: 59 and more for sentences of nine words in twelve languages, 13 at most for English headlines full of names.
 """
-
-_POINTING_BACK = """
-and but so then that this it he she they these those which because or also however anyway him her his their them such
-instead otherwise still too yet nor there meanwhile after later therefore afterwards both either
-"""
-_DANGLING = frozenset(_POINTING_BACK.split())
 
 
 class Sentence(NamedTuple):
@@ -143,18 +112,31 @@ def is_english(text: str) -> bool:
 def is_printable(text: str) -> bool:
     """Whether one sentence may be printed: plain, decent, no link, no instruction, no talk about posting."""
     small = text.lower()
-    return not (any(pattern.search(small) for pattern in _REFUSED) or _is_noise(text))
+    return not (any(pattern.search(small) for pattern in _refused()) or _is_noise(text))
+
+
+@cache
+def _refused() -> tuple[re.Pattern[str], ...]:
+    # They are searched in lower-case text, which is twice as fast as ignoring case.
+    return _UNPRINTABLE, phrases("profane"), _instruction(), phrases("boilerplate"), _EDIT
+
+
+@cache
+def _instruction() -> re.Pattern[str]:
+    """What gives a machine orders: anywhere in a text, and at the start of a line or sentence."""
+    anywhere, at_start = alternatives("instruction"), alternatives("instruction_at_start")
+    return re.compile(rf"(?<!\w)(?:{anywhere})(?!\w)|(?:^|[.!?:]\s)\W{{0,9}}(?:{at_start})", re.MULTILINE)
 
 
 def is_hostile(text: str) -> bool:
     """Whether a text as a whole tries to give orders to a machine; none of it is then quoted."""
-    return bool(_INSTRUCTION.search(text.lower()))
+    return bool(_instruction().search(text.lower()))
 
 
 def is_dangling(text: str) -> bool:
     """Whether a sentence starts with a word that points back to the one before it."""
     found = words(text[:40])
-    return bool(found) and re.split("['’]", found[0].lower())[0] in _DANGLING
+    return bool(found) and re.split("['’]", found[0].lower())[0] in lexicon().pointing_back
 
 
 def without_emphasis(text: str) -> str:

@@ -2,7 +2,7 @@
 
 The thread is hostile input and travels as data: JSON, so that no line of it can end the fence, between
 boundaries made of its own digest, so that it cannot contain them. Talking to a model belongs in
-``resources/openai.py``; what a judge's scores mean in ``domain/judging/anchors.py``.
+``resources/openai.py``; what a judge's scores mean in ``editorial/judge.yaml``.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from threadjuice_dagster.domain.judging.anchors import ANCHORS
+from threadjuice_dagster.domain.judging.judge import anchors
 from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.domain.story.stories import SECTION_KINDS, Category, Draft, Persona
 from threadjuice_dagster.domain.story.threads import Comment, Thread
@@ -79,7 +79,7 @@ def revise_messages(
 
 def judge_messages(draft: Draft, thread: Thread) -> list[dict[str, str]]:
     """Chat messages that ask for a ``JudgeAnswer``: the scale, then story and thread, both fenced."""
-    scale = "\n".join(f"- {name}: {anchors}." for name, anchors in ANCHORS.items())
+    scale = "\n".join(f"- {name}: {meaning}." for name, meaning in anchors().items())
     story = draft.model_dump(mode="json", include={"title", "dek", "sections", "quotes"})
     user = f"The thread:\n{fence(thread_data(thread))}\n\nThe story:\n{fence(story)}"
     return [_message("system", "\n\n".join((_JUDGE_RULES, scale, _DATA_RULE))), _message("user", user)]

@@ -8,8 +8,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from functools import cache
 from typing import Literal, NamedTuple
 
+from threadjuice_dagster.domain.language.lexicon import alternatives, phrases
 from threadjuice_dagster.domain.language.text import words
 from threadjuice_dagster.domain.language.wording import plain, stands
 from threadjuice_dagster.domain.story.threads import Comment, Thread
@@ -33,22 +35,6 @@ _ORDER: tuple[GroupKind, ...] = ("favourite", "answer", "more", "practical", "di
 _LIMITS = dict(zip(_ORDER, (1, 1, 3, 2, 2, 2, 3), strict=True))
 """The groups in telling order, and how many comments each holds at most."""
 
-_DISSENT = re.compile(
-    r"""\b(?:disagree(?!able) | devil.?s\ advocate | unpopular | (?:not\ be|won.?t\ be)\ popular | against\ the\ grain
-        | on\ the\ other\ hand | (?:don.?t|do\ not|can.?t|cannot)\ (?:agree|buy\ (?:it|this|that))
-        | other\ side\ of\ (?:this|the|it) | i(?:.?m|\ am)\ (?:with|on\ the\ side\ of)\ (?:your|the|her|him)
-        | you(?:.re|\ are|\ were)\ (?:\w+\ )?(?:wrong|overreacting|at\ fault|the\ problem|in\ the\ wrong|to\ blame)
-      )\b | ^(?:to\ be\ fair|in\ fairness)\b""",
-    re.VERBOSE | re.IGNORECASE,
-)
-_ADVICE = re.compile(
-    r"""(?:^|[.!?:;,]\s+(?:and\ |then\ )?)(?:please\ )?(?:call|check|write|ask|keep|get|take|send|photograph|make|put
-          |use|talk|tell|read|find|try|do\ not|don.?t|never|always|start|stop|set|add|report|measure|test|wait|bring|pay
-          |buy|learn|replace|turn|remember|consider|avoid|file|move|ring|contact)\b
-      | \byou\ (?:should|need\ to|want\ to|must|might\ want|can|could)\b | \bmake\ sure\b | \bpractical\b
-      | \bi(?:.?d|\ would)\ (?:\w+\ )?(?:suggest|recommend|start|ask|check)\b | \bthe\ (?:trick|first\ step)\ is\b""",
-    re.VERBOSE | re.IGNORECASE,
-)
 _FIGURE = re.compile(r"[$£€]?\d[\d.,]*")
 _VERDICT = re.compile(r"\W*(?:\w+ )?(?:(YTA|ESH)|NTA|NAH)\b")
 
@@ -154,12 +140,18 @@ def _voices(thread: Thread, known: Set[str]) -> Iterator[Voice]:
 def _kind(comment: Comment, text: str, size: int, against: bool) -> GroupKind:
     if comment.by_poster:
         return "poster"
-    if against or comment.score < -3 or _DISSENT.search(text):
+    if against or comment.score < -3 or phrases("dissent").search(text.lower()):
         return "dissent"
-    if 2 * len(_ADVICE.findall(text)) + min(2, len(_FIGURE.findall(text))) >= 4:
+    if 2 * len(_advice().findall(text.lower())) + min(2, len(_FIGURE.findall(text))) >= 4:
         return "practical"
     whole = len(words(comment.body)) == size
     return "brief" if size <= 22 and whole and not text.endswith("?") else "more"
+
+
+@cache
+def _advice() -> re.Pattern[str]:
+    opening = r"(?:^|[.!?:;,]\s+(?:and |then )?)(?:please )?"
+    return re.compile(rf"{opening}(?:{alternatives('advising_verbs')})\b|(?<!\w)(?:{alternatives('advice')})(?!\w)")
 
 
 def _blames(comment: Comment) -> bool | None:
