@@ -159,6 +159,7 @@ def test_a_reader_is_counted(agent: str) -> None:
         "Mozilla/5.0 (compatible; some_bot_2/1.0)",
         "Mozilla/5.0 (compatible; AhrefsSiteAudit/6.1; crawler)",
         "Mozilla/5.0 (compatible; Yahoo! Slurp)",
+        "Mozilla/5.0 (compatible; Google-InspectionTool/1.0;)",
         "facebookexternalhit/1.1",
         "Mozilla/4.0 (compatible; MSIE 6.0)",
     ],

@@ -361,6 +361,7 @@ class TestSlugs:
             assert len({slug_for("", title) for title in titles}) == len(titles)
 
     def test_a_title_with_accents_and_printed_marks_needs_no_digest(self) -> None:
+        assert slug_for("", "He left—forever, and she never asked") == "he-left-forever-and-she-never-asked"
         assert slug_for("", "Über die Gärten – “und” die Leute…") == "uber-die-garten-und-die-leute"
 
 

@@ -110,13 +110,13 @@ def preview(engine: sa.Engine, folder: Path) -> Iterator[tuple[int, Reports]]:
 
 @contextmanager
 def function(database_url: str, folder: Path) -> Iterator[int]:
-    """The deployed files in a Python that has psycopg and nothing else, with a role that may only count."""
+    """The deployed files in a Python that has its two requirements and nothing else, as a role that only counts."""
     for path, content in function_files().items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
     packages = folder / "packages"
     packages.mkdir()
-    for name in ("psycopg", "psycopg_binary", "psycopg_binary.libs", "typing_extensions.py"):
+    for name in ("psycopg", "psycopg_binary", "psycopg_binary.libs", "typing_extensions.py", "crawlerdetect"):
         found = Path(importlib.util.find_spec("psycopg").origin).parents[1] / name  # type: ignore[union-attr, arg-type]
         (packages / name).symlink_to(found)
     command = [sys.executable, "-S", "-c", STANDING_ALONE, str(folder / "api/events.py")]

@@ -26,6 +26,7 @@ from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.operations.imports import rules
 from threadjuice_dagster.operations.imports import store as imports
 from threadjuice_dagster.operations.imports.files import records_of
 from threadjuice_dagster.operations.imports.store import COUNTS, ImportSummary, import_files
@@ -43,6 +44,9 @@ HOSTILE = {
     "markup": "<script>alert(1)</script> &amp; ]]>",
     "combined": "e\u0301" * 50 + "\u200b\ufeff",
 }
+RENAMED = ("He left—forever, and she never asked", "1,000 geese on one lawn", "Привет из Минска")
+"""Titles whose slugs are others than they were."""
+
 FIELDS = ("title", "slug", "dek", "author", "text", "heading", "tags", "alt_text", "seo_title", "status", "quotes")
 
 
@@ -111,7 +115,7 @@ def status(store: Store, slug: str) -> str:
 
 def as_csv(records: Sequence[dict[str, Any]]) -> bytes:
     file = io.StringIO()
-    writer = csv.DictImportRoom(file, list(records[0]))
+    writer = csv.DictWriter(file, list(records[0]))
     writer.writeheader()
     writer.writerows(records)
     return file.getvalue().encode()
@@ -241,6 +245,25 @@ class TestDamage:
         assert counts(service.take(as_csv([record(3, **{field: text})]), "x.csv"))[0] == 1
         with service.store.engine.connect() as connection:
             assert connection.scalar(sa.select(sa.func.count()).select_from(t.stories)) in (2, 3)
+
+    def test_a_story_keeps_the_slug_under_which_it_is_stored(
+        self, service: ImportRoom, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        records = [{"title": title, "category": "neighbours", "text": "It rained."} for title in RENAMED]
+        with monkeypatch.context() as earlier:
+            make = rules.slug_for
+            earlier.setattr(rules, "slug_for", lambda slug, title, *_: make(slug, title, rules.earlier_slugify))
+            assert counts(service.take(lines(records), "first.jsonl")) == (3, 3, 0, 0, 0)
+        before = everything(service.store)
+        assert "imported-he-leftforever-and-she-never-asked" in {row.story_id for row in before}
+        assert counts(service.take(lines(records), "second.jsonl")) == (3, 0, 0, 3, 0)
+        assert everything(service.store) == before
+        changed = [{**one, "text": "It rained again."} for one in records]
+        assert counts(service.take(lines(changed), "third.jsonl")) == (3, 0, 3, 0, 0)
+        assert [row.story_id for row in everything(service.store)] == [row.story_id for row in before]
+        with service.store.engine.connect() as connection:
+            stored = connection.execute(sa.select(t.stories.c.story_id, t.stories.c.record["story_id"].astext)).all()
+        assert all(column == record for column, record in stored)
 
     @pytest.mark.parametrize("field", ["title", "slug", "text", "author", "dek"])
     def test_a_nul_character_is_refused(self, service: ImportRoom, field: str) -> None:

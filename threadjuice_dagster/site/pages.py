@@ -6,6 +6,7 @@ Which pages there are is decided in ``site/builder.py`` and ``site/lists.py``.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import format_datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,5 +220,5 @@ def _templates() -> "Environment":
         keep_trailing_newline=True,
     )
     environment.filters["day"] = lambda moment: f"{moment.day} {moment:%B %Y}"
-    environment.filters["rfc822"] = lambda moment: f"{moment:%a, %d %b %Y %H:%M:%S} +0000"
+    environment.filters["rfc822"] = format_datetime
     return environment

@@ -1,7 +1,7 @@
-"""Personal data found by its form: telephone, e-mail, card, account and social security numbers, home addresses.
+"""Finds personal data: telephone, e-mail, card, bank account and social security numbers, home addresses.
 
-Numbers with check digits are checked. The data itself is never repeated; what follows from it belongs in
-``domain/judging/moderation.py``.
+Check digits are verified. The data itself is never repeated in a message. What a finding means for a story is decided
+in ``domain/judging/moderation.py``.
 """
 
 import re
@@ -12,14 +12,12 @@ _EMAIL = re.compile(
     r"(?:\.| ?[\[(]dot[\])] ?)[a-z]{2,}",
     re.IGNORECASE,
 )
-_FREEPHONE = r"(?!(?:1[-. ])?\(?8(?:00|33|44|55|66|77|88)\b|080[08]\b)"
-"""Numbers that are free to call are public lines, such as the helplines a story should name."""
+_SHORTEST_NUMBER, _SHORTEST_IBAN = 7, 15
+"""Digits of a telephone number, characters of an account number."""
 
-_PHONE = re.compile(
-    rf"(?<![\w.,/$£€-]){_FREEPHONE}(?:\+\d{{1,3}}[ .-]?(?:\(?\d{{1,4}}\)?[ .-]?){{2,5}}\d{{2,4}}"
-    r"|(?:1[-. ])?\(\d{3}\) ?\d{3}[-. ]\d{4}|(?:1[-. ])?\d{3}[-. ]\d{3}[-. ]\d{4}"
-    r"|0\d{4} ?\d{6}|0\d{2,3} \d{3,4} \d{4}|0\d{3} \d{3} \d{3,4}|0\d{2,4}[ /-]\d{6,8})(?![\w-]|[.,]\d)"
-)
+_REGIONS = ("US", "GB", "DE")
+"""Countries whose national way of writing telephone numbers is recognised; the international way is for every one."""
+
 _CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b")
 _SOCIAL_SECURITY = re.compile(
@@ -63,16 +61,34 @@ _FAMOUS = re.compile(r"\b(?:10 downing|221b baker|1600 pennsylvania)\b", re.IGNO
 
 
 def personal_data(text: str) -> list[tuple[float, str]]:
-    """Certainty (0 to 1) and name of each kind of personal data in a text."""
-    matches = {
-        "a telephone number": (0.65, _PHONE.search(text)),
+    """Return certainty (0 to 1) and name of each kind of personal data in a text."""
+    findings = {
+        "a telephone number": (0.65, _has_telephone_number(text)),
         "an e-mail address": (0.7, _EMAIL.search(text)),
         "a social security number": (0.7, _SOCIAL_SECURITY.search(text)),
         "a bank account number (IBAN)": (0.95, any(map(_is_iban, _IBAN.findall(text)))),
         "a payment card number": (0.95, any(map(_is_card, _CARD.findall(text)))),
-        "a home address": (0.7, any(_is_home(text, found) for found in _addresses(text))),
+        "a home address": (0.7, any(_is_home(text, address) for address in _addresses(text))),
     }
-    return [(weight, what) for what, (weight, found) in matches.items() if found]
+    return [(certainty, kind) for kind, (certainty, match) in findings.items() if match]
+
+
+def _has_telephone_number(text: str) -> bool:
+    """Whether a text holds a telephone number of a person.
+
+    Numbers that are free to call are public lines, such as the helplines that a story should name.
+    """
+    if sum(char.isdigit() for char in text) < _SHORTEST_NUMBER:
+        return False
+    import phonenumbers as phone
+
+    # An international number need only be possible: a new range is in use before the library knows it.
+    searches = (
+        phone.PhoneNumberMatcher(text, None, leniency=phone.Leniency.POSSIBLE),
+        *(phone.PhoneNumberMatcher(text, region, leniency=phone.Leniency.EXACT_GROUPING) for region in _REGIONS),
+    )
+    numbers = (match.number for matches in searches for match in matches)
+    return any(phone.number_type(number) != phone.PhoneNumberType.TOLL_FREE for number in numbers)
 
 
 def _addresses(text: str) -> Iterator[re.Match[str]]:
@@ -80,29 +96,34 @@ def _addresses(text: str) -> Iterator[re.Match[str]]:
         yield from _ADDRESS.finditer(text)
 
 
-def _is_home(text: str, found: re.Match[str]) -> bool:
-    """Whether house number and street come with a person's home, a postal code or a town.
+def _is_home(text: str, address: re.Match[str]) -> bool:
+    """Whether an address is somebody's home: it follows words such as "lives at", or a postal code or town is named.
 
-    A place that is open to all may give street and town, as a café does; its postal code gives nobody away either.
+    Addresses of places that are open to all, such as a café, are no personal data.
     """
-    before = text[max(0, found.start() - 100) : found.start()]
+    before = text[max(0, address.start() - 100) : address.start()]
     if _HOME.search(before):
-        return not _FAMOUS.search(found.group())
-    if _FAMOUS.search(found.group()) or _OPEN_TO_ALL.search(re.split(r"[.!?]\s", before)[-1]):
+        return not _FAMOUS.search(address.group())
+    if _FAMOUS.search(address.group()) or _OPEN_TO_ALL.search(re.split(r"[.!?]\s", before)[-1]):
         return False
-    after = text[found.end() : found.end() + 80]
+    after = text[address.end() : address.end() + 80]
     return bool(_CODE_AFTER.match(after) or _CODE_BEFORE.search(before) or _TOWN_AFTER.match(after))
 
 
 def _is_card(number: str) -> bool:
-    """Luhn's check (ISO/IEC 7812-1) on a number that begins like a card's."""
+    """Whether a number begins like a payment card's and its check digit is right (ISO/IEC 7812-1)."""
+    from stdnum import luhn
+
     digits = re.sub(r"\D", "", number)
-    doubled = [int(digit) * (2 if index % 2 else 1) for index, digit in enumerate(reversed(digits))]
-    return digits[0] in "3456" and len(set(digits)) > 1 and sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
+    return digits[0] in "3456" and len(set(digits)) > 1 and luhn.is_valid(digits)
 
 
 def _is_iban(account: str) -> bool:
-    """ISO 13616's check: the account, moved and spelled in digits, leaves 1 modulo 97."""
+    """Whether an account number is one by its country's form and by its check digits (ISO 13616).
+
+    A capitalised word behind the number was matched with it, so every beginning is tried.
+    """
+    from stdnum import iban
+
     account = account.replace(" ", "")
-    spelled = "".join(str(int(char, 36)) for char in account[4:] + account[:4])
-    return 15 <= len(account) <= 34 and int(spelled) % 97 == 1
+    return any(iban.is_valid(account[:length]) for length in range(_SHORTEST_IBAN, len(account) + 1))

@@ -188,11 +188,22 @@ def cut(text: str, limit: int) -> str:
 
 
 def slugify(text: str, limit: int = 60) -> str:
-    """Lower-case ASCII words joined by hyphens, at most ``limit`` characters; never empty."""
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", ascii_text.replace("'", "")).strip("-")
-    if len(slug) > limit:
-        slug = slug[: limit + 1].rsplit("-", 1)[0][:limit].strip("-")
+    """Return the text as lower-case ASCII words joined by hyphens, at most ``limit`` characters; never empty."""
+    from slugify import slugify as make_slug
+
+    slug = make_slug(
+        text,
+        max_length=limit,
+        word_boundary=True,
+        save_order=True,
+        replacements=(("'", ""), ("’", "")),  # "don't" would become "don-t"
+        replacement_stage="pre",
+        entities=False,
+        decimal=False,
+        hexadecimal=False,
+        backend="anyascii",
+        algorithm="modern",
+    )
     return slug or "story"
 
 

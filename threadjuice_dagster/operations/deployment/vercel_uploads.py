@@ -80,10 +80,11 @@ def function_files() -> dict[str, bytes]:
     """
     package = importlib.resources.files("threadjuice_dagster")
     carried = {f"api/_vendor/threadjuice_dagster/{path}": (package / path).read_bytes() for path in _CARRIED}
-    psycopg = importlib.metadata.version("psycopg")
+    needs = {"psycopg[binary]": "psycopg", "crawlerdetect": "crawlerdetect"}
+    requirements = [f"{name}=={importlib.metadata.version(package)}\n" for name, package in needs.items()]
     return {
         "api/events.py": (package / "operations/engagement/function.py").read_bytes(),
-        "api/requirements.txt": f"psycopg[binary]=={psycopg}\n".encode(),
+        "api/requirements.txt": "".join(requirements).encode(),
         **carried,
     }
 

@@ -4,6 +4,7 @@ Nothing but the standard library and the list of events is imported: the deploye
 reports arrive belongs in ``operations/engagement/receiver.py``, counting in ``operations/engagement/store.py``.
 """
 
+import functools
 import json
 import re
 import threading
@@ -15,6 +16,7 @@ from threadjuice_dagster.domain.story.page_events import EVENTS, QUARTERS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from crawlerdetect import CrawlerDetect
 
 MAX_BODY = 1024
 """Bytes of a report; the longest one the pages send has about 400."""
@@ -34,16 +36,11 @@ MAX_SEEN = 100_000
 Key = tuple[str, str]
 """A story's slug and an event."""
 
+_LONGEST_AGENT = 500
 _KNOWN = frozenset(EVENTS)
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,119}")
 _PAGE = re.compile(r"[0-9a-f]{32}")
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
-_MACHINE = re.compile(
-    r"(?<!cu)bot(?![a-z])|crawl|spider|slurp|archiver|scrap|fetcher|preview|headless|phantom|lighthouse|pingdom"
-    r"|monitor|facebookexternalhit|whatsapp|embedly|python|curl|wget|libwww|http-?client|okhttp|axios|\bjava/",
-    re.IGNORECASE,
-)
-"""What programs call themselves; Cubot is a telephone."""
 
 
 class Refused(ValueError):
@@ -73,13 +70,20 @@ def check_headers(headers: Message) -> None:
 
 
 def is_uncounted(headers: Message) -> bool:
-    """Whether nothing is counted: for a program, and for a reader who asked not to be tracked.
+    """Whether a report is left uncounted: it comes from a program, or from a reader who asked not to be tracked.
 
     Every browser of today calls itself ``Mozilla/5.0 (…``.
     """
-    agent = headers.get("User-Agent", "")
+    agent = headers.get("User-Agent", "")[:_LONGEST_AGENT]
     asked = headers.get("DNT") == "1" or headers.get("Sec-GPC") == "1"
-    return asked or not agent.startswith("Mozilla/5.0 (") or bool(_MACHINE.search(agent))
+    return asked or not agent.startswith("Mozilla/5.0 (") or _robots().is_crawler(agent)
+
+
+@functools.cache
+def _robots() -> "CrawlerDetect":
+    from crawlerdetect import CrawlerDetect
+
+    return CrawlerDetect()
 
 
 def read_report(body: bytes) -> Report:

@@ -9,12 +9,18 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from threadjuice_dagster.domain.language.text import slugify
 from threadjuice_dagster.domain.story.stories import MANUAL
 from threadjuice_dagster.operations.imports.formats import split_records
 from threadjuice_dagster.operations.imports.json_records import start_of_list
 from threadjuice_dagster.operations.imports.raw import Raw
-from threadjuice_dagster.operations.imports.rules import ImportedStory, Refused, parsed, slug_for
+from threadjuice_dagster.operations.imports.rules import (
+    ImportedStory,
+    Refused,
+    earlier_slug_for,
+    earlier_slugify,
+    parsed,
+    slug_for,
+)
 
 _HEAD = re.compile(r"\A\s*---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
@@ -36,13 +42,13 @@ def manual_id(story: ImportedStory, title_of: Callable[[str], str | None]) -> st
     under a key, or None; a key whose title is another one is another story's.
     """
     slug, title = story.draft.slug, story.draft.title
-    new = f"{MANUAL}-{slug_for(slug, title)}"
-    apart = f"{new}-{hashlib.sha256(title.encode()).hexdigest()[:8]}"
+    new, earlier = (f"{MANUAL}-{make(slug, title)}" for make in (slug_for, earlier_slug_for))
     if slug:
-        return new
-    earlier = f"{MANUAL}-{slugify(title)}"  # how keys of long titles were cut once
-    own = next((key for key in (apart, earlier, new) if title_of(key) == title), None)
-    return own or (new if title_of(new) is None else apart)
+        return new if title_of(earlier) is None else earlier
+    ending = f"-{hashlib.sha256(title.encode()).hexdigest()[:8]}"
+    shortest = f"{MANUAL}-{earlier_slugify(title, 60)}"  # how keys of long titles were once cut
+    keys = (new + ending, earlier + ending, shortest, earlier, new)
+    return next((key for key in keys if title_of(key) == title), new if title_of(new) is None else new + ending)
 
 
 def _json(text: str) -> list[Any]:

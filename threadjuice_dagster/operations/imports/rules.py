@@ -43,6 +43,7 @@ UNWANTED, WANTED, WANTED_FIRST = 0, 1, 2
 
 _NUL = "It holds a NUL character."
 _LETTER = re.compile(r"[^\W_]")
+_THOUSANDS = re.compile(r"\d,\d")
 _TELLING = re.compile(r"[+#%$@*=<>^~|\\]")
 """Characters that a slug drops although titles may differ by them alone: C, C# and C++."""
 
@@ -88,7 +89,10 @@ class ImportedStory(NamedTuple):
 
 
 class StoryRow(NamedTuple):
-    """A story as it is stored. ``record`` is a ``StoryDraft`` as JSON; equal ``digest``, equal story."""
+    """A story as it is stored. ``record`` is a ``StoryDraft`` as JSON; equal ``digest``, equal story.
+
+    ``earlier_id`` is the id that ``earlier_slug_for`` gives, where that is another one.
+    """
 
     story_id: str
     category: str
@@ -100,6 +104,12 @@ class StoryRow(NamedTuple):
     digest: bytes
     record: str
     kept_back: str = ""
+    earlier_id: str = ""
+
+    def stored_as(self, story_id: str) -> "StoryRow":
+        """Return the same story under another id."""
+        record = self.record.replace(f'"story_id":"{self.story_id}"', f'"story_id":"{story_id}"', 1)
+        return self._replace(story_id=story_id, record=record)
 
 
 class RecordReader:
@@ -207,7 +217,9 @@ class RecordReader:
         stored = f'{to_json(head).decode()[:-1]},"draft":{draft}}}'
         digest = hashlib.sha256(told.encode()).digest()[:16]
         place = (story_id, story.category, story.persona, record.title, story.author)
-        return StoryRow(*place, moment, story.wanted, digest, stored, story.kept_back)
+        earlier_id = f"{IMPORTED}-{earlier_slug_for(record.slug, record.title)}"
+        earlier_id = "" if earlier_id == story_id else earlier_id
+        return StoryRow(*place, moment, story.wanted, digest, stored, story.kept_back, earlier_id)
 
 
 def category_map(pairs: Sequence[str]) -> dict[str, str]:
@@ -229,18 +241,38 @@ def parsed(data: bytes) -> Any:
     return found
 
 
-def slug_for(slug: str, title: str) -> str:
-    """A story's slug: the one given, or its title's; of another text it is another, whatever the script.
+def slug_for(slug: str, title: str, make: Callable[[str, int], str] = slugify) -> str:
+    """Return a story's slug, made of the one given or of its title. Different texts get different slugs.
 
-    A digest tells apart what a slug cannot show: letters and signs of other scripts, and what is cut off.
+    A digest is added where the slug does not show all of the text: letters and signs of other scripts, and what is
+    cut off.
     """
     wanted = slug or title
-    plain = slugify(wanted, MAX_SLUG)
+    plain = make(wanted, MAX_SLUG)
     whole = wanted.isascii() and (bool(slug) or not _TELLING.search(wanted))
     whole = (whole and bool(_LETTER.search(wanted))) or (not slug and len(plain) > 20 and _only_accents(wanted))
     if whole and len(wanted) <= MAX_SLUG:
         return plain
     return f"{plain[: MAX_SLUG - 9].rstrip('-')}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+
+
+def earlier_slug_for(slug: str, title: str) -> str:
+    """Return the slug that ``slug_for`` gave before "—" parted words and other scripts were spelled in Latin letters.
+
+    Stories stored under such a slug keep it, and importing them again updates them.
+    """
+    return slug_for(slug, title, earlier_slugify)
+
+
+def earlier_slugify(text: str, limit: int) -> str:
+    """Return what ``slugify`` returned when it left out every character that is not ASCII."""
+    if text.isascii() and not _THOUSANDS.search(text):
+        return slugify(text, limit)
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.replace("'", "")).strip("-")
+    if len(slug) > limit:
+        slug = slug[: limit + 1].rsplit("-", 1)[0][:limit].strip("-")
+    return slug or "story"
 
 
 _NO_USAGE = Usage().model_dump()

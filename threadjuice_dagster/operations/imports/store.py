@@ -64,6 +64,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_stories (
 ) ON COMMIT DELETE ROWS
 """
 _TYPES = ("text", "text", "text", "text", "text", "timestamptz", "int2", "bytea", "jsonb", "int8")
+_STAGED = len(_TYPES) - 1
 _ASSIGN = """
 INSERT INTO assignments (story_id, category, persona, status)
 SELECT story_id, category, persona, 'imported' FROM staged_stories ORDER BY story_id
@@ -295,11 +296,13 @@ class _FileImport:
             self._counts[name if known else f"{_CATEGORY}others"] += count
 
     def _sort(self, cursor: "Cursor[Any]", batch: Batch) -> Sorted:
-        ids = [row.story_id for _, row in batch.rows]
+        ids = [story_id for _, row in batch.rows for story_id in (row.story_id, row.earlier_id) if story_id]
         known = {row[0]: row[1:] for row in cursor.execute(_KNOWN, [ids])}
         buried = {row[0] for row in cursor.execute(_BURIED, [ids])}
         found = Sorted(refused=list(batch.refused))
         for raw, row in batch.rows:
+            if row.earlier_id in known or row.earlier_id in buried:
+                row = row.stored_as(row.earlier_id)
             digest, file, number, wanted, status = known.get(row.story_id, (None, None, 0, 1, ""))
             before = number if file == self._digest and number < raw.number else None
             first = found.earlier(row.story_id) or before
@@ -332,7 +335,7 @@ class _FileImport:
 def _upsert(cursor: "Cursor[Any]", changed: Sequence[tuple[Raw, StoryRow]], file: str) -> None:
     with cursor.copy("COPY staged_stories FROM STDIN") as copy:
         for raw, row in changed:
-            copy.write_row((*row[:-1], raw.number))
+            copy.write_row((*row[:_STAGED], raw.number))
     for statement in (_ASSIGN, _WRITE):
         cursor.execute(statement)
     cursor.execute(_NOTE, [file])
