@@ -18,7 +18,7 @@ from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
 from threadjuice_dagster.site import lists
 from threadjuice_dagster.site.builder import build_site
 from threadjuice_dagster.site.links import comment_link, safe_link
-from threadjuice_dagster.site.verify import verify_site
+from threadjuice_dagster.site.markup import verify_site
 
 SCRIPT = "<script>alert(1)</script>"
 BREAKOUT = "\"><img src=x onerror=alert(2)> '; </script><svg onload=alert(3)> {{ 7*7 }} & co"

@@ -17,9 +17,9 @@ from newsstand import catalogue, files, kettle_story, made_story, page, plain_pi
 
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.site.build_state import FILE, BuildState
+from threadjuice_dagster.site.build_state import STATE_FILE, BuildState
 from threadjuice_dagster.site.builder import SiteBuild, build_site
-from threadjuice_dagster.site.verify import verify_site
+from threadjuice_dagster.site.markup import verify_site
 
 SITE = "https://stories.example"
 PROGRAM = """
@@ -155,7 +155,7 @@ def test_the_manifest_names_every_file_with_its_digests(storage: Path, target: P
     stories = [kettle_story(storage, number) for number in range(1, 4)]
     build(stories, target, storage)
     build([*stories[1:], kettle_story(storage, 5)], target, storage)
-    memory = BuildState(target / FILE)
+    memory = BuildState(target / STATE_FILE)
     listed = {file.path: file for file in memory.files()}
     memory.close()
     there = files(target / "current")
@@ -176,7 +176,7 @@ def test_a_damaged_version_is_replaced_by_the_next_build(storage: Path, target: 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 500])
 def test_a_lost_or_damaged_memory_costs_only_time(storage: Path, target: Path, content: bytes) -> None:
     first = build([kettle_story(storage)], target, storage)
-    (target / FILE).write_bytes(content)
+    (target / STATE_FILE).write_bytes(content)
     again = build([kettle_story(storage), kettle_story(storage, 2)], target, storage)
     assert page(target, "story/the-kettle-2/index.html")
     assert again.version != first.version

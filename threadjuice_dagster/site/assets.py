@@ -85,7 +85,7 @@ def _face(path: str, weight: int, style: str) -> str:
 
 def _accents(categories: Iterable[Category], ground: str) -> str:
     return "".join(
-        f".desk-{category.slug}{{--accent:{readable(category.colour, ground)}}}\n" for category in categories
+        f".category-{category.slug}{{--accent:{readable(category.colour, ground)}}}\n" for category in categories
     )
 
 

@@ -1,7 +1,7 @@
-"""What the last build knew: its stories in brief, and every file of the site with its digests.
+"""The build state: which stories and files the last build made, so that the next one renders only what changed.
 
-One SQLite file beside the versions, written in one transaction a build, so that a build reads and renders only what
-changed and holds nothing of the rest. What is made of it belongs in ``site/builder.py``.
+It is one SQLite file beside the versions, written in one transaction for each build. How it is used belongs in
+``site/builder.py``.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from threadjuice_dagster.domain.model import Model
 
-FILE = "build.sqlite"
-"""Its name in the folder of the site."""
+STATE_FILE = "build.sqlite"
+"""The name of the build state in the folder of the site."""
 
 _SCHEMA = 2
 _TABLES = """
@@ -47,18 +47,18 @@ CREATE INDEX temp.incoming_category ON incoming (category, published, story_id);
 """
 
 Key = tuple[str, str]
-"""When a story was published (ISO 8601, UTC, microseconds) and its id: what stories are ordered by."""
+"""A story's place in every order: when it was published (ISO 8601, UTC, microseconds), and its id."""
 
 
 PACKED = 3
-"""Pages are sent packed, to a third or less; pictures are packed already."""
+"""How many times smaller pages are once compressed, at least. Pictures are compressed already."""
 
 WINDOW_DAYS = 28
-"""The days whose stories make today's pace."""
+"""Days whose stories make today's pace."""
 
 
 class SiteSize(Model):
-    """What a built site consists of. ``recent`` are its stories of the last ``WINDOW_DAYS``."""
+    """What a built site consists of. ``recent`` counts its stories of the last ``WINDOW_DAYS``."""
 
     stories: int
     recent: int
@@ -70,17 +70,17 @@ class SiteSize(Model):
 
     @property
     def weight(self) -> float:
-        """Bytes of a deployment as it is sent."""
+        """Bytes that a deployment sends."""
         return self.picture_bytes + (self.bytes - self.picture_bytes) / PACKED
 
     @property
     def story_weight(self) -> float:
-        """What one more story adds to it."""
+        """Bytes that one more story adds."""
         return max((self.picture_bytes + self.story_bytes / PACKED) / max(self.stories, 1), 1.0)
 
 
 class BuiltFile(NamedTuple):
-    """A file of the site: its path from the top, digests of its content in hexadecimal, its bytes."""
+    """A file of the site: its path from the top, hexadecimal digests of its content, and its size in bytes."""
 
     path: str
     sha1: str
@@ -88,8 +88,12 @@ class BuiltFile(NamedTuple):
     size: int
 
 
-class Brief(NamedTuple):
-    """A story as lists show it. ``voice`` is its persona's name and byline; ``card`` and ``line`` are HTML."""
+class BuiltStory(NamedTuple):
+    """A story as the last build made it.
+
+    ``voice`` is its persona's name and byline. ``card`` and ``line`` are the HTML that lists show. ``stamp`` differs
+    whenever the stored story may have changed.
+    """
 
     story_id: str
     stamp: str
@@ -112,20 +116,20 @@ class Brief(NamedTuple):
         return self.published, self.story_id
 
     @property
-    def look(self) -> tuple[str, ...]:
-        """What lists show of it."""
+    def appearance(self) -> tuple[str, ...]:
+        """The part of it that lists show."""
         return self.voice, self.card, self.line
 
     @property
-    def place(self) -> tuple[str, ...]:
-        """What decides on which lists it is, and where."""
+    def position(self) -> tuple[str, ...]:
+        """The fields that decide on which lists it stands, and where."""
         return self.published, self.category, self.persona
 
 
 class BuildState:
-    """The file at ``path``, made anew where there is none or it is of another form. Changes count once ``save``d.
+    """The SQLite file at ``path``. It is made anew if it is missing or has another schema. ``save`` keeps the changes.
 
-    Raises ``sqlite3.DatabaseError`` for a file that is damaged.
+    Raises ``sqlite3.DatabaseError`` for a damaged file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -135,166 +139,166 @@ class BuildState:
             self._db.close()
             path.unlink()
             self._db, form = sqlite3.connect(path, isolation_level=None), 0
-        # What left the site leaves this file as well, and who reads it is kept waiting by no build.
+        # secure_delete: a withdrawn story must not stay readable in free pages. WAL: a reader never waits for a build.
         pragmas = "PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL;"
         self._db.executescript(f"{pragmas} {'' if form else _TABLES} {_INCOMING}")
         self._db.execute("BEGIN IMMEDIATE")
-        self._sum = int(self.fact("sum") or "0", 16)
+        self._sum = int(self.get("sum") or "0", 16)
 
     def close(self) -> None:
-        """Forget whatever was not saved."""
+        """Close the file without saving."""
         self._db.close()
 
     def save(self) -> None:
-        """Keep what was changed so far."""
-        self.note("sum", f"{self._sum:x}")
+        """Save all changes so far."""
+        self.set("sum", f"{self._sum:x}")
         self._db.execute("COMMIT")
         self._db.execute("BEGIN IMMEDIATE")
 
-    def fact(self, name: str) -> str:
-        """One of the few things kept by name; empty if it is not."""
-        found = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return str(found[0]) if found else ""
+    def get(self, name: str) -> str:
+        """Return the value stored under a name, or an empty text."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
 
-    def note(self, name: str, value: str) -> None:
-        """Keep something by name."""
+    def set(self, name: str, value: str) -> None:
+        """Store a value under a name."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def clear(self) -> None:
-        """Know nothing, as before the first build."""
+        """Delete everything, as before the first build."""
         for table in ("stories", "pictures", "files", "changes", "lists", "facts"):
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 -- a fixed set of names
         self._sum = 0
 
     # Stories
 
-    def receive(self, listing: Iterable[tuple[str, str, str, str]]) -> None:
-        """Take in what is public now: id, category, time of publication and stamp of each story."""
+    def set_public_stories(self, listing: Iterable[tuple[str, str, str, str]]) -> None:
+        """Load the list of public stories: id, category, time of publication and stamp of each."""
         self._db.executemany("INSERT OR REPLACE INTO incoming VALUES (?, ?, ?, ?)", listing)
 
-    def desks(self) -> list[str]:
-        """The newest public story of each category."""
+    def newest_public_by_category(self) -> list[str]:
+        """Return the id of the newest public story of each category."""
         return self._newest("incoming", "category")
 
-    def newest(self, scope: str) -> list[str]:
-        """The newest story of each value of a column."""
+    def newest_by(self, scope: str) -> list[str]:
+        """Return the id of the newest built story for each value of a column."""
         return self._newest("stories", scope)
 
-    def gone(self) -> list[Brief]:
-        """Stories of the last build that are not public any more."""
+    def withdrawn(self) -> list[BuiltStory]:
+        """Return the stories of the last build that are no longer public."""
         query = "SELECT * FROM stories WHERE story_id NOT IN (SELECT story_id FROM incoming)"
-        return [Brief(*row) for row in self._db.execute(query)]
+        return [BuiltStory(*row) for row in self._db.execute(query)]
 
-    def changed(self) -> Iterator[tuple[str, str]]:
-        """Id and stamp of stories that are new or not as they were, oldest first."""
+    def changed_stories(self) -> Iterator[tuple[str, str]]:
+        """Yield id and stamp of each story that is new or changed, oldest first."""
         query = """SELECT i.story_id, i.stamp FROM incoming i LEFT JOIN stories s USING (story_id)
             WHERE s.stamp IS NULL OR s.stamp <> i.stamp ORDER BY i.published, i.story_id"""
-        # Read on while stories are written, these rows would be a matter of luck.
+        # A copy: the caller writes to ``stories`` while it reads, and SQLite does not say which rows it would then see.
         self._db.execute(f"CREATE TEMP TABLE todo AS {query}")
         yield from self._db.execute("SELECT story_id, stamp FROM todo ORDER BY rowid")
         self._db.execute("DROP TABLE todo")
 
-    def unstamp(self) -> None:
-        """Take every story for changed."""
+    def mark_all_changed(self) -> None:
+        """Mark every story as changed."""
         self._db.execute("UPDATE stories SET stamp = ''")
 
-    def story(self, story_id: str) -> Brief | None:
-        """A story as the last build or this one knows it."""
+    def story(self, story_id: str) -> BuiltStory | None:
+        """Return a story as this build or the last one made it, or None."""
         row = self._db.execute("SELECT * FROM stories WHERE story_id = ?", (story_id,)).fetchone()
-        return Brief(*row) if row else None
+        return BuiltStory(*row) if row else None
 
-    def holder(self, slug: str) -> str:
-        """The story that has a slug; empty if none does."""
+    def slug_owner(self, slug: str) -> str:
+        """Return the id of the story that has a slug, or an empty text."""
         row = self._db.execute("SELECT story_id FROM stories WHERE slug = ?", (slug,)).fetchone()
         return str(row[0]) if row else ""
 
-    def keep(self, story: Brief, pictures: Iterable[str]) -> list[str]:
-        """Know a story, and the paths of its pictures; returns those it had that no story has now."""
+    def save_story(self, story: BuiltStory, pictures: Iterable[str]) -> list[str]:
+        """Store a story and its picture paths. Return the paths of its former pictures that no story uses now."""
         before = self._pictures(story.story_id)
         self._db.execute("INSERT OR REPLACE INTO stories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", story)
-        self._db.executemany("INSERT INTO pictures VALUES (?, ?)", [(one, story.story_id) for one in set(pictures)])
+        self._db.executemany("INSERT INTO pictures VALUES (?, ?)", [(path, story.story_id) for path in set(pictures)])
         return self._orphans(before)
 
-    def relate(self, story_id: str, related: str) -> None:
-        """Note which stories are shown under one."""
+    def set_related(self, story_id: str, related: str) -> None:
+        """Store which stories are shown below a story."""
         self._db.execute("UPDATE stories SET related = ? WHERE story_id = ?", (related, story_id))
 
-    def forget(self, story_id: str) -> list[str]:
-        """Know a story no more; returns the paths of pictures that no other story has."""
+    def delete_story(self, story_id: str) -> list[str]:
+        """Delete a story. Return the paths of its pictures that no other story uses."""
         self._db.execute("DELETE FROM stories WHERE story_id = ?", (story_id,))
         return self._orphans(self._pictures(story_id))
 
-    def older(self, category: str, key: Key, count: int) -> list[Brief]:
-        """The stories of a category that came before, nearest first."""
+    def older(self, category: str, key: Key, count: int) -> list[BuiltStory]:
+        """Return the stories of a category that are older than ``key``, nearest first."""
         return self._beside(category, key, count, "<", "DESC")
 
-    def newer(self, category: str, key: Key, count: int) -> list[Brief]:
-        """The stories of a category that came after, nearest first."""
+    def newer(self, category: str, key: Key, count: int) -> list[BuiltStory]:
+        """Return the stories of a category that are newer than ``key``, nearest first."""
         return self._beside(category, key, count, ">", "ASC")
 
     def count(self, scope: str = "", value: str = "") -> int:
-        """How many stories there are in all, or with a ``value`` in the column ``scope``."""
+        """Return how many stories there are in all, or with ``value`` in the column ``scope``."""
         return int(self._one(f"SELECT count(*) FROM stories {_where(scope)}", _given(scope, value))[0])  # noqa: S608
 
     def rank(self, key: Key, scope: str = "", value: str = "") -> int:
-        """How many of them are older than ``key``."""
+        """Return how many of these stories are older than ``key``."""
         condition = f"{_where(scope) or 'WHERE true'} AND (published, story_id) < (?, ?)"
         return int(self._one(f"SELECT count(*) FROM stories {condition}", (*_given(scope, value), *key))[0])  # noqa: S608
 
-    def stretch(self, first: int, count: int, scope: str = "", value: str = "") -> list[Brief]:
-        """So many of them from the one of rank ``first``, oldest first."""
+    def stories_from(self, first: int, count: int, scope: str = "", value: str = "") -> list[BuiltStory]:
+        """Return ``count`` of these stories from rank ``first`` on, oldest first."""
         order = "ORDER BY published, story_id LIMIT ? OFFSET ?"
         query = f"SELECT * FROM stories {_where(scope)} {order}"  # noqa: S608
-        return [Brief(*row) for row in self._db.execute(query, (*_given(scope, value), count, first))]
+        return [BuiltStory(*row) for row in self._db.execute(query, (*_given(scope, value), count, first))]
 
     def addresses(self, first: int, count: int) -> list[tuple[str, str]]:
-        """Slug and time of change of so many stories from the one of rank ``first``, oldest first."""
+        """Return slug and time of change of ``count`` stories from rank ``first`` on, oldest first."""
         query = "SELECT slug, updated FROM stories ORDER BY published, story_id LIMIT ? OFFSET ?"
         return self._db.execute(query, (count, first)).fetchall()
 
-    def groups(self, scope: str) -> list[tuple[str, int]]:
-        """The values of a column in order, with how many stories have each."""
+    def counts_by(self, scope: str) -> list[tuple[str, int]]:
+        """Return the values of a column in order, and how many stories have each."""
         return self._db.execute(f"SELECT {scope}, count(*) FROM stories GROUP BY 1 ORDER BY 1").fetchall()  # noqa: S608
 
     def newest_change(self) -> str:
-        """When any story last changed; empty without stories."""
+        """Return when any story last changed, or an empty text without stories."""
         return str(self._one("SELECT max(updated) FROM stories")[0] or "")
 
     def origins(self) -> list[str]:
-        """Outside origins that pictures come from."""
+        """Return the outside origins that pictures come from."""
         rows = self._db.execute("SELECT DISTINCT origins FROM stories WHERE origins <> ''")
         return sorted({origin for (text,) in rows for origin in text.split()})
 
-    def list_of(self, folder: str) -> tuple[int, str]:
-        """How many pages of older stories a list had, and its words; none for a list that was not there."""
+    def list_state(self, folder: str) -> tuple[int, str]:
+        """Return how many pages of older stories a list had, and its title and summary."""
         row = self._db.execute("SELECT older, words FROM lists WHERE folder = ?", (folder,)).fetchone()
         return row or (0, "")
 
-    def keep_list(self, folder: str, older: int, words: str) -> None:
-        """Note how many pages of older stories a list has, and its words."""
+    def save_list(self, folder: str, older: int, words: str) -> None:
+        """Store how many pages of older stories a list has, and its title and summary."""
         self._db.execute("INSERT OR REPLACE INTO lists VALUES (?, ?, ?)", (folder, older, words))
 
-    def forget_list(self, folder: str) -> None:
-        """Note that a list is gone."""
+    def delete_list(self, folder: str) -> None:
+        """Delete a list."""
         self._db.execute("DELETE FROM lists WHERE folder = ?", (folder,))
 
     # Files
 
     def file(self, path: str) -> BuiltFile | None:
-        """A file of the site."""
+        """Return the file at a path, or None."""
         row = self._db.execute("SELECT * FROM files WHERE path = ?", (path,)).fetchone()
         return BuiltFile(*row) if row else None
 
     def files(self) -> Iterator[BuiltFile]:
-        """Every file of the site but its marker, by path: the manifest."""
+        """Return every file of the site except its marker, by path."""
         return (BuiltFile(*row) for row in self._db.execute("SELECT * FROM files ORDER BY path"))
 
     def paths(self, pattern: str) -> list[str]:
-        """Paths of files that match a pattern."""
+        """Return the paths that match a pattern."""
         return [path for (path,) in self._db.execute("SELECT path FROM files WHERE path GLOB ?", (pattern,))]
 
-    def keep_file(self, path: str, file: BuiltFile | None, before: BuiltFile | None) -> None:
-        """Note a file that was written, or with None removed, and was known as ``before``."""
+    def record_file(self, path: str, file: BuiltFile | None, before: BuiltFile | None) -> None:
+        """Record that a file was written, or with None removed. ``before`` is the file that was at the path."""
         self._sum = (self._sum - _number(before) + _number(file)) % 2**256
         if file:
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", file)
@@ -304,22 +308,22 @@ class BuildState:
 
     @property
     def digest(self) -> str:
-        """Names the content of all files together, whatever the order they were written in."""
+        """A digest of all files together. It does not depend on the order in which they were written."""
         return hashlib.sha256(f"{self._sum:x}".encode()).hexdigest()[:16]
 
-    def numbers(self) -> tuple[int, int]:
-        """How many pages and pictures the site has."""
+    def count_pages_and_pictures(self) -> tuple[int, int]:
+        """Return how many pages and how many picture files the site has."""
         query = "SELECT total(path GLOB '*.html'), total(path GLOB 'img/*') FROM files"
         pages, pictures = self._one(query)
         return int(pages), int(pictures)
 
-    def changes(self, pattern: str = "*") -> Iterator[str]:
-        """Paths that match a pattern and were written or removed since ``forget_changes``."""
+    def changed_paths(self, pattern: str = "*") -> Iterator[str]:
+        """Return the paths that match a pattern and were written or removed since ``clear_changes``."""
         rows = self._db.execute("SELECT path FROM changes WHERE path GLOB ? ORDER BY path", (pattern,))
         return (path for (path,) in rows)
 
-    def forget_changes(self) -> None:
-        """Start anew to note what is written or removed."""
+    def clear_changes(self) -> None:
+        """Forget which paths were written or removed."""
         self._db.execute("DELETE FROM changes")
 
     def _newest(self, table: str, scope: str) -> list[str]:
@@ -329,7 +333,7 @@ class BuildState:
         return [str(self._one(query, value)[0]) for value in values]
 
     def _pictures(self, story_id: str) -> list[str]:
-        """The paths of a story's pictures, which are then known no more."""
+        """Delete the picture paths of a story, and return them."""
         rows = self._db.execute("DELETE FROM pictures WHERE story_id = ? RETURNING path", (story_id,)).fetchall()
         return sorted(path for (path,) in rows)
 
@@ -337,28 +341,28 @@ class BuildState:
         shown = "SELECT EXISTS (SELECT 1 FROM pictures WHERE path = ?)"
         return [path for path in paths if not self._one(shown, (path,))[0]]
 
-    def _beside(self, category: str, key: Key, count: int, side: str, order: str) -> list[Brief]:
+    def _beside(self, category: str, key: Key, count: int, side: str, order: str) -> list[BuiltStory]:
         query = f"""SELECT * FROM stories WHERE category = ? AND (published, story_id) {side} (?, ?)
             ORDER BY published {order}, story_id {order} LIMIT ?"""  # noqa: S608
-        return [Brief(*row) for row in self._db.execute(query, (category, *key, count))]
+        return [BuiltStory(*row) for row in self._db.execute(query, (category, *key, count))]
 
     def _one(self, query: str, values: Sequence[object] = ()) -> tuple:
-        found: tuple = self._db.execute(query, values).fetchone()
-        return found
+        row: tuple = self._db.execute(query, values).fetchone()
+        return row
 
 
-def noted_files(target: Path, version: str) -> Iterator[BuiltFile]:
-    """The manifest of the version in the folder ``version``; nothing if it is not what was built last."""
-    path = target / FILE
+def read_files(target: Path, version: str) -> Iterator[BuiltFile]:
+    """Yield the files of the version in the folder ``version``, or none if another version was built last."""
+    path = target / STATE_FILE
     if path.is_file():
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as notes:
             if notes.execute("SELECT 1 FROM facts WHERE name = 'folder' AND value = ?", (version,)).fetchone():
                 yield from (BuiltFile(*row) for row in notes.execute("SELECT * FROM files ORDER BY path"))
 
 
-def noted_size(target: Path, since: datetime) -> SiteSize | None:
-    """What the last build consists of, with its stories published ``since`` then; None where nothing was built."""
-    path = target / FILE
+def read_size(target: Path, since: datetime) -> SiteSize | None:
+    """Return the size of the last build, or None where nothing was built. ``since`` bounds the recent stories."""
+    path = target / STATE_FILE
     if not path.is_file():
         return None
     with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as notes:

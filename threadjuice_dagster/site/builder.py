@@ -1,9 +1,10 @@
-"""Building the site: what changed is rendered into the next version, checked, and shown to readers at once.
+"""Build the site: render what changed into the next version, check it, and make it the current version.
 
-A page depends on its own story, a few neighbours of its category, and what all pages share; a list on its stories. So a
-build reads the listing of all stories and the records of those that changed, whatever the number of stories, and makes
-the same files as a build from nothing would. What pages show belongs in ``site/pages.py``, how versions lie on disk in
-``site/versions.py``, what is remembered between builds in ``site/build_state.py``.
+A story's page depends on the story, a few neighbours of its category, and what all pages share. A list depends on its
+stories. So a build reads the list of all stories and the records of those that changed, and makes the same files as a
+build from nothing would. What pages show belongs in ``site/pages.py``, how versions lie on disk in
+``site/versions.py``, what is stored between builds in
+``site/build_state.py``.
 """
 
 import errno
@@ -23,30 +24,30 @@ from threadjuice_dagster.domain.pictures.images import Variant
 from threadjuice_dagster.domain.story.publication import Listed, PublicationSource, PublishedStory
 from threadjuice_dagster.domain.story.stories import Category
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.site.build_state import Brief, BuildState, Key
+from threadjuice_dagster.site.build_state import BuildState, BuiltStory, Key
 from threadjuice_dagster.site.links import base_of, site_address
 from threadjuice_dagster.site.lists import Lists
+from threadjuice_dagster.site.markup import verify_site
 from threadjuice_dagster.site.pages import ABOUT, PERSONAS, Pages, version_file
 from threadjuice_dagster.site.pictures import ReadPicture, place_picture
-from threadjuice_dagster.site.verify import verify_site
-from threadjuice_dagster.site.versions import SiteVersion, next_edition
+from threadjuice_dagster.site.versions import SiteVersion, next_version
 from threadjuice_dagster.site.views import StoryView, utc, view_of
 
 FEED_LENGTH = 30
 """Stories in the feeds, newest first."""
 
 RELATED, NEAR = 3, 24
-"""Stories under a story, chosen by the tags they share from so many of its category that came before."""
+"""How many stories are shown below a story, and how many of its category before it they are chosen from."""
 
 BATCH = 100
-"""Records in memory at a time."""
+"""Records in state at a time."""
 
 
 @dataclass(frozen=True)
 class SiteBuild:
-    """What a build made. ``version`` depends on the content alone; ``changed`` is False if it was current already.
+    """The result of a build. ``version`` depends on the content alone, ``changed`` says whether it is a new one.
 
-    ``written`` and ``removed`` count files that differ from the version before.
+    ``written`` and ``removed`` count the files that differ from the version before.
     """
 
     version: str
@@ -60,21 +61,21 @@ class SiteBuild:
     removed: int
 
 
-class Gathered:
-    """A ``PublicationSource`` of stories in memory."""
+class StoriesInMemory:
+    """A ``PublicationSource`` of stories in state."""
 
     def __init__(self, stories: Iterable[PublishedStory]) -> None:
         self._stories = {story.story_id: story for story in stories}
 
     def listing(self) -> Iterator[Listed]:
-        """Each story, stamped with the digest of its record."""
+        """Yield each story, stamped with the digest of its record."""
         for story in self._stories.values():
             stamp = hashlib.sha256(story.model_dump_json().encode(errors="replace")).hexdigest()
             yield Listed(story.story_id, story.category.slug, story.published_at, stamp)
 
     def stories(self, ids: Sequence[str]) -> Iterator[PublishedStory]:
-        """These stories."""
-        return (self._stories[one] for one in ids if one in self._stories)
+        """Return those of these stories that there are."""
+        return (self._stories[story_id] for story_id in ids if story_id in self._stories)
 
 
 def build_site(
@@ -87,24 +88,24 @@ def build_site(
 ) -> SiteBuild:
     """Build the site into ``<target>/versions/<version>/`` and point ``<target>/current`` at it.
 
-    ``site_url`` may be empty: then no page names an absolute address of its own. Pictures at ``file://`` addresses are
-    linked or copied from ``storage_root`` by key, or read through ``read_picture`` where it does not have them. Without
-    ``keep_old`` nothing of a withdrawn story is left behind. Raises ``PermanentFailure`` for a story that cannot be
-    shown or a link that leads nowhere; ``current`` then stays as it was, as after any other failure.
+    Without a ``site_url`` no page names an absolute address of its own. Pictures at ``file://`` addresses are linked or
+    copied from ``storage_root`` by key; those that it lacks are read by ``read_picture``. Without ``keep_old`` no file
+    of a withdrawn story stays on disk. Raises ``PermanentFailure`` for a story that cannot be shown and for a broken
+    link. After any failure ``current`` stays as it was.
     """
-    shelf = stories if isinstance(stories, PublicationSource) else Gathered(stories)
-    bring = partial(place_picture, storage_root=storage_root, read_picture=read_picture)
+    source = stories if isinstance(stories, PublicationSource) else StoriesInMemory(stories)
+    fetch = partial(place_picture, storage_root=storage_root, read_picture=read_picture)
     started, address = time.perf_counter(), site_address(site_url)
     for last in (False, True):
         try:
-            with next_edition(target, afresh=last) as edition:
-                build = _Build(shelf, edition, address, bring)
+            with next_version(target, afresh=last) as version:
+                build = _Build(source, version, address, fetch)
                 build.run()
-                if not last and edition.is_damaged():
+                if not last and version.is_damaged():
                     continue
                 build.check()
-                version, changed = edition.publish(build.marker, keep_old)
-                return build.result(version, changed, started)
+                name, changed = version.publish(build.marker, keep_old)
+                return build.result(name, changed, started)
         except sqlite3.DatabaseError as error:
             if last or isinstance(error, sqlite3.OperationalError):
                 raise (OSError(errno.ENOSPC, str(error)) if "is full" in str(error) else error) from error
@@ -112,120 +113,122 @@ def build_site(
 
 
 class _Build:
-    """One build into one edition."""
+    """One build of one version."""
 
     def __init__(
-        self, shelf: PublicationSource, edition: SiteVersion, site_url: str, bring: Callable[[Variant, Path], None]
+        self, source: PublicationSource, version: SiteVersion, site_url: str, fetch: Callable[[Variant, Path], None]
     ) -> None:
-        self._shelf, self._edition, self._site_url, self._bring = shelf, edition, site_url, bring
-        self._memory: BuildState = edition.memory
+        self._source, self._version, self._site_url, self._fetch = source, version, site_url, fetch
+        self._state: BuildState = version.state
         self._everything = False
         self._rendered: set[str] = set()
         self._shifted: list[tuple[str, Key]] = []
 
     def run(self) -> None:
-        """Bring the edition up to date with the stories."""
-        listed = self._shelf.listing()
-        self._memory.receive((one.story_id, one.category, instant(one.published_at), one.stamp) for one in listed)
-        categories = self._desks()
+        """Bring the version up to date with the stories."""
+        listed = self._source.listing()
+        self._state.set_public_stories(
+            (entry.story_id, entry.category, instant(entry.published_at), entry.stamp) for entry in listed
+        )
+        categories = self._categories()
         self._everything = self._is_renewed(categories)
         self._pages = Pages(categories, self._site_url)
-        self._lists = Lists(self._edition, self._pages, {category.slug: category for category in categories})
-        for story in self._memory.gone():
+        self._lists = Lists(self._version, self._pages, {category.slug: category for category in categories})
+        for story in self._state.withdrawn():
             self._remove(story)
-        for view, stamp in self._views(self._memory.changed()):
+        for view, stamp in self._views(self._state.changed_stories()):
             self._render(view, stamp)
-        for view, _ in self._views((one, "") for one in self._neighbours()):
+        for view, _ in self._views((story_id, "") for story_id in self._neighbours()):
             self._page(view)
         if self._everything or self._lists.changed:
             self._shared()
 
     def check(self) -> None:
-        """Look at the links of what was written; where files are gone, at those of every page."""
-        written, dropped = self._edition.written, self._edition.dropped
+        """Check the links of the pages that were written, or of every page if files were removed."""
+        written, dropped = self._version.written, self._version.removed
         if written or dropped:
-            pages = None if dropped else self._memory.changes("*.html")
-            verify_site(self._edition.folder, base_of(self._site_url), pages)
+            pages = None if dropped else self._state.changed_paths("*.html")
+            verify_site(self._version.folder, base_of(self._site_url), pages)
 
     def marker(self, version: str) -> bytes:
-        """``version.json``."""
-        memory = self._memory
-        return version_file(version, memory.count(), memory.newest_change(), memory.origins())
+        """Return the content of ``version.json``."""
+        state = self._state
+        return version_file(version, state.count(), state.newest_change(), state.origins())
 
     def result(self, version: str, changed: bool, started: float) -> SiteBuild:
-        """What was made."""
-        pages, pictures = self._memory.numbers()
+        """Return the result of the build."""
+        pages, pictures = self._state.count_pages_and_pictures()
         return SiteBuild(
             version=version,
-            folder=self._edition.current.resolve(),
-            stories=self._memory.count(),
+            folder=self._version.current.resolve(),
+            stories=self._state.count(),
             pages=pages,
             pictures=pictures,
             seconds=time.perf_counter() - started,
             changed=changed,
-            written=self._edition.written,
-            removed=self._edition.dropped,
+            written=self._version.written,
+            removed=self._version.removed,
         )
 
-    def _desks(self) -> list[Category]:
-        """The categories that have stories, each as its newest story has it, by name."""
-        views = [view_of(story) for story in self._shelf.stories(self._memory.desks())]
+    def _categories(self) -> list[Category]:
+        """Return the categories that have stories, by name. Each is taken from its newest story."""
+        views = [view_of(story) for story in self._source.stories(self._state.newest_public_by_category())]
         return sorted((view.category for view in views), key=lambda category: (category.name, category.slug))
 
     def _is_renewed(self, categories: Sequence[Category]) -> bool:
-        """Whether what all pages share is not as it was: then every page is rendered."""
+        """Return whether anything that all pages share changed, and mark every story as changed if so."""
         shared = [
             _code(),
             self._site_url,
             *((category.slug, category.name, category.description, category.colour) for category in categories),
         ]
         basis = hashlib.sha256(json.dumps(shared).encode()).hexdigest()
-        if basis == self._memory.fact("basis"):
+        if basis == self._state.get("basis"):
             return False
-        self._memory.note("basis", basis)
-        self._memory.unstamp()
+        self._state.set("basis", basis)
+        self._state.mark_all_changed()
         return True
 
     def _views(self, wanted: Iterable[tuple[str, str]]) -> Iterator[tuple[StoryView, str]]:
-        """Stories with their stamps, in the order asked for; one that was withdrawn meanwhile is removed."""
+        """Yield stories with their stamps in the given order. Remove those that were withdrawn meanwhile."""
         stamps = iter(wanted)
         while batch := dict(islice(stamps, BATCH)):
-            found = {story.story_id: story for story in self._shelf.stories(list(batch))}
+            stories = {story.story_id: story for story in self._source.stories(list(batch))}
             for story_id, stamp in batch.items():
-                if story_id in found:
-                    yield view_of(found[story_id]), stamp
-                elif known := self._memory.story(story_id):
-                    self._remove(known)
+                if story_id in stories:
+                    yield view_of(stories[story_id]), stamp
+                elif withdrawn := self._state.story(story_id):
+                    self._remove(withdrawn)
 
-    def _remove(self, story: Brief) -> None:
-        for path in (*_paths(story.slug), *self._memory.forget(story.story_id)):
-            self._edition.drop(path)
+    def _remove(self, story: BuiltStory) -> None:
+        for path in (*_paths(story.slug), *self._state.delete_story(story.story_id)):
+            self._version.remove(path)
         self._lists.moved(story)
         self._shifted.append((story.category, story.key))
 
     def _render(self, view: StoryView, stamp: str) -> None:
-        """Render a story's page, and note the lists and neighbours that show it."""
-        before = self._memory.story(view.story.story_id)
+        """Render a story's page, and record the lists and neighbours that show it."""
+        before = self._state.story(view.story.story_id)
         story = self._brief(view, stamp)
         self._refuse_twins(story)
         if before and before.slug != story.slug:
             self._remove(before)
             before = None
-        for path in self._memory.keep(story, self._pictures(view)):
-            self._edition.drop(path)
-        if self._everything or before is None or before.place != story.place:
-            for one in (before, story):
-                if one:
-                    self._lists.moved(one)
+        for path in self._state.save_story(story, self._pictures(view)):
+            self._version.remove(path)
+        if self._everything or before is None or before.position != story.position:
+            for changed in (before, story):
+                if changed:
+                    self._lists.moved(changed)
         else:
-            self._lists.touched(story, shown=before.look != story.look)
+            self._lists.touched(story, shown=before.appearance != story.appearance)
         if not self._everything:
             self._rendered.add(story.story_id)
-            self._shifted += [(one.category, one.key) for one in {before, story} if one]
+            self._shifted += [(changed.category, changed.key) for changed in {before, story} if changed]
         self._page(view)
 
-    def _refuse_twins(self, story: Brief) -> None:
-        holder = self._memory.holder(story.slug)
+    def _refuse_twins(self, story: BuiltStory) -> None:
+        holder = self._state.slug_owner(story.slug)
         if holder not in ("", story.story_id):
             raise PermanentFailure(
                 f"Stories {holder} and {story.story_id} share the slug {story.slug}.",
@@ -233,11 +236,11 @@ class _Build:
             )
 
     def _pictures(self, view: StoryView) -> list[str]:
-        """Bring a story's stored pictures into the edition; returns their paths."""
+        """Add a story's stored pictures to the version. Return their paths."""
         local = list(view.picture.local) if view.picture else []
         for variant, place in local:
             try:
-                self._edition.place(place, partial(self._bring, variant))
+                self._version.add_file(place, partial(self._fetch, variant))
             except FileNotFoundError as error:
                 raise PermanentFailure(
                     f"The page {view.path} refers to {place}, which picture storage does not have.",
@@ -245,9 +248,9 @@ class _Build:
                 ) from error
         return [place for _, place in local]
 
-    def _brief(self, view: StoryView, stamp: str) -> Brief:
+    def _brief(self, view: StoryView, stamp: str) -> BuiltStory:
         published = instant(view.published)
-        return Brief(
+        return BuiltStory(
             story_id=view.story.story_id,
             stamp=stamp,
             published=published,
@@ -265,54 +268,60 @@ class _Build:
         )
 
     def _page(self, view: StoryView) -> None:
-        """Write a story's page, its related stories as they are now, and the record beside it."""
+        """Write a story's page with its related stories, and its provenance record."""
         key = (instant(view.published), view.story.story_id)
         related = self._related(view.story.category.slug, key, view.story.draft.tags)
-        self._memory.relate(view.story.story_id, _ids(related))
-        origins = {origin for one in related for origin in one.origins.split()}
-        self._edition.put(view.path, self._pages.story(view, [one.card for one in related], origins))
+        self._state.set_related(view.story.story_id, _ids(related))
+        origins = {origin for neighbour in related for origin in neighbour.origins.split()}
+        self._version.write(view.path, self._pages.story(view, [neighbour.card for neighbour in related], origins))
         if record := view.story.provenance:
-            self._edition.put(view.provenance_path, f"{record.model_dump_json(indent=1)}\n".encode())
+            self._version.write(view.provenance_path, f"{record.model_dump_json(indent=1)}\n".encode())
         else:
-            self._edition.drop(view.provenance_path)
+            self._version.remove(view.provenance_path)
 
-    def _related(self, category: str, key: Key, tags: Iterable[str]) -> list[Brief]:
-        """Of the stories of a story's category shortly before it, those that share most tags.
+    def _related(self, category: str, key: Key, tags: Iterable[str]) -> list[BuiltStory]:
+        """Return those of the stories shortly before a story, of its category, that share most tags with it.
 
-        A new story is thus related to others at once, and changes no page of theirs.
+        Older stories alone: a new story then changes no other story's page.
         """
-        near, own = self._memory.older(category, key, NEAR), set(tags)
-        chosen = sorted(near, key=lambda one: -len(own.intersection(one.tags.split("\n"))))[:RELATED]
+        near, own = self._state.older(category, key, NEAR), set(tags)
+        chosen = sorted(near, key=lambda neighbour: -len(own.intersection(neighbour.tags.split("\n"))))[:RELATED]
         missing = RELATED - len(chosen)
-        return chosen + (self._memory.newer(category, key, missing) if missing else [])
+        return chosen + (self._state.newer(category, key, missing) if missing else [])
 
     def _neighbours(self) -> list[str]:
-        """Stories that are not rendered yet, or were too early, and may show a changed one as related."""
+        """Return the stories that may show a changed one as related and were not rendered after it."""
         categories = (
-            dict(self._memory.groups("category")) if self._everything else {category for category, _ in self._shifted}
+            dict(self._state.counts_by("category")) if self._everything else {category for category, _ in self._shifted}
         )
         late = [
-            one.story_id for category in categories for one in self._memory.stretch(0, RELATED, "category", category)
+            neighbour.story_id
+            for category in categories
+            for neighbour in self._state.stories_from(0, RELATED, "category", category)
         ]
-        near = {one.story_id: one for category, key in self._shifted for one in self._memory.newer(category, key, NEAR)}
+        near = {
+            neighbour.story_id: neighbour
+            for category, key in self._shifted
+            for neighbour in self._state.newer(category, key, NEAR)
+        }
         for story_id in near.keys() - self._rendered:
-            one = near[story_id]
-            related = self._related(one.category, one.key, one.tags.split("\n"))
-            if _ids(related) != one.related or any(other.story_id in self._rendered for other in related):
+            neighbour = near[story_id]
+            related = self._related(neighbour.category, neighbour.key, neighbour.tags.split("\n"))
+            if _ids(related) != neighbour.related or any(other.story_id in self._rendered for other in related):
                 late.append(story_id)
         return list(dict.fromkeys(late))
 
     def _shared(self) -> None:
-        """Write what does not belong to one story."""
-        memory, pages, put = self._memory, self._pages, self._edition.put
+        """Write the files that do not belong to one story."""
+        state, pages, put = self._state, self._pages, self._version.write
         for path, data in pages.assets.files.items():
             put(path, data)
-        for path in memory.paths("assets/*"):
+        for path in state.paths("assets/*"):
             if path not in pages.assets.files:
-                self._edition.drop(path)
-        newest = memory.stretch(max(memory.count() - FEED_LENGTH, 0), FEED_LENGTH)
-        latest = [view for view, _ in self._views((one.story_id, "") for one in reversed(newest))]
-        named = [view for view, _ in self._views((one, "") for one in memory.newest("persona"))]
+                self._version.remove(path)
+        newest = state.stories_from(max(state.count() - FEED_LENGTH, 0), FEED_LENGTH)
+        latest = [view for view, _ in self._views((story.story_id, "") for story in reversed(newest))]
+        named = [view for view, _ in self._views((story_id, "") for story_id in state.newest_by("persona"))]
         voices = {view.story.persona.slug: view for view in named}
         put(ABOUT, pages.about())
         put("404.html", pages.not_found())
@@ -327,18 +336,18 @@ def _paths(slug: str) -> tuple[str, str]:
     return f"story/{slug}/index.html", f"story/{slug}/provenance.json"
 
 
-def _ids(stories: Iterable[Brief]) -> str:
-    return "\n".join(one.story_id for one in stories)
+def _ids(stories: Iterable[BuiltStory]) -> str:
+    return "\n".join(story.story_id for story in stories)
 
 
 def instant(moment: datetime) -> str:
-    """A moment as text that sorts by time."""
+    """Return a moment as text that sorts by time."""
     return utc(moment).isoformat(timespec="microseconds")
 
 
 @cache
 def _code() -> str:
-    """Names the code and the templates that make pages."""
+    """Return a digest of the code and templates that make pages."""
     package, digest = Path(str(importlib.resources.files("threadjuice_dagster"))), hashlib.sha256()
     files = (file for folder in ("site", "domain") for file in (package / folder).rglob("*"))
     for file in sorted(file for file in files if file.is_file() and file.suffix != ".pyc"):

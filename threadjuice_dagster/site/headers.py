@@ -1,6 +1,6 @@
-"""What a host has to send with the files of the site: their types, how long they keep, and what pages may do.
+"""The HTTP headers of the site's files: content types, caching, and the content security policy.
 
-One list for every host: the preview server sends it as it is, a deployment turns it into its host's own settings.
+The preview server sends them itself; a deployment to Vercel writes them into ``vercel.json``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ CONTENT_TYPES = {
 }
 
 IMMUTABLE = ("assets", "img")
-"""Folders whose file names carry their content's hash."""
+"""Folders whose files are named by a hash of their content."""
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -39,14 +39,14 @@ UNCACHED = {"Cache-Control": "no-cache"}
 
 
 class Rule(NamedTuple):
-    """Headers of every address that matches ``source``, a regular expression of the whole path, slash first."""
+    """The headers of every path that ``source``, a regular expression of the whole path, matches."""
 
     source: str
     headers: Mapping[str, str]
 
 
 def content_policy(origins: Iterable[str]) -> str:
-    """The content security policy: a page's own files, and pictures from these origins as well."""
+    """Return the content security policy: the site's own files, and pictures from these origins."""
     pictures = " ".join(["'self'", "data:", *sorted(set(origins))])
     return (
         f"default-src 'none'; img-src {pictures}; style-src 'self'; font-src 'self'; script-src 'self'; "
@@ -55,7 +55,7 @@ def content_policy(origins: Iterable[str]) -> str:
 
 
 def header_rules(origins: Iterable[str]) -> tuple[Rule, ...]:
-    """The headers of a site whose pictures also come from ``origins``, as its marker names them."""
+    """Return the headers of a site whose pictures also come from ``origins``."""
     policy = {"Content-Security-Policy": f"{content_policy(origins)}; frame-ancestors 'none'"}
     return (
         Rule("/(.*)", {**policy, **ALWAYS}),
@@ -65,7 +65,7 @@ def header_rules(origins: Iterable[str]) -> tuple[Rule, ...]:
 
 
 def headers_of(path: str, origins: Iterable[str] = ()) -> dict[str, str]:
-    """All headers of one file of the site, by its path from the top."""
+    """Return all headers of the file at a path of the site."""
     always, cached, uncached = (rule.headers for rule in header_rules(origins))
     kind = CONTENT_TYPES.get(PurePosixPath(path).suffix.lower(), "application/octet-stream")
     return {"Content-Type": kind, **always, **(cached if path.partition("/")[0] in IMMUTABLE else uncached)}

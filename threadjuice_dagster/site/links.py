@@ -1,4 +1,4 @@
-"""Addresses: which outside ones may become links, and how a page reaches another page of the site.
+"""Decide which outside addresses may become links, and make the addresses of the site's own pages.
 
 Nothing here reads a story's fields; that belongs in ``site/views.py``.
 """
@@ -14,7 +14,7 @@ _BARE_THREAD = re.compile(r"/comments/[A-Za-z0-9]+/?$")
 
 
 def safe_link(url: str) -> str:
-    """``url`` if a reader may be sent there (http or https, a host, no odd characters), else an empty string."""
+    """Return ``url`` if readers may be sent there (http or https, a host, no odd characters), else an empty text."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
@@ -24,7 +24,7 @@ def safe_link(url: str) -> str:
 
 
 def comment_link(source_url: str, comment_id: str) -> str:
-    """Where a comment stands in its thread, or an empty string.
+    """Return the address of a comment in its thread, or an empty text.
 
     Reddit reads the part after a bare thread id as the thread's title, so a ``comment`` goes between.
     """
@@ -37,29 +37,29 @@ def comment_link(source_url: str, comment_id: str) -> str:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port of an address, as a content security policy names them."""
+    """Return scheme, host and port of an address, as a content security policy names them."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def root_of(path: str) -> str:
-    """What leads from a page back to the top of the site: ``../../`` for ``story/x/index.html``."""
+    """Return the relative path from a page to the top of the site: ``../../`` for ``story/x/index.html``."""
     return "../" * path.count("/")
 
 
 def public_address(site_url: str, path: str) -> str:
-    """The absolute address of a page or file; with no ``site_url`` the path itself. ``index.html`` is left off."""
+    """Return the absolute address of a page or file, or without a ``site_url`` its path, without ``index.html``."""
     path = path.removesuffix("index.html")
     return f"{site_url}/{path}" if site_url else path
 
 
 def base_of(site_url: str) -> str:
-    """Where the top of the site is on its host, for the page that is shown at any address: ``/`` or ``/press/``."""
+    """Return the path of the site's top on its host, such as ``/`` or ``/press/``."""
     return urlsplit(site_url).path.rstrip("/") + "/"
 
 
 def site_address(site_url: str) -> str:
-    """The site's own address without a final slash; empty stays empty. Raises ``ConfigurationError``."""
+    """Return the site's address without a final slash. An empty one stays empty. Raises ``ConfigurationError``."""
     if site_url and not (safe_link(site_url) and not urlsplit(site_url).query and not urlsplit(site_url).fragment):
         raise ConfigurationError(
             "The address of the site is not an http(s) address.", "Set PRODUCTION_URL, e.g. https://threadjuice.com."

@@ -1,4 +1,4 @@
-"""What a page says of itself to machines: JSON-LD and Open Graph. Escaping is the templates' part."""
+"""Make a page's JSON-LD and Open Graph metadata. The templates escape it."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ SITE_NAME = "ThreadJuice"
 
 
 def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
-    """The story as schema.org ``NewsArticle``; addresses appear only where they are absolute.
+    """Return the story as schema.org ``NewsArticle``, with absolute addresses only.
 
     The author is the publication: a persona is a voice of the house, not a person.
     """
@@ -37,18 +37,18 @@ def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
     if site_url:
         article["mainEntityOfPage"] = public_address(site_url, view.path)
         article["publisher"] = article["author"] = {**publisher, "url": f"{site_url}/"}
-    return _told(article)
+    return _without_empty(article)
 
 
 def web_page(title: str, summary: str, address: str) -> dict[str, Any]:
-    """A page that is no story's as schema.org ``CollectionPage``."""
+    """Return a page that is no story's as schema.org ``CollectionPage``."""
     page = {"@context": "https://schema.org", "@type": "CollectionPage", "name": title, "description": summary}
-    found = {**page, "url": address, "inLanguage": "en"}
-    return _told({**found, "isPartOf": {"@type": "WebSite", "name": SITE_NAME}})
+    web_page = {**page, "url": address, "inLanguage": "en"}
+    return _without_empty({**web_page, "isPartOf": {"@type": "WebSite", "name": SITE_NAME}})
 
 
 def open_graph(view: StoryView, site_url: str) -> list[tuple[str, str]]:
-    """The story's Open Graph properties (https://ogp.me), in order."""
+    """Return the story's Open Graph properties (https://ogp.me), in order."""
     properties = {
         "og:type": "article",
         "og:site_name": SITE_NAME,
@@ -65,7 +65,7 @@ def open_graph(view: StoryView, site_url: str) -> list[tuple[str, str]]:
 
 
 def share_picture(view: StoryView, site_url: str) -> dict[str, str]:
-    """The picture's Open Graph properties; empty where it has no absolute address."""
+    """Return the picture's Open Graph properties, or none where it has no absolute address."""
     if view.picture is None:
         return {}
     variant, place = view.picture.share()
@@ -80,12 +80,12 @@ def share_picture(view: StoryView, site_url: str) -> dict[str, str]:
 
 
 def _image_object(view: StoryView, site_url: str) -> dict[str, Any] | None:
-    """The picture as schema.org ``ImageObject`` with its credit and licence; None where it has no absolute address."""
+    """Return the picture as schema.org ``ImageObject`` with credit and licence, or None without an absolute address."""
     shared = share_picture(view, site_url)
     if view.picture is None or not shared:
         return None
     image = view.picture.image
-    found = {
+    image_object = {
         "@type": "ImageObject",
         "url": shared["og:image"],
         "contentUrl": shared["og:image"],
@@ -96,9 +96,9 @@ def _image_object(view: StoryView, site_url: str) -> dict[str, Any] | None:
         "license": safe_link(deed_url(image.licence)),
         "acquireLicensePage": safe_link(image.source_url),
     }
-    return _told(found)
+    return _without_empty(image_object)
 
 
-def _told(facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts there are."""
+def _without_empty(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts that are not empty."""
     return {key: value for key, value in facts.items() if value not in ("", None, [])}

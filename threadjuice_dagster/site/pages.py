@@ -1,4 +1,4 @@
-"""What each page is given. How pages look belongs in ``templates/`` and ``static/``.
+"""Render each page of the site. How pages look belongs in ``templates/`` and ``static/``.
 
 Which pages there are is decided in ``site/builder.py`` and ``site/lists.py``.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 ROOT = "\x01"
-"""Stands for the way to the top of the site in HTML that several pages show; no story's text can contain it."""
+"""Stands for the path to the top of the site in HTML that several pages share. No story's text can contain it."""
 
 STRAPLINE = "The best of the thread, carefully squeezed."
 ABOUT, ARCHIVE, PERSONAS = "about/index.html", "archive/index.html", "persona/index.html"
@@ -38,7 +38,7 @@ _LAZY, _EAGER = 'loading="lazy"', 'loading="eager" fetchpriority="high"'
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of stories. ``kind`` is front, category, persona or month; ``items`` are cards or lines with ROOT."""
+    """A list of stories. ``kind`` is front, category, persona or month. ``items`` are cards or lines with ROOT."""
 
     path: str
     kind: str
@@ -54,7 +54,7 @@ class Listing:
 
 
 class Pages:
-    """Renders the pages of one build. ``categories`` are those in the navigation; ``site_url`` has no final slash."""
+    """Renders the pages of one build. The navigation shows ``categories``; ``site_url`` has no final slash."""
 
     def __init__(self, categories: Sequence[Category], site_url: str) -> None:
         self._site_url = site_url
@@ -76,15 +76,15 @@ class Pages:
         self._get = cache(self._templates.get_template)
 
     def card(self, view: StoryView) -> str:
-        """A story as lists show it, with ``ROOT`` in its links."""
+        """Return a story as lists show it, with ``ROOT`` in its links."""
         return str(self._pieces.card(view, ROOT))
 
     def line(self, view: StoryView) -> str:
-        """A story as the archive shows it, with ``ROOT`` in its links."""
+        """Return a story as the archive shows it, with ``ROOT`` in its links."""
         return str(self._pieces.line(view, ROOT))
 
     def story(self, view: StoryView, related: Sequence[str], origins: Iterable[str]) -> bytes:
-        """A story's page with the cards ``related`` below it; their pictures come from ``origins``."""
+        """Return a story's page with the ``related`` cards below it, whose pictures come from ``origins``."""
         return self._page(
             "story.html",
             view.path,
@@ -97,7 +97,7 @@ class Pages:
         )
 
     def listing(self, listing: Listing) -> bytes:
-        """A page of stories; the first picture is fetched at once, the others when they are scrolled to."""
+        """Return a page of stories. Browsers fetch its first picture at once, the others when they are scrolled to."""
         items = list(listing.items)
         if items and not listing.lead:
             items[0] = items[0].replace(_LAZY, _EAGER, 1)
@@ -113,23 +113,23 @@ class Pages:
         )
 
     def archive(self, years: Sequence[tuple[str, Sequence[tuple[str, str, int]]]]) -> bytes:
-        """The years with their months: path, name and number of stories of each."""
+        """Return the archive. Each year has months with path, name and number of stories."""
         return self._page("archive.html", ARCHIVE, described=_ALL_STORIES, years=years)
 
     def voices(self, views: Sequence[StoryView]) -> bytes:
-        """The personas, each by its newest story."""
+        """Return the page of the personas. Each view is the newest story of one."""
         return self._page("personas.html", PERSONAS, described=_VOICES, voices=views)
 
     def about(self) -> bytes:
-        """What the site is and how its stories are made and checked."""
+        """Return the page about the site, and how its stories are made and checked."""
         return self._page("about.html", ABOUT, described=_ABOUT)
 
     def not_found(self) -> bytes:
-        """The page of addresses that lead nowhere: shown at any of them, it names the top of the site."""
+        """Return the page for unknown addresses. Shown at any of them, its links start at the site's top."""
         return self._page("404.html", "404.html", root=base_of(self._site_url), canonical="")
 
     def feeds(self, views: Sequence[StoryView]) -> dict[str, bytes]:
-        """The RSS and the JSON feed by path."""
+        """Return the RSS and the JSON feed by path."""
         newest = max((view.updated for view in views), default=None)
         return {
             FEED: self._text("feed.xml", stories=views, newest=newest, feed=FEED),
@@ -137,20 +137,20 @@ class Pages:
         }
 
     def sitemap(self, listed: Iterable[tuple[str, str]]) -> bytes:
-        """A sitemap of these pages: path and time of change, which may be empty."""
+        """Return a sitemap of these pages: path and time of change, which may be empty."""
         return self._text("sitemap.xml", kind="urlset", entry="url", listed=listed)
 
     def sitemap_index(self, listed: Iterable[tuple[str, str]]) -> bytes:
-        """The list of sitemaps."""
+        """Return the list of sitemaps."""
         return self._text("sitemap.xml", kind="sitemapindex", entry="sitemap", listed=listed)
 
     def robots(self) -> bytes:
-        """Everything may be read."""
+        """Return a ``robots.txt`` that allows everything."""
         sitemap = f"Sitemap: {self._site_url}/sitemap.xml\n" if self._site_url else ""
         return f"User-agent: *\nAllow: /\n{sitemap}".encode()
 
     def _json_feed(self, views: Sequence[StoryView]) -> dict[str, Any]:
-        """The feed as JSON Feed 1.1 (https://www.jsonfeed.org/version/1.1/)."""
+        """Return the feed as JSON Feed 1.1 (https://www.jsonfeed.org/version/1.1/)."""
         addresses = {"home_page_url": f"{self._site_url}/", "feed_url": f"{self._site_url}/{JSON_FEED}"}
         items = [
             {
@@ -182,7 +182,7 @@ class Pages:
         origins: Iterable[str] = (),
         **context: Any,
     ) -> bytes:
-        """A page at ``path``; ``described`` is its title and summary, where it is no story's."""
+        """Return the page at ``path``. ``described`` is the title and summary of a page that is no story's."""
         address = public_address(self._site_url, path) if self._site_url else ""
         given = {"root": root_of(path), "canonical": address, "shared": {}, **context}
         page = web_page(described[0] or SITE_NAME, described[1] or STRAPLINE, address)
@@ -193,7 +193,7 @@ class Pages:
 
 
 def version_file(version: str, stories: int, updated: str, origins: Sequence[str]) -> bytes:
-    """``version.json``: by what a deployment knows which build it serves, and which pictures its headers allow."""
+    """Return ``version.json``, which says what a deployment serves and which origins its headers have to allow."""
     return _json({"version": version, "stories": stories, "updated": updated or None, "origins": origins})
 
 
@@ -202,7 +202,7 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 
 def _rooted(html: str, root: str) -> "Markup":
-    """HTML that a template made, which has escaped what came from outside, for a page ``root`` away from the top."""
+    """Return HTML that a template made, and so escaped, for a page that reaches the top of the site by ``root``."""
     from markupsafe import Markup
 
     return Markup(html.replace(ROOT, root))  # noqa: S704

@@ -1,4 +1,4 @@
-"""A story's picture as a page shows it, and its files brought into the site.
+"""A story's picture as a page shows it, and how its files get into the site.
 
 Choosing, licensing and encoding pictures belong in ``domain/pictures/images.py`` and ``resources/``.
 """
@@ -17,13 +17,13 @@ from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
 from threadjuice_dagster.site.links import origin, safe_link
 
 ReadPicture = Callable[[Variant], bytes]
-"""The bytes of one stored variant; raises ``FileNotFoundError`` where storage has none."""
+"""Reads the bytes of a stored variant. Raises ``FileNotFoundError`` where storage has none."""
 
 FORMATS: tuple[Format, ...] = ("avif", "webp", "jpeg")
-"""Best first; the last one a picture has is what an old browser gets."""
+"""Formats, best first. An old browser gets the last one that a picture has."""
 
 BLUR_SIDE = 8
-"""Pixels on the longer side of a placeholder: its waves are no finer, and a browser smooths it."""
+"""Pixels on the longer side of a placeholder. A ThumbHash holds no finer detail, and browsers smooth it."""
 
 _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -37,12 +37,12 @@ class Picture:
 
     @cached_property
     def formats(self) -> tuple[Format, ...]:
-        """The formats at hand, best first."""
+        """The formats that it has, best first."""
         return tuple(name for name in FORMATS if any(variant.format == name for variant, _ in self.places))
 
     @property
     def local(self) -> Iterator[tuple[Variant, str]]:
-        """Variants whose files belong into the site, with their paths in it."""
+        """The variants whose files belong into the site, with their paths in it."""
         return ((variant, place) for variant, place in self.places if "://" not in place)
 
     @property
@@ -51,25 +51,25 @@ class Picture:
         return {origin(place) for _, place in self.places if "://" in place}
 
     def srcset(self, name: Format, root: str, widest: int = 100_000) -> str:
-        """The ``srcset`` of one format on a page ``root`` away from the top: the narrowest, and up to ``widest``."""
+        """Return the ``srcset`` of a format for a page at ``root``: the narrowest, and those up to ``widest``."""
         first, *more = self._of(name)
-        shown = [first, *(one for one in more if one[0].width <= widest)]
+        shown = [first, *(choice for choice in more if choice[0].width <= widest)]
         return ", ".join(f"{_from(root, place)} {variant.width}w" for variant, place in shown)
 
     def fallback(self, root: str, widest: int = 1200) -> str:
-        """The ``src`` for a browser that reads no ``srcset``."""
+        """Return the ``src`` for a browser that reads no ``srcset``."""
         return _from(root, self.share(widest)[1])
 
     def share(self, width: int = 1200) -> tuple[Variant, str]:
-        """The variant for link previews: the plainest format, nearest to ``width`` pixels."""
+        """Return the variant for link previews: the oldest format, nearest to ``width`` pixels."""
         return min(self._of(self.formats[-1]), key=lambda place: abs(place[0].width - width))
 
     @cached_property
     def blur(self) -> str:
-        """A preview of a few pixels as a data URI, shown until the picture is there; empty where there is none."""
+        """A preview of a few pixels as a data URI, shown until the picture is loaded. It may be empty."""
         from threadjuice_dagster.domain.pictures.thumbhash import to_data_url
 
-        # A placeholder nobody can read costs the reader nothing: the picture itself still comes.
+        # A broken placeholder is no reason to fail: the picture itself still loads.
         with contextlib.suppress(ValueError, IndexError):
             return to_data_url(self.image.placeholder, BLUR_SIDE) if self.image.placeholder else ""
         return ""
@@ -79,14 +79,14 @@ class Picture:
 
 
 def picture_of(image: StoryImage) -> Picture | None:
-    """The picture with each variant's address; None if it has no variant. Raises ``PermanentFailure``."""
+    """Return the picture with each variant's address, or None without a variant. Raises ``PermanentFailure``."""
     ordered = sorted(image.variants, key=lambda variant: variant.width)
     places = tuple((variant, _place(image.story_id, variant)) for variant in ordered)
     return Picture(image, places) if places else None
 
 
 def place_picture(variant: Variant, target: Path, storage_root: Path | None, read_picture: ReadPicture | None) -> None:
-    """Bring one stored variant to ``target``: linked from the storage folder, else copied, else read.
+    """Put a stored variant at ``target``: link it from the storage folder, else copy it, else read it.
 
     Raises ``FileNotFoundError`` where storage has no such file, ``ConfigurationError`` without a storage to ask.
     """

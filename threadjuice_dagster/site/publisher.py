@@ -1,4 +1,4 @@
-"""Where the static site is built and where its pages can be read."""
+"""The static site as a resource: where it is built, and the addresses of its pages."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,22 +31,22 @@ class Publisher(dg.ConfigurableResource):
         return Path(self.folder) / "current"
 
     def build(self, stories: "PublicationSource | Iterable[PublishedStory]", *, keep_old: bool = True) -> "SiteBuild":
-        """Bring the site up to date with these stories; without ``keep_old`` no earlier version is left."""
+        """Bring the site up to date with these stories. Without ``keep_old`` earlier versions are deleted."""
         from threadjuice_dagster.site.builder import build_site
 
         pictures = Path(self.pictures_root) if self.pictures_root else None
         return build_site(stories, Path(self.folder), self.site_url, pictures, keep_old=keep_old)
 
     def page(self, slug: str) -> str:
-        """Where a reader finds a story's page: its public address, or its file."""
+        """Return the public address of a story's page, or its file."""
         if self.site_url:
             return f"{self.site_url.rstrip('/')}/story/{slug}/"
         return str(self.current / "story" / slug / "index.html")
 
     def picture(self, variant: Variant) -> str:
-        """A picture's public address, or its place on the preview."""
+        """Return a picture's public address, or its address on the preview."""
         return variant.url if variant.url.startswith("http") else f"{self.preview_url}/{variant.key}"
 
     def preview_page(self, slug: str) -> str:
-        """The page's address on the public site, or on the preview that ``threadjuice dev`` serves."""
+        """Return the page's address on the public site, or on the preview that ``threadjuice dev`` serves."""
         return f"{(self.site_url or self.preview_url).rstrip('/')}/story/{slug}/"

@@ -1,8 +1,8 @@
-"""Versions of the site on disk: the one readers see, the one before it, and the next in the making.
+"""Keep versions of the site on disk: the current one, the one before it, and the next one while it is built.
 
-``<target>/versions/<version>/`` are whole sites, ``<target>/current`` is a symbolic link to one of them. The version
-before the last is turned into the next: what both have in common is not touched, and what is the same in all is one
-file with several names. What is in a version belongs in ``site/builder.py``.
+Each folder ``<target>/versions/<version>/`` is a whole site, and ``<target>/current`` is a symbolic link to one of
+them. A build turns the version before the current one into the next version, so that it writes only
+the files that differ. Versions share equal files by hard links. What a version contains belongs in ``site/builder.py``.
 """
 
 import fcntl
@@ -13,71 +13,71 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from threadjuice_dagster.site.build_state import FILE, BuildState, BuiltFile
+from threadjuice_dagster.site.build_state import STATE_FILE, BuildState, BuiltFile
 from threadjuice_dagster.site.layout import MARKER
 
 _NEXT = ".next"
 
 
 class SiteVersion:
-    """The next version of the site. Nothing is written before the first file that differs from the current one."""
+    """The next version of the site. Its folder is made when the first file differs from the current version."""
 
-    def __init__(self, target: Path, memory: BuildState) -> None:
-        self.memory = memory
+    def __init__(self, target: Path, state: BuildState) -> None:
+        self.state = state
         self._target, self._versions = target, target / "versions"
         self._folder: Path | None = None
-        self.written = self.dropped = 0
+        self.written = self.removed = 0
 
     @property
     def current(self) -> Path:
-        """The folder of the version readers see; there may be none."""
+        """The folder of the version that readers see; it may not exist yet."""
         return self._target / "current"
 
     @property
     def folder(self) -> Path:
-        """Where the next version is made; until something differs, the current one."""
+        """The folder of the next version, or the current folder while nothing differs."""
         return self._folder or self.current
 
-    def put(self, path: str, data: bytes) -> None:
-        """Have ``data`` at ``path``, written only if it is not there already."""
-        known = self.memory.file(path)
-        if known is None or known.sha256 != hashlib.sha256(data).hexdigest():
-            _write(self._open() / path, data)
-            self._note(path, data, known)
+    def write(self, path: str, data: bytes) -> None:
+        """Write ``data`` to ``path`` unless the current version already has it there."""
+        current = self.state.file(path)
+        if current is None or current.sha256 != hashlib.sha256(data).hexdigest():
+            _write(self._begun() / path, data)
+            self._record(path, data, current)
 
-    def place(self, path: str, bring: Callable[[Path], None]) -> None:
-        """Have the file that ``bring`` makes at ``path``, unless there is one: its name tells its content."""
-        if self.memory.file(path) is None:
-            place = self._open() / path
+    def add_file(self, path: str, fetch: Callable[[Path], None]) -> None:
+        """Let ``fetch`` make the file at ``path`` unless there is one. The path has to name the content."""
+        if self.state.file(path) is None:
+            place = self._begun() / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.unlink(missing_ok=True)
-            bring(place)
-            self._note(path, place.read_bytes(), None)
+            fetch(place)
+            self._record(path, place.read_bytes(), None)
 
-    def drop(self, path: str) -> None:
-        """Have nothing at ``path``."""
-        if known := self.memory.file(path):
-            unlink(self._open(), path)
-            self.memory.keep_file(path, None, known)
-            self.dropped += 1
+    def remove(self, path: str) -> None:
+        """Remove the file at ``path``, if there is one."""
+        if current := self.state.file(path):
+            unlink(self._begun(), path)
+            self.state.record_file(path, None, current)
+            self.removed += 1
 
     def publish(self, marker: Callable[[str], bytes], keep_old: bool) -> tuple[str, bool]:
-        """Show readers the next version, named by its content; True if it is another one.
+        """Make the next version the current one. Return its name, and whether its content changed.
 
-        Without ``keep_old`` nothing of the version before is left.
+        ``marker`` makes the marker file for a name. Without ``keep_old`` the version before is deleted.
         """
-        before, version = self.memory.fact("version"), self.memory.digest
+        before, version = self.state.get("version"), self.state.digest
         if self._folder is not None:
             _write(self._folder / MARKER, marker(version))
             self._swap(version)
         else:
-            self.memory.save()
+            self.state.save()
         if not keep_old or (self._folder is not None and not before):
-            self._level()
+            self._make_spare_equal()
         return version, version != before
 
     def is_damaged(self) -> bool:
-        """Whether the current version, which the next one would equal, lacks files or has others in their place."""
+        """Return whether nothing changed, but files of the current version are missing or have another size."""
 
         def is_there(file: BuiltFile) -> bool:
             try:
@@ -85,10 +85,10 @@ class SiteVersion:
             except OSError:
                 return False
 
-        return self._folder is None and not all(map(is_there, self.memory.files()))
+        return self._folder is None and not all(map(is_there, self.state.files()))
 
     def discard(self) -> None:
-        """Remove what was begun and not published."""
+        """Delete a version that was begun and not published."""
         shutil.rmtree(self._versions / _NEXT, ignore_errors=True)
 
     def _swap(self, version: str) -> None:
@@ -97,100 +97,100 @@ class SiteVersion:
             place = place.with_name(f"{version}.{os.getpid()}")
         replaced = self.current.readlink().name if self.current.is_symlink() else ""
         (self._versions / _NEXT).rename(place)
-        self.memory.note("version", version)
-        self.memory.note("folder", place.name)
-        self.memory.note("spare", replaced if self.memory.fact("whole") else "")
-        self.memory.note("whole", "yes")
-        self.memory.save()
-        point(self._target, place.name)
+        self.state.set("version", version)
+        self.state.set("folder", place.name)
+        self.state.set("spare", replaced if self.state.get("whole") else "")
+        self.state.set("whole", "yes")
+        self.state.save()
+        point_link(self._target, place.name)
         self._folder = place
-        tidy(self._target, self.memory)
+        remove_leftovers(self._target, self.state)
 
-    def _level(self) -> None:
-        """Make the folder beside the current one equal to it."""
+    def _make_spare_equal(self) -> None:
+        """Replace the version before the current one by a copy of the current one."""
         self._base()
         spare = ".spare"
         (self._versions / _NEXT).rename(self._versions / spare)
-        self.memory.note("spare", spare)
-        self.memory.forget_changes()
-        self.memory.save()
+        self.state.set("spare", spare)
+        self.state.clear_changes()
+        self.state.save()
 
-    def _open(self) -> Path:
+    def _begun(self) -> Path:
         if self._folder is None:
             self._folder = self._base()
-            self.memory.forget_changes()
+            self.state.clear_changes()
         return self._folder
 
     def _base(self) -> Path:
-        """A folder with the files of the current version, made of the one before it where there is one."""
-        base, spare = self._versions / _NEXT, self.memory.fact("spare")
+        """Make a folder with the files of the current version, out of the version before it where there is one."""
+        base, spare = self._versions / _NEXT, self.state.get("spare")
         if spare and (self._versions / spare).is_dir():
             (self._versions / spare).rename(base)
-            paths = self.memory.changes()
+            paths = self.state.changed_paths()
         else:
             base.mkdir()
-            paths = (file.path for file in self.memory.files())
-        self.memory.note("spare", "")
+            paths = (file.path for file in self.state.files())
+        self.state.set("spare", "")
         for path in paths:
-            if self.memory.file(path):
+            if self.state.file(path):
                 link(f"{self.current}/{path}", f"{base}/{path}")
             else:
                 unlink(base, path)
-        if self.memory.fact("version"):
+        if self.state.get("version"):
             link(f"{self.current}/{MARKER}", f"{base}/{MARKER}")
         return base
 
-    def _note(self, path: str, data: bytes, before: BuiltFile | None) -> None:
+    def _record(self, path: str, data: bytes, before: BuiltFile | None) -> None:
         sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
         file = BuiltFile(path, sha1, hashlib.sha256(data).hexdigest(), len(data))
-        self.memory.keep_file(path, file, before)
+        self.state.record_file(path, file, before)
         self.written += 1
 
 
 @contextmanager
-def next_edition(target: Path, afresh: bool = False) -> Iterator[SiteVersion]:
-    """The next version of the site in ``target``; one build at a time. What is not published leaves no trace.
+def next_version(target: Path, afresh: bool = False) -> Iterator[SiteVersion]:
+    """Yield the next version of the site in ``target``, for one build at a time. Delete it if it is not published.
 
-    ``afresh`` believes nothing of what the last build remembered.
+    ``afresh`` deletes the build state first, so that everything is built anew.
     """
     (target / "versions").mkdir(parents=True, exist_ok=True)
     with (target / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in (FILE, f"{FILE}-wal", f"{FILE}-shm") if afresh else ():
+        for name in (STATE_FILE, f"{STATE_FILE}-wal", f"{STATE_FILE}-shm") if afresh else ():
             (target / name).unlink(missing_ok=True)
-        memory = BuildState(target / FILE)
-        edition = SiteVersion(target, memory)
+        state = BuildState(target / STATE_FILE)
+        version = SiteVersion(target, state)
         try:
-            _recall(target, memory)
-            tidy(target, memory)
-            yield edition
+            _restore_link(target, state)
+            remove_leftovers(target, state)
+            yield version
         finally:
-            memory.close()
-            edition.discard()
+            state.close()
+            version.discard()
 
 
-def _recall(target: Path, memory: BuildState) -> None:
-    """Finish a swap that was killed half way; forget everything where the version remembered is not there."""
-    name = memory.fact("folder")
+def _restore_link(target: Path, state: BuildState) -> None:
+    """Finish a swap that was killed half way. Clear the build state if the version it describes is gone."""
+    name = state.get("folder")
     if name and (target / "versions" / name).is_dir():
         if not (target / "current").is_symlink() or (target / "current").readlink().name != name:
-            point(target, name)
+            point_link(target, name)
     else:
-        memory.clear()
+        state.clear()
 
 
-def tidy(target: Path, memory: BuildState) -> None:
-    """Remove folders that are neither what readers see nor the base of the next version."""
+def remove_leftovers(target: Path, state: BuildState) -> None:
+    """Delete every version but the current one and the one that the next is made of."""
     current = target / "current"
-    known = {memory.fact("spare"), current.readlink().name if current.is_symlink() else ""}
+    kept = {state.get("spare"), current.readlink().name if current.is_symlink() else ""}
     (target / ".current-next").unlink(missing_ok=True)
     for folder in (target / "versions").iterdir():
-        if folder.name not in known:
+        if folder.name not in kept:
             shutil.rmtree(folder)
 
 
-def point(target: Path, name: str, link: str = "current") -> None:
-    """Have a link lead to another version, in one rename."""
+def point_link(target: Path, name: str, link: str = "current") -> None:
+    """Point a link to another version, by one atomic rename."""
     beside = target / f".{link}-next"
     beside.unlink(missing_ok=True)
     beside.symlink_to(Path("versions") / name)
@@ -198,7 +198,7 @@ def point(target: Path, name: str, link: str = "current") -> None:
 
 
 def _write(file: Path, data: bytes) -> None:
-    """Write a new file: one that is there may be part of other versions too."""
+    """Write a new file. An existing one is unlinked, not overwritten: other versions may share it by a hard link."""
     path = str(file)
     for _ in range(3):
         try:
@@ -212,7 +212,7 @@ def _write(file: Path, data: bytes) -> None:
 
 
 def link(source: str, place: str) -> None:
-    """The same file under a second name, or a copy where that is not to be had."""
+    """Make a hard link to a file, or a copy where links are not possible."""
     for _ in range(3):
         try:
             os.link(source, place)

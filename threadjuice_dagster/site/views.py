@@ -1,4 +1,4 @@
-"""A published story as templates read it: names ready to print, addresses already vetted.
+"""A published story as templates read it, with cleaned texts and checked addresses.
 
 What the pages look like belongs in ``templates/``; which pages there are in ``site/pages.py``.
 """
@@ -12,20 +12,20 @@ from functools import cached_property
 from threadjuice_dagster.domain.language.text import clean, cut, paragraphs
 from threadjuice_dagster.domain.pictures.licences import CreditPart, credit_line
 from threadjuice_dagster.domain.story.publication import PublishedStory
-from threadjuice_dagster.domain.story.stories import IMPORTED, MANUAL, Category, Quote, Section
+from threadjuice_dagster.domain.story.stories import EXTRACTIVE, IMPORTED, MANUAL, Category, Quote, Section
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.site.links import comment_link, safe_link
 from threadjuice_dagster.site.pictures import Picture, picture_of
 
 WORDS_PER_MINUTE = 230
-"""Silent reading of non-fiction, 238 words a minute in Brysbaert 2019, rounded down."""
+"""Silent reading speed for non-fiction: 238 words a minute (Brysbaert 2019), rounded down."""
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,119}")
 
 
 @dataclass(frozen=True)
 class QuoteView:
-    """A quote's paragraphs and where the comment stands, or an empty address."""
+    """A quote's paragraphs and the address of its comment, which may be empty."""
 
     paragraphs: tuple[str, ...]
     address: str
@@ -43,7 +43,7 @@ class SectionView:
 
 @dataclass(frozen=True)
 class StoryView:
-    """One story. Draft text is clean already; every other outside text is cleaned here."""
+    """One story. Its draft is clean already; every other text from outside is cleaned here."""
 
     story: PublishedStory
     picture: Picture | None
@@ -67,9 +67,10 @@ class StoryView:
     def overruled(self) -> tuple[str, ...]:
         """The gates a person overruled, with name and reason as given."""
         record = self.story.provenance
-        verdicts = [one for one in record.gates if one.overridden_by] if record else []
+        verdicts = [verdict for verdict in record.gates if verdict.overridden_by] if record else []
         return tuple(
-            clean(f"{one.gate.replace('_', ' ')}, by {one.overridden_by}: {one.override_reason}") for one in verdicts
+            clean(f"{verdict.gate.replace('_', ' ')}, by {verdict.overridden_by}: {verdict.override_reason}")
+            for verdict in verdicts
         )
 
     @property
@@ -137,24 +138,24 @@ class StoryView:
 
     @property
     def author(self) -> str:
-        """The model that wrote the story and the writer that asked it, as far as they are known."""
+        """The model that wrote the story and the writer that called it, as far as they are stored."""
         model, writer = clean(self.story.model), clean(self.story.writer)
         return f"{model} ({writer})" if model and writer else model or writer
 
     @property
     def is_manual(self) -> bool:
-        """Written by a person."""
+        """Whether a person wrote it."""
         return self.story.writer == MANUAL
 
     @property
     def is_imported(self) -> bool:
-        """Brought along from an earlier collection."""
+        """Whether it was imported from an earlier collection."""
         return self.story.writer == IMPORTED
 
     @property
     def is_extractive(self) -> bool:
-        """Composed from the thread's own words, without a language model."""
-        return self.story.writer == "extractive"
+        """Whether it was composed of the thread's own words, without a model."""
+        return self.story.writer == EXTRACTIVE
 
     @cached_property
     def sections(self) -> tuple[SectionView, ...]:
@@ -171,7 +172,7 @@ class StoryView:
 
 
 def credit_of(picture: Picture) -> tuple[CreditPart, ...]:
-    """Whom the picture is by and on what terms it is shown; addresses are empty where there is none to follow."""
+    """Return the picture's credit line with checked addresses, some of which may be empty."""
     return tuple(
         replace(part, text=clean(part.text), address=safe_link(part.address))
         for part in credit_line(picture.image, picture.image.provider)
@@ -179,7 +180,7 @@ def credit_of(picture: Picture) -> tuple[CreditPart, ...]:
 
 
 def view_of(story: PublishedStory) -> StoryView:
-    """A story as a view. Raises ``PermanentFailure`` for a name that cannot be part of an address."""
+    """Return the view of a story. Raises ``PermanentFailure`` for a name that cannot be part of an address."""
     for slug in (story.slug, story.category.slug, story.persona.slug):
         if not _SLUG.fullmatch(slug):
             raise PermanentFailure(
@@ -190,5 +191,5 @@ def view_of(story: PublishedStory) -> StoryView:
 
 
 def utc(moment: datetime) -> datetime:
-    """A moment in UTC; one without a zone is taken to be."""
+    """Return a moment in UTC. A moment without a zone is taken as UTC."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

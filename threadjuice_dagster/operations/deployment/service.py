@@ -288,11 +288,11 @@ def _ask(opened: Opened, path: str, attempts: int = 3) -> Answer:
 
 def capacity_of(site: Path, deployer: Deployer, cdn: Storage, daily: int, moment: datetime) -> Finding:
     """Say when the site built in a folder will no longer fit into a deployment."""
-    from threadjuice_dagster.site.build_state import noted_size
+    from threadjuice_dagster.site.build_state import read_size
 
     if not deployer.has_limits:
         return Finding(name="vercel_capacity", state="stand-in", message="A folder takes any number of files.")
-    size = noted_size(site, moment - timedelta(days=WINDOW_DAYS))
+    size = read_size(site, moment - timedelta(days=WINDOW_DAYS))
     if size is None:
         return Finding(name="vercel_capacity", state="ok", message="Nothing is built yet.")
     has_cdn = not isinstance(cdn, FolderStorage) or bool(cdn.public_url)

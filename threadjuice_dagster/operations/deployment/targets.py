@@ -20,9 +20,9 @@ import dagster as dg
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
 from threadjuice_dagster.operations.deployment.rules import Deployment
 from threadjuice_dagster.resources.http import Answer, send
-from threadjuice_dagster.site.build_state import noted_files
+from threadjuice_dagster.site.build_state import read_files
 from threadjuice_dagster.site.layout import MARKER, File, Marker
-from threadjuice_dagster.site.versions import link, point, unlink
+from threadjuice_dagster.site.versions import link, point_link, unlink
 
 if TYPE_CHECKING:
     from threadjuice_dagster.operations.deployment.site_server import PreviewServer
@@ -231,7 +231,7 @@ class LocalTarget(Deployer):
         return path.readlink().name if path.is_symlink() else ""
 
     def _point(self, name: str, identity: str) -> None:
-        point(self._root, identity, name)
+        point_link(self._root, identity, name)
 
     def _spare(self) -> tuple[Path, dict[str, str]]:
         """A folder to make the next version in, and what it has (path → SHA-1): the oldest one if there are enough.
@@ -258,7 +258,7 @@ class LocalTarget(Deployer):
 
 def manifest_of(folder: Path) -> list[File]:
     """Every file of a built site: as its build noted them, or where nothing is noted as they are."""
-    noted = [File(one.path, one.sha1, one.size) for one in noted_files(folder.parents[1], folder.name)]
+    noted = [File(one.path, one.sha1, one.size) for one in read_files(folder.parents[1], folder.name)]
     if noted:
         return [*noted, _file(folder / MARKER, folder)]
     return [_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()]
