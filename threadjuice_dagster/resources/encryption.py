@@ -58,7 +58,7 @@ class Encryptor:
     @property
     def tools(self) -> dict[str, str]:
         """What it compresses and encrypts with."""
-        from backports import zstd
+        from threadjuice_dagster.resources.zstd import zstd
 
         return {"zstd": zstd.zstd_version, **({"pyrage": version("pyrage")} if self._identity else {})}
 
@@ -89,7 +89,8 @@ class Encryptor:
     def unseal(self, source: Readable, target: Writable, *, encrypted: bool) -> None:
         """Write what was sealed as it was. Raises ``PermanentFailure`` if the file is not whole or not for this key."""
         import pyrage
-        from backports import zstd
+
+        from threadjuice_dagster.resources.zstd import zstd
 
         plain = _Decompressing(target)
         try:
@@ -176,7 +177,7 @@ class _Compressing(io.RawIOBase):
     """The compressed form of a stream."""
 
     def __init__(self, source: Readable) -> None:
-        from backports import zstd
+        from threadjuice_dagster.resources.zstd import zstd
 
         self._source, self._ready, self.taken, self._ended = source, b"", 0, False
         self._compressor = zstd.ZstdCompressor(LEVEL)
@@ -200,7 +201,7 @@ class _Decompressing:
     """Writes the plain form of what is written to it, a block at a time however well it was compressed."""
 
     def __init__(self, target: Writable) -> None:
-        from backports import zstd
+        from threadjuice_dagster.resources.zstd import zstd
 
         self._target, self._decompressor = target, zstd.ZstdDecompressor()
 

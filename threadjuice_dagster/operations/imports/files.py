@@ -94,11 +94,11 @@ def records_of(path: Path) -> Iterator[Raw]:
 
 
 def _why_unreadable(error: Exception) -> str:
-    from backports.zstd import ZstdError
+    from threadjuice_dagster.resources.zstd import zstd
 
     if isinstance(error, Overlarge):
         return str(error)
-    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile | ZstdError):
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile | zstd.ZstdError):
         return f"The file is damaged here: {shown(str(error), 200).rstrip('.')}."
     said = error.strerror if isinstance(error, OSError) else shown(str(error), 200)
     return f"The file cannot be read on: {said or type(error).__name__}."
@@ -123,7 +123,7 @@ def _unpacked(file: IO[bytes], start: bytes) -> IO[bytes]:
     if start.startswith(_GZIP):
         return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
     if start == _ZSTD:
-        from backports import zstd
+        from threadjuice_dagster.resources.zstd import zstd
 
         return zstd.ZstdFile(file, options={zstd.DecompressionParameter.window_log_max: _LONGEST_WINDOW})  # type: ignore[return-value]
     return file
