@@ -2,25 +2,22 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
-from makers import make_thread
 
+from threadjuice_dagster import jobs
 from threadjuice_dagster.assets.deployment.checklist import BEFORE
 from threadjuice_dagster.definitions import build_definitions
-from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
+from threadjuice_dagster.domain.judging.gates import GATES
 from threadjuice_dagster.instance import POOLS
-from threadjuice_dagster.resources.postgres import Postgres
-from threadjuice_dagster.sensors.assignments import story_assignments_sensor
-from threadjuice_dagster.sensors.site import publications_sensor
 from threadjuice_dagster.settings import load_settings
 
 EDGES = {
@@ -50,6 +47,23 @@ EDGES = {
     "image_delivery": {"image_library"},
     "error_report": set(),
 }
+SCHEDULES = {
+    "daily_stories_0900",
+    "daily_backup_0300",
+    "weekly_maintenance_sunday_0200",
+    "weekly_pruning_sunday_0500",
+    "hourly_monitoring",
+}
+SENSORS = {
+    "story_assignment_sensor",
+    "import_inbox_sensor",
+    "site_sensor",
+    "takedown_sensor",
+    "failed_run_alert_sensor",
+    "failed_check_alert_sensor",
+    "failed_tick_alert_sensor",
+    "overdue_alert_sensor",
+}
 SECRETS = {
     "OPENAI_API_KEY": "sk-hunter2-openai",
     "REDDIT_CLIENT_ID": "hunter2-reddit-id",
@@ -77,6 +91,15 @@ def test_the_graph_is_the_one_described(definitions: dg.Definitions) -> None:
         key.path[-1]: {parent.path[-1] for parent in graph.get(key).parent_keys} for key in graph.get_all_asset_keys()
     }
     assert found == EDGES
+
+
+def test_checks_schedules_sensors_and_jobs_are_found_in_their_folders(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    assert {schedule.name for schedule in repository.schedule_defs} == SCHEDULES
+    assert {sensor.name for sensor in repository.sensor_defs} == SENSORS
+    assert len(definitions.resolve_asset_graph().asset_check_keys) >= 37
+    written = re.findall(r"^(\w+_job) = |^def (\w+_job)\(", Path(jobs.__file__).read_text(), re.MULTILINE)
+    assert {job.name for job in definitions.jobs or []} == {first or second for first, second in written}
 
 
 def test_every_pool_of_a_step_is_declared(definitions: dg.Definitions) -> None:
@@ -129,53 +152,6 @@ def test_on_a_laptop_no_schedule_runs_by_itself_but_sensors_do(definitions: dg.D
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
     for sensor in definitions.sensors or []:
         assert sensor.default_status == dg.DefaultSensorStatus.RUNNING  # type: ignore[union-attr]
-
-
-def tick(sensor: dg.SensorDefinition, database: Postgres) -> Any:
-    with dg.build_sensor_context(resources={"database": database}) as context:
-        return sensor(context)
-
-
-class TestSensors:
-    @pytest.fixture
-    def database(self, database_url: str) -> Postgres:
-        return Postgres(url=database_url, pool_size=3, migrates_itself=True)
-
-    def test_without_an_order_there_is_nothing_to_do(self, database: Postgres) -> None:
-        sensor = story_assignments_sensor(dg.DefaultSensorStatus.RUNNING)
-        result = tick(sensor, database)
-        assert isinstance(result, dg.SkipReason)
-
-    def test_each_assignment_gets_one_run_and_its_partition(self, database: Postgres) -> None:
-        database.store.save_threads([make_thread("abc1"), make_thread("abc2"), make_thread("abc3")])
-        database.store.open_order(2, None, None, 6)
-        sensor = story_assignments_sensor(dg.DefaultSensorStatus.RUNNING)
-        result = tick(sensor, database)
-        assert isinstance(result, dg.SensorResult)
-        requests = result.run_requests or []
-        assert len({request.partition_key for request in requests}) == len(requests) == 2
-        again = tick(sensor, database)
-        assert {one.run_key for one in again.run_requests} == {one.run_key for one in requests}
-
-    def test_a_rejected_story_is_made_up_for_with_another_thread(self, database: Postgres) -> None:
-        database.store.save_threads([make_thread("abc1"), make_thread("abc2")])
-        order = database.store.open_order(1, None, None, 3)
-        sensor = story_assignments_sensor(dg.DefaultSensorStatus.RUNNING)
-        first = tick(sensor, database).run_requests[0].partition_key
-        database.store.claim(first, "run")
-        database.store.judge(first, {GATES[0]: GateFinding(False, "too low")})
-        second = tick(sensor, database).run_requests[0].partition_key
-        assert second != first
-        database.store.claim(second, "run")
-        database.store.judge(second, {GATES[0]: GateFinding(False, "too low")})
-        result = tick(sensor, database)
-        assert isinstance(result, dg.SkipReason)
-        assert order.id not in {one.id for one in database.store.open_orders()}
-
-    def test_the_site_is_left_alone_until_something_is_published(self, database: Postgres) -> None:
-        sensor = publications_sensor(dg.DefaultSensorStatus.RUNNING)
-        result = tick(sensor, database)
-        assert isinstance(result, dg.SkipReason)
 
 
 def test_no_secret_shows_in_graphql(newsroom_environment: dict[str, str], tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Jobs: the selections that schedules, sensors, operators and the command line run."""
 
-from typing import TYPE_CHECKING
-
 import dagster as dg
 
 from threadjuice_dagster.assets.deployment.deployments import production_deployment, staged_deployment
@@ -20,9 +18,6 @@ from threadjuice_dagster.assets.threads.threads import reddit_threads, story_ass
 from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_backups, restore_database
 from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.assets.upkeep.database import database_schema, editorial_catalogue
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 MONITORING = dg.AssetSelection.groups("monitoring") | dg.AssetSelection.assets(environment_report)
 """What is looked at every hour."""
@@ -151,26 +146,3 @@ maintenance_job = dg.define_asset_job(
 def restore_job() -> None:
     """Restore a backup."""
     restore_database()
-
-
-JOBS: "list[dg.JobDefinition | UnresolvedAssetJobDefinition]" = [
-    discover_stories_job,
-    assign_stories_job,
-    story_job,
-    site_job,
-    takedowns_job,
-    prepare_database_job,
-    import_stories_job,
-    validate_content_job,
-    image_sweep_job,
-    backup_job,
-    restore_job,
-    cleanup_job,
-    prune_runs_job,
-    environment_job,
-    staging_job,
-    production_job,
-    rollback_job,
-    monitoring_job,
-    maintenance_job,
-]

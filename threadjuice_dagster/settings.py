@@ -75,7 +75,17 @@ def _is_category_map(values: list[str]) -> list[str]:
     return values
 
 
+def _is_code_url(value: str) -> str:
+    repository, _, branch = value.partition("/tree/")
+    if value and not (repository.startswith("https://") and branch):
+        raise ValueError(
+            "should be the address of a branch at GitHub or GitLab, such as https://github.com/a/b/tree/main"
+        )
+    return value.rstrip("/")
+
+
 Url = Annotated[str, _is_url("http", "https")]
+CodeUrl = Annotated[str, AfterValidator(_is_code_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_is_postgres)]
 Names = Annotated[list[str], BeforeValidator(_split)]
 ProviderName = Literal["openverse", "unsplash", "title_card"]
@@ -189,6 +199,7 @@ class DeploymentSettings(Section):
     webhook_secret: SecretStr = variable("MONITORING_WEBHOOK_SECRET", SecretStr(""))
     webhook_format: Literal["", Format] = variable("MONITORING_WEBHOOK_FORMAT", "")
     ui_url: Url = variable("DAGSTER_UI_URL", "http://127.0.0.1:3000")
+    code_url: CodeUrl = variable("CODE_URL", "")
     ui_password: SecretStr = variable("THREADJUICE_UI_PASSWORD", SecretStr(""))
     runbook_url: str = variable("RUNBOOK_URL", "docs/EMERGENCY.md", min_length=1)
     long_run_minutes: float = variable("LONG_RUN_MINUTES", 60.0, gt=0, le=10_080)

@@ -62,9 +62,16 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             thread_retention_hours=settings.content.thread_retention_hours,
             import_category_map=settings.content.import_category_map,
             import_default_category=settings.content.import_default_category,
+            publication_job=_publication_job(settings),
         ),
     }
     return {**resources, "environment": _environment(settings, resources)}
+
+
+def _publication_job(settings: Settings) -> str:
+    if not settings.deployment.auto_deploy:
+        return "site_job"
+    return "staging_job" if settings.deployment.environment == "staging" else "production_job"
 
 
 def _database(settings: Settings) -> Database:

@@ -29,6 +29,17 @@ def test_a_code_reference_leads_to_the_lines_of_the_asset() -> None:
     assert next(line for line in lines if line.startswith("def ")).startswith("def story_draft(")
 
 
+def test_where_the_settings_name_a_repository_assets_link_to_it() -> None:
+    for address, link in (
+        ("https://github.com/a/b/tree/main", "https://github.com/a/b/tree/main/threadjuice_dagster/assets/"),
+        ("https://git.example.org/a/-/tree/v1", "https://git.example.org/a/-/tree/v1/threadjuice_dagster/assets/"),
+    ):
+        definitions = build_definitions(load_settings({"CODE_URL": address}))
+        for spec in definitions.resolve_all_asset_specs():
+            (reference,) = spec.metadata["dagster/code_references"].code_references
+            assert reference.url.startswith(link + str(spec.group_name)), spec.key
+
+
 def test_a_body_need_not_ask_for_what_only_the_failure_report_uses() -> None:
     step = decorators.reports_failures(lambda: "made")
     assert list(inspect.signature(step).parameters) == ["context", "database"]

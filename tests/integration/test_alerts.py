@@ -532,11 +532,11 @@ def _kill_while_sending(room: Room, webhook: Webhook, taken: int) -> None:
 
 
 def test_the_sensors_do_it(room: Room, webhook: Webhook) -> None:
-    from threadjuice_dagster.sensors.alerts import alert_sensors
+    from threadjuice_dagster.sensors.alerts import ALERT_SENSORS
 
     room.run(RuntimeError("broken"))
     said: list[Any] = []
-    for sensor in alert_sensors(dg.DefaultSensorStatus.RUNNING):
+    for sensor in ALERT_SENSORS:
         with dg.build_sensor_context(room.instance, resources={"alerts": room.alerts}) as context:
             said.append(sensor(context))
     assert all(isinstance(one, dg.SkipReason) for one in said)

@@ -262,7 +262,9 @@ def test_the_sensor_deploys_where_publications_are_deployed_by_themselves(
         change(database)
         with (
             dg.DagsterInstance.ephemeral() as instance,
-            dg.build_sensor_context(instance=instance, resources={"database": database}) as context,
+            dg.build_sensor_context(
+                instance=instance, resources={"database": database, "policy": (definitions.resources or {})["policy"]}
+            ) as context,
         ):
             asked = sensor(context)
             assert isinstance(asked, dg.RunRequest), asked

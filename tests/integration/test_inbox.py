@@ -25,7 +25,7 @@ from threadjuice_dagster.operations.imports.store import COUNTS, import_files
 from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
-from threadjuice_dagster.sensors.inbox import inbox_sensor
+from threadjuice_dagster.sensors.inbox import import_inbox_sensor
 
 SOUND = [{"title": story.title, "text": story.text} for story in stories("dev")[-10:]]
 
@@ -75,11 +75,10 @@ def inbox(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 def tick(database: Postgres, inbox: Storage) -> str:
     """The job that the sensor asks for, or why it asks for none."""
-    sensor = inbox_sensor(dg.DefaultSensorStatus.RUNNING)
     with dg.DagsterInstance.ephemeral() as instance:
         resources = {"database": database, "inbox": inbox}
         with dg.build_sensor_context(instance=instance, resources=resources) as context:
-            found = sensor.evaluate_tick(context)
+            found = import_inbox_sensor.evaluate_tick(context)
             return found.run_requests[0].job_name or "" if found.run_requests else found.skip_message or ""
 
 

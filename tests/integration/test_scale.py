@@ -31,9 +31,9 @@ from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.store import Takedowns
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
-from threadjuice_dagster.sensors.assignments import story_assignments_sensor
-from threadjuice_dagster.sensors.inbox import inbox_sensor
-from threadjuice_dagster.sensors.site import publications_sensor
+from threadjuice_dagster.sensors.assignments import story_assignment_sensor
+from threadjuice_dagster.sensors.inbox import import_inbox_sensor
+from threadjuice_dagster.sensors.site import site_sensor
 
 COUNT = 20_000
 GROWING = {"threads", "orders", "assignments", "stories", "quality_scores", "gate_verdicts", "images", "image_variants",
@@ -174,7 +174,7 @@ def test_no_tick_of_a_sensor_reads_a_growing_table_from_end_to_end(many: Store, 
     resources = {"database": database, "inbox": FolderStorage(root=str(tmp_path))}
     order = many.open_order(1, None, None, 1)
     with explained(database.store.engine) as found, dg.DagsterInstance.ephemeral() as instance:
-        for sensor in (story_assignments_sensor(ON), publications_sensor(ON), inbox_sensor(ON)):
+        for sensor in (story_assignment_sensor, site_sensor, import_inbox_sensor):
             needed = {name: resources[name] for name in sensor.required_resource_keys}
             with dg.build_sensor_context(instance, resources=needed) as context:
                 assert sensor(context)

@@ -17,3 +17,5 @@ class EditorialPolicy(dg.ConfigurableResource):
     """Categories of ours for those of imported stories, as ``NAME=CATEGORY``."""
     import_default_category: str = ""
     """Category of imported stories whose own is unknown; empty refuses them."""
+    publication_job: str = "site_job"
+    """The job that brings published stories to readers: it builds the site, and where that is wanted deploys it."""

@@ -18,6 +18,7 @@ from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
 from threadjuice_dagster.failures import TransientFailure
 from threadjuice_dagster.resources.openai import OpenAIResource
+from threadjuice_dagster.resources.openai_connection import SERVICE
 
 SCREENED_CHARACTERS = 20_000
 """Of a thread, that the endpoint is shown before a story is written: one request."""
@@ -55,6 +56,11 @@ class Writer(dg.ConfigurableResource):
     def budget(self, today: Spent) -> Budget:
         """The day's budget; none where nothing that is asked costs anything."""
         return Budget(daily_usd=0.0, spent_usd=today.spent)
+
+    @property
+    def needed_service(self) -> str:
+        """The outside service without which no story is written, or an empty text."""
+        return ""
 
     @abstractmethod
     def write(self, material: Material, meter: Meter) -> Writing:
@@ -122,6 +128,11 @@ class OpenAIWriter(Writer):
     def budget(self, today: Spent) -> Budget:
         """The budget of the model's requests."""
         return self.openai.budget(today)
+
+    @property
+    def needed_service(self) -> str:
+        """The model, unless the extractive writer steps in for it."""
+        return "" if self.fallback else SERVICE
 
     def write(self, material: Material, meter: Meter) -> Writing:
         """The model's story, or the extractive writer's, labelled as such, while the API is down."""

@@ -1,1 +1,1 @@
-"""When things happen: cron, time zone, description."""
+"""When things run: cron expression, time zone and description. Every schedule in this folder is loaded."""

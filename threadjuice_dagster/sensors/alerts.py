@@ -1,4 +1,7 @@
-"""From trouble to the people who mend it: what went wrong is written down once, and told once."""
+"""What looks for trouble and alerts people: each sensor finds one kind of it, and all deliver what the outbox holds.
+
+What counts as trouble, and how often it is told, belongs in ``operations/alerts/``.
+"""
 
 from collections.abc import Callable
 
@@ -8,28 +11,15 @@ from threadjuice_dagster.operations.alerts.delivery import AlertDelivery
 from threadjuice_dagster.operations.alerts.service import Watch
 
 
-def alert_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
-    """The sensors that look for trouble, each at one kind of it; all of them deliver what waits in the outbox."""
-    kinds: tuple[tuple[str, Callable[[Watch], None], int, str], ...] = (
-        ("failed_run_alert_sensor", Watch.runs, 15, "runs that failed and are not tried again"),
-        ("failed_check_alert_sensor", Watch.checks, 30, "asset checks that do not pass, also in runs that succeeded"),
-        ("failed_tick_alert_sensor", Watch.ticks, 30, "ticks of schedules and sensors that failed"),
-        ("overdue_alert_sensor", Watch.now, 60, "assets that are overdue, runs that take long, services that are down"),
-    )
-    return [_sensor(status, *kind) for kind in kinds]
-
-
-def _sensor(
-    status: dg.DefaultSensorStatus, name: str, look: Callable[[Watch], None], seconds: int, subject: str
-) -> dg.SensorDefinition:
+def _alert_sensor(name: str, search: Callable[[Watch], None], seconds: int, subject: str) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
         minimum_interval_seconds=seconds,
-        default_status=status,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Alerts once of {subject}, and once when it is over.",
     )
     def sensor(context: dg.SensorEvaluationContext, alerts: AlertDelivery) -> dg.SkipReason:
-        look(alerts.watch(context.instance))
+        search(alerts.watch(context.instance))
         delivered = alerts.deliver()
         from threadjuice_dagster.operations.alerts.store import Incidents
 
@@ -39,3 +29,14 @@ def _sensor(
         )
 
     return sensor
+
+
+# Dagster finds the sensors in this list.
+ALERT_SENSORS = [
+    _alert_sensor("failed_run_alert_sensor", Watch.runs, 15, "runs that failed and are not tried again"),
+    _alert_sensor("failed_check_alert_sensor", Watch.checks, 30, "asset checks that do not pass, in any run"),
+    _alert_sensor("failed_tick_alert_sensor", Watch.ticks, 30, "ticks of schedules and sensors that failed"),
+    _alert_sensor(
+        "overdue_alert_sensor", Watch.now, 60, "assets that are overdue, runs that take long, services that are down"
+    ),
+]

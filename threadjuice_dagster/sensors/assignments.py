@@ -1,6 +1,5 @@
 """From assignments to runs: one run per story, and further threads for stories that were rejected."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -9,11 +8,11 @@ from threadjuice_dagster.assets.steps import ORDER_TAG
 from threadjuice_dagster.assets.stories.quality_score import quality_score
 from threadjuice_dagster.assets.stories.story_draft import story_draft
 from threadjuice_dagster.domain.writing.assignments import Assignment, Order
-from threadjuice_dagster.domain.writing.budget import Budget, Spent
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.jobs import STORY_STEPS, story_job
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.resources.writers import Writer
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
@@ -22,50 +21,39 @@ _ASKING = {story_draft.key, quality_score.key}
 """Steps of a story that ask a model."""
 
 
-def _unlimited(today: Spent) -> Budget:
-    return Budget(daily_usd=0.0, spent_usd=today.spent)
+@dg.sensor(
+    job=story_job,
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts one run per assigned story, and assigns another thread for each story that was rejected.",
+)
+def story_assignment_sensor(
+    context: dg.SensorEvaluationContext, database: Database, writer: Writer
+) -> dg.SensorResult | dg.SkipReason:
+    """Have every open order written, whoever opened it.
 
-
-def story_assignments_sensor(
-    status: dg.DefaultSensorStatus, waits_for: str = "", budget: Callable[[Spent], Budget] = _unlimited
-) -> dg.SensorDefinition:
-    """The sensor that has every open order written, whoever opened it.
-
-    While the service ``waits_for`` is down it starts one story now and then, to see whether it is back. Where the
-    day's budget is spent, stories wait that a model has still to write or judge.
+    While the service that the writer needs is down, it starts one story now and then, to see whether it is back. Where
+    the day's budget is spent, stories wait that a model has still to write or judge.
     """
+    from threadjuice_dagster.database.outages import Outages
+    from threadjuice_dagster.database.spending import Spending
 
-    @dg.sensor(
-        name="story_assignment_sensor",
-        job=story_job,
-        minimum_interval_seconds=10,
-        default_status=status,
-        description="Starts one run per assigned story, and assigns another thread for each story that was rejected.",
-    )
-    def story_assignment_sensor(
-        context: dg.SensorEvaluationContext, database: Database
-    ) -> dg.SensorResult | dg.SkipReason:
-        from threadjuice_dagster.database.outages import Outages
-        from threadjuice_dagster.database.spending import Spending
-
-        store = database.store
-        outage = next(iter(Outages(store.engine).known(waits_for)), None) if waits_for else None
-        if outage and outage.waits > 0:
-            return dg.SkipReason(f"{outage} One story is tried again in {outage.waits:.0f} s; the others wait.")
-        waiting = [one for order in store.open_orders() for one in _advance(store, order)]
-        if waiting and (problem := budget(Spending(store.engine).today()).problem):
-            waiting = _kept_waiting(store, waiting, problem)
-            if not waiting:
-                return dg.SkipReason(str(problem))
+    store = database.store
+    outage = next(iter(Outages(store.engine).known(writer.needed_service)), None) if writer.needed_service else None
+    if outage and outage.waits > 0:
+        return dg.SkipReason(f"{outage} One story is tried again in {outage.waits:.0f} s; the others wait.")
+    waiting = [one for order in store.open_orders() for one in _advance(store, order)]
+    if waiting and (problem := writer.budget(Spending(store.engine).today()).problem):
+        waiting = _kept_waiting(store, waiting, problem)
         if not waiting:
-            return dg.SkipReason("Every order is fulfilled, given up, or being written.")
-        waiting = waiting[:1] if outage else waiting
-        return dg.SensorResult(
-            run_requests=[story_run(store, one) for one in waiting],
-            dynamic_partitions_requests=[STORIES.build_add_request([one.story_id for one in waiting])],
-        )
-
-    return story_assignment_sensor
+            return dg.SkipReason(str(problem))
+    if not waiting:
+        return dg.SkipReason("Every order is fulfilled, given up, or being written.")
+    waiting = waiting[:1] if outage else waiting
+    return dg.SensorResult(
+        run_requests=[story_run(store, one) for one in waiting],
+        dynamic_partitions_requests=[STORIES.build_add_request([one.story_id for one in waiting])],
+    )
 
 
 def _kept_waiting(store: "Store", waiting: list[Assignment], problem: ThreadJuiceError) -> list[Assignment]:

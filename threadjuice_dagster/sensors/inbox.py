@@ -1,4 +1,4 @@
-"""From files in the inbox to stories, and from imported stories to checked ones."""
+"""What starts imports: files in the inbox; and imported stories that nobody has checked yet."""
 
 import time
 
@@ -12,40 +12,33 @@ from threadjuice_dagster.resources.storage import Storage
 PAUSE_SECONDS = 300
 """After a run that failed."""
 
-_JOBS = ("import_stories_job", "validate_content_job")
+
+@dg.sensor(
+    jobs=[import_stories_job, validate_content_job],
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Imports files put into the inbox, then checks what was imported and hands over what passed.",
+)
+def import_inbox_sensor(
+    context: dg.SensorEvaluationContext, database: Database, inbox: Storage
+) -> dg.RunRequest | dg.SkipReason:
+    """Start an import where a whole file waits, else a validation where imported stories are unchecked."""
+    from threadjuice_dagster.operations.imports.validation import Validation
+
+    if reason := _why_to_wait(context.instance):
+        return dg.SkipReason(reason)
+    ready, refused = _count_files(inbox, database)
+    if ready:
+        return dg.RunRequest(job_name=import_stories_job.name)
+    if Validation(database.store).has_work():
+        return dg.RunRequest(job_name=validate_content_job.name)
+    left = f" {refused} files that could not be taken are left alone." if refused else ""
+    return dg.SkipReason(f"The inbox is empty, and every imported story was checked and handed over.{left}")
 
 
-def inbox_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """The sensor that imports what is put into the inbox, and has imported stories checked and handed over."""
-
-    @dg.sensor(
-        name="import_inbox_sensor",
-        jobs=[import_stories_job, validate_content_job],
-        minimum_interval_seconds=30,
-        default_status=status,
-        description="Imports files put into the inbox, then checks what was imported and hands over what passed.",
-    )
-    def import_inbox_sensor(
-        context: dg.SensorEvaluationContext, database: Database, inbox: Storage
-    ) -> dg.RunRequest | dg.SkipReason:
-        if busy := _busy(context.instance):
-            return dg.SkipReason(busy)
-        ready, known = _ready(inbox, database)
-        if ready:
-            return dg.RunRequest(job_name=import_stories_job.name)
-        from threadjuice_dagster.operations.imports.validation import Validation
-
-        if Validation(database.store).has_work():
-            return dg.RunRequest(job_name=validate_content_job.name)
-        left = f" {known} files that could not be taken are left alone." if known else ""
-        return dg.SkipReason(f"The inbox is empty, and every imported story was checked and handed over.{left}")
-
-    return import_inbox_sensor
-
-
-def _busy(instance: dg.DagsterInstance) -> str:
-    """Why nothing is started now: one run at a time, and a pause after one that failed."""
-    for job in _JOBS:
+def _why_to_wait(instance: dg.DagsterInstance) -> str:
+    """Return why no run is started now: another is running, or one failed a moment ago; else an empty text."""
+    for job in (import_stories_job.name, validate_content_job.name):
         for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=1):
             if not record.dagster_run.is_finished:
                 return f"{job} is still running."
@@ -54,11 +47,11 @@ def _busy(instance: dg.DagsterInstance) -> str:
     return ""
 
 
-def _ready(inbox: Storage, database: Database) -> tuple[int, int]:
-    """Files that are there in full and were not tried yet, and those that could not be taken as they are."""
+def _count_files(inbox: Storage, database: Database) -> tuple[int, int]:
+    """Return how many files are whole and untried, and how many could not be taken when they were tried."""
     from threadjuice_dagster.operations.imports.inbox_store import passed_over
 
     box, moment = Inbox(inbox), time.time()
     marks = {file.mark for file in box.waiting() if box.is_quiet(file, QUIET_SECONDS, moment)}
-    known = passed_over(database.store.engine, sorted(marks))
-    return len(marks - known), len(known)
+    refused = passed_over(database.store.engine, sorted(marks))
+    return len(marks - refused), len(refused)
