@@ -1,5 +1,6 @@
 """Signatures find near copies; copied runs are found outside quotes and excerpts, both ways."""
 
+import hashlib
 import random
 from itertools import combinations
 
@@ -10,6 +11,7 @@ from makers import make_comment, make_thread
 
 from threadjuice_dagster.domain.judging.originality import (
     MAX_SIMILARITY,
+    SIGNATURE_VERSION,
     bands,
     longest_copied_run,
     originality_problem,
@@ -48,6 +50,12 @@ def test_a_signature_is_stable_and_blind_to_case_and_punctuation() -> None:
     assert len(first) == 4 * (128 + 128)
     assert first == signature("the GEESE have won again nobody slept")
     assert first == signature("The geese have won again. Nobody slept!")
+
+
+def test_a_text_has_the_same_signature_in_every_release() -> None:
+    """Another digest needs another SIGNATURE_VERSION: stored signatures cannot be compared with it."""
+    signed = signature("The geese have won, again: nobody in the village slept before the constable came.")
+    assert (SIGNATURE_VERSION, hashlib.sha256(signed).hexdigest()[:16]) == (1, "d57dc946f6794341")
 
 
 def test_texts_without_words_resemble_nothing() -> None:

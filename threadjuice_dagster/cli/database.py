@@ -40,6 +40,16 @@ def backups(as_json: AsJson = False) -> None:
 
 
 @database.command()
+def resign(as_json: AsJson = False) -> None:
+    """Compute anew the originality signatures that another version of the algorithm made, in batches."""
+    from threadjuice_dagster.database.signatures import resign_stories
+
+    with opened_newsroom(as_json) as newsroom:
+        count = resign_stories(newsroom.store.engine, say)
+        show_document({"signatures": {"recomputed": count}}, as_json, lambda: f"{count:,} signatures recomputed.")
+
+
+@database.command()
 def restore(
     backup: Annotated[str, typer.Argument(metavar="BACKUP", help="A backup's id, as `database backups` shows it.")],
     confirm: Annotated[str, typer.Option(metavar="TOKEN", help="The token that the command prints without it.")] = "",

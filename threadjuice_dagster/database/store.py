@@ -174,7 +174,12 @@ class Store(Assignments):
             return [Decision.model_validate(dict(row._mapping)) for row in rows]
 
     def stories_alike(self, bands: Sequence[int], excluding: str, limit: int = 200) -> list[tuple[str, bytes]]:
-        """Published stories that share most MinHash bands, with their signatures; flat cost through an index."""
+        """Return the published stories that share most MinHash bands, with their signatures, through an index.
+
+        Stories whose signature another version of the algorithm made are left out.
+        """
+        from threadjuice_dagster.domain.judging.originality import SIGNATURE_VERSION
+
         story, public = t.stories.c, t.publications.c
         wanted = sa.cast(list(bands), ARRAY(sa.BigInteger))
         own = sa.select(sa.func.unnest(story.bands)).correlate(t.stories)
@@ -182,6 +187,7 @@ class Store(Assignments):
         near = (
             sa.select(story.story_id, story.signature)
             .where(story.bands.overlap(wanted), story.story_id != excluding)
+            .where(story.signature_version == SIGNATURE_VERSION)
             .order_by(sa.func.cardinality(sa.func.array(shared.scalar_subquery())).desc())
             .limit(limit)
             .cte("near")
@@ -261,7 +267,7 @@ class Store(Assignments):
             add_event(connection, "story_withdrawn", story_id, actor)
 
     def _save_draft(self, connection: sa.Connection, story: StoryDraft) -> None:
-        from threadjuice_dagster.domain.judging.originality import bands, signature
+        from threadjuice_dagster.domain.judging.originality import SIGNATURE_VERSION, bands, signature
 
         minhash = signature(story.draft.shown)
         row = {
@@ -270,6 +276,7 @@ class Store(Assignments):
             "record": story.model_dump(mode="json"),
             "signature": minhash,
             "bands": list(bands(minhash)),
+            "signature_version": SIGNATURE_VERSION,
         }
         connection.execute(upsert(t.stories, row))
         connection.execute(t.quality_scores.delete().where(t.quality_scores.c.story_id == story.story_id))

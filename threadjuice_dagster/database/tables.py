@@ -124,7 +124,9 @@ stories = sa.Table(
     sa.Column("signature", BYTEA, nullable=False),
     sa.Column("bands", ARRAY(sa.BigInteger), nullable=False),
     sa.Column("written_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("signature_version", sa.SmallInteger, nullable=False, server_default="1"),
     sa.Index("stories_bands_idx", "bands", postgresql_using="gin"),
+    sa.Index("stories_signature_version_idx", "signature_version", postgresql_where=sa.text("signature <> ''")),
 )
 
 quality_scores = sa.Table(

@@ -31,6 +31,13 @@ words and 0.001 of their runs: 0.0002 (``benchmarks/originality.py``).
 RUN = 3
 SEED = 20_231
 
+SIGNATURE_VERSION = 1
+"""Stored with each signature, since only signatures of one version can be compared.
+
+Raise it with every change that gives a text another signature: of ``rensa``, whose digests differ between its minor
+versions, of the words that are common, or of the numbers above. Then ``threadjuice database resign`` has to run.
+"""
+
 MAX_SIMILARITY = 0.42
 """Similarity from which a story repeats another: 0.62 with 10 % of the words changed, 0.44 with 20 % (medians).
 

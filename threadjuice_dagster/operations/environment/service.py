@@ -165,18 +165,23 @@ class EnvironmentService(dg.ConfigurableResource):
             yield Question(name, tuple(variables.split()), getattr(self, f"_{name}"), seconds)
 
     def _database(self) -> Found:
-        """Whether it answers, and which migration it is at."""
+        """Whether it answers, which migration it is at, and whether all stories' signatures can be compared."""
         from threadjuice_dagster.database.schema import current_revision, head_revision
+        from threadjuice_dagster.database.signatures import RESIGN, other_versions
 
         with _connections(self._address(), 1) as (connection,):
             version = connection.exec_driver_sql("SHOW server_version").scalar()
             revision, head = current_revision(connection), head_revision()
+            outdated = other_versions(connection) if revision == head else []
         embedded = isinstance(self.database, EmbeddedPostgres)
         told = f"{'Embedded ' if embedded else ''}PostgreSQL {version}, migration {revision or 'none'} of {head}."
         if revision and revision > head:
             return Found("failed", told, "Install the ThreadJuice version that migrated it, or restore a backup.")
         if revision != head and not self.database.migrates_itself:
             return Found("warning", told, "Run: threadjuice deploy migrate")
+        if outdated:
+            told = f"{told} Originality signatures of version {outdated[0]} are stored: copies of them are not noticed."
+            return Found("warning", told, RESIGN)
         return Found("stand-in" if embedded else "ok", told)
 
     def _database_pool(self) -> Found:

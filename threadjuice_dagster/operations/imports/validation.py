@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.engine import UNHURRIED
 from threadjuice_dagster.domain.judging.gates import PICTURE_GATE, GateFinding
-from threadjuice_dagster.domain.judging.originality import MAX_SIMILARITY, bands
+from threadjuice_dagster.domain.judging.originality import MAX_SIMILARITY, SIGNATURE_VERSION, bands
 from threadjuice_dagster.domain.judging.verdicts import QualityScore, gate_findings
 from threadjuice_dagster.domain.pictures.images import StoryImage
 from threadjuice_dagster.domain.pictures.licences import licence_problem
@@ -63,20 +63,22 @@ ORDER BY s.story_id LIMIT :batch
 _WHICH = {"pending": "m.state = 0", "some": "s.story_id = ANY(:ids)", "all": "true"}
 # One that repeats another is not looked for any more: whatever repeats it repeats that other one, too. A file of a
 # million copies then has one entry in the index.
-_SIGN = """
-UPDATE stories SET signature = decode(x.signature, 'hex'), bands = x.kept
+_SIGN = f"""
+UPDATE stories SET signature = decode(x.signature, 'hex'), bands = x.kept, signature_version = {SIGNATURE_VERSION}
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS x (story_id text, signature text, kept bigint[])
 WHERE stories.story_id = x.story_id
-    AND (stories.signature <> decode(x.signature, 'hex') OR stories.bands <> x.kept)
-"""
+    AND (stories.signature <> decode(x.signature, 'hex') OR stories.bands <> x.kept
+        OR stories.signature_version <> {SIGNATURE_VERSION})
+"""  # noqa: S608 -- a number of ours
 # A story that was never checked must differ from all others; one that was, from those that came before it.
-_ALIKE = """
+_ALIKE = f"""
 SELECT x.story_id, o.story_id AS other, o.signature FROM jsonb_to_recordset(CAST(:rows AS jsonb))
     AS x (story_id text, bands bigint[], first boolean)
 JOIN assignments a ON a.story_id = x.story_id
 LEFT JOIN publications p ON p.story_id = x.story_id
 CROSS JOIN LATERAL (
-    SELECT s.story_id, s.signature FROM stories s WHERE s.bands && x.bands AND s.story_id <> ALL(:ids) LIMIT 500
+    SELECT s.story_id, s.signature FROM stories s WHERE s.bands && x.bands AND s.story_id <> ALL(:ids)
+        AND s.signature_version = {SIGNATURE_VERSION} LIMIT 500
 ) o
 JOIN assignments b ON b.story_id = o.story_id
 LEFT JOIN publications r ON r.story_id = o.story_id
@@ -85,7 +87,7 @@ WHERE (r.story_id IS NOT NULL AND r.withdrawn_at IS NULL OR b.status = 'imported
         OR b.status = 'assigned' AND b.thread_id IS NULL)
     AND (x.first OR (coalesce(r.published_at, 'infinity'), b.created_at, o.story_id)
                   < (coalesce(p.published_at, 'infinity'), a.created_at, x.story_id))
-"""
+"""  # noqa: S608 -- likewise
 _SCORE = """
 INSERT INTO quality_scores (story_id, overall, record, scored_at)
 SELECT story_id, overall, record, scored_at FROM jsonb_to_recordset(CAST(:rows AS jsonb))
