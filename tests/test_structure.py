@@ -1,9 +1,11 @@
-"""The house: layers import downwards only, and loading the code location imports nothing heavy."""
+"""The package's structure: layers, lengths, names, and what loading the code location imports."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -68,3 +70,63 @@ def test_only_the_settings_read_the_environment() -> None:
 def test_every_module_says_what_belongs_in_it() -> None:
     for path in PACKAGE.rglob("*.py"):
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def _structure() -> ModuleType:
+    """The script behind ``make structure``."""
+    spec = importlib.util.spec_from_file_location("structure", PACKAGE.parent / ".ci" / "structure.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["structure"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+STRUCTURE = _structure()
+MODULES = STRUCTURE.read_package(PACKAGE.parent)
+
+# What is over a bound today. These sets may only shrink.
+LONG_FILES = {"database.tables", "operations.environment.service", "operations.imports.rules"}
+LONG_FUNCTIONS = {
+    "assets.publication.image_library.image_library",
+    "assets.publication.published_story.public_record",
+    "assets.stories.story_draft.story_draft",
+    "operations.backups.restore.restore_backup",
+    "resources.http.send",
+}
+REPEATED_CLASSES = {
+    "Part",
+    "Picture",
+    "Question",
+    "Reading",
+    "Refusal",
+    "Refused",
+    "Rule",
+    "Source",
+    "Step",
+    "TableFigures",
+    "Thresholds",
+    "Upload",
+}
+
+
+def test_no_file_is_longer_than_its_bound() -> None:
+    too_long = {name for name, module in MODULES.items() if module.lines > STRUCTURE.MAX_FILE_LINES}
+    assert too_long - LONG_FILES == set()
+
+
+def test_no_function_is_longer_than_its_bound() -> None:
+    assert {name for _, name in STRUCTURE.long_functions(MODULES)} - LONG_FUNCTIONS == set()
+
+
+def test_no_class_name_stands_twice() -> None:
+    repeated = STRUCTURE.repeated_classes(MODULES)
+    assert {name: places for name, places in repeated.items() if name not in REPEATED_CLASSES} == {}
+
+
+def test_a_first_line_is_a_sentence_with_a_verb_and_a_full_stop() -> None:
+    assert STRUCTURE.is_sentence("Return the posts of a thread.")
+    assert STRUCTURE.is_sentence("The writer keeps the order.")
+    assert not STRUCTURE.is_sentence("The comments of a thread.")
+    assert not STRUCTURE.is_sentence("Return the posts of a thread")

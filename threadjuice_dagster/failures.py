@@ -1,8 +1,8 @@
-"""The kinds of failure. Every resource raises one of these; nothing else decides on a retry."""
+"""Define the kinds of failure. Every part raises one of these, and the kind alone decides about a retry."""
 
 
 class ThreadJuiceError(Exception):
-    """An error an operator can act on: one line of message, one line of what to do next."""
+    """An error that an operator can act on: a message of one line and a next step of one line."""
 
     kind = "error"
 
@@ -13,20 +13,20 @@ class ThreadJuiceError(Exception):
 
     @property
     def record(self) -> dict[str, str]:
-        """The error as it is stored with a story and printed as JSON."""
+        """Return the error as it is stored with a story and printed as JSON."""
         return {"kind": self.kind, "message": self.message, "next_step": self.next_step}
 
 
 def _line(text: str) -> str:
-    """One line that any database, terminal and JSON reader takes, whatever was cited in it and however long."""
+    """Return the text as one line of bounded length, without bytes that a database, terminal or JSON reader refuses."""
     return " ".join(text[:4000].replace("\0", " ").encode(errors="replace").decode().split())
 
 
 class TransientFailure(ThreadJuiceError):
-    """It may work later: an outage, a limit, a time-out. ``retry_after`` is in seconds, if told.
+    """A failure that may pass: an outage, a limit, a time-out. ``retry_after`` is in seconds, if the service gave it.
 
-    ``exhausted`` says the caller's own bounded retries are used up, so the step is not retried again; ``service``
-    names an outside service that is down as a whole, whoever asks it for whatever.
+    ``exhausted`` means that the caller's own retries are used up, so the step is not retried. ``service`` names an
+    outside service that is down for every request.
     """
 
     kind = "transient"
@@ -47,37 +47,37 @@ class TransientFailure(ThreadJuiceError):
 
 
 class PermanentFailure(ThreadJuiceError):
-    """It will not work however often it is tried: a bad key, a missing thing, refused content."""
+    """A failure that a retry does not mend: a wrong key, a missing object, refused content."""
 
     kind = "permanent"
 
 
 class Unsuitable(PermanentFailure):
-    """The thread or the answer cannot become a story: an editorial outcome, made up for with another thread."""
+    """An editorial outcome: the thread or the answer cannot become a story. Another thread takes its place."""
 
     kind = "unsuitable"
 
 
 class UnexpectedFailure(PermanentFailure):
-    """Nobody foresaw this: the run's log has the traceback."""
+    """An error that no code expects. The run's log has its traceback."""
 
     kind = "unexpected"
 
 
 class ConfigurationError(PermanentFailure):
-    """A setting is wrong or missing; the message names the variable and gives an example."""
+    """A wrong or missing setting. The message names the variable and gives an example."""
 
     kind = "configuration"
 
 
 class UsageError(PermanentFailure):
-    """The request cannot be met as asked, such as an unknown category; the known ones are listed."""
+    """A request that cannot be met, such as one for an unknown category. The message lists what there is."""
 
     kind = "usage"
 
 
 class BudgetSpent(ThreadJuiceError):
-    """The day's budget does not allow another request: stories wait for the next day, or for a higher budget."""
+    """The day's budget allows no further request. Stories wait for the next day, or for a higher budget."""
 
     kind = "waiting"
 
@@ -88,7 +88,7 @@ class BudgetSpent(ThreadJuiceError):
 
 
 class Interrupted(ThreadJuiceError):
-    """Somebody stopped the work, or its process died: nothing is wrong with it, and the next order takes it up."""
+    """Work that somebody stopped, or whose process died. The next order continues it."""
 
     kind = "interrupted"
 

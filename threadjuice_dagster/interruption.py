@@ -1,10 +1,9 @@
-"""Ctrl-C and SIGTERM for every command: it stops within two seconds, in one line, and its work can be resumed.
+"""Stop a command on Ctrl-C or SIGTERM within two seconds, so that its work can be resumed.
 
-The first signal raises ``KeyboardInterrupt`` in the main thread; while a run executes, Dagster puts handlers of its own
-in place, which raise its own exception or wait for a better moment. A thread therefore hears of each signal as well,
-through the descriptor that Python's signal module writes to: it ends the process when what was raised has not ended it
-in time, or at a second signal. Whatever is cut off then is left as ``kill -9`` would leave it, which every part of the
-newsroom survives.
+The first signal raises ``KeyboardInterrupt`` in the main thread. While a run executes, Dagster installs handlers of its
+own, which raise another exception or wait. So a thread reads each signal too, from the descriptor that Python's signal
+module writes to, and ends the process at a second signal or after ``SECONDS``. That leaves the state that ``kill -9``
+leaves, and every part of the newsroom recovers from it.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SECONDS = 1.3
-"""Within which a command cleans up after itself; then it is ended."""
+"""Time a command has to clean up before the thread ends it."""
 
 SAID = b"Interrupted. Run the command again to go on where it stopped.\n"
 
@@ -27,21 +26,21 @@ _received: list[int] = []
 
 
 def received() -> int:
-    """The signal that told this process to stop, or 0."""
+    """Return the signal that told this process to stop, or 0."""
     return _received[0] if _received else 0
 
 
 def check() -> None:
-    """Raise ``KeyboardInterrupt`` if this process was told to stop, also where Dagster kept that to itself."""
+    """Raise ``KeyboardInterrupt`` if this process was told to stop, even if Dagster caught the signal's exception."""
     if _received:
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the block and then the process; in any thread but the main one, do nothing.
+    """Let Ctrl-C and SIGTERM stop the block and then the process; outside the main thread, do nothing.
 
-    After a signal nothing is put back: the process is to end, and does so within ``SECONDS``.
+    After a signal the former handlers are not restored, because the process ends within ``SECONDS``.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -66,7 +65,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 def _listen(reading: socket.socket) -> None:
-    """Note the first signal, and end the process at the second or when its time is up."""
+    """Record the first signal, and end the process at the second one or when the time is up."""
     with reading:
         while numbers := _read(reading):
             for number in numbers:
@@ -81,7 +80,7 @@ def _listen(reading: socket.socket) -> None:
 
 
 def _read(reading: socket.socket) -> bytes:
-    """The signals that arrived, or nothing once the block has ended. Does not return when the time is up."""
+    """Return the signals that arrived, or nothing once the block has ended; end the process when the time is up."""
     try:
         return reading.recv(64)
     except TimeoutError:

@@ -1,6 +1,6 @@
-"""Structured logs: what runs log, one JSON object per line, in one file per UTC day under ``THREADJUICE_HOME/logs``.
+"""Write what runs log as JSON lines, in one file per UTC day under ``THREADJUICE_HOME/logs``.
 
-``dagster.yaml`` names the handler. Which loggers reach it, and from what level on, is said there as well.
+``dagster.yaml`` names the handler, the loggers that reach it, and their level.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from threadjuice_dagster.settings import SECTIONS, read_settings
+from threadjuice_dagster.settings import read_settings
 
 KEPT = timedelta(days=30)
 """Age at which a day's file is deleted."""
@@ -29,9 +29,9 @@ _HIDDEN = "[hidden]"
 
 
 class JsonLines(logging.Handler):
-    """Appends each record as one line, in one write, so that lines of several processes never mix.
+    """Append each record as one line, in one write, so that lines of several processes never mix.
 
-    A log that cannot be written is nobody's failure: whatever goes wrong here is left at that.
+    An error while writing the log is ignored: it must not fail a run.
     """
 
     def __init__(self, folder: str = "", level: int | str = logging.NOTSET) -> None:
@@ -51,11 +51,11 @@ class JsonLines(logging.Handler):
                 os.write(target, f"{line}\n".encode(errors="replace"))
             finally:
                 os.close(target)
-        except Exception:  # noqa: S110 -- a run must not fail because of what is said about it
+        except Exception:  # noqa: S110 -- a log that cannot be written must not fail the run
             pass
 
     def _prepared(self, day: date) -> Path:
-        """The folder, there and tidied up; done anew only when a day begins."""
+        """Return the folder. It is created, and old files are deleted, at the first record of each day."""
         if self._folder is None or self._secrets is None:
             settings = read_settings()[0]
             self._folder = self._folder or settings.home / "logs"
@@ -73,9 +73,10 @@ class JsonLines(logging.Handler):
 
 
 def past_files(folder: Path, day: date) -> list[Path]:
-    """Files to delete on a day: older than ``KEPT``, counted from the day after the newest one where that is less.
+    """Return the files to delete on a day, those older than ``KEPT``.
 
-    A clock that is suddenly a month ahead deletes no more than tomorrow would.
+    The age is counted from the day after the newest file at most, so that a clock that jumps a month ahead deletes only
+    what tomorrow would.
     """
     files = sorted(path for path in folder.glob("????-??-??.jsonl") if path.stem < f"{day:%Y-%m-%d}")
     with contextlib.suppress(ValueError, IndexError):
@@ -84,10 +85,10 @@ def past_files(folder: Path, day: date) -> list[Path]:
 
 
 def as_document(record: logging.LogRecord, moment: datetime) -> dict[str, Any]:
-    """A record as it is written. What belongs to no run has no ``run_id``, ``job``, ``step`` or ``partition``."""
+    """Return a record as it is written. Only a record of a run has ``run_id``, ``job``, ``step`` and ``partition``."""
     context = getattr(record, "dagster_meta", None) or {}
     tags, event = context.get("job_tags") or {}, context.get("dagster_event")
-    known = {
+    fields = {
         "run_id": context.get("run_id"),
         "job": context.get("job_name"),
         "step": context.get("step_key"),
@@ -100,21 +101,24 @@ def as_document(record: logging.LogRecord, moment: datetime) -> dict[str, Any]:
         "level": record.levelname,
         "logger": record.name,
         "message": str(context.get("orig_message") or record.getMessage())[:LONGEST],
-        **{name: value for name, value in known.items() if value},
+        **{name: value for name, value in fields.items() if value},
     }
 
 
 def secrets_in(settings: Any) -> "re.Pattern[str]":
-    """What finds the value of any secret of these settings, as it is written in JSON."""
+    """Return a pattern that matches every secret of these settings, as JSON writes it."""
     sections = [getattr(settings, name) for name in type(settings).model_fields]
-    values = [getattr(one, name) for one in sections for name in type(one).model_fields if isinstance(one, SECTIONS)]
-    known = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
-    found = sorted((json.dumps(one)[1:-1] for one in known if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, found)) or r"(?!)")
+    values = [getattr(section, name) for section in sections for name in type(section).model_fields]
+    secrets = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
+    # Longest first: a secret may contain another, and the pattern takes its first alternative.
+    written = sorted(
+        (json.dumps(text)[1:-1] for text in secrets if len(text) >= _SHORTEST_SECRET), key=len, reverse=True
+    )
+    return re.compile("|".join(map(re.escape, written)) or r"(?!)")
 
 
 def _error(record: logging.LogRecord, event: Any) -> str:
-    """The traceback that came with a record, or the error of a failed step."""
+    """Return the traceback of a record, or the error of a failed step; empty if there is none."""
     if record.exc_info and record.exc_info[1]:
         return "".join(traceback.format_exception(record.exc_info[1]))[-LONGEST:]
     error = getattr(event.event_specific_data, "error", None) if event else None

@@ -1,4 +1,4 @@
-"""How work is cut into partitions: one story, one partition, one run."""
+"""Define the partitions: each story is one partition and one run; figures have one partition per day."""
 
 import dagster as dg
 
@@ -6,4 +6,4 @@ STORIES = dg.DynamicPartitionsDefinition(name="stories")
 """Keys are story ids, ``<thread id>-<slug>``; ``story_assignments`` adds them."""
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_offset=1)
-"""Days in UTC; today's is there from its first minute."""
+"""Days in UTC. Today's partition exists from its first minute."""

@@ -111,13 +111,13 @@ def variable(name: str, default: Any, **bounds: Any) -> Any:
     return Field(default, alias=name, description=description, examples=[example], validate_default=True, **bounds)
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """A group of settings. It is frozen, so all parts of a process see the same values."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
 
-class DatabaseSettings(Section):
+class DatabaseSettings(SettingsSection):
     """The databases, and the folder of local state."""
 
     home: Path = variable("THREADJUICE_HOME", Path(".threadjuice"))
@@ -130,7 +130,7 @@ class DatabaseSettings(Section):
     dagster_url: PostgresUrl = variable("DAGSTER_DATABASE_URL", SecretStr(""))
 
 
-class ContentSettings(Section):
+class ContentSettings(SettingsSection):
     """The sources of threads, the models that write and judge, and the pictures."""
 
     daily_story_count: int = variable("DAILY_STORY_COUNT", 3, ge=1, le=1000)
@@ -166,7 +166,7 @@ class ContentSettings(Section):
     openverse_api_url: Url = variable("OPENVERSE_API_URL", "https://api.openverse.org")
 
 
-class DeploymentSettings(Section):
+class DeploymentSettings(SettingsSection):
     """The environment, the site and its addresses, backups, clean-up and alerts."""
 
     environment: Literal["local", "staging", "production"] = variable("THREADJUICE_ENV", "local")
@@ -254,7 +254,7 @@ class Settings(BaseModel):
         }
 
 
-SECTIONS: tuple[type[Section], ...] = (DatabaseSettings, ContentSettings, DeploymentSettings)
+SECTIONS: tuple[type[SettingsSection], ...] = (DatabaseSettings, ContentSettings, DeploymentSettings)
 
 CORRECT_IT = "Correct it in the environment or in .env."
 
@@ -277,7 +277,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> tuple[Settings, d
     source = os.environ if environ is None else environ
     given = {name: source[name].strip() for name in variables() if source.get(name, "").strip()}
     problems: dict[str, str] = {}
-    loaded: list[Section] = []
+    loaded: list[SettingsSection] = []
     for section in SECTIONS:
         try:
             loaded.append(section.model_validate(given))

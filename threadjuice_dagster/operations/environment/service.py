@@ -33,7 +33,7 @@ from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
 from threadjuice_dagster.resources.writers import OpenAIWriter, Writer
-from threadjuice_dagster.settings import CORRECT_IT, Section, Settings
+from threadjuice_dagster.settings import CORRECT_IT, Settings, SettingsSection
 from threadjuice_dagster.site.publisher import Publisher
 from threadjuice_dagster.sources.reddit import RedditThreads
 from threadjuice_dagster.sources.thread_source import ThreadSource
@@ -364,7 +364,7 @@ def ask_all(questions: Sequence[Question], problems: Mapping[str, str]) -> list[
 
 def variable_rows(settings: Settings, problems: Mapping[str, str]) -> Iterator[Probe]:
     """A row for each variable. A secret's value is in none, nor is a login in an address."""
-    sections: tuple[Section, ...] = (settings.database, settings.content, settings.deployment)
+    sections: tuple[SettingsSection, ...] = (settings.database, settings.content, settings.deployment)
     fields = [(one, name, field) for one in sections for name, field in type(one).model_fields.items()]
     given = {str(field.alias) for section, name, field in fields if name in section.model_fields_set}
     production = settings.deployment.environment == "production"
