@@ -8,13 +8,13 @@ from threadjuice_dagster.operations.deployment.rules import (
     LARGEST,
     SAMPLE,
     File,
-    Question,
+    SmokeRequest,
     Step,
+    find_problem,
     interrupted,
-    keeps_promises,
-    problem,
-    questions,
-    sample,
+    sample_files,
+    sends_site_headers,
+    smoke_requests,
 )
 from threadjuice_dagster.site.layout import Marker
 
@@ -28,19 +28,19 @@ def files(folder: str, count: int) -> list[File]:
 
 def test_a_sample_has_the_top_of_the_site_and_both_ends_of_every_folder() -> None:
     site = [*files("", 5), *files("story/", 10_000), *files("img/", 3)]
-    paths = [file.path for file in sample(site)]
+    paths = [file.path for file in sample_files(site)]
     assert len(paths) == len(set(paths)) == 5 + SAMPLE + 3
     assert {"00000.html", "story/00000.html", "story/09999.html", "img/00002.html"} <= set(paths)
 
 
 def test_files_too_large_to_read_and_the_page_for_misses_are_not_asked_for() -> None:
     site = [File("video.bin", SHA1, LARGEST + 1), File("404.html", SHA1, 10), File("index.html", SHA1, 10)]
-    assert [file.path for file in sample(site)] == ["index.html"]
+    assert [file.path for file in sample_files(site)] == ["index.html"]
 
 
 def test_the_front_page_and_a_page_that_is_nowhere_are_asked_for_as_well() -> None:
-    asked = questions([File("story/a b/index.html", SHA1, 9)], lambda _: {"X-A": "b"})
-    assert asked[0] == Question("/story/a%20b/index.html", 200, SHA1, {"X-A": "b"})
+    asked = smoke_requests([File("story/a b/index.html", SHA1, 9)], lambda _: {"X-A": "b"})
+    assert asked[0] == SmokeRequest("/story/a%20b/index.html", 200, SHA1, {"X-A": "b"})
     assert (asked[1].path, asked[1].status) == ("/", 200)
     assert asked[2].status == 404
 
@@ -59,9 +59,9 @@ def test_the_front_page_and_a_page_that_is_nowhere_are_asked_for_as_well() -> No
 def test_an_answer_has_the_status_the_bytes_and_the_headers_of_the_build(
     status: int, headers: dict[str, str], body: bytes, wrong: str
 ) -> None:
-    question = Question("/", 200, SHA1, {"X-Frame-Options": "DENY"})
-    assert wrong in problem(question, status, headers, body)
-    assert bool(wrong) == bool(problem(question, status, headers, body))
+    question = SmokeRequest("/", 200, SHA1, {"X-Frame-Options": "DENY"})
+    assert wrong in find_problem(question, status, headers, body)
+    assert bool(wrong) == bool(find_problem(question, status, headers, body))
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_an_answer_has_the_status_the_bytes_and_the_headers_of_the_build(
 def test_headers_may_be_worded_differently_where_nothing_hangs_on_it(
     name: str, promised: str, came: str, breaks: bool
 ) -> None:
-    assert bool(problem(Question("/", 200, "", {name: promised}), 200, {name.lower(): came}, b"")) == breaks
+    assert bool(find_problem(SmokeRequest("/", 200, "", {name: promised}), 200, {name.lower(): came}, b"")) == breaks
 
 
 def test_a_place_that_sends_only_what_any_server_sends_was_not_told_of_the_site_s_headers() -> None:
     promised = {"Content-Type": "text/html", "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
-    assert not keeps_promises({"content-type": "text/html", "cache-control": "max-age=0", "server": "x"}, promised)
-    assert keeps_promises({"referrer-policy": "anything"}, promised)
+    assert not sends_site_headers({"content-type": "text/html", "cache-control": "max-age=0", "server": "x"}, promised)
+    assert sends_site_headers({"referrer-policy": "anything"}, promised)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"<html>", b'{"stories": "many"}', b"\xff", b"[" * 99_999])

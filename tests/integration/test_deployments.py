@@ -179,7 +179,7 @@ class Newsroom:
         """Where operators are told that readers are."""
         live = self.book.live()
         assert live
-        return self.service.shown(live).url
+        return self.service.with_public_address(live).url
 
     def seen(self) -> str:
         """The version that readers see."""
@@ -677,8 +677,8 @@ def test_a_deployment_that_is_not_kept_cannot_be_gone_back_to(local: Newsroom) -
     for number in range(KEEP + 1):
         assert local.deploy(f"v{number}")
     assert len(list((local.home / "deployment" / "versions").iterdir())) == KEEP
-    first = local.book.history()[-1]
-    assert [local.service.is_restorable(one) for one in local.book.history()] == [True] * KEEP + [False]
+    first = local.book.newest()[-1]
+    assert [local.service.is_restorable(one) for one in local.book.newest()] == [True] * KEEP + [False]
     assert not local.roll_back(first.id)
     assert "not kept" in local.message("roll_back")
     assert local.seen() == local.live == f"v{KEEP}"
@@ -687,7 +687,7 @@ def test_a_deployment_that_is_not_kept_cannot_be_gone_back_to(local: Newsroom) -
 def test_what_was_taken_down_does_not_come_back_with_a_rollback(newsroom: Newsroom) -> None:
     for version in ("v1", "v2"):
         assert newsroom.deploy(version)
-    first, live = newsroom.book.history()[1], newsroom.book.live()
+    first, live = newsroom.book.newest()[1], newsroom.book.live()
     assert live
     with newsroom.database.store.engine.begin() as connection:
         connection.execute(t.events.insert().values(kind="story_taken_down", story_id="x", detail={}))
@@ -929,10 +929,10 @@ def test_whatever_kills_a_deployment_readers_see_a_whole_version_and_the_next_on
             with local.deployer.opened() as opened, Prober(opened.url) as prober:
                 time.sleep(0.2)
             assert (prober.versions, prober.wrong) == ([shown], []), moment
-            run_id = local.book.history(1)[0].run_id
+            run_id = local.book.newest(1)[0].run_id
             assert local.book.steps(run_id)[-1].state == "interrupted"
             assert local.deploy(after), (moment, local.error)
-            assert local.book.history(2)[1].state == "interrupted"
+            assert local.book.newest(2)[1].state == "interrupted"
             assert local.seen() == local.live == after
             unfinished = [path.name for path in (local.home / "deployment").rglob(".*")]
             assert unfinished == []
@@ -957,7 +957,7 @@ def test_whatever_kills_a_deployment_to_vercel_readers_see_a_whole_version_and_t
             assert (on_vercel.seen(), on_vercel.live) == (f"killed {moment}", before)
             assert on_vercel.deploy(f"after {moment}"), (moment, on_vercel.error)
             assert on_vercel.seen() == on_vercel.live == f"after {moment}"
-    killed = [one for one in on_vercel.book.history() if one.state == "interrupted"]
+    killed = [one for one in on_vercel.book.newest() if one.state == "interrupted"]
     assert len(killed) == 6
     assert sum(one.platform_id in vercel.deployments for one in killed) >= 4
     with on_vercel.database.store.engine.begin() as connection:  # what they may show is taken down, and so they go
@@ -1013,7 +1013,7 @@ def test_a_full_disk_is_told_and_leaves_readers_what_they_see(local: Newsroom, m
 def test_a_killed_rollback_is_finished_by_the_next(local: Newsroom) -> None:
     for version in ("v1", "v2", "v3"):
         assert local.deploy(version)
-    local.deployer.restore(local.book.history()[1].platform_id)  # as far as a rollback that was killed then
+    local.deployer.restore(local.book.newest()[1].platform_id)  # as far as a rollback that was killed then
     assert (local.seen(), local.live) == ("v2", "v3")
     assert local.roll_back()
     assert local.seen() == local.live == "v2"
@@ -1041,11 +1041,11 @@ def test_of_two_deployments_at_once_the_second_waits_for_the_first(local: Newsro
             assert local.live == ""
             first.communicate("\n")
             assert (first.returncode, second.wait()) == (0, 0)
-    newer, older = local.book.history()
+    newer, older = local.book.newest()
     assert newer.state == "live"
     # Staging and promoting take a turn each: the second may be live before the first is to be promoted.
     assert older.state in ("superseded", "staged")
-    assert [one.state for one in local.book.steps(local.book.history()[0].run_id)] == ["done"] * 5
+    assert [one.state for one in local.book.steps(local.book.newest()[0].run_id)] == ["done"] * 5
 
 
 MIGRATION = """

@@ -28,14 +28,14 @@ def deploy(newsroom: Newsroom, job: str, roll_back: str | None = None) -> dict[s
         steps = _steps_of_assets(newsroom, result)
         deployment = None
         if all(step.state == "done" for step in steps):
-            steps += service.book.steps(result.run_id)
-            found = service.book.of_run(result.run_id)
-            deployment = found and service.shown(found)
+            steps += service.history.steps(result.run_id)
+            found = service.history.of_run(result.run_id)
+            deployment = found and service.with_public_address(found)
     checks = [_told_of_check(check) for check in result.get_asset_check_evaluations()]
     document = {"steps": [step.model_dump(mode="json") for step in steps], "checks": checks}
     if not result.success and is_in_order(document):
         raise newsroom.failure(result)
-    told = deployment.told() if deployment else _told_of_build(newsroom, result.success)
+    told = deployment.summary() if deployment else _told_of_build(newsroom, result.success)
     return {"deployment": told, **document}
 
 
@@ -49,8 +49,12 @@ def history(newsroom: Newsroom) -> dict[str, Any]:
     with newsroom.resources["deployment_service"].process_config_and_initialize_cm() as service:
         return {
             "deployments": [
-                {**service.shown(one).told(), "at": one.built_at.isoformat(), "restorable": service.is_restorable(one)}
-                for one in service.book.history()
+                {
+                    **service.with_public_address(one).summary(),
+                    "at": one.built_at.isoformat(),
+                    "restorable": service.is_restorable(one),
+                }
+                for one in service.history.newest()
             ]
         }
 

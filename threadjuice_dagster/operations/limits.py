@@ -1,4 +1,4 @@
-"""Whether and how often an outside service may be asked, over every process that shares the database."""
+"""Limits on requests to outside services, shared by all processes through the database: rate, budget, outages."""
 
 import logging
 import time
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WINDOW = 62.0
-"""Seconds one request counts: a minute, and the time a granted request may take to arrive."""
+"""Seconds for which a request counts: a minute, and the time that an allowed request may take to arrive."""
 
 
 class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
-    """At most ``per_minute`` requests to a service in any 60 seconds, however many processes ask.
+    """Allows at most ``per_minute`` requests to a service in any 60 seconds, over all processes.
 
-    A token bucket would let twice its rate through in a window that spans a refill; this counts the requests
-    of the last window in PostgreSQL instead, one process at a time, by the server's clock. While a service is known
-    to be down nobody asks it, but for one process now and then that finds out whether it is back.
+    A token bucket lets twice its rate through in a window that spans a refill. So the requests of the last window are
+    counted in PostgreSQL, by the server's clock. While an outage is recorded, only one process at a time, now and then,
+    sends a trial request.
     """
 
     database: dg.ResourceDependency[Database]
     per_minute: int = 10
     daily_budget_usd: float = 0.0
     patience_seconds: float = 60.0
-    """How long requests under way may keep one waiting whose worst case they leave no room for."""
+    """How long to wait for requests under way whose reservations leave no room in the budget."""
 
     @property
     def _spending(self) -> "Spending":
@@ -58,15 +58,15 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
 
     def acquire(self, service: str) -> None:
         """Block until a request to ``service`` is allowed."""
-        told = False
+        is_logged = False
         while (wait := self._try(service)) > 0:
-            if not told and wait > 1:
+            if not is_logged and wait > 1:
                 log.warning("%d requests a minute are used up: waiting about %.0f s.", self.per_minute, wait)
-                told = True
+                is_logged = True
             time.sleep(min(wait, 5.0))
 
     def reserve(self, usd: float | None) -> date | None:
-        """Set aside what a request may cost; waits while other requests have set aside what is left."""
+        """Reserve what a request may cost. Wait while other requests have reserved what is left."""
         if usd is None:
             if self.daily_budget_usd:
                 raise ConfigurationError("No price is known for this model, and DAILY_BUDGET_USD is set.", UNPRICED)
@@ -83,20 +83,20 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
         return day
 
     def settle(self, day: date | None, reserved: float | None, cost: float) -> None:
-        """Count what the request cost, to the day it was reserved for."""
+        """Replace the reservation by what the request cost, on the day of the reservation."""
         if day and reserved is not None:
             self._spending.settle(day, reserved, cost)
 
     def record_outage(self, service: str, message: str, *, on_trial: bool) -> None:
-        """The service failed as often as it is tried: nobody needs to find that out again for a while."""
+        """Record an outage, so that no process sends requests for a while."""
         self._outages.failed(service, message, on_trial=on_trial)
 
     def record_recovery(self, service: str) -> None:
-        """The service answered whom it was tried by."""
+        """Record that the trial request succeeded, so that other processes use the service again."""
         self._outages.over(service)
 
     def record_refused_key(self, variable: str, message: str) -> None:
-        """A service refused the key of ``variable``, and the key to come was taken instead: somebody should know."""
+        """Open an incident: the key of ``variable`` was refused, and the next one is used."""
         trouble = Trouble(
             cause=f"key:{variable}",
             source="key",
@@ -109,13 +109,13 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
         self._incidents.note(trouble)
 
     def record_accepted_key(self, variable: str) -> None:
-        """The key of ``variable`` is taken."""
+        """Close the incident of a refused key."""
         self._incidents.end(f"key:{variable}", datetime.now(UTC))
 
     def enter(self, service: str) -> bool:
-        """Whether this process is the one to find out if the service is back; False where nothing is wrong with it.
+        """Return whether this process is to send the trial request of an outage. False means that there is none.
 
-        Raises ``TransientFailure`` while it is known to be down.
+        Raises ``TransientFailure`` during an outage if another process tries.
         """
         outages = self._outages
         for outage in outages.known(service):
@@ -132,7 +132,7 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
         return False
 
     def _try(self, service: str) -> float:
-        """Take a ticket and return 0, or return the seconds until one may be free."""
+        """Count a request and return 0, or return the seconds until one is allowed."""
         import sqlalchemy as sa
 
         from threadjuice_dagster.database.locks import lock_key

@@ -1,21 +1,21 @@
-"""The editor-in-chief's numbers, as a resource so that the UI shows them."""
+"""The editorial settings of discovery and imports, as a resource so that the UI shows them."""
 
 import dagster as dg
 from pydantic import Field
 
 
 class EditorialPolicy(dg.ConfigurableResource):
-    """How many stories a day are wanted, and how many threads are looked at to find them."""
+    """How many stories a day are wanted, and how many threads are examined for them."""
 
     daily_story_count: int = 3
     candidates: int = 50
     attempts_per_story: int = 3
     """Threads that may be tried for each story wanted before an order is given up."""
     thread_retention_hours: float = 48.0
-    """After this, the text of a thread is dropped."""
+    """Hours after which the text of a thread is deleted."""
     import_category_map: list[str] = Field(default=[])
-    """Categories of ours for those of imported stories, as ``NAME=CATEGORY``."""
+    """Our categories for those of imported stories, as ``NAME=CATEGORY``."""
     import_default_category: str = ""
-    """Category of imported stories whose own is unknown; empty refuses them."""
+    """The category of imported stories whose own is unknown. Empty refuses them."""
     publication_job: str = "site_job"
-    """The job that brings published stories to readers: it builds the site, and where that is wanted deploys it."""
+    """The job that brings published stories to readers: it builds the site and, where that is enabled, deploys it."""

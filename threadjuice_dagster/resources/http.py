@@ -1,7 +1,7 @@
-"""The one HTTP client: JSON from services an operator configured, pictures from hosts nobody vouches for.
+"""The one HTTP client: requests to services that an operator configured, and downloads of pictures from unknown hosts.
 
-What is asked and what an answer means belongs to the resource that asks. Retries happen here and
-nowhere else; a picture is never retried, because there is always another one.
+What an answer means belongs to the resource that sends the request. Retries happen here and nowhere else. A picture is
+never retried, because there is always another one.
 """
 
 import functools
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 USER_AGENT = "ThreadJuice/1.0"
 
 ATTEMPTS = 3
-"""Times a request is sent before an outage is reported."""
+"""Attempts before an outage is reported."""
 
 MAX_WAIT = 60.0
-"""Seconds waited between two attempts at most."""
+"""Longest wait between two attempts, in seconds."""
 
 MAX_JSON = 10_000_000
 MAX_PICTURE = 25_000_000
-"""Bytes of one answer."""
+"""Most bytes of one answer."""
 
 MAX_REDIRECTS = 5
 
@@ -42,9 +42,9 @@ _CHOOSE_ANOTHER = "Choose another picture."
 
 
 class Answer(NamedTuple):
-    """What a service said; names of ``headers`` may be asked for in any case.
+    """A service's answer. ``headers`` can be looked up in any case.
 
-    ``first_byte`` is how many seconds passed until the headers were there.
+    ``first_byte`` is the number of seconds until the headers had arrived.
     """
 
     status: int
@@ -63,17 +63,17 @@ def send(
     attempts: int = ATTEMPTS,
     reason: Callable[[Answer], str] | None = None,
 ) -> Answer:
-    """What a configured service answers, unless that is an outage.
+    """Send a request to a configured service and return its answer, whatever its status below 500.
 
-    429, 5xx and silence are tried again, ``attempts`` times in all, each within ``timeout`` seconds; not before the
-    service wants it, and not at all if it wants that later than in ``MAX_WAIT``. Redirects are not followed. Raises
-    ``TransientFailure``, or ``PermanentFailure`` for an address that is none; neither message holds a query, a header
-    or a body, but for what ``reason`` reads from an answer.
+    429, 5xx and silence are retried, up to ``attempts`` requests in all, each within ``timeout`` seconds.
+    ``Retry-After`` is honoured; a wait beyond ``MAX_WAIT`` ends the attempts. Redirects are not followed. Raises
+    ``TransientFailure``, or ``PermanentFailure`` for an invalid address. Their messages contain no query, header or
+    body, except what ``reason`` reads from an answer.
     """
     import httpx2
 
-    asked = _named(url, method)
-    failure, tried = TransientFailure(f"{asked} was not tried."), 0
+    request = _named(url, method)
+    failure, tried = TransientFailure(f"{request} was not tried."), 0
     for attempt in range(attempts):
         if (failure.retry_after or 0.0) > MAX_WAIT:
             break
@@ -83,15 +83,15 @@ def send(
         try:
             answer = _exchange(url, params, headers, timeout, method, content)
         except httpx2.TransportError as error:
-            failure = TransientFailure(f"{asked} got no answer ({type(error).__name__}).")
+            failure = TransientFailure(f"{request} got no answer ({type(error).__name__}).")
             continue
         except (httpx2.InvalidURL, ValueError) as error:
-            raise PermanentFailure(f"{asked} is no address to ask.", "Correct the configured address.") from error
+            raise PermanentFailure(f"{request} is no address to ask.", "Correct the configured address.") from error
         if answer.status != 429 and answer.status < 500:
             return answer
-        told = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+        wait = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
         why = reason(answer) if reason else ""
-        failure = TransientFailure(f"{asked} answered {answer.status}{f': {why}' if why else ''}.", retry_after=told)
+        failure = TransientFailure(f"{request} answered {answer.status}{f': {why}' if why else ''}.", retry_after=wait)
     message = f"{failure.message} It was tried {tried} times."
     raise TransientFailure(message, "Try again later.", retry_after=failure.retry_after, exhausted=True)
 
@@ -103,7 +103,7 @@ def fetch(
     timeout: float = 20.0,
     attempts: int = ATTEMPTS,
 ) -> bytes:
-    """The body a configured service answers with. Raises as ``send`` does, and for every other refusal."""
+    """Return the body of a configured service's answer. Raises as ``send`` does, and for any status other than 2xx."""
     answer = send("GET", url, params, headers, None, timeout, attempts)
     if not 200 <= answer.status < 300:
         raise refused(_named(url), answer.status)
@@ -117,7 +117,7 @@ def fetch_json(
     timeout: float = 20.0,
     attempts: int = ATTEMPTS,
 ) -> Any:
-    """The JSON document a configured service answers with. Raises as ``fetch`` does."""
+    """Return the JSON that a configured service answers with. Raises as ``fetch`` does."""
     try:
         return json.loads(fetch(url, params, headers, timeout, attempts))
     except (ValueError, RecursionError) as error:
@@ -125,16 +125,16 @@ def fetch_json(
         raise TransientFailure(message, "Check that the configured address is the API's.", exhausted=True) from error
 
 
-def look(
+def request_once(
     url: str,
     headers: Mapping[str, str] | None = None,
     method: str = "GET",
     timeout: float = 10.0,
     content: bytes | None = None,
 ) -> Answer:
-    """One answer, whatever it is: an outage too is one, and nothing is tried again.
+    """Send one request without retries, and return the answer, whatever its status.
 
-    Raises ``TransientFailure`` without any. It names the host alone: a webhook's path is a secret.
+    Raises ``TransientFailure`` without an answer. Its message names only the host: a webhook's path is a secret.
     """
     import httpx2
 
@@ -146,7 +146,7 @@ def look(
 
 
 def retry_after(value: str, now: datetime) -> float | None:
-    """The seconds a ``Retry-After`` header asks to wait (RFC 9110: seconds or a date), None if it says nothing."""
+    """Return the seconds that a ``Retry-After`` header asks for (RFC 9110: seconds or a date), or None."""
     if re.fullmatch(r"\s*\d{1,12}(?:\.\d*)?\s*", value):
         return float(value)
     try:
@@ -164,12 +164,12 @@ def download_picture(
     max_bytes: int = MAX_PICTURE,
     timeout: float = 20.0,
 ) -> bytes:
-    """The bytes behind an address nobody vouches for, within ``max_bytes`` and ``timeout`` seconds in all.
+    """Download a picture from an untrusted address, within ``max_bytes`` and ``timeout`` seconds in all.
 
-    ``allowed_hosts`` are names, or ``.example.org`` for every name below it; they are reached by https
-    at public addresses only, and the address that was checked is the one connected to. ``extra_origins``
-    (``scheme://host:port``) alone may be private or plain http. Each redirect is checked the same way.
-    Raises ``PictureRefused`` for what must not be fetched, ``TransientFailure`` for an outage.
+    ``allowed_hosts`` are names, or ``.example.org`` for every name below it. They are reached by https at public
+    addresses only, and the address that was checked is the one that is connected to. Only ``extra_origins``
+    (``scheme://host:port``) may be private or plain http. Each redirect is checked the same way. Raises
+    ``PictureRefused`` for what must not be fetched, ``TransientFailure`` for an outage.
     """
     import httpcore2
     import httpx2
@@ -198,7 +198,7 @@ def download_picture(
 
 
 def checked_address(url: str, hosts: Collection[str], origins: Collection[str]) -> tuple["httpx2.URL", bool]:
-    """The address, parsed, and whether it may be private. Raises ``PictureRefused`` where it is not allowed."""
+    """Return the parsed address, and whether it may be private. Raises ``PictureRefused`` if it is not allowed."""
     import httpx2
 
     try:
@@ -211,8 +211,8 @@ def checked_address(url: str, hosts: Collection[str], origins: Collection[str]) 
         raise PictureRefused(f"The picture's address at {host} carries a login.", _CHOOSE_ANOTHER)
     if origin in origins:
         return target, True
-    known = any(host.endswith(name) if name.startswith(".") else host == name for name in hosts)
-    if target.scheme != "https" or target.port not in (None, 443) or not known:
+    allowed = any(host.endswith(name) if name.startswith(".") else host == name for name in hosts)
+    if target.scheme != "https" or target.port not in (None, 443) or not allowed:
         next_step = f"Choose another picture, or add {origin} to IMAGE_ALLOWED_ORIGINS if it is trusted."
         raise PictureRefused(f"Pictures may not come from {origin}.", next_step)
     return target, False
@@ -240,7 +240,7 @@ def _exchange(
     method: str = "GET",
     content: bytes | None = None,
 ) -> Answer:
-    """One request and its bounded answer."""
+    """Send one request and return its answer, bounded in size and time."""
     import httpx2
 
     began, body = time.monotonic(), bytearray()
@@ -256,30 +256,30 @@ def _exchange(
         return Answer(response.status_code, response.headers, bytes(body), first_byte)
 
 
-def _wait(attempt: int, told: float | None) -> float:
-    """Seconds before the attempt of this number: as told, else doubled each time and spread."""
-    if told is not None:
-        return min(told, MAX_WAIT)
+def _wait(attempt: int, asked_wait: float | None) -> float:
+    """Return the seconds before an attempt: as the service asked, else exponential backoff with jitter."""
+    if asked_wait is not None:
+        return min(asked_wait, MAX_WAIT)
     return min(_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.5), MAX_WAIT)  # noqa: S311
 
 
 def _named(url: str, method: str = "GET") -> str:
-    """The request as a message may show it: without the query, which can hold a key."""
+    """Return the request as a message may show it: without login and query, which can hold a key."""
     return f"{method} " + re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])[:200]
 
 
-def refused(asked: str, status: int) -> PermanentFailure:
-    """The failure that an answer of this status amounts to; ``asked`` names the request."""
+def refused(request: str, status: int) -> PermanentFailure:
+    """Return the failure for an answer of this status."""
     next_step = {
         401: "Check the key for this service.",
         403: "Check what the key for this service may do.",
         404: "Check the configured address and that the thing still exists.",
     }.get(status, "Correct the request or the configured address.")
-    return PermanentFailure(f"{asked} answered {status}.", next_step)
+    return PermanentFailure(f"{request} answered {status}.", next_step)
 
 
 def _fetch(target: "httpx2.URL", private_ok: bool, max_bytes: int, deadline: float) -> tuple[str | None, bytes]:
-    """Where a redirect leads, or None and the bytes."""
+    """Return the target of a redirect, or None and the bytes."""
     import httpcore2
 
     from threadjuice_dagster.resources.sockets import CheckedBackend
@@ -290,10 +290,10 @@ def _fetch(target: "httpx2.URL", private_ok: bool, max_bytes: int, deadline: flo
         httpcore2.ConnectionPool(ssl_context=_tls(), network_backend=backend) as pool,
         pool.stream("GET", str(target.copy_with(fragment=None)), headers=headers) as response,
     ):
-        found = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+        received = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
         if response.status in (301, 302, 303, 307, 308):
-            return found.get("location", ""), b""
-        _check_answer(response.status, found, target.host, max_bytes)
+            return received.get("location", ""), b""
+        _check_answer(response.status, received, target.host, max_bytes)
         body = bytearray()
         for chunk in response.iter_stream():
             body += chunk

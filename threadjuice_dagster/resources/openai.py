@@ -1,7 +1,7 @@
-"""OpenAI, or any server that speaks its API: writing, judging and moderating, with limits and metering.
+"""OpenAI, or any server with its API, as writer, judge and moderator.
 
-What a model is told belongs in ``domain/writing/prompts.py``, what its scores mean in ``domain/judging/judge.py``, how
-a request is sent in ``openai_connection.py``.
+The prompts belong in ``domain/writing/prompts.py``, the meaning of scores in ``domain/judging/judge.py``, sending a
+request in ``openai_connection.py``, and what servers do differently in ``openai_compatibility.py``.
 """
 
 import base64
@@ -21,7 +21,7 @@ from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing import prompts
 from threadjuice_dagster.domain.writing.budget import Budget, Spent
-from threadjuice_dagster.domain.writing.costs import Meter, Prices, spent
+from threadjuice_dagster.domain.writing.costs import Meter, Prices, usage_of
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.resources.openai_compatibility import (
     ROOMIER,
@@ -48,20 +48,20 @@ if TYPE_CHECKING:
     import openai
 
 SPARE_ASKS = 2
-"""Further requests for answers that came back unusable, per story or verdict."""
+"""Further requests for unusable answers, for each story or verdict."""
 
 _MODERATED_CHARACTERS = 20_000
 _PICTURE_MODERATOR = "omni-moderation-latest"
 _HARMLESS = "The kettle is on the stove."
 
 TOKENS = {"Draft": 8_000, "JudgeAnswer": 2_000}
-"""Tokens an answer of each shape may take; a story has about 2,500, a judge's answer 600."""
+"""Most tokens of an answer of each shape. A story has about 2,500, a judge's answer 600."""
 
 _PROBE_TOKENS = 500
 
 
 class ModelReport(NamedTuple):
-    """What a trial of the server found: requests a minute it allows, the form of its answers, whether it moderates."""
+    """The result of a trial of the server: its requests a minute, the form of its answers, whether it moderates."""
 
     allowed: int | None
     form: str
@@ -73,12 +73,12 @@ class _ProbeAnswer(BaseModel):
 
 
 class OpenAIResource(OpenAIConnection):
-    """Writer, judge and moderator behind one key."""
+    """Writer, judge and moderator behind one key. Without a ``judge_model`` the writer's model judges."""
 
     judge_model: str = ""
 
     def write(self, thread: Thread, category: Category, persona: Persona, meter: Meter) -> tuple[Draft, str]:
-        """A draft of the thread's story and the model that wrote it.
+        """Write a draft of the thread's story. Return it, and the model that wrote it.
 
         Raises ``Refused``, ``BadAnswer``, ``ConfigurationError`` or, after its own retries, ``TransientFailure``.
         """
@@ -87,32 +87,32 @@ class OpenAIResource(OpenAIConnection):
     def revise(
         self, thread: Thread, category: Category, persona: Persona, draft: Draft, findings: Sequence[str], meter: Meter
     ) -> tuple[Draft, str]:
-        """``draft`` written again with every finding put right; otherwise as ``write``."""
+        """Write ``draft`` again with every finding corrected. Returns and raises as ``write`` does."""
         return self._draft(prompts.revise_messages(thread, category, persona, draft, findings), meter)
 
     def judge(self, draft: Draft, thread: Thread, meter: Meter) -> JudgeVerdict:
-        """The verdict of ``SAMPLES`` answers of the judge model (the writer's, if none is named)."""
+        """Return the combined verdict of ``SAMPLES`` answers of the judge model."""
         model = self.judge_model or self.model
         return combine(*self._answers(prompts.judge_messages(draft, thread), JudgeAnswer, model, SAMPLES, meter))
 
     def moderate(self, text: str, meter: Meter) -> Verdict | None:
-        """The moderation endpoint's verdict on ``text``, or None where the server has no such endpoint.
+        """Return the moderation endpoint's verdict on a text, or None where the server has no such endpoint.
 
-        Raises ``TransientFailure`` when no verdict can be had: nothing counts as clean unread.
+        Raises ``TransientFailure`` if there is no verdict: no text counts as clean unread.
         """
         slices = [text[at : at + _MODERATED_CHARACTERS] for at in range(0, len(text), _MODERATED_CHARACTERS)] or [" "]
         verdict = self._moderated(slices[0] if len(slices) == 1 else slices, meter)
         return None if verdict is None else read_verdict(verdict, len(slices))
 
     def moderate_picture(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
-        """The endpoint's verdict on a small picture, or None where the server does not look at pictures."""
+        """Return the endpoint's verdict on a small picture, or None where the server takes no pictures."""
         if not learned_of(self.base_url).moderates:
             return None
         url = f"data:{content_type};base64,{base64.b64encode(data).decode()}"
-        asked: Any = [{"type": "image_url", "image_url": {"url": url}}]
+        content: Any = [{"type": "image_url", "image_url": {"url": url}}]
         try:
             document = self._send(
-                lambda api: api.moderations.with_raw_response.create(model=_PICTURE_MODERATOR, input=asked), meter
+                lambda api: api.moderations.with_raw_response.create(model=_PICTURE_MODERATOR, input=content), meter
             )
         except (UnknownThing, Rejected):
             return None
@@ -120,35 +120,35 @@ class OpenAIResource(OpenAIConnection):
 
     @property
     def uses_next_key(self) -> bool:
-        """Whether the key in use was refused, and the one to come is used instead."""
+        """Whether the current key was refused, so that the next one is used."""
         return bool(self._on_next)
 
     def check(self) -> ModelReport:
-        """Try the server with one small request each: its models, a completion, an answer by schema, a moderation.
+        """Try the server with small requests: its models, a completion, an answer by schema, a moderation.
 
-        Nothing is tried again but in another dialect. Raises as ``write`` does.
+        Requests are repeated only in another dialect. Raises as ``write`` does.
         """
         meter, once = (
             Meter(),
             self.model_copy(update={"attempts": 1, "limiter": BudgetOnlyLimiter(self.limiter)}),
         )
         allowed = once._models_are_there()
-        asked = [{"role": "user", "content": 'Answer with the word "ready" and nothing else.'}]
+        messages = [{"role": "user", "content": 'Answer with the word "ready" and nothing else.'}]
         forms = []
         for model in dict.fromkeys((self.model, self.judge_model or self.model)):
-            once._complete(asked, None, model, 1, _PROBE_TOKENS, meter)
-            once._answers(asked, _ProbeAnswer, model, 1, meter)
+            once._complete(messages, None, model, 1, _PROBE_TOKENS, meter)
+            once._answers(messages, _ProbeAnswer, model, 1, meter)
             forms.append(learned_of(self.base_url).dialects[model].form)
         moderates = once.moderate(_HARMLESS, meter) is not None
         self._on_next = self._on_next or once._on_next
         return ModelReport(allowed, " and ".join(dict.fromkeys(forms)), moderates)
 
     def budget(self, today: Spent) -> Budget:
-        """The day's budget, with what a story's dearest request costs before a word of its thread is counted."""
+        """Return the day's budget. ``request_usd`` is the price of a story's dearest request without its thread."""
         judge, prices = self.judge_model or self.model, Prices(self.price_input, self.price_output)
         least = ((self.model, TOKENS["Draft"]), (judge, TOKENS["JudgeAnswer"] * SAMPLES))
         costs = [(model, prices.cost(model, self.base_url, 0, tokens)) for model, tokens in least]
-        model, cost = max(costs, key=lambda one: math.inf if one[1] is None else one[1])
+        model, cost = max(costs, key=lambda priced: math.inf if priced[1] is None else priced[1])
         return Budget(
             daily_usd=getattr(self.limiter, "daily_budget_usd", 0.0),
             spent_usd=round(today.spent, 6),
@@ -158,7 +158,7 @@ class OpenAIResource(OpenAIConnection):
         )
 
     def _models_are_there(self) -> int | None:
-        """The requests a minute the server allows, where it tells. Raises for a model it does not have."""
+        """Return the requests a minute that the server allows, if it says so. Raises for a model that it lacks."""
         headers: dict[str, str] = {}
         for model in dict.fromkeys((self.model, self.judge_model or self.model)):
 
@@ -167,23 +167,25 @@ class OpenAIResource(OpenAIConnection):
                 headers.update(answer.headers)
                 return answer
 
-            found = self._attempt(ask)
-            if isinstance(found, UnknownThing) and self._lacks(model, found):
-                raise UnknownThing(f"{self._host} knows no model {model!r} (404).", found.next_step)
-            if isinstance(found, ThreadJuiceError) and not isinstance(found, UnknownThing):
-                raise found
-        told = headers.get("x-ratelimit-limit-requests", "")
-        return int(told) if told.isdecimal() else None
+            outcome = self._attempt(ask)
+            if isinstance(outcome, UnknownThing) and self._lacks(model, outcome):
+                raise UnknownThing(f"{self._host} knows no model {model!r} (404).", outcome.next_step)
+            if isinstance(outcome, ThreadJuiceError) and not isinstance(outcome, UnknownThing):
+                raise outcome
+        limit = headers.get("x-ratelimit-limit-requests", "")
+        return int(limit) if limit.isdecimal() else None
 
     def _lacks(self, model: str, refusal: UnknownThing) -> bool:
-        """Whether a server that could not be asked for a model lists others; some compatible ones list none."""
-        found = self._attempt(lambda api: api.models.with_raw_response.list())
-        listed = found.get("data") if isinstance(found, dict) else None
-        names = [str(one.get("id")) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+        """Return whether the server lists other models but not this one. Some compatible servers list none."""
+        answer = self._attempt(lambda api: api.models.with_raw_response.list())
+        listed = answer.get("data") if isinstance(answer, dict) else None
+        names = (
+            [str(entry.get("id")) for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+        )
         return model not in names if names else is_about_the_model(refusal.hint)
 
     def _moderated(self, text_or_slices: str | list[str], meter: Meter) -> dict[str, Any] | None:
-        """The endpoint's answer; None where there is no endpoint, which is told by its refusing a harmless text too."""
+        """Return the endpoint's answer, or None where there is none: then it refuses a harmless text as well."""
         learned = learned_of(self.base_url)
         if not learned.moderates:
             return None
@@ -204,8 +206,8 @@ class OpenAIResource(OpenAIConnection):
     def _answers(
         self, messages: Messages, shape: type[Answer], model: str, wanted: int, meter: Meter
     ) -> tuple[list[Answer], str]:
-        """So many usable answers and the model that gave them; unusable ones are asked for again, one at a time."""
-        found: list[Answer] = []
+        """Return ``wanted`` usable answers and the model that gave them. Request unusable ones again, one by one."""
+        answers: list[Answer] = []
         tokens = TOKENS.get(shape.__name__, _PROBE_TOKENS)
         problem: ThreadJuiceError = BadAnswer(f"{model} gave no answer.")
         for ask in range(wanted + SPARE_ASKS):
@@ -214,15 +216,15 @@ class OpenAIResource(OpenAIConnection):
                 if isinstance(outcome, ThreadJuiceError):
                     problem = outcome
                 else:
-                    found.append(outcome)
-            if len(found) >= wanted:
-                return found[:wanted], cut(clean(str(document.get("model") or model)), 100)
-            if not found and (isinstance(problem, Refused) or not self._speaks_otherwise(model, problem)):
+                    answers.append(outcome)
+            if len(answers) >= wanted:
+                return answers[:wanted], cut(clean(str(document.get("model") or model)), 100)
+            if not answers and (isinstance(problem, Refused) or not self._speaks_otherwise(model, problem)):
                 break
         raise problem
 
     def _speaks_otherwise(self, model: str, problem: ThreadJuiceError) -> bool:
-        """Whether to ask again after an unusable answer: with more room, or with the schema spelled out."""
+        """Return whether to repeat a request after an unusable answer, with more tokens or the schema in the prompt."""
         dialects = learned_of(self.base_url).dialects
         if isinstance(problem, CutOff):
             if dialects[model].room > 1:
@@ -235,7 +237,7 @@ class OpenAIResource(OpenAIConnection):
     def _complete(
         self, messages: Messages, shape: type[BaseModel] | None, model: str, wanted: int, tokens: int, meter: Meter
     ) -> dict[str, Any]:
-        """A completion with an answer in it, asked for in whatever dialect the server understands."""
+        """Return a completion with an answer in it, requested in a dialect that the server understands."""
         dialects = learned_of(self.base_url).dialects
         dialect = dialects.get(model, Dialect())
         while True:
@@ -252,7 +254,7 @@ class OpenAIResource(OpenAIConnection):
                 if len(document["choices"]) < request.get("n", 1):
                     dialect = dataclasses.replace(dialect, several=False)
                 dialects[model] = dialect
-                meter.add(spent(document, model, self.base_url, self._prices))
+                meter.add(usage_of(document, model, self.base_url, self._prices))
                 return document
 
 

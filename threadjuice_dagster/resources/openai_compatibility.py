@@ -1,7 +1,8 @@
-"""Reading what an OpenAI-compatible server answered: choices, moderation results, waiting times.
+"""What OpenAI-compatible servers do differently: the dialect of requests that each understands, and reading answers.
 
-Nothing here sends anything or trusts anything: each part may be missing, cut off, wrapped or of the wrong kind. An
-answer is looked for wherever servers are known to put it; whether it is one, its model alone decides.
+A server's dialect is learned from its refusals and kept for the process: what a refusal names is left out or renamed,
+and where it names nothing, what compatible servers most often lack goes first. Answers are read without trust: each
+part may be missing, truncated, wrapped or of the wrong type.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from threadjuice_dagster.resources.openai_connection import Complaint, Refused, 
 
 _MAX_ANSWER = 200_000
 _MOST_STARTS = 50
-"""Braces at which an object may begin that are tried; each costs a look at the whole answer."""
+"""Most braces that are tried as the start of an object. Each costs a pass over the whole answer."""
 _DEEPEST = 4
 
 _CUT_OFF = ("length", "max_tokens", "model_length")
@@ -36,11 +37,11 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 
 class BadAnswer(Unsuitable):
-    """The model answered, and asked again still did not answer in the agreed shape."""
+    """The model did not answer in the agreed shape, even when asked again."""
 
 
 class CutOff(TransientFailure):
-    """The answer ended at a limit of tokens before it was whole."""
+    """The answer was cut off at a limit of tokens."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -51,17 +52,17 @@ class CutOff(TransientFailure):
 
 
 def unanswered(document: Any) -> Complaint | None:
-    """Why a completion holds no answer that could be read: what it complains of, or that it is empty."""
+    """Return the error of a completion without a readable answer, or None if it has one."""
     fields = document if isinstance(document, Mapping) else {}
-    choices = [one for one in _listed(fields.get("choices")) if isinstance(one, Mapping)]
-    if any(_reason(one) not in _BROKEN and not one.get("error") and _says_something(one) for one in choices):
+    choices = [choice for choice in _listed(fields.get("choices")) if isinstance(choice, Mapping)]
+    if any(_is_answered(choice) for choice in choices):
         return None
     complaints = [complaint_in(document), *map(complaint_in, choices)]
     return next(filter(None, complaints), Complaint(200, "", ""))
 
 
 def read_answers(document: Mapping[str, Any], shape: type[Answer]) -> Iterator[Answer | ThreadJuiceError]:
-    """Every choice of a completion in its agreed shape, or why it has none."""
+    """Yield each choice of a completion in the agreed shape, or the failure to read it."""
     for choice in _listed(document.get("choices")):
         if not isinstance(choice, Mapping) or _reason(choice) in _BROKEN:
             yield BadAnswer("One of the model's answers broke off.")
@@ -95,14 +96,16 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     return message if isinstance(message, Mapping) else {"content": choice.get("text")}
 
 
-def _says_something(choice: Mapping[str, Any]) -> bool:
+def _is_answered(choice: Mapping[str, Any]) -> bool:
+    if _reason(choice) in _BROKEN or choice.get("error"):
+        return False
     message = _message(choice)
     ended_early = _reason(choice) in (*_CUT_OFF, *_FILTERED)
     return ended_early or bool(message.get("refusal")) or any(text.strip() for text in _texts(message))
 
 
 def _texts(message: Mapping[str, Any]) -> Iterator[str]:
-    """Where the answer may stand, the likeliest place first: where models that think leave the content empty, too."""
+    """Yield the texts that may hold the answer, the likeliest first. Reasoning models may leave the content empty."""
     yield _text(message.get("content"))
     for call in _listed(message.get("tool_calls")):
         function = call.get("function") if isinstance(call, Mapping) else None
@@ -112,16 +115,16 @@ def _texts(message: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _text(content: Any) -> str:
-    """Content as one text: it may be a text, an object, or a list of parts of which some are thoughts."""
+    """Return content as one text. It may be a text, an object, or a list of parts, some of which are thoughts."""
     if isinstance(content, Mapping):
         return json.dumps(content)
-    parts = [one for one in _listed(content) if isinstance(one, Mapping)]
-    said = [str(one["text"]) for one in parts if one.get("type") in (None, "text", "output_text") and one.get("text")]
-    return content if isinstance(content, str) else "".join(said)
+    parts = [part for part in _listed(content) if isinstance(part, Mapping) and part.get("text")]
+    texts = [str(part["text"]) for part in parts if part.get("type") in (None, "text", "output_text")]
+    return content if isinstance(content, str) else "".join(texts)
 
 
 def _parsed(text: str, shape: type[Answer]) -> Answer | BadAnswer:
-    """The last object in a text that follows the shape: a model may try one while it thinks aloud."""
+    """Return the last object in a text that fits the shape: a model may draft one while it thinks aloud."""
     problem: BadAnswer | None = None
     answer: Answer | None = None
     for document in _documents(text[:_MAX_ANSWER]):
@@ -137,7 +140,7 @@ def _parsed(text: str, shape: type[Answer]) -> Answer | BadAnswer:
 
 
 def _documents(text: str) -> Iterator[Any]:
-    """Each JSON object of a text, or the one value that it is; what stands around them does no harm."""
+    """Yield each JSON object in a text, or the one value that the text is. Other text is skipped."""
     text = text.replace("\ufeff", "").strip()
     if not text.startswith("{"):
         text = _THOUGHT.sub("", _THINKING.sub("", text)).strip()
@@ -147,18 +150,18 @@ def _documents(text: str) -> Iterator[Any]:
     start, tries = text.find("{"), 0
     while start >= 0 and tries < _MOST_STARTS:
         tries += 1
-        decoded = _decoded(text, start) or _decoded(f"{' ' * start}{_COMMA.sub(_kept, text[start:])}", start)
+        decoded = _decoded(text, start) or _decoded(f"{' ' * start}{_COMMA.sub(_keep_strings, text[start:])}", start)
         if decoded:
             yield decoded[0]
         start = text.find("{", decoded[1] if decoded else start + 1)
 
 
-def _kept(found: "re.Match[str]") -> str:
-    return found[1] or " "
+def _keep_strings(match: "re.Match[str]") -> str:
+    return match[1] or " "
 
 
 def _decoded(text: str, start: int) -> tuple[Any, int] | None:
-    """The value that begins there, and where it ends. Line breaks within strings are taken as they are."""
+    """Return the JSON value that begins at ``start``, and its end. Strings may contain line breaks."""
     try:
         return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
@@ -173,7 +176,7 @@ _DECODER = json.JSONDecoder(strict=False, object_hook=_without_nulls)
 
 
 def _unwrapped(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The object itself, then what it may be the wrapping of: a key, a list, or a text that holds JSON."""
+    """Yield an object, then the objects inside it: under a key, in a list, or in a text that holds JSON."""
     if isinstance(value, dict):
         yield value
     if depth == _DEEPEST:
@@ -182,13 +185,13 @@ def _unwrapped(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
         inner: list[Any] = list(_documents(value))
     else:
         inner = list(value.values()) if isinstance(value, dict) else _listed(value)
-    for one in inner[:20]:
-        if isinstance(one, dict | list) or (isinstance(one, str) and one.lstrip()[:1] in ("{", '"', "[")):
-            yield from _unwrapped(one, depth + 1)
+    for value in inner[:20]:
+        if isinstance(value, dict | list) or (isinstance(value, str) and value.lstrip()[:1] in ("{", '"', "[")):
+            yield from _unwrapped(value, depth + 1)
 
 
 def read_verdict(document: Mapping[str, Any], slices: int) -> Verdict:
-    """The strictest reading of all results; an answer in any other shape counts as an outage."""
+    """Return the strictest reading of all results. Raises ``TransientFailure`` for an answer of another shape."""
     results = document.get("results")
     if not isinstance(results, list) or len(results) < slices or not all(map(_is_result, results)):
         raise TransientFailure("The moderation endpoint answered without a verdict.", "Try again later.")
@@ -205,18 +208,18 @@ def read_verdict(document: Mapping[str, Any], slices: int) -> Verdict:
 
 
 def _is_result(result: Any) -> bool:
-    """Whether this is a verdict; Mistral's has no ``flagged``, but categories with a score each."""
+    """Return whether this is a verdict. Mistral's has no ``flagged``, but categories with scores."""
     if not isinstance(result, Mapping):
         return False
     parts = [result.get("categories") or {}, result.get("category_scores") or {}]
-    told = isinstance(result.get("flagged"), bool) or ("flagged" not in result and all(parts))
-    return told and all(isinstance(part, Mapping) for part in parts)
+    has_verdict = isinstance(result.get("flagged"), bool) or ("flagged" not in result and all(parts))
+    return has_verdict and all(isinstance(part, Mapping) for part in parts)
 
 
 Messages = list[dict[str, str]]
 
 ROOMIER = 4
-"""How many times the tokens a model gets that thinks before it answers, and had not enough."""
+"""How many times the tokens a reasoning model gets after its answer was cut off."""
 
 _CONTEXT = re.compile(r"context.?length|context.?window|string_above_max|prompt is too long")
 _LIMIT = re.compile(r"max_(?:completion_)?tokens|in the completion|completion tokens")
@@ -233,25 +236,25 @@ _OTHER_NAME = {"max_completion_tokens": "max_tokens", "max_tokens": ""}
 
 
 def is_about_the_model(hint: str) -> bool:
-    """Whether a server says that it has no such model."""
+    """Return whether a server says that it has no such model."""
     return bool(_NO_MODEL.search(hint))
 
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
-    """Which form an answer is asked in, whether the schema is spelled out as well, and which parameters are sent."""
+    """How a server takes requests: the form of answers, whether the prompt repeats the schema, and the parameters."""
 
     form: Form = "json_schema"
     worded: bool = False
     several: bool = True
     limit: str = "max_completion_tokens"
-    """What the bound of an answer's tokens is called; empty where the server takes none."""
+    """The name of the parameter that bounds an answer's tokens, or empty where the server takes none."""
     room: int = 1
 
     def request(
         self, model: str, messages: Sequence[dict[str, str]], shape: type[BaseModel] | None, wanted: int, tokens: int
     ) -> dict[str, Any]:
-        """Arguments of a completion: ``wanted`` answers of this shape (None: any text) of at most so many tokens."""
+        """Return the arguments of a completion: ``wanted`` answers of a shape (None: any text) within ``tokens``."""
         request: dict[str, Any] = {"model": model, "messages": list(messages)}
         if shape:
             schema = prompts.strict_schema(shape)
@@ -269,7 +272,7 @@ class Dialect:
         return request
 
     def without(self, refusal: Rejected | UnknownThing, request: dict[str, Any]) -> "Dialect | None":
-        """How to say the refused request otherwise; None if the refusal is not about how it was said."""
+        """Return the dialect to try after a refusal, or None if the refusal is not about the dialect."""
         hint, sent = refusal.hint, request.keys()
         if is_about_the_model(hint) or _NO_ENDPOINT.search(hint):
             return None
@@ -289,7 +292,7 @@ class Dialect:
 
 @dataclasses.dataclass
 class Learned:
-    """What this process knows of one server: the dialect for each model, and whether it moderates."""
+    """What this process has learned of one server: the dialect for each model, and whether it moderates."""
 
     dialects: dict[str, Dialect] = dataclasses.field(default_factory=dict)
     moderates: bool = True
@@ -297,5 +300,5 @@ class Learned:
 
 @functools.cache
 def learned_of(base_url: str) -> Learned:
-    """What was learned of the server at this address, to be added to."""
+    """Return what was learned of the server at this address. Callers add to it."""
     return Learned()

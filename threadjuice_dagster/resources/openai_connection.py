@@ -1,7 +1,9 @@
-"""One request to an OpenAI-compatible server: the key in use, limits, budget, retries, and what a failure is.
+"""Send one request to an OpenAI-compatible server: keys, limits, budget, retries, and the kinds of failure.
 
-What is asked belongs in ``resources/openai.py``. The SDK's own retries are off: every request has to pass the rate
-limiter, so the retrying is done here.
+What is requested belongs in ``resources/openai.py``. The SDK's own retries are off, because every attempt has to pass
+the limiter. Servers differ most in how they report errors: an ``error`` may be an object, a text, a list's first entry
+or the whole body, with status 200 as well. The shapes read here were seen of OpenAI, Azure, OpenRouter, Mistral,
+Gemini, vLLM, LiteLLM, Ollama and LM Studio.
 """
 
 import contextlib
@@ -21,7 +23,7 @@ from pydantic import PrivateAttr
 
 from threadjuice_dagster.domain.language.text import clean, cut
 from threadjuice_dagster.domain.story.stories import Usage
-from threadjuice_dagster.domain.writing.costs import Meter, Prices, spent
+from threadjuice_dagster.domain.writing.costs import Meter, Prices, usage_of
 from threadjuice_dagster.failures import (
     ConfigurationError,
     PermanentFailure,
@@ -37,17 +39,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVICE = "openai"
-"""Under which the limit of requests and an outage are known to all processes."""
+"""The name under which all processes share the rate limit and outages."""
 
 ATTEMPTS = 4
-"""Times one request is sent while the server is limiting, failing or silent."""
+"""Attempts for one request while the server limits requests, fails or does not answer."""
 
 TRIAL_ATTEMPTS = 2
-"""The same, while the server is known to be down."""
+"""The same while an outage is recorded."""
 
 
 class Complaint(NamedTuple):
-    """Its HTTP status (200 where none is told), its own words, and all of it in small letters to look through."""
+    """A reported error: its HTTP status (200 where none is given), its message, and all of it in lower case."""
 
     status: int
     message: str
@@ -65,17 +67,17 @@ class RefusedKey(ConfigurationError):
 
 
 class Rejected(PermanentFailure):
-    """The server found the request itself wrong; ``hint`` is all it said, in small letters."""
+    """The server rejected the request itself. ``hint`` is the whole error in lower case."""
 
     hint = ""
 
 
 class Refused(Unsuitable):
-    """The model, or the filter before it, declined to answer; the message carries its reason."""
+    """The model, or a filter before it, declined to answer."""
 
 
 def read_complaint(status: int, text: str) -> Complaint:
-    """The complaint in the body of an answer of this HTTP status, which may be none of JSON."""
+    """Return the error in the body of an answer with this HTTP status. The body need not be JSON."""
     try:
         document = json.loads(text[:_LONGEST])
     except (ValueError, RecursionError):
@@ -84,7 +86,7 @@ def read_complaint(status: int, text: str) -> Complaint:
 
 
 def complaint_in(document: Any, status: int = 200) -> Complaint | None:
-    """What a document complains of, or None if it does not."""
+    """Return the error that a document reports, or None."""
     if isinstance(document, list):
         document = document[0] if document else None
     if not isinstance(document, Mapping):
@@ -101,14 +103,14 @@ def complaint_in(document: Any, status: int = 200) -> Complaint | None:
 
 
 Send = Callable[["openai.OpenAI"], Any]
-"""One request through the SDK, with the client of the key in use."""
+"""Sends one request through the SDK, with the client of the current key."""
 
 Complains = Callable[[Any], Complaint | None]
-"""What an answer of status 200 complains of, if it does."""
+"""Returns the error that an answer of status 200 reports, or None."""
 
 
 class _MayBeBilled(TransientFailure):
-    """The request was sent, and no answer came: nobody knows whether it was counted there."""
+    """The request was sent and not answered, so that it may be billed."""
 
 
 class RequestLimiter:
@@ -172,8 +174,11 @@ class OpenAIConnection(dg.ConfigurableResource):
     def _send(
         self, send: Send, meter: Meter, complaint: Complains = complaint_in, bounds: tuple[str, int, int] | None = None
     ) -> dict[str, Any]:
-        """An answer; ``bounds`` are the model and the most tokens it may read and write, where that costs anything."""
-        self._client()  # loaded before a request is allowed: what is allowed is to be sent at once
+        """Send a request with retries and return the answer.
+
+        ``bounds`` are the model and the most tokens that it may read and write, for requests that cost anything.
+        """
+        self._client()  # imports the SDK first: an allowed request has to be sent at once
         on_trial = self.limiter.enter(SERVICE)
         attempts = min(TRIAL_ATTEMPTS, self.attempts) if on_trial else self.attempts
         for attempt in range(1, attempts + 1):
@@ -200,7 +205,7 @@ class OpenAIConnection(dg.ConfigurableResource):
 
     @contextlib.contextmanager
     def _paid(self, bounds: tuple[str, int, int] | None) -> Iterator[list[dict[str, Any] | ThreadJuiceError]]:
-        """Reserve the worst case of a request, and count what its outcome cost; what nobody knows counts in full."""
+        """Reserve the worst case of a request, then count its real cost, or the worst case where that is unknown."""
         outcomes: list[dict[str, Any] | ThreadJuiceError] = []
         if bounds is None:
             yield outcomes
@@ -212,14 +217,14 @@ class OpenAIConnection(dg.ConfigurableResource):
         cost = 0.0
         for outcome in outcomes:
             if isinstance(outcome, dict):
-                used = spent(outcome, model, self.base_url, self._prices)
+                used = usage_of(outcome, model, self.base_url, self._prices)
                 cost = used.cost_usd if used.output_tokens else worst or 0.0
             elif isinstance(outcome, _MayBeBilled):
                 cost = worst or 0.0
         self.limiter.settle(day, worst, cost)
 
     def _attempt(self, send: Send, complaint: Complains = complaint_in) -> dict[str, Any] | ThreadJuiceError:
-        """One answer: to the key in use, or where that is refused to the one to come, which is in use from then on."""
+        """Send a request with the current key. If that is refused, switch to the next key for good."""
         outcome = self._ask(send, complaint)
         if self._on_next:
             return outcome
@@ -233,17 +238,17 @@ class OpenAIConnection(dg.ConfigurableResource):
         return outcome
 
     def _ask(self, send: Send, complaint: Complains) -> dict[str, Any] | ThreadJuiceError:
-        """One request. Failures are returned: raised in here they would carry the SDK's words along."""
+        """Send one request. Failures are returned, so that the SDK's exception, with the request, is not chained."""
         import openai
 
         try:
             response = send(self._client()).http_response
             document = json.loads(response.text)
             if isinstance(document, dict | list):
-                found = complaint(document)
-                if found is None and isinstance(document, dict):
+                reported = complaint(document)
+                if reported is None and isinstance(document, dict):
                     return document
-                return self._failure(found or Complaint(200, "", ""), response.headers)
+                return self._failure(reported or Complaint(200, "", ""), response.headers)
             problem = "answered with something other than a JSON object"
         except openai.APIStatusError as error:
             response = error.response
@@ -252,15 +257,15 @@ class OpenAIConnection(dg.ConfigurableResource):
             return _MayBeBilled(f"{self._host} did not answer within {self.timeout_seconds:g} s.", "Try again later.")
         except openai.APIConnectionError as error:
             lost = type(error.__cause__).__name__ != "ConnectError"
-            told = f"{self._host} cannot be reached or broke the connection off."
-            return (_MayBeBilled if lost else TransientFailure)(told, "Try again later.")
+            message = f"{self._host} cannot be reached or broke the connection off."
+            return (_MayBeBilled if lost else TransientFailure)(message, "Try again later.")
         except (ValueError, RecursionError):
             problem = "answered with something other than JSON"
         return TransientFailure(f"{self._host} {problem}.", "Try again later.")
 
     def _failure(self, complaint: Complaint, headers: Mapping[str, str]) -> ThreadJuiceError:
         key = ("OPENAI_API_KEY_NEXT" if self._on_next else "OPENAI_API_KEY", self._key)
-        return failure_of(complaint, self._host, self.model, key, waiting(headers))
+        return failure_of(complaint, self._host, self.model, key, requested_wait(headers))
 
     def _pause(self, attempt: int, retry_after: float | None) -> float:
         spread = random.uniform(1.0, 1.25)  # noqa: S311 -- keeps processes apart, hides nothing
@@ -287,17 +292,17 @@ class OpenAIConnection(dg.ConfigurableResource):
             raise ConfigurationError(
                 "OPENAI_BASE_URL is not an address.", "Set it, as in OPENAI_BASE_URL=https://api.openai.com/v1."
             )
-        # An address always given: with none, the SDK would take one from the environment.
+        # Without an address the SDK would take one from the environment.
         base_url = self.base_url or "https://api.openai.com/v1"
         return _client_of(key, base_url, self.timeout_seconds)
 
 
 @functools.lru_cache(maxsize=4)
 def _client_of(key: str, base_url: str, timeout: float) -> "openai.OpenAI":
-    """One client for the process: each reads every certificate anew when it is made.
+    """Return the process's client: making one takes time, since it reads all certificates.
 
-    An address of Azure's is known by its ``api-version``: there the key travels in another header, and a model is a
-    deployment in the path.
+    An address with an ``api-version`` is Azure's, where the key travels in another header and a model is a deployment
+    in the path.
     """
     import openai
 
@@ -324,7 +329,7 @@ _NOT_LOADED = re.compile(
     r"|failed to load (?:the )?model"
 )
 
-# What an answer of status 200 complains of, where it gives no number: the first that fits.
+# The status of an error in an answer of status 200 without a code: that of the first pattern that fits.
 _STATUSES = (
     (404, r"unexpected endpoint|unknown (?:request )?(?:url|endpoint|path|route)|invalid url|not[ _]found|no such"),
     (404, r"does not exist|not[ _]implemented|endpoint.{0,40}(?:not|un)[ -]?(?:supported|available)"),
@@ -337,11 +342,11 @@ _STATUSES = (
 def failure_of(
     complaint: Complaint, host: str, model: str, key: tuple[str, str], retry_after: float | None = None
 ) -> ThreadJuiceError:
-    """The failure that a complaint of ``host`` is. ``key`` is the variable of the key in use, and the key."""
+    """Return the failure for an error of ``host``. ``key`` is the variable of the current key, and the key."""
     status, hint = complaint.status, complaint.hint
     if status == 402 or _QUOTA.search(hint):
-        told = f"The quota of {host} is used up."
-        return TransientFailure(told, "Add credit or raise the account's limit, then run it again.", exhausted=True)
+        message = f"The quota of {host} is used up."
+        return TransientFailure(message, "Add credit or raise the account's limit, then run it again.", exhausted=True)
     if status in (400, 403, 422) and _POLICY.search(hint):
         return Refused(f"{host} refused the request by its content policy.")
     if status in (401, 403):
@@ -350,8 +355,8 @@ def failure_of(
             "Set OPENAI_API_KEY to a current key with access to the chat and moderation endpoints.",
         )
     if status < 500 and _NOT_LOADED.search(complaint.message[:300].lower()):
-        told = f"{host} has not loaded its model, or has lost it."
-        return TransientFailure(told, "Load it there, then run it again.", retry_after=retry_after)
+        message = f"{host} has not loaded its model, or has lost it."
+        return TransientFailure(message, "Load it there, then run it again.", retry_after=retry_after)
     if status in (404, 405, 501):
         unknown = UnknownThing(
             f"{host} knows no model {model!r}, or has no such endpoint ({status}).",
@@ -378,7 +383,7 @@ def _outage(status: int, host: str, retry_after: float | None) -> TransientFailu
 
 
 def _status(status: int, code: str, hint: str) -> int:
-    """The status that a complaint stands for: an HTTP error's own, else its code, else what its words say."""
+    """Return the status of an error: that of an HTTP error, else its code, else the one that its words suggest."""
     if status >= 400:
         return status
     if code.isdecimal() and 400 <= int(code) < 600:
@@ -386,8 +391,8 @@ def _status(status: int, code: str, hint: str) -> int:
     return next((number for number, words in _STATUSES if re.search(words, hint)), status)
 
 
-def waiting(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as ``retry-after-ms`` or ``Retry-After`` tell; None if untold."""
+def requested_wait(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait by ``retry-after-ms`` or ``Retry-After``, or None."""
     milliseconds = headers.get("retry-after-ms", "")
     if milliseconds.isdecimal():
         return float(milliseconds[:12]) / 1000

@@ -1,7 +1,8 @@
-"""Sockets for addresses nobody vouches for: only to the open internet, and only until a deadline.
+"""Sockets for untrusted addresses: they connect to public addresses only, and end at a deadline.
 
-Which names may be asked at all is decided in ``resources/http.py``, which loads this module when it is
-first needed.
+Which names are allowed is decided in ``resources/http.py``, which imports this module when it is first needed. Public
+addresses are those that IANA's registries of special-purpose addresses (of 2026) do not list:
+https://www.iana.org/assignments/iana-ipv4-special-registry and https://www.iana.org/assignments/iana-ipv6-special-registry.
 """
 
 import ipaddress
@@ -18,12 +19,12 @@ from threadjuice_dagster.domain.pictures.images import PictureRefused
 
 
 def public_addresses(host: str, port: int) -> list[str]:
-    """What a name resolves to. Raises ``PictureRefused`` if any of it is not public."""
+    """Resolve a name. Raises ``PictureRefused`` if any of its addresses is not public."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise httpcore2.ConnectError(str(error)) from error
-    addresses = list(dict.fromkeys(str(entry[4][0]).split("%")[0] for entry in found))
+    addresses = list(dict.fromkeys(str(entry[4][0]).split("%")[0] for entry in entries))
     if not all(is_public(ipaddress.ip_address(address)) for address in addresses):
         next_step = "Choose another picture; only origins in IMAGE_ALLOWED_ORIGINS may be private."
         raise PictureRefused(f"{host} resolves to an address that is not public.", next_step)
@@ -31,13 +32,13 @@ def public_addresses(host: str, port: int) -> list[str]:
 
 
 class _Deadline:
-    """A moment of ``time.monotonic()`` after which nothing more may be waited for."""
+    """A moment of ``time.monotonic()`` after which no call may wait."""
 
     def __init__(self, moment: float) -> None:
         self.moment = moment
 
     def left(self, timeout: float | None) -> float:
-        """Seconds a call may take that itself would wait ``timeout``. Raises ``ReadTimeout`` after the deadline."""
+        """Return the seconds that a call with this timeout may take. Raises ``ReadTimeout`` after the deadline."""
         remaining = self.moment - time.monotonic()
         if remaining <= 0:
             raise httpcore2.ReadTimeout("out of time")
@@ -45,7 +46,7 @@ class _Deadline:
 
 
 class _TimedStream(httpcore2.NetworkStream):
-    """A connection whose every read and write ends at the deadline, however slowly the other side drips."""
+    """A connection whose every read and write ends at the deadline, however slowly the other side sends."""
 
     def __init__(self, inner: httpcore2.NetworkStream, deadline: _Deadline) -> None:
         self.inner = inner
@@ -71,10 +72,10 @@ class _TimedStream(httpcore2.NetworkStream):
 
 
 class CheckedBackend(httpcore2.SyncBackend):
-    """Connects, unless ``private_ok``, only where every address of the name is public.
+    """Connects only where every address of the name is public, unless ``private_ok``.
 
-    The name is resolved once and what was checked is connected to: a second look-up could answer
-    differently. Host header and TLS name stay those of the address asked for.
+    The name is resolved once, and the checked address is the one connected to: a second look-up could answer
+    differently. Host header and TLS name stay those of the requested address.
     """
 
     def __init__(self, private_ok: bool, deadline: float) -> None:
@@ -89,7 +90,7 @@ class CheckedBackend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        """The first of the name's addresses that answers."""
+        """Connect to the first of the name's addresses that answers."""
         failure: Exception = httpcore2.ConnectError("the name has no address")
         for address in [host] if self.private_ok else public_addresses(host, port):
             wait = self.deadline.left(timeout)
@@ -122,22 +123,22 @@ NOT_PUBLIC = {
     "2001:db8::/32": "documentation",
     "3fff::/20": "documentation",
 }
-"""Networks that are not public, and why; of IPv6 only those within ``GLOBAL``."""
+"""Networks that are not public, and why. Of IPv6 only those within ``GLOBAL`` are listed."""
 
 GLOBAL = IPv6Network("2000::/3")
-"""All of IPv6 that is given to public servers. Loopback, private, link-local and multicast addresses lie outside."""
+"""The part of IPv6 that public servers get. Loopback, private, link-local and multicast addresses lie outside."""
 
 _WRAPPED = {IPv6Network("::ffff:0:0/96"): 0, IPv6Network("64:ff9b::/96"): 0, IPv6Network("2002::/16"): 80}
-"""Networks whose addresses lead to an IPv4 address inside: mapped, NAT64, 6to4; and how many bits follow it."""
+"""Networks whose addresses contain an IPv4 address (mapped, NAT64, 6to4), and how many bits follow it."""
 
 _ISATAP = (0x00005EFE, 0x02005EFE)
-"""The third quarter of an address, in any network, whose last quarter is an IPv4 address."""
+"""The third quarter of an ISATAP address, whose last quarter is an IPv4 address."""
 
 _NETWORKS = [ip_network(network) for network in NOT_PUBLIC]
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address is globally reachable; one that leads to an IPv4 address inside counts as that."""
+    """Return whether an address is public. One that contains an IPv4 address is judged by that."""
     if isinstance(address, IPv6Address):
         return _is_public_6(address)
     return not any(address in network for network in _NETWORKS if isinstance(network, IPv4Network))

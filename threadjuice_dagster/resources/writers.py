@@ -1,6 +1,6 @@
-"""Who writes, judges and moderates a story: a model with the newsroom's safeguards, or nobody but the newsroom.
+"""The writers: a model with the newsroom's safeguards, or the extractive writer, which needs no model.
 
-What a model is asked belongs in ``resources/openai.py``; what the numbers mean in ``domain/``.
+Requests to a model belong in ``resources/openai.py``, the meaning of scores in ``domain/judging``.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.openai_connection import SERVICE
 
 SCREENED_CHARACTERS = 20_000
-"""Of a thread, that the endpoint is shown before a story is written: one request."""
+"""Characters of a thread that the moderation endpoint sees before a story is written, in one request."""
 
 FEW_COMMENTS = 6
-"""With fewer, some inappropriate ones say nothing about the thread."""
+"""In a thread with fewer comments, the share of inappropriate ones is not meaningful."""
 
 EXTRACTIVE_VERSION = "extractive-2"
 """Changes when the extractive writer composes differently."""
@@ -41,7 +41,7 @@ class Material:
 
 @dataclasses.dataclass(frozen=True)
 class Writing:
-    """A draft and who wrote it; ``note`` tells the operator what was unusual about it."""
+    """A draft and who wrote it. ``note`` tells the operator what was unusual."""
 
     draft: Draft
     writer: str
@@ -51,10 +51,10 @@ class Writing:
 
 
 class Writer(dg.ConfigurableResource):
-    """Writes and judges. Every call to a model is counted on the meter it is given."""
+    """Writes, judges and moderates. Each call to a model is counted on the given meter."""
 
     def budget(self, today: Spent) -> Budget:
-        """The day's budget; none where nothing that is asked costs anything."""
+        """Return the day's budget; without a model there is none."""
         return Budget(daily_usd=0.0, spent_usd=today.spent)
 
     @property
@@ -64,69 +64,69 @@ class Writer(dg.ConfigurableResource):
 
     @abstractmethod
     def write(self, material: Material, meter: Meter) -> Writing:
-        """A first draft."""
+        """Write a first draft."""
 
     @abstractmethod
     def revise(
         self, material: Material, first: Writing, findings: Sequence[str], attempt: int, meter: Meter
     ) -> Writing:
-        """The draft written again with every finding put right; ``attempt`` counts from 1."""
+        """Write the draft again with every finding corrected. ``attempt`` counts from 1."""
 
     @abstractmethod
     def judge(self, draft: Draft, thread: Thread, writer: str, meter: Meter) -> JudgeVerdict | None:
-        """A model's verdict, or None where no model judges this writer's work."""
+        """Return a model's verdict, or None where no model judges this writer's work."""
 
     @abstractmethod
     def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
-        """Whether the text may be shown on the desk of this category (its slug). Raises rather than guess."""
+        """Return whether the text may be shown in a category (its slug). Raises where there is no verdict."""
 
     @abstractmethod
     def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
-        """Before writing: the thread without flagged comments, and whether the rest may become a story."""
+        """Return the thread without flagged comments, and whether it may become a story."""
 
     @abstractmethod
     def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
-        """Whether a small picture may be shown; None where nobody can look at it."""
+        """Return whether a small picture may be shown, or None where nothing can judge pictures."""
 
 
 class ExtractiveWriter(Writer):
-    """Composes from the thread's own words; judged by the rubric and the local moderator alone."""
+    """Composes stories of the thread's own words, judged by the rubric and the local moderator only."""
 
     def write(self, material: Material, meter: Meter) -> Writing:
-        """The extractive writer's story. Raises ``PermanentFailure`` if the thread is too thin."""
+        """Compose a story. Raises ``PermanentFailure`` if the thread is too thin."""
         return _extract(material, seed=0)
 
     def revise(
         self, material: Material, first: Writing, findings: Sequence[str], attempt: int, meter: Meter
     ) -> Writing:
-        """Another composition of the same thread."""
+        """Compose the same thread differently."""
         return _extract(material, seed=attempt, note=first.note)
 
     def judge(self, draft: Draft, thread: Thread, writer: str, meter: Meter) -> JudgeVerdict | None:
-        """No model judges what no model wrote."""
+        """Return None: no model judges what no model wrote."""
         return None
 
     def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
-        """The local moderator's verdict."""
+        """Return the local moderator's verdict."""
         return load_moderator().moderate(text, category)
 
     def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
-        """The local moderator's verdict."""
+        """Return the local moderator's verdict."""
         return _screened(thread, category)
 
     def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
-        """Nobody here can see."""
+        """Return None: nothing here can judge pictures."""
         return None
 
 
 class OpenAIWriter(Writer):
-    """A model writes, judges and moderates; the extractive writer steps in for an outage where that is allowed."""
+    """A model writes, judges and moderates. In an outage the extractive writer may replace it (``fallback``)."""
 
     openai: dg.ResourceDependency[OpenAIResource]
     fallback: str = ""
 
     def budget(self, today: Spent) -> Budget:
-        """The budget of the model's requests."""
+        """Return the budget of the model's requests."""
         return self.openai.budget(today)
 
     @property
@@ -135,7 +135,7 @@ class OpenAIWriter(Writer):
         return "" if self.fallback else SERVICE
 
     def write(self, material: Material, meter: Meter) -> Writing:
-        """The model's story, or the extractive writer's, labelled as such, while the API is down."""
+        """Return the model's story, or while the API is down the extractive writer's, labelled as such."""
         try:
             draft, model = self.openai.write(material.thread, material.category, material.persona, meter)
         except TransientFailure as failure:
@@ -147,7 +147,7 @@ class OpenAIWriter(Writer):
     def revise(
         self, material: Material, first: Writing, findings: Sequence[str], attempt: int, meter: Meter
     ) -> Writing:
-        """The draft revised by whoever wrote it."""
+        """Let the writer of the draft revise it."""
         if first.writer == EXTRACTIVE:
             return _extract(material, seed=attempt, note=first.note)
         thread, category, persona = material.thread, material.category, material.persona
@@ -155,13 +155,13 @@ class OpenAIWriter(Writer):
         return Writing(draft, "openai", model, PROMPT_VERSION)
 
     def judge(self, draft: Draft, thread: Thread, writer: str, meter: Meter) -> JudgeVerdict | None:
-        """The judge model's verdict on what a model wrote."""
+        """Return the judge model's verdict on what a model wrote."""
         return None if writer in (EXTRACTIVE, MANUAL) else self.openai.judge(draft, thread, meter)
 
     def moderate(self, text: str, writer: str, meter: Meter, category: str = "") -> Verdict:
-        """The stricter of the endpoint's and the local verdict; the local one where there is no endpoint.
+        """Return the stricter of the endpoint's and the local verdict, or the local one where there is no endpoint.
 
-        An extractive or manual story is there because the API is down, so the API is not asked about it.
+        Extractive and manual stories exist because the API is down, so the endpoint is not called for them.
         """
         local = load_moderator().moderate(text, category)
         return (
@@ -169,7 +169,7 @@ class OpenAIWriter(Writer):
         )
 
     def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
-        """The stricter verdict; the local one in an outage that the extractive writer may bridge."""
+        """Return the stricter verdict, or the local one in an outage if ``fallback`` allows the extractive writer."""
         kept, local = _screened(thread, category)
         if local.flagged:
             return kept, local
@@ -182,7 +182,7 @@ class OpenAIWriter(Writer):
         return kept, _stricter(local, remote, category)
 
     def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
-        """The endpoint's verdict on the picture."""
+        """Return the endpoint's verdict on the picture."""
         return self.openai.moderate_picture(data, content_type, meter)
 
 
@@ -196,7 +196,7 @@ def _extract(material: Material, seed: int, note: str = "") -> Writing:
 def _screened(thread: Thread, category: str) -> tuple[Thread, Verdict]:
     moderator = load_moderator()
     verdict = moderator.moderate(f"{thread.title}\n\n{thread.body}", category)
-    kept = tuple(one for one in thread.comments if not moderator.moderate(one.body, category).flagged)
+    kept = tuple(comment for comment in thread.comments if not moderator.moderate(comment.body, category).flagged)
     lost, count = len(thread.comments) - len(kept), len(thread.comments)
     if count >= FEW_COMMENTS and lost > count / 3:
         reason = f"{lost} of {count} comments are inappropriate"
@@ -205,7 +205,7 @@ def _screened(thread: Thread, category: str) -> tuple[Thread, Verdict]:
 
 
 def _stricter(local: Verdict, remote: Verdict | None, category: str) -> Verdict:
-    """Both verdicts as one, the endpoint's scores held against the thresholds of the category."""
+    """Combine both verdicts. The endpoint's scores are compared with the thresholds of the category."""
     if remote is None:
         return local
     over = load_moderator().decide(remote.categories, category, remote.reasons)

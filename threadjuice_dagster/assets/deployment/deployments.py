@@ -1,4 +1,4 @@
-"""Deployment: the built site staged and tested, then shown to readers and validated, or the one before restored.
+"""Deploy the built site: stage and test it, show it to readers and validate it, or restore the one before.
 
 The steps themselves belong in ``operations/deployment/service.py``.
 """
@@ -23,7 +23,7 @@ from threadjuice_dagster.site.publisher import Publisher
 
 
 class PromotionConfig(dg.Config):
-    """``roll_back`` goes back to a deployment by its id, or with ``previous`` to the one before; empty promotes."""
+    """``roll_back`` restores a deployment by its id, or ``previous`` the one before. Empty promotes the staged one."""
 
     roll_back: str = ""
 
@@ -46,7 +46,7 @@ def staged_deployment(
     deployment, staged = deployment_service.stage(Path(publisher.folder), context.run_id, moment)
     rows, check = _speed(deployment_service, staged)
     figures = {"files uploaded": staged.files, "bytes": staged.bytes, **_figures(rows)}
-    steps = deployment_service.book.steps(context.run_id)
+    steps = deployment_service.history.steps(context.run_id)
     return _materialized(deployment, steps, [check], **figures)
 
 
@@ -59,25 +59,25 @@ def production_deployment(
     """What readers see: the staged deployment, validated where they are, or after a failure the one before again."""
     run_id, service = context.run_id, deployment_service
     deployment = service.roll_back(config.roll_back, run_id) if config.roll_back else service.promote(run_id)
-    return _materialized(deployment, service.book.steps(run_id))
+    return _materialized(deployment, service.history.steps(run_id))
 
 
 def _speed(service: DeploymentService, staged: Staged) -> tuple[list[Compared], dg.AssetCheckResult]:
-    """How fast what is staged answers beside what is live; that it cannot be measured stops no deployment."""
+    """Compare the speed of the staged and the live deployment. A failed measurement does not stop a deployment."""
     rows: list[Compared] = []
     try:
         rows = compared_with_live(service.deployer, staged)
         finding = speed_finding(rows)
-        passed, told = finding.passed, f"{finding.message} {finding.next_step}".strip()
+        passed, text = finding.passed, f"{finding.message} {finding.next_step}".strip()
     except ThreadJuiceError as failure:
-        passed, told = False, f"It could not be measured: {failure}"
+        passed, text = False, f"It could not be measured: {failure}"
     warns = dg.AssetCheckSeverity.WARN
-    check = dg.AssetCheckResult(check_name=AS_FAST.name, passed=passed, severity=warns, description=described(told))
+    check = dg.AssetCheckResult(check_name=AS_FAST.name, passed=passed, severity=warns, description=described(text))
     return rows, check
 
 
 def _figures(rows: Sequence[Compared]) -> dict[str, Any]:
-    """The speeds as the UI shows and plots them."""
+    """Return the speeds as metadata that the UI shows and plots."""
     table = [
         dg.TableRecord(
             {

@@ -1,4 +1,8 @@
-"""What calls to a model took: the tokens a server reports, their cost, and the meter that adds them up."""
+"""What calls to a model cost: the tokens that a server reports, their price, and the meter that adds them up.
+
+Prices are those in the settings, else those of the list in ``genai-prices``, which is part of the package and never
+fetched. Cached tokens count at the full price.
+"""
 
 import functools
 import logging
@@ -12,17 +16,17 @@ log = logging.getLogger(__name__)
 
 
 class Prices(NamedTuple):
-    """US dollars per million input and output tokens that an operator set; None where the list decides."""
+    """Prices that an operator set, in US dollars per million input and output tokens. None uses the list."""
 
     input: float | None = None
     output: float | None = None
 
     def cost(self, model: str, base_url: str, tokens_in: int, tokens_out: int) -> float | None:
-        """US dollars of a request, or None where no price is known."""
+        """Return the cost of a request in US dollars, or None where no price is known."""
         if self.input is not None and self.output is not None:
             listed = (0.0, 0.0)
-        elif (found := _listed(model, base_url, tokens_in, tokens_out)) is not None:
-            listed = found
+        elif (list_prices := _listed(model, base_url, tokens_in, tokens_out)) is not None:
+            listed = list_prices
         else:
             return None
         cost_in = listed[0] if self.input is None else tokens_in * self.input / 1_000_000
@@ -31,24 +35,24 @@ class Prices(NamedTuple):
 
 
 class Meter:
-    """Counts what calls took as they happen, so that the figures survive a call that raises."""
+    """Adds up the usage of calls as they happen, so that the figures survive a call that raises."""
 
     def __init__(self) -> None:
         self.usage = Usage()
 
     def add(self, usage: Usage) -> None:
-        """Count ``usage``."""
+        """Add ``usage``."""
         self.usage += usage
 
 
-def spent(document: Mapping[str, Any], model: str, base_url: str, prices: Prices) -> Usage:
-    """The tokens a completion reports and their cost; a report that makes no sense counts as no tokens.
+def usage_of(document: Mapping[str, Any], model: str, base_url: str, prices: Prices) -> Usage:
+    """Return the tokens that a completion reports and their cost. A malformed report counts as no tokens.
 
-    A model of unknown price costs 0 and is warned of once: where there is a budget, it is not asked at all.
+    A model without a known price costs 0, with a warning once. Where there is a budget, it is not called at all.
     """
-    told = document.get("usage")
-    told = told if isinstance(told, Mapping) else {}
-    tokens_in, tokens_out = _tokens(told.get("prompt_tokens")), _tokens(told.get("completion_tokens"))
+    reported = document.get("usage")
+    reported = reported if isinstance(reported, Mapping) else {}
+    tokens_in, tokens_out = _tokens(reported.get("prompt_tokens")), _tokens(reported.get("completion_tokens"))
     cost = prices.cost(model, base_url, tokens_in, tokens_out)
     if cost is None:
         _warn_unpriced(model)
@@ -70,7 +74,7 @@ _LOOKED_UP = 1_000
 
 @functools.lru_cache(maxsize=_LOOKED_UP)
 def _listed(model: str, base_url: str, tokens_in: int, tokens_out: int) -> tuple[float, float] | None:
-    """The list's prices of so many tokens, at the address's provider or else at the model's first."""
+    """Return the list's prices of so many tokens, at the address's provider or else at the model's own."""
     from genai_prices import Usage, calc_price
 
     usage = Usage(input_tokens=tokens_in, output_tokens=tokens_out)

@@ -14,7 +14,7 @@ from threadjuice_dagster.operations.alerts.rules import Alert, Undelivered
 from threadjuice_dagster.operations.alerts.webhook_answers import refusal
 from threadjuice_dagster.operations.alerts.webhook_forms import Format, Reader, summary
 from threadjuice_dagster.operations.alerts.webhooks import detect, endpoint, render, sign
-from threadjuice_dagster.resources.http import look, retry_after
+from threadjuice_dagster.resources.http import request_once, retry_after
 from threadjuice_dagster.resources.postgres import Database
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class AlertDelivery(dg.ConfigurableResource):
         body = render(alert, form, reader, self.webhook)
         headers = {"Content-Type": "application/json", **sign(self.secret, alert.id, int(time.time()), body)}
         try:
-            answer = look(endpoint(self.webhook, form), headers, "POST", self.timeout_seconds, body)
+            answer = request_once(endpoint(self.webhook, form), headers, "POST", self.timeout_seconds, body)
         except TransientFailure as error:
             raise Undelivered(error.message) from error
         refused = refusal(form, answer.status, answer.body)

@@ -1,6 +1,6 @@
-"""The site as a reader gets it: a page or a picture fetched from a deployment, with the time it took.
+"""Fetch pages and pictures of a deployment as a reader does, and time them beside those of the live one.
 
-What an answer means belongs to whoever asks: ``assets/`` and ``operations/deployment/rules.py``.
+What the figures mean belongs in ``operations/deployment/rules.py``.
 """
 
 import time
@@ -12,12 +12,12 @@ from urllib.parse import urljoin, urlsplit
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError
 from threadjuice_dagster.operations.deployment.rules import Compared, Speed, compared, typical
 from threadjuice_dagster.operations.deployment.targets import Deployer, Opened, Staged
-from threadjuice_dagster.resources.http import Answer, look
+from threadjuice_dagster.resources.http import Answer, request_once
 from threadjuice_dagster.site.markup import Page
 
 
 class Reading(NamedTuple):
-    """What a link led to, and the seconds until all of it was there."""
+    """The answer to a link, and the seconds until all of it had arrived."""
 
     link: str
     answer: Answer
@@ -30,19 +30,19 @@ class Reading(NamedTuple):
 
 
 def read(site: Opened, link: str) -> Reading:
-    """What a link of the front page leads to. Only the site's own address is sent the headers that open it.
+    """Fetch a link of the front page. The headers that open a protected site are sent to its own address only.
 
-    Raises ``TransientFailure`` where nothing answers.
+    Raises ``TransientFailure`` without an answer.
     """
     address = urljoin(f"{site.url.rstrip('/')}/", link)
     own = urlsplit(address).netloc == urlsplit(site.url).netloc
     began = time.monotonic()
-    answer = look(address, site.headers if own else None)
+    answer = request_once(address, site.headers if own else None)
     return Reading(link, answer, time.monotonic() - began)
 
 
 def read_page(site: Opened, link: str) -> Reading:
-    """A page of the site. Raises ``PermanentFailure`` if it is not there."""
+    """Fetch a page of the site. Raises ``PermanentFailure`` if it is missing."""
     reading = read(site, link)
     if reading.answer.status != 200:
         message = f"{link} answers {reading.answer.status} on the live site."
@@ -51,33 +51,33 @@ def read_page(site: Opened, link: str) -> Reading:
 
 
 ROUNDS = 5
-"""Times each is fetched; of a figure the median counts. A round before these opens the connections."""
+"""Times that each address is fetched, of which the median counts. One more round before opens the connections."""
 
 
 def compared_with_live(deployer: Deployer, staged: Staged) -> list[Compared]:
-    """Front page, first story, first picture and feed of both; nothing where nothing is live.
+    """Time front page, first story, first picture and feed of both, in turns, so that a busy moment strikes both.
 
-    Raises ``ThreadJuiceError`` if the staged deployment does not answer.
+    Return nothing where nothing is live. Raises ``ThreadJuiceError`` if the staged deployment does not answer.
     """
     if not deployer.live():
         return []
     with ExitStack() as stack:
-        places = [stack.enter_context(deployer.opened(one)) for one in (staged, None)]
+        places = [stack.enter_context(deployer.opened(deployment)) for deployment in (staged, None)]
         links = [_links(places[0]), {}]
-        with suppress(ThreadJuiceError):  # a live site that does not answer is nothing to be held against
+        with suppress(ThreadJuiceError):  # a live site that does not answer cannot be compared with
             links[1] = _links(places[1])
-        found: list[defaultdict[str, list[Speed]]] = [defaultdict(list), defaultdict(list)]
+        samples: list[defaultdict[str, list[Speed]]] = [defaultdict(list), defaultdict(list)]
         for number in range(ROUNDS + 1):
-            for place, named, speeds in zip(places, links, found, strict=True):
+            for place, named, speeds in zip(places, links, samples, strict=True):
                 for name, link in named.items():
                     if number:
                         speeds[name].append(_measured(place, link))
-    mine, theirs = ({name: typical(samples) for name, samples in speeds.items()} for speeds in found)
+    mine, theirs = ({name: typical(figures) for name, figures in speeds.items()} for speeds in samples)
     return compared(mine, theirs)
 
 
 def _links(site: Opened) -> dict[str, str]:
-    """What is fetched of a site, by name."""
+    """Return the links of a site that are timed, by name."""
     page = Page(read_page(site, "/").text)
     story = next((link for link in page.links() if "story/" in link), "")
     picture = next((picture.choices[0] for picture in page.pictures()), "")

@@ -1,6 +1,6 @@
-"""Deployments: what one is, the steps it goes through, and what a smoke test asks of a site.
+"""Deployments: their states and steps, what a smoke test expects, how large a site may grow, how fast it has to answer.
 
-Where sites go belongs in ``operations/deployment/targets.py``, what is remembered of them in
+The places that sites are deployed to belong in ``operations/deployment/targets.py``, the history of deployments in
 ``operations/deployment/store.py``.
 """
 
@@ -19,31 +19,31 @@ from threadjuice_dagster.site.layout import SHARED, File
 State = Literal["running", "staged", "live", "superseded", "rolled_back", "failed", "interrupted", "deleted"]
 
 VALIDATED: tuple[State, ...] = ("live", "superseded", "rolled_back")
-"""States of deployments that were live and passed their validation there: what a rollback may go to."""
+"""States of deployments that were live and passed their validation there. A rollback may restore these."""
 
 PREVIOUS = "previous"
-"""How a rollback names the deployment before that which is live."""
+"""How a rollback names the deployment before the live one."""
 
 SAMPLE = 24
-"""Files of each folder that a smoke test asks for."""
+"""Files of each folder that a smoke test requests."""
 
 LARGEST = 5_000_000
-"""Bytes of a file that a smoke test still reads."""
+"""Bytes of the largest file that a smoke test requests."""
 
 KILLED = "Its process was killed."
 
 Headers = Callable[[str], Mapping[str, str]]
-"""The headers a site promises with the file at a path."""
+"""Returns the headers that a site promises for the file at a path."""
 
 _NOWHERE = "this-page-is-nowhere/index.html"
 _READ_AS = ("html", "css", "javascript", "xml")
-"""What types have to say for a browser or a feed reader to take a file as what it is."""
+"""Words in a content type by which browsers and feed readers recognise what a file is."""
 
 _OF_ANY_SERVER = ("content-type", "cache-control")
 
 
 class Step(Model):
-    """A step of a deployment; a running one whose process is gone was interrupted."""
+    """A step of a deployment."""
 
     name: str
     state: Literal["running", "done", "failed", "skipped", "interrupted"]
@@ -54,8 +54,8 @@ class Step(Model):
 class Deployment(Model):
     """A version of the site brought to a place.
 
-    ``place`` is the platform and the project, ``platform_id`` what the platform calls it, ``probes`` the files it is
-    tested by. What was taken down after ``built_at`` may be on it.
+    ``place`` is the platform and the project, ``platform_id`` the platform's name for it. The smoke test requests the
+    files in ``probes``. What was taken down after ``built_at`` may still be on it.
     """
 
     number: int
@@ -70,21 +70,21 @@ class Deployment(Model):
 
     @property
     def id(self) -> str:
-        """The platform's name for it; until it has one, number and version."""
+        """The platform's name for it, or number and version until it has one."""
         return self.platform_id or f"{self.number}-{self.version}"
 
     @property
     def shared(self) -> list[File]:
-        """Its stylesheets and the like: pages that were loaded before the next deployment still ask for them."""
+        """Its stylesheets and the like. Pages loaded before the next deployment still request them."""
         return [file for file in self.probes if file.path.startswith(SHARED)]
 
-    def told(self) -> dict[str, str]:
-        """What commands print of it."""
+    def summary(self) -> dict[str, str]:
+        """Return what commands print."""
         return {"id": self.id, "url": self.url, "version": self.version, "state": self.state}
 
 
-class Question(NamedTuple):
-    """A request of a smoke test and what its answer has to be; an empty ``sha1`` is any content."""
+class SmokeRequest(NamedTuple):
+    """A request of a smoke test and the answer it expects. An empty ``sha1`` accepts any content."""
 
     path: str
     status: int = 200
@@ -92,44 +92,44 @@ class Question(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-def sample(files: Iterable[File]) -> tuple[File, ...]:
-    """The files a site is tested by: those at its top, and evenly spread ones of each folder. No site is read whole."""
+def sample_files(files: Iterable[File]) -> tuple[File, ...]:
+    """Return the files that a smoke test requests: up to ``SAMPLE`` of each folder, evenly spread."""
     folders: dict[str, list[File]] = {}
     for file in sorted(files):
         if file.size <= LARGEST and file.path != "404.html":
             folder, inside, _ = file.path.partition("/")
             folders.setdefault(folder if inside else "", []).append(file)
-    return tuple(file for found in folders.values() for file in _spread(found))
+    return tuple(file for inside in folders.values() for file in _spread(inside))
 
 
-def questions(probes: Iterable[File], headers: Headers) -> list[Question]:
-    """What to ask a deployment: each probe as the site's own links do, the front page, and a page that is nowhere."""
-    asked = [Question(f"/{quote(file.path)}", 200, file.sha1, headers(file.path)) for file in probes]
-    return [*asked, Question("/"), Question(f"/{_NOWHERE}", 404)]
+def smoke_requests(probes: Iterable[File], headers: Headers) -> list[SmokeRequest]:
+    """Return the requests of a smoke test: each probe as the site links it, the front page, and a missing page."""
+    requests = [SmokeRequest(f"/{quote(file.path)}", 200, file.sha1, headers(file.path)) for file in probes]
+    return [*requests, SmokeRequest("/"), SmokeRequest(f"/{_NOWHERE}", 404)]
 
 
-def problem(question: Question, status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """What is wrong with an answer; empty if nothing is. Names of ``headers`` may be in any case."""
-    if status != question.status:
-        return f"{question.path} answered {status} instead of {question.status}"
-    if question.sha1 and hashlib.sha1(body, usedforsecurity=False).hexdigest() != question.sha1:
-        return f"{question.path} is not what was built"
-    found = {name.lower(): value for name, value in headers.items()}
-    for name, value in question.headers.items():
-        came = found.get(name.lower(), "none")
+def find_problem(request: SmokeRequest, status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Return what is wrong with an answer, or an empty text. Names of ``headers`` may be in any case."""
+    if status != request.status:
+        return f"{request.path} answered {status} instead of {request.status}"
+    if request.sha1 and hashlib.sha1(body, usedforsecurity=False).hexdigest() != request.sha1:
+        return f"{request.path} is not what was built"
+    received = {name.lower(): value for name, value in headers.items()}
+    for name, value in request.headers.items():
+        came = received.get(name.lower(), "none")
         if _breaks(name.lower(), value, came):
-            return f"{question.path} came with {name}: {came[:80]}"
+            return f"{request.path} came with {name}: {came[:80]}"
     return ""
 
 
-def keeps_promises(headers: Mapping[str, str], promised: Mapping[str, str]) -> bool:
-    """Whether a place sends any of the site's own headers: one that sends none was not told of them."""
+def sends_site_headers(headers: Mapping[str, str], promised: Mapping[str, str]) -> bool:
+    """Return whether a place sends any of the site's own headers. One that sends none is not configured for them."""
     own = {name.lower() for name in promised}.difference(_OF_ANY_SERVER)
     return any(name.lower() in own for name in headers)
 
 
 def interrupted(steps: Iterable[Step], *, alive: bool) -> list[Step]:
-    """The steps of a run; one that still runs although its process is gone was interrupted."""
+    """Return the steps of a run. A running step is shown as interrupted unless its process is ``alive``."""
     gone = {"state": "interrupted", "message": KILLED}
     return [step if alive or step.state != "running" else step.model_copy(update=gone) for step in steps]
 
@@ -141,7 +141,7 @@ def _spread(files: list[File]) -> list[File]:
 
 
 def _breaks(name: str, promised: str, came: str) -> bool:
-    """Whether a header is another one where that matters: how types are named and how long files keep may differ."""
+    """Return whether a header differs where that matters. Names of types and caching times may differ."""
     plain = came.lower()
     if name == "content-type":
         return next((word for word in _READ_AS if word in promised), "") not in plain
@@ -151,20 +151,20 @@ def _breaks(name: str, promised: str, came: str) -> bool:
 
 
 PRO, HOBBY = 1_000_000_000, 100_000_000
-"""Bytes that Vercel's plans take in a deployment (https://vercel.com/docs/limits)."""
+"""Bytes of a deployment on Vercel's plans (https://vercel.com/docs/limits)."""
 
 SOON_PRO, SOON_HOBBY = 180, 60
-"""Days before a limit at which an operator is told of it."""
+"""Days before a limit is reached from which on an operator is warned."""
 
 
 def capacity_finding(size: SiteSize, daily: int, *, has_cdn: bool) -> Finding:
-    """When Vercel's limits are reached, and what to do about it; ``daily`` are the stories that are planned a day."""
+    """Say when Vercel's limits will be reached. Without recent stories the pace is ``daily`` stories a day."""
     pace = size.recent / WINDOW_DAYS if size.recent else daily
     stories = {limit: int((limit - size.weight) / size.story_weight) for limit in (PRO, HOBBY)}
     days = {limit: left / max(pace, 0.01) for limit, left in stories.items()}
-    told = f"{size.files:,} files, {size.weight / 1e6:,.1f} MB as sent, for {size.stories:,} stories."
+    summary = f"{size.files:,} files, {size.weight / 1e6:,.1f} MB as sent, for {size.stories:,} stories."
     pro, hobby = (_reached(stories[limit], days[limit]) for limit in (PRO, HOBBY))
-    told = f"{told} At {pace:.1f} stories a day Vercel's 1 GB (Pro) is reached {pro}, its 100 MB (Hobby) {hobby}."
+    summary = f"{summary} At {pace:.1f} stories a day Vercel's 1 GB (Pro) is reached {pro}, its 100 MB (Hobby) {hobby}."
     move = "Run: threadjuice maintenance optimize"
     if not has_cdn:
         move = f"Set CDN_BUCKET and IMAGE_CDN_URL, so that pictures are in no deployment. {move}"
@@ -172,11 +172,11 @@ def capacity_finding(size: SiteSize, daily: int, *, has_cdn: bool) -> Finding:
     return judged(
         "vercel_capacity",
         "alerts",
-        told,
-        ("failed", size.picture_bytes > PRO, told, move),
-        ("warning", has_cdn and size.pictures > 0, f"{told} {size.pictures:,} files of pictures are in it.", move),
-        ("warning", size.pictures > 0 and min(days[PRO] - SOON_PRO, days[HOBBY] - SOON_HOBBY) < 0, told, move),
-        ("warning", days[PRO] < SOON_PRO, told, other),
+        summary,
+        ("failed", size.picture_bytes > PRO, summary, move),
+        ("warning", has_cdn and size.pictures > 0, f"{summary} {size.pictures:,} files of pictures are in it.", move),
+        ("warning", size.pictures > 0 and min(days[PRO] - SOON_PRO, days[HOBBY] - SOON_HOBBY) < 0, summary, move),
+        ("warning", days[PRO] < SOON_PRO, summary, other),
     )
 
 
@@ -187,14 +187,14 @@ def _reached(stories: int, days: float) -> str:
 
 
 SLOWER, SECONDS = 1.5, 0.25
-"""So many times as long, and so much longer, that a reader notices."""
+"""A reader notices an answer that takes so many times as long, and so many seconds longer."""
 
 HEAVIER, BYTES = 1.5, 100_000
-"""The same for what is sent."""
+"""The same for the bytes sent."""
 
 
 class Speed(Model):
-    """What a reader waits for: milliseconds to the first byte and to the last, and the bytes."""
+    """What a reader waits for: milliseconds to the first and to the last byte, and the number of bytes."""
 
     first_byte_ms: float
     whole_ms: float
@@ -202,7 +202,7 @@ class Speed(Model):
 
 
 class Compared(Model):
-    """A page, picture or feed where it is staged and where it is live; ``ratio`` is of the whole times."""
+    """The speed of a page, picture or feed on the staged and on the live deployment."""
 
     name: str
     staged: Speed
@@ -210,12 +210,12 @@ class Compared(Model):
 
     @property
     def ratio(self) -> float:
-        """How many times as long the staged one takes."""
+        """How many times as long the staged deployment takes."""
         return round(self.staged.whole_ms / max(self.live.whole_ms, 0.01), 2)
 
     @property
     def wrong(self) -> str:
-        """What readers would notice; empty where it is as it was."""
+        """What readers would notice, or an empty text."""
         longer = self.staged.whole_ms - self.live.whole_ms
         if self.ratio > SLOWER and longer > SECONDS * 1000:
             return f"{self.name} takes {self.staged.whole_ms:.0f} ms instead of {self.live.whole_ms:.0f}"
@@ -225,24 +225,24 @@ class Compared(Model):
 
 
 def typical(samples: Sequence[Speed]) -> Speed:
-    """The median of each figure."""
+    """Return the median of each figure."""
     return Speed(
-        first_byte_ms=round(median(one.first_byte_ms for one in samples), 1),
-        whole_ms=round(median(one.whole_ms for one in samples), 1),
-        bytes=int(median(one.bytes for one in samples)),
+        first_byte_ms=round(median(sample.first_byte_ms for sample in samples), 1),
+        whole_ms=round(median(sample.whole_ms for sample in samples), 1),
+        bytes=int(median(sample.bytes for sample in samples)),
     )
 
 
 def compared(staged: Mapping[str, Speed], live: Mapping[str, Speed]) -> list[Compared]:
-    """What is at both places."""
+    """Return the comparison of everything that both deployments have."""
     return [Compared(name=name, staged=speed, live=live[name]) for name, speed in staged.items() if name in live]
 
 
 def speed_finding(rows: Iterable[Compared]) -> Finding:
-    """Whether what is staged is about as fast and as light as what is live."""
+    """Judge whether the staged deployment is about as fast and as light as the live one."""
     rows = list(rows)
     wrong = [row.wrong for row in rows if row.wrong]
-    told = "; ".join(f"{row.name} {row.staged.whole_ms:.0f} ms, {row.ratio:g} times the live one's" for row in rows)
+    summary = "; ".join(f"{row.name} {row.staged.whole_ms:.0f} ms, {row.ratio:g} times the live one's" for row in rows)
     step = "Look at what changed in the build before it goes live: threadjuice deploy production"
-    good = f"{told}." if told else "Nothing is live yet that it could be held against."
+    good = f"{summary}." if summary else "Nothing is live yet that it could be held against."
     return judged("as_fast_as_live", "alerts", good, ("warning", bool(wrong), f"{'; '.join(wrong)}.", step))

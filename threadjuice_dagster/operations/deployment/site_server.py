@@ -1,6 +1,6 @@
-"""A small server of the site as built, for a reader on this machine and for smoke tests.
+"""A small web server for a built site, for readers on this machine and for smoke tests.
 
-It serves files and decides nothing about them; a public site belongs behind a real web server or a CDN.
+A public site belongs behind a real web server or a CDN.
 """
 
 import gzip
@@ -28,10 +28,10 @@ _COMPRESSED = {".html", ".css", ".js", ".xml", ".json", ".svg", ".txt"}
 
 
 class PreviewServer(ThreadingHTTPServer):
-    """Serves ``<target>/current``, read anew with each request, so that a build shows at once.
+    """Serves ``<target>/current``, resolved anew for each request, so that a new build shows at once.
 
-    Pictures no page shows yet are served from the storage folder ``pictures``; ``reports`` takes what pages tell. Only
-    requests by one of ``names`` are answered: a page elsewhere cannot read it by pointing its own name at this machine.
+    Pictures that are not in the site are served from the storage folder ``pictures``. ``reports`` receives the events
+    of pages. Only requests for one of ``names`` are answered, which stops DNS rebinding by other sites.
     """
 
     def __init__(
@@ -44,20 +44,20 @@ class PreviewServer(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A reader who leaves before the end is no error of ours; anything else is logged."""
+        """Log an error, unless the reader closed the connection."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             LOG.exception("A request could not be answered")
 
     @property
     def url(self) -> str:
-        """Where the site can be read."""
+        """The server's address."""
         return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
 
 def serve(
     target: Path, port: int, host: str = "127.0.0.1", pictures: Path | None = None, reports: Reports | None = None
 ) -> PreviewServer:
-    """A server bound to ``host`` and ``port`` (0 picks a free one); call its ``serve_forever``.
+    """Return a server bound to ``host`` and ``port`` (0 picks a free one). Call its ``serve_forever``.
 
     Raises ``OSError`` where the port is taken.
     """
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "ThreadJuice", ""
     timeout = 30
-    disable_nagle_algorithm = True  # a body would wait until the headers before it are acknowledged: 40 ms
+    disable_nagle_algorithm = True  # otherwise a body waits 40 ms until the headers are acknowledged
 
     def do_GET(self) -> None:
         """Answer with the file."""
@@ -80,9 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(send_body=False)
 
     def do_POST(self) -> None:
-        """Answer a report of a page."""
+        """Receive the events of a page."""
         if not self._is_known_by_name():
-            del self.headers["Host"]  # so that no origin is the report's own
+            del self.headers["Host"]  # then no origin counts as the site's own
         if self.server.reports and self._raw_path in PATHS:
             self.server.reports.answer(self)
         else:
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_text(HTTPStatus.METHOD_NOT_ALLOWED, b"Pages are only read.\n", "text/plain", send_body=True)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests go to the debug log."""
+        """Write requests to the debug log."""
         LOG.debug(format, *args)
 
     def _is_known_by_name(self) -> bool:
@@ -119,11 +119,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _raw_path(self) -> str:
-        # Not urlsplit: of "//host/x" it would make a host.
+        # urlsplit would read a host in "//host/x".
         return self.path.split("?", 1)[0].split("#", 1)[0]
 
     def _parts(self) -> list[str] | None:
-        """The path's segments, or None for a path that no page has."""
+        """Return the path's segments, or None for a path that no page can have."""
         parts = [unquote(part) for part in self._raw_path.split("/") if part]
         odd = any(part in {".", ".."} or set(part) & set("/\\\0") or len(part) > 120 for part in parts)
         return None if odd or len(parts) > 12 else parts
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def _origins(self) -> list[str]:
-        """Where else the site's pictures come from, as its marker says."""
+        """The outside origins of the site's pictures, as its marker says."""
         try:
             return list(json.loads((self.server.current / MARKER).read_bytes())["origins"])
         except (OSError, ValueError, KeyError):

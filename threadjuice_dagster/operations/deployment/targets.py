@@ -1,6 +1,6 @@
-"""Where the site is deployed to: what every target can do, and the target that is a folder of this machine.
+"""The places that a site is deployed to: their interface, and the one that is a folder of this machine.
 
-Vercel is ``operations/deployment/vercel.py``. In what order a target is asked belongs in
+Vercel is in ``operations/deployment/vercel.py``. The order of the steps belongs in
 ``operations/deployment/service.py``.
 """
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from threadjuice_dagster.operations.engagement.receiver import Reports
 
 KEEP = 5
-"""Deployments a folder keeps, those that are live and staged included."""
+"""Deployments that a folder keeps, including the live and the staged one."""
 
 PRODUCTION, STAGING = "production", "staging"
 
 
 class Staged(NamedTuple):
-    """What staging brought: the platform's name for it, its address, and of all its files those that were new there."""
+    """A staged deployment: the platform's name for it, its address, its new files and all files, and the new bytes."""
 
     id: str
     url: str
@@ -45,7 +45,7 @@ class Staged(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """Where a deployment can be asked for its pages, and the headers that takes."""
+    """The address of a site's pages, and the headers that requests need."""
 
     url: str
     headers: Mapping[str, str]
@@ -60,7 +60,7 @@ class Deployer(dg.ConfigurableResource):
     @property
     @abstractmethod
     def place(self) -> str:
-        """The platform and the project, as the history knows them."""
+        """The platform and the project, as the history stores them."""
 
     @abstractmethod
     def stage(
@@ -71,52 +71,52 @@ class Deployer(dg.ConfigurableResource):
         shared: Collection[File],
         created: Callable[[str], None] = lambda _: None,
     ) -> Staged:
-        """Bring the ``files`` of a site's folder to the place, where readers do not see them.
+        """Upload the ``files`` of a site's folder, where readers do not see them.
 
-        ``shared`` are those of the deployment that is live: the place has them, and goes on having them. ``created`` is
-        told the platform's name for it as soon as there is one, so that a killed deployment can be found again.
+        ``shared`` are files of the live deployment, which the new one keeps. ``created`` is called with the platform's
+        name as soon as there is one, so that a killed deployment can be found again.
         """
 
     @abstractmethod
     def promote(self, identity: str) -> None:
-        """Show a staged deployment to readers, all of it at once; returns when the place has confirmed it."""
+        """Show a staged deployment to readers, all at once. Return when the place has confirmed it."""
 
     @abstractmethod
     def restore(self, identity: str) -> None:
-        """Show a deployment again that was live before; returns when the place has confirmed it."""
+        """Show a deployment that was live before. Return when the place has confirmed it."""
 
     @abstractmethod
     def live(self) -> str:
-        """What the place says is shown to readers now; empty if it does not know."""
+        """Return the deployment that the place shows to readers, or an empty text if it cannot tell."""
 
     @abstractmethod
     def keeps(self, identity: str) -> bool:
-        """Whether a deployment could still be shown."""
+        """Return whether a deployment can still be shown."""
 
     @abstractmethod
     def remove(self, identity: str) -> None:
-        """Delete a deployment for good; one that is not there is no error."""
+        """Delete a deployment for good. A missing one is no error."""
 
-    def locked_out(self, answer: Answer, opened: Opened) -> ThreadJuiceError | None:
-        """What is told where an answer is the place's own lock instead of the site; most places have none."""
+    def protection_failure(self, answer: Answer, opened: Opened) -> ThreadJuiceError | None:
+        """Return the failure where the place's own protection answers instead of the site. Most have none."""
         return None
 
-    def shown_at(self, deployment: Deployment) -> str:
-        """Where a deployment that is live now can be looked at."""
+    def public_address(self, deployment: Deployment) -> str:
+        """Return the address of the live deployment."""
         return deployment.url
 
     @abstractmethod
     def opened(self, deployment: Staged | None = None) -> AbstractContextManager[Opened]:
-        """Where to ask a deployment for pages while the block lasts; without one, what readers see."""
+        """Yield the address of a deployment's pages, or without one of what readers see."""
 
 
 class LocalTarget(Deployer):
     """A folder: ``versions/<id>`` are whole sites, the links ``staging`` and ``production`` lead to one each.
 
-    A version is made of hard links to the files of the build, so it costs no room for them. As soon as ``KEEP`` are
-    there, the oldest is turned into the newest: what both have in common is not touched.
+    A version consists of hard links to the files of the build, so that it takes no space of its own. Once there are
+    ``KEEP`` versions, the oldest is turned into the newest, so that files which both have stay untouched.
 
-    ``threadjuice dev`` serves what is live at ``port``; ``site_url`` is where a server of the operator's does.
+    ``threadjuice dev`` serves the live version at ``port``; an operator's own server does at ``site_url``.
     """
 
     folder: str
@@ -125,7 +125,7 @@ class LocalTarget(Deployer):
 
     @property
     def place(self) -> str:
-        """A folder of this machine."""
+        """The folder."""
         return f"folder {self._root}"
 
     def stage(
@@ -136,12 +136,14 @@ class LocalTarget(Deployer):
         shared: Collection[File],
         created: Callable[[str], None] = lambda _: None,
     ) -> Staged:
-        """Link the files into a version of their own; ``staging`` leads to it."""
+        """Link the files into a new version, and point ``staging`` to it."""
         part, had = self._spare()
         created(name)
         wanted = {file.path: (file, folder) for file in files}
         there = self._root / PRODUCTION
-        wanted |= {one.path: (one, there) for one in shared if one.path not in wanted and (there / one.path).is_file()}
+        wanted |= {
+            file.path: (file, there) for file in shared if file.path not in wanted and (there / file.path).is_file()
+        }
         new = [(file, root) for file, root in wanted.values() if had.get(file.path) != file.sha1]
         for path in had.keys() - wanted.keys():
             unlink(part, path)
@@ -167,36 +169,34 @@ class LocalTarget(Deployer):
         self.promote(identity)
 
     def live(self) -> str:
-        """Where ``production`` leads to."""
+        """Return the version that ``production`` points to."""
         return self._target(PRODUCTION)
 
     def keeps(self, identity: str) -> bool:
-        """Whether its folder is there."""
+        """Return whether its folder exists."""
         return bool(identity) and "/" not in identity and self._version(identity).is_dir()
 
     def remove(self, identity: str) -> None:
-        """Delete its folder; one that readers see stays."""
+        """Delete its folder, unless readers see it."""
         if self.keeps(identity) and identity != self.live():
             part = self._version(identity).rename(self._root / "versions" / f".part-{identity}")
             shutil.rmtree(part)
             (self._listings / f"{identity}.json").unlink(missing_ok=True)
 
-    def shown_at(self, deployment: Deployment) -> str:
-        """The site's address, or that of a server on this machine which shows this version, or else the file."""
+    def public_address(self, deployment: Deployment) -> str:
+        """Return the site's address, or that of a server on this machine which shows this version, or else the file."""
         if self.site_url:
             return self.site_url
         here = f"http://127.0.0.1:{self.port}"
         with suppress(ThreadJuiceError):
-            found = (
-                Marker.read(send("GET", f"{here}/{MARKER}", timeout=2.0, attempts=1).body) if self.port else Marker()
-            )
-            if found.version == deployment.version:
+            body = send("GET", f"{here}/{MARKER}", timeout=2.0, attempts=1).body if self.port else b""
+            if Marker.read(body).version == deployment.version:
                 return f"{here}/"
         return (self._root / PRODUCTION / "index.html").absolute().as_uri()
 
     @contextmanager
     def opened(self, deployment: Staged | None = None) -> Iterator[Opened]:
-        """A server of the folder, for as long as the block lasts."""
+        """Serve the folder while the block lasts."""
         with self.server(0, deployment) as server:
             thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
             thread.start()
@@ -207,7 +207,7 @@ class LocalTarget(Deployer):
                 thread.join()
 
     def server(self, port: int, deployment: Staged | None = None, reports: "Reports | None" = None) -> "PreviewServer":
-        """A server of what readers see, or of a deployment; call its ``serve_forever``."""
+        """Return a server of a deployment, or of what readers see. Call its ``serve_forever``."""
         from threadjuice_dagster.operations.deployment.site_server import serve
 
         server = serve(self._root, port, reports=reports)
@@ -234,9 +234,9 @@ class LocalTarget(Deployer):
         point_link(self._root, identity, name)
 
     def _spare(self) -> tuple[Path, dict[str, str]]:
-        """A folder to make the next version in, and what it has (path → SHA-1): the oldest one if there are enough.
+        """Return a folder for the next version, and the files in it (path → SHA-1): the oldest one if there are enough.
 
-        What killed deployments left behind is removed: who deploys has the turn.
+        Remove what killed deployments left behind; the lock on deploying makes sure that no other is under way.
         """
         versions = self._root / "versions"
         versions.mkdir(parents=True, exist_ok=True)
@@ -257,10 +257,10 @@ class LocalTarget(Deployer):
 
 
 def manifest_of(folder: Path) -> list[File]:
-    """Every file of a built site: as its build noted them, or where nothing is noted as they are."""
-    noted = [File(one.path, one.sha1, one.size) for one in read_files(folder.parents[1], folder.name)]
-    if noted:
-        return [*noted, _file(folder / MARKER, folder)]
+    """Return every file of a built site, from its build state where there is one."""
+    files = [File(file.path, file.sha1, file.size) for file in read_files(folder.parents[1], folder.name)]
+    if files:
+        return [*files, _file(folder / MARKER, folder)]
     return [_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()]
 
 

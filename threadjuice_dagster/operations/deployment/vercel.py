@@ -1,6 +1,6 @@
-"""Vercel as a target, by its REST API (https://vercel.com/docs/rest-api): files by digest, staged, promoted, confirmed.
+"""Vercel as a place to deploy to, by its REST API (https://vercel.com/docs/rest-api).
 
-A staged deployment is one for production that takes no domain. In what order things are done belongs in
+A staged deployment is one for production that is given no domain. The order of the steps belongs in
 ``operations/deployment/service.py``.
 """
 
@@ -22,25 +22,25 @@ from threadjuice_dagster.resources.http import Answer, retry_after, send
 from threadjuice_dagster.site.layout import PICTURES, File
 
 UPLOADS = 8
-"""Files sent at a time."""
+"""Files uploaded at a time."""
 
 ATTEMPTS = 5
-"""Times a request is sent; uploads of a large site meet a limit now and then."""
+"""Attempts for each request: uploads of a large site meet a rate limit now and then."""
 
 ROUNDS = 3
-"""Times Vercel may say that it lacks files before it is believed to lose them."""
+"""Times that Vercel may report missing files before the deployment fails."""
 
 BUILD_SECONDS = 2700.0
-"""What Vercel gives a build, and so the longest it may take to unpack a large site."""
+"""Vercel's time limit for a build, and so the longest that unpacking a large site may take."""
 
 HEAVIEST_UPLOAD = 1_000_000_000
-"""Bytes that Vercel takes in a deployment on its Pro plan; on Hobby a tenth (https://vercel.com/docs/limits)."""
+"""Most bytes of a deployment on Vercel's Pro plan (https://vercel.com/docs/limits)."""
 
 _BROKEN = ("ERROR", "CANCELED", "BLOCKED", "DELETED")
 
 
 class VercelTarget(Deployer):
-    """A project on Vercel. ``site_url`` is where readers see it; empty asks the project for its first domain."""
+    """A project on Vercel. Without a ``site_url`` the project's first domain is where readers see the site."""
 
     has_limits = True
 
@@ -67,7 +67,7 @@ class VercelTarget(Deployer):
         shared: Collection[File],
         created: Callable[[str], None] = lambda _: None,
     ) -> Staged:
-        """Create a deployment of the files, sending those Vercel does not have, and wait until it is ready."""
+        """Create a deployment, upload the files that Vercel does not have, and wait until it is ready."""
         upload = upload_of(folder, files, shared)
         wanted, sent = upload.files, set[str]()
         _refuse_weight(files)
@@ -75,7 +75,7 @@ class VercelTarget(Deployer):
             document, missing = self._create(name, wanted.values())
             if not missing:
                 break
-            # A shared file that Vercel has forgotten is left out: nobody has it any more.
+            # A shared file that Vercel has deleted is left out: no copy of it is left here.
             has = upload.contents.keys()
             wanted = {path: file for path, file in wanted.items() if file.sha1 in has or file.sha1 not in missing}
             self._upload({digest: upload.contents[digest] for digest in missing & has})
@@ -92,16 +92,16 @@ class VercelTarget(Deployer):
         return Staged(identity, self._address(str(document["url"])), len(new), len(wanted), size)
 
     def promote(self, identity: str) -> None:
-        """Point the project's domains at it, and wait until Vercel says that all of them are."""
-        try:  # 409 is a promotion that is under way already
+        """Point the project's domains at it, and wait until Vercel confirms all of them."""
+        try:  # 409: a promotion is under way already
             self._ask("POST", f"/v10/projects/{self.project_id}/promote/{identity}", {}, allowed=(409,))
         except TransientFailure:
-            if self.live() != identity:  # else only the answer was lost
+            if self.live() != identity:  # otherwise it succeeded, and only the answer was lost
                 raise
         self._confirm(identity)
 
     def restore(self, identity: str) -> None:
-        """Roll back to it; where the plan allows that for the last deployment only, promote it again."""
+        """Roll back to it, or promote it where the plan allows a rollback to the last deployment only."""
         path = f"/v1/projects/{self.project_id}/rollback/{identity}"
         if self._ask("POST", path, {}, allowed=(402, 409, 422)).status in (402, 422):
             self.promote(identity)
@@ -109,7 +109,7 @@ class VercelTarget(Deployer):
         self._confirm(identity)
 
     def live(self) -> str:
-        """What the domains were pointed at last."""
+        """Return the deployment that the domains were pointed at last."""
         project = self._project()
         last = project.get("lastAliasRequest") or {}
         if last.get("jobStatus") == "succeeded" and last.get("toDeploymentId"):
@@ -117,16 +117,16 @@ class VercelTarget(Deployer):
         return str((_production(project)).get("id") or "")
 
     def keeps(self, identity: str) -> bool:
-        """Whether Vercel knows it, and it is ready."""
+        """Return whether Vercel has it, ready to be shown."""
         answer, document = self._asked("GET", f"/v13/deployments/{identity}", allowed=(404, 410))
         return answer.status == 200 and document.get("readyState") == "READY"
 
     def remove(self, identity: str) -> None:
-        """Delete it, so that its own address answers no more."""
+        """Delete it, so that its own address stops answering."""
         self._ask("DELETE", f"/v13/deployments/{identity}", allowed=(404, 410))
 
     def check(self) -> tuple[str, bool]:
-        """The project's name, and whether its domains are only given by a promotion; asked once."""
+        """Return the project's name, and whether only a promotion moves its domains. Sends one request, once."""
         project = self._project(attempts=1)
         if not (project.get("id") or project.get("name")):
             raise PermanentFailure("Vercel did not answer with a project.", "Check VERCEL_API_URL.")
@@ -134,7 +134,7 @@ class VercelTarget(Deployer):
 
     @contextmanager
     def opened(self, deployment: Staged | None = None) -> Iterator[Opened]:
-        """Its own address, or the site's; past Vercel's protection where the address is the project's."""
+        """Yield its own address, or the site's. The bypass secret is sent to the project's addresses only."""
         if deployment:
             yield Opened(deployment.url, {"x-vercel-skip-toolbar": "1", **self._passes})
             return
@@ -148,23 +148,23 @@ class VercelTarget(Deployer):
         yield Opened(url, self._passes if url in domains else {})
 
     def _domains(self) -> list[str]:
-        """The addresses of the project's domains; none where the site's is set and Vercel does not answer."""
+        """Return the addresses of the project's domains, or none if Vercel does not answer and ``site_url`` is set."""
         project: dict[str, Any] = {}
         with suppress(*([ThreadJuiceError] if self.site_url else [])):
             project = self._project()
         return [self._address(str(domain)) for domain in _production(project).get("alias") or []]
 
-    def locked_out(self, answer: Answer, opened: Opened) -> ThreadJuiceError | None:
-        """What is told where deployment protection answers instead of the site."""
+    def protection_failure(self, answer: Answer, opened: Opened) -> ThreadJuiceError | None:
+        """Return the failure where deployment protection answers instead of the site."""
         with_secret = bool(self._passes.items() & opened.headers.items())
-        return locked(opened.url, answer, with_secret=with_secret) if is_locked(answer) else None
+        return _protected(opened.url, answer, with_secret=with_secret) if _is_protection(answer) else None
 
     @property
     def _passes(self) -> dict[str, str]:
         return {"x-vercel-protection-bypass": self.bypass} if self.bypass else {}
 
     def _create(self, name: str, files: Collection[File]) -> tuple[dict[str, Any], set[str]]:
-        """Ask for a deployment: what Vercel says of it, and the digests it has to be sent first."""
+        """Request a deployment. Return Vercel's answer, and the digests of files to upload first."""
         document = {
             "name": "threadjuice",
             "project": self.project_id,
@@ -181,13 +181,13 @@ class VercelTarget(Deployer):
         if error.get("code") == "missing_files":
             return {}, {str(digest) for digest in error.get("missing") or ()}
         if answer.status >= 400:
-            raise refusal("the deployment", answer.status, self._reason(answer))
+            raise _refusal("the deployment", answer.status, self._reason(answer))
         if not (created.get("id") and created.get("url")):
             raise TransientFailure("Vercel did not say which deployment it made.", "Deploy again.", exhausted=True)
         return created, set()
 
     def _upload(self, contents: Mapping[str, Content]) -> None:
-        """Send contents by digest, several at a time; the first that cannot be sent ends it."""
+        """Upload contents by digest, several at a time. The first failure ends the upload."""
 
         def send_one(digest: str) -> None:
             self._ask("POST", "/v2/files", contents[digest](), headers={"x-vercel-digest": digest})
@@ -195,8 +195,8 @@ class VercelTarget(Deployer):
         with ThreadPoolExecutor(UPLOADS, thread_name_prefix="upload") as pool:
             sending = [pool.submit(send_one, digest) for digest in contents]
             try:
-                for one in sending:
-                    one.result()
+                for upload in sending:
+                    upload.result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -215,18 +215,18 @@ class VercelTarget(Deployer):
         self._until(f"The domains were not pointed at deployment {identity}", self.confirm_seconds, path, is_confirmed)
 
     def _until(self, otherwise: str, seconds: float, path: str, done: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Ask again and again, as slowly as Vercel wants it, until an answer will do; an outage may pass meanwhile."""
+        """Poll until ``done`` accepts an answer, as slowly as Vercel asks. Outages meanwhile are tolerated."""
         deadline = time.monotonic() + seconds
         while True:
-            told: float | None = None
+            asked_wait: float | None = None
             try:
                 answer, document = self._asked("GET", path, attempts=1)
                 if done(document):
                     return
-                told = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+                asked_wait = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
             except TransientFailure as failure:
-                told = failure.retry_after
-            wait = max(self.poll_seconds, told or 0.0)
+                asked_wait = failure.retry_after
+            wait = max(self.poll_seconds, asked_wait or 0.0)
             if time.monotonic() + wait > deadline:
                 raise TransientFailure(f"{otherwise} within {seconds:g} seconds.", "Deploy again.", exhausted=True)
             time.sleep(wait)
@@ -235,7 +235,7 @@ class VercelTarget(Deployer):
         return self._asked("GET", f"/v9/projects/{self.project_id}", attempts=attempts)[1]
 
     def _asked(self, *arguments: Any, **options: Any) -> tuple[Answer, dict[str, Any]]:
-        """What Vercel answers, as ``_ask``, and its document; half of one is asked for again."""
+        """Send a request as ``_ask`` does, and return the answer and its JSON. Truncated JSON is requested again."""
         for attempt in range(ROUNDS):
             answer = self._ask(*arguments, **options)
             try:
@@ -255,7 +255,7 @@ class VercelTarget(Deployer):
         allowed: Collection[int] = (),
         attempts: int = ATTEMPTS,
     ) -> Answer:
-        """What Vercel answers. Raises for every refusal that is not ``allowed``."""
+        """Send a request and return the answer. Raises for every refusal whose status is not ``allowed``."""
         if not self.project_id:
             raise ConfigurationError("VERCEL_TOKEN is set, but not VERCEL_PROJECT_ID.", "Set VERCEL_PROJECT_ID=prj_...")
         raw = isinstance(content, bytes)
@@ -266,23 +266,23 @@ class VercelTarget(Deployer):
         url = self.api_url.rstrip("/") + path
         answer = send(method, url, {**team, **(params or {})} or None, given, body, 60.0, attempts, self._reason)
         if answer.status >= 300 and answer.status not in allowed:
-            raise refusal(f"{method} {path}", answer.status, self._reason(answer))
+            raise _refusal(f"{method} {path}", answer.status, self._reason(answer))
         return answer
 
     def _reason(self, answer: Answer) -> str:
-        """Why Vercel refuses, as it says; without our secrets, should it repeat one."""
-        told = reason(answer)
+        """Return Vercel's reason for a refusal, with our secrets blotted out."""
+        text = _message_in(answer)
         for secret in filter(None, (self.token, self.bypass)):
-            told = told.replace(secret, "***")
-        return told
+            text = text.replace(secret, "***")
+        return text
 
     def _address(self, host: str) -> str:
-        """Vercel names addresses without their scheme; they have the API's."""
+        """Return an address with the API's scheme: Vercel names hosts without one."""
         return host.rstrip("/") if "://" in host else f"{urlsplit(self.api_url).scheme}://{host.rstrip('/')}"
 
 
 def _refuse_weight(files: Collection[File]) -> None:
-    """Refuse a site that Vercel would not take because of its pictures, before anything is sent."""
+    """Refuse a site whose pictures alone exceed Vercel's limit, before anything is sent."""
     size = sum({file.sha1: file.size for file in files if file.path.startswith(PICTURES)}.values())
     if size > HEAVIEST_UPLOAD:
         message = (
@@ -334,8 +334,8 @@ _LOGIN = re.compile(r"vercel\.com/(?:sso-api|login)|_vercel_sso_nonce|_vercel_pa
 _LONGEST = 300
 
 
-def reason(answer: Answer) -> str:
-    """Vercel's own message and code for a refusal, in one line; empty where it gives none."""
+def _message_in(answer: Answer) -> str:
+    """Return Vercel's message and code for a refusal in one line, or an empty text."""
     try:
         error = json.loads(answer.body).get("error")
     except (ValueError, AttributeError, RecursionError):
@@ -346,26 +346,26 @@ def reason(answer: Answer) -> str:
     return f"{message.rstrip('.')} ({code})" if message and code else message or code
 
 
-def refusal(asked: str, status: int, told: str) -> ThreadJuiceError:
-    """The failure that a refusal amounts to. ``asked`` names the request, ``told`` is Vercel's reason."""
-    message = f"Vercel refused {asked} with {status}{f': {told}' if told else ''}."
-    if _TOO_MANY.search(told):
+def _refusal(request: str, status: int, reason: str) -> ThreadJuiceError:
+    """Return the failure for a refusal. ``reason`` is Vercel's own."""
+    message = f"Vercel refused {request} with {status}{f': {reason}' if reason else ''}."
+    if _TOO_MANY.search(reason):
         return PermanentFailure(message, _FEWER)
     next_step = _NEXT_STEPS.get(status, _UNCHANGED)
-    if status == 402:  # a plan's limit of a day or a month: it is over by itself
+    if status == 402:  # a plan's limit for a day or a month, which ends by itself
         return TransientFailure(message, next_step, exhausted=True)
     return PermanentFailure(message, next_step)
 
 
-def is_locked(answer: Answer) -> bool:
-    """Whether this is deployment protection instead of the site: a refusal, or the way to Vercel's login."""
-    told = [answer.headers.get(name, "") for name in ("location", "set-cookie")]
-    redirects = 300 <= answer.status < 400 and bool(_LOGIN.search(" ".join(told)))
+def _is_protection(answer: Answer) -> bool:
+    """Return whether deployment protection answered: by a refusal, or by a redirect to Vercel's login."""
+    hints = [answer.headers.get(name, "") for name in ("location", "set-cookie")]
+    redirects = 300 <= answer.status < 400 and bool(_LOGIN.search(" ".join(hints)))
     return answer.status in (401, 403) or redirects
 
 
-def locked(url: str, answer: Answer, *, with_secret: bool) -> ThreadJuiceError:
-    """What is told of a deployment that nobody gets to see without a login."""
+def _protected(url: str, answer: Answer, *, with_secret: bool) -> ThreadJuiceError:
+    """Return the failure for a deployment that cannot be seen without a login."""
     message = f"Vercel's deployment protection answers {answer.status} at {url} instead of the site"
     if with_secret:
         message, what = f"{message}, and does not take the bypass secret", "a secret that is valid now"

@@ -1,8 +1,8 @@
-"""What a deployment to Vercel is made of: the site's files, functions and settings, one by one or in bundles.
+"""The files of a deployment to Vercel: the site, the events function and the settings, one by one or in bundles.
 
-A deployment takes 15,000 files, and the smallest plan 5,000 uploads a day (https://vercel.com/docs/limits). A large
-site is therefore sent as archives, which Vercel's build step unpacks; what a build makes is not limited. A story always
-goes into the same bundle, so that a deployment sends only the bundles that changed.
+A deployment may have 15,000 files, and the smallest plan allows 5,000 uploads a day (https://vercel.com/docs/limits).
+So a large site is sent as archives, which Vercel's build step unpacks; the output of a build has no limit. A story
+always goes into the same bundle, so that a deployment uploads only the bundles that changed.
 """
 
 import functools
@@ -23,10 +23,10 @@ from threadjuice_dagster.operations.engagement.receiver import PATHS
 from threadjuice_dagster.site.layout import MARKER, SHARED, File, Marker
 
 MOST_LOOSE = 4_000
-"""Files of a site that is sent one by one; a larger one is bundled."""
+"""Most files of a site that is sent one by one. A larger site is bundled."""
 
 BUNDLES = 1024
-"""Bundles of a large site: at 100,000 stories each holds about 200 files."""
+"""Bundles of a large site. At 100,000 stories each holds about 200 files."""
 
 _CARRIED = (
     "database/addresses.py",
@@ -36,7 +36,7 @@ _CARRIED = (
     "operations/engagement/receiver.py",
 )
 _OUTPUT = "public"
-_UNPACK = f'mkdir -p {_OUTPUT} && for one in bundles/*.tgz; do tar -xzf "$one" -C {_OUTPUT} || exit 1; done'
+_UNPACK = f'mkdir -p {_OUTPUT} && for bundle in bundles/*.tgz; do tar -xzf "$bundle" -C {_OUTPUT} || exit 1; done'
 _LOOSE_FILES = "**/*.{html,css,js,json,xml,svg,woff,woff2,avif,webp,jpeg,png}"
 _PACKERS = 4
 
@@ -44,9 +44,9 @@ Content = Callable[[], bytes]
 
 
 class Upload(NamedTuple):
-    """The files of a deployment by path, and how the content of each digest is had; Vercel alone has other digests.
+    """The files of a deployment by path, and functions that make their contents by digest.
 
-    ``is_bundled`` says that Vercel has to unpack them.
+    Files without such a function are at Vercel already. ``is_bundled`` says that Vercel has to unpack archives.
     """
 
     files: dict[str, File]
@@ -55,7 +55,7 @@ class Upload(NamedTuple):
 
 
 def upload_of(folder: Path, files: Collection[File], shared: Collection[File]) -> Upload:
-    """The site in a folder as Vercel is sent it. ``shared`` are files of the deployment before, which Vercel has."""
+    """Return what to send of the site in a folder. ``shared`` are files of the deployment before, which Vercel has."""
     origins = Marker.read((folder / MARKER).read_bytes()).origins
     is_bundled = len(files) > MOST_LOOSE
     beside = {"vercel.json": _settings(origins, bundled=is_bundled), **function_files()}
@@ -74,9 +74,9 @@ def upload_of(folder: Path, files: Collection[File], shared: Collection[File]) -
 
 
 def function_files() -> dict[str, bytes]:
-    """The function's files by their path in a deployment.
+    """Return the files of the events function by their path in a deployment.
 
-    Vercel makes a function of each file in ``api/``, save those in a folder whose name begins with an underscore.
+    Vercel makes a function of each file in ``api/``, except in folders whose name begins with an underscore.
     """
     package = importlib.resources.files("threadjuice_dagster")
     carried = {f"api/_vendor/threadjuice_dagster/{path}": (package / path).read_bytes() for path in _CARRIED}
@@ -90,7 +90,7 @@ def function_files() -> dict[str, bytes]:
 
 
 def function_settings(*, bundled: bool = False) -> dict[str, Any]:
-    """What ``vercel.json`` says of the function. By default a Python function carries every file of the deployment."""
+    """Return the function's part of ``vercel.json``. By default a Python function contains every file of the site."""
     left_out = f"{{bundles,{_OUTPUT}}}/**" if bundled else _LOOSE_FILES
     return {
         "rewrites": [{"source": path, "destination": "/api/events"} for path in PATHS],
@@ -99,7 +99,7 @@ def function_settings(*, bundled: bool = False) -> dict[str, Any]:
 
 
 def _settings(origins: Collection[str], *, bundled: bool) -> bytes:
-    """``vercel.json`` with the site's headers. Folders end with a slash, as the site's relative links need it."""
+    """Return ``vercel.json`` with the site's headers. The site's relative links need the slash after a folder."""
     from threadjuice_dagster.site.headers import header_rules
 
     settings = {
@@ -119,7 +119,7 @@ def _settings(origins: Collection[str], *, bundled: bool) -> bytes:
 
 
 def _bundles(folder: Path, files: Collection[File]) -> Mapping[str, Content]:
-    """How each bundle is made, by its path. Files of one folder are in the same one."""
+    """Return a function for each bundle, by its path. Files of one folder are in the same bundle."""
     members: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
         place = hashlib.sha256(file.path.rpartition("/")[0].encode()).digest()
@@ -128,7 +128,7 @@ def _bundles(folder: Path, files: Collection[File]) -> Mapping[str, Content]:
 
 
 def _packed(folder: Path, paths: Sequence[str]) -> bytes:
-    """The files as an archive whose bytes depend on nothing but paths and contents."""
+    """Return the files as an archive whose bytes depend on paths and contents only."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in paths:

@@ -26,7 +26,7 @@ from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.deployment.service import DeploymentService, capacity_of
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe, State
-from threadjuice_dagster.resources.http import look
+from threadjuice_dagster.resources.http import request_once
 from threadjuice_dagster.resources.openai_compatibility import BadAnswer
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
 from threadjuice_dagster.resources.pictures import PictureService
@@ -321,7 +321,7 @@ class EnvironmentService(dg.ConfigurableResource):
         """Whether something answers there. OPTIONS asks for nothing to be done, and some servers do not know it."""
         if not self.webhook:
             return Found("stand-in", "Alerts are kept in the log and the database.")
-        status = look(self.webhook, method="OPTIONS", timeout=self.seconds).status
+        status = request_once(self.webhook, method="OPTIONS", timeout=self.seconds).status
         if status >= 500 and status != 501:
             return Found("failed", f"It answers {status}.", "Check the service behind MONITORING_WEBHOOK.")
         if status in (401, 403, 404, 410):
@@ -485,7 +485,7 @@ def _written_and_read(storage: Storage, *, public: bool = False) -> Found:
 
 def _reading_problem(url: str, data: bytes) -> str:
     try:
-        answer = look(url, timeout=4.0)
+        answer = request_once(url, timeout=4.0)
     except ThreadJuiceError as failure:
         return failure.message
     fine = answer.status == 200 and answer.body == data

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from threadjuice_dagster.domain.pictures.images import StoryImage, Variant
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.operations.monitoring.image_delivery_rules import Delivered, missing, sniffed
-from threadjuice_dagster.resources.http import Answer, look
+from threadjuice_dagster.resources.http import Answer, request_once
 
 if TYPE_CHECKING:
     from threadjuice_dagster.resources.storage import Storage
@@ -103,7 +103,7 @@ def _delivered(asked: "_Asked", storage: "Storage") -> Delivered:
             data = storage.get(variant.key)
             answer = Answer(200, {}, data, time.perf_counter() - began)
         else:
-            answer = look(variant.url, headers, timeout=SECONDS)
+            answer = request_once(variant.url, headers, timeout=SECONDS)
     except ThreadJuiceError as failure:
         answer, problem = Answer(0, {}, b""), failure.message
     else:
