@@ -179,7 +179,7 @@ class _ManualImport:
     def _problem(self, story_id: str, story: ImportedStory) -> str:
         """Why a story that was stored is not what readers see; empty where it is."""
         record = story_record(self._store, story_id, self._newsroom.page)
-        reasons = " ".join(f"{one.check}: {one.message}" for one in record.reasons)
+        reasons = " ".join(f"{reason.check}: {reason.message}" for reason in record.reasons)
         if record.status != "published":
             return f"It is {record.status}. {reasons}".strip()
         page = self._store.publication(story_id)

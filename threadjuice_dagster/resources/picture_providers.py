@@ -126,8 +126,8 @@ class Openverse(PictureProvider):
         result = fetch_json(f"{self.api_url.rstrip('/')}/v1/images/{quote(image.source_id, safe='')}/")
         candidate = _openverse_candidate(result)
         if candidate is None or (problem := terms_problem(candidate, self.policy)):
-            told = f": {problem}" if candidate else ""
-            raise PermanentFailure(f"Openverse offers the picture no more{told}.", "Choose another picture.")
+            reason = f": {problem}" if candidate else ""
+            raise PermanentFailure(f"Openverse offers the picture no more{reason}.", "Choose another picture.")
         return self.fetch(candidate, wanted)
 
 

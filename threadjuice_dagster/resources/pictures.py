@@ -115,14 +115,14 @@ class PictureService(dg.ConfigurableResource):
         """Whether a picture is of this desk's quality, and its variants' addresses are the storage's."""
         if image.delivery == "hotlink":
             return all(of_quality(variant, self.quality) == variant for variant in image.variants)
-        return self.is_encoded(image) and all(one.url == storage.url(one.key) for one in image.variants)
+        return self.is_encoded(image) and all(variant.url == storage.url(variant.key) for variant in image.variants)
 
     def is_encoded(self, image: StoryImage) -> bool:
         """Whether a picture's files are as this desk would encode them."""
         if image.delivery == "hotlink":
             return True
         content = content_key(image.sha256, self.quality, self._speed(self._provider(image.provider)))
-        return all(one.key == variant_key(content, one.width, one.format) for one in image.variants)
+        return all(variant.key == variant_key(content, variant.width, variant.format) for variant in image.variants)
 
     def renew(self, image: StoryImage, title: str, category: Category, storage: Storage, former: Storage) -> StoryImage:
         """The same picture, encoded as this desk encodes, with its files in ``storage``.
@@ -131,7 +131,9 @@ class PictureService(dg.ConfigurableResource):
         gone, or is another picture now.
         """
         if image.delivery == "hotlink":
-            return image.model_copy(update={"variants": tuple(of_quality(one, self.quality) for one in image.variants)})
+            return image.model_copy(
+                update={"variants": tuple(of_quality(variant, self.quality) for variant in image.variants)}
+            )
         if self.is_encoded(image):
             return image.model_copy(update={"variants": _moved(image.variants, storage, former)})
         provider, wanted = self._provider(image.provider), Wanted("", title, image.alt_text, category)
@@ -156,10 +158,10 @@ class PictureService(dg.ConfigurableResource):
         self, provider: PictureProvider, wanted: Wanted, used: Container[str], inspect: Inspect | None
     ) -> tuple[Candidate, EncodedPicture]:
         """The provider's first picture that can be had, read and shown; the provider is told of it."""
-        found = provider.find(wanted)
-        fresh = [candidate for candidate in found if not candidate.source_id or candidate.source_id not in used]
+        candidates = provider.find(wanted)
+        fresh = [candidate for candidate in candidates if not candidate.source_id or candidate.source_id not in used]
         problem = f"Nothing usable was found for {cut(wanted.query, 60)!r}."
-        if found and not fresh:
+        if candidates and not fresh:
             problem = "Other stories show all the pictures it found."
         for candidate in fresh[:MAX_TRIED]:
             try:
@@ -211,9 +213,11 @@ class PictureService(dg.ConfigurableResource):
 
 def _moved(variants: Iterable[Variant], storage: Storage, former: Storage) -> tuple[Variant, ...]:
     """The variants at the storage's own addresses; files it lacks are brought from the former one."""
-    missing = [one for one in variants if not storage.exists(one.key)]
-    storage.put_many(Upload(one.key, former.get(one.key), CONTENT_TYPES[one.format], IMMUTABLE) for one in missing)
-    return tuple(one.model_copy(update={"url": storage.url(one.key)}) for one in variants)
+    missing = [variant for variant in variants if not storage.exists(variant.key)]
+    storage.put_many(
+        Upload(variant.key, former.get(variant.key), CONTENT_TYPES[variant.format], IMMUTABLE) for variant in missing
+    )
+    return tuple(variant.model_copy(update={"url": storage.url(variant.key)}) for variant in variants)
 
 
 def _refuse_words(candidate: Candidate) -> None:
@@ -221,9 +225,9 @@ def _refuse_words(candidate: Candidate) -> None:
     from threadjuice_dagster.domain.judging.moderation import load_moderator
 
     words = "\n\n".join((candidate.title, candidate.creator, candidate.alt_text))
-    found = load_moderator().moderate(words if candidate.picture_url else "")
-    if found.flagged:
-        raise _refusal("; ".join(found.reasons) or "the words that come with it")
+    verdict = load_moderator().moderate(words if candidate.picture_url else "")
+    if verdict.flagged:
+        raise _refusal("; ".join(verdict.reasons) or "the words that come with it")
 
 
 def _inspected(picture: Picture, inspect: Inspect | None) -> Picture:

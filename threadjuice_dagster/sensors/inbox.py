@@ -49,7 +49,7 @@ def _why_to_wait(instance: dg.DagsterInstance) -> str:
 
 def _count_files(inbox: Storage, database: Database) -> tuple[int, int]:
     """Return how many files are whole and untried, and how many could not be taken when they were tried."""
-    from threadjuice_dagster.operations.imports.inbox_store import passed_over
+    from threadjuice_dagster.operations.imports.inbox import passed_over
 
     box, moment = Inbox(inbox), time.time()
     marks = {file.mark for file in box.waiting() if box.is_quiet(file, QUIET_SECONDS, moment)}

@@ -12,7 +12,7 @@ from pydantic import Field
 from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
-from threadjuice_dagster.operations.imports.inbox import QUIET_SECONDS, Inbox, Waiting
+from threadjuice_dagster.operations.imports.inbox import QUIET_SECONDS, Inbox, Waiting, pass_over, passed_over
 from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
@@ -80,8 +80,6 @@ class _Intake:
 
     def take_all(self, inbox: Inbox) -> None:
         """Every file of the inbox that is there in full; the others are left for later."""
-        from threadjuice_dagster.operations.imports.inbox_store import passed_over
-
         self._require_categories()
         ready = self._settled(inbox)
         tried = passed_over(self._store.engine, [file.mark for file in ready])
@@ -165,7 +163,6 @@ class _Intake:
         """Remember a file that cannot be taken or moved away, and tell of it; one that is gone needs nothing."""
         from threadjuice_dagster.database.ledger import Ledger
         from threadjuice_dagster.operations.imports.fields import shown
-        from threadjuice_dagster.operations.imports.inbox_store import pass_over
 
         if not inbox.is_unchanged(file):
             return

@@ -162,11 +162,11 @@ def _licence_flaw(licence: Licence, allowed: frozenset[str]) -> str | None:
     code, named = licence.code.strip().lower(), _DEED.fullmatch(licence.url)
     if not code:
         return "the picture has no licence"
-    for told in (code, named[1].lower().partition("/")[2] if named else ""):
-        if _NO_COMMERCE.search(told):
-            return f"the licence {told} forbids commercial use"
-        if _NO_CHANGES.search(told):
-            return f"the licence {told} forbids adaptations, such as other sizes"
+    for code_or_deed in (code, named[1].lower().partition("/")[2] if named else ""):
+        if _NO_COMMERCE.search(code_or_deed):
+            return f"the licence {code_or_deed} forbids commercial use"
+        if _NO_CHANGES.search(code_or_deed):
+            return f"the licence {code_or_deed} forbids adaptations, such as other sizes"
     if code not in allowed:
         return f"the licence {code} is not one of {', '.join(sorted(allowed))}"
     agrees = named and named[1].lower() == _DEEDS.get(code) and named[2] in (None, _version(licence))

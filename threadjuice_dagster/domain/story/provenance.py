@@ -64,7 +64,7 @@ def provenance_of(
     """The record of a story that is about to be published, signed off by its gates or by who overruled them."""
     judge, moderation = score.judge, score.moderation
     scores = {"overall": score.overall, "rubric": score.rubric.overall, **({"judge": judge.overall} if judge else {})}
-    people = dict.fromkeys(one.overridden_by for one in verdicts if one.overridden_by)
+    people = dict.fromkeys(verdict.overridden_by for verdict in verdicts if verdict.overridden_by)
     return Provenance(
         story_id=story.story_id,
         statement=statement(story.writer, story.model),

@@ -73,13 +73,15 @@ class Thread(Model):
 
     def without_text(self) -> "Thread":
         """What is kept of a thread when its text expires: ids, scores and the digests of post and comments."""
-        bare = (one.model_copy(update={"body": "", "digest": digest(one.body)}) for one in self.comments)
+        bare = (comment.model_copy(update={"body": "", "digest": digest(comment.body)}) for comment in self.comments)
         gone = {"title": "", "body": "", "digest": digest(self.body), "expired": True}
         return self.model_copy(update={**gone, "comments": tuple(bare)})
 
     def without_comment(self, comment_id: str) -> "Thread":
         """The thread without a comment that was deleted at its source."""
-        return self.model_copy(update={"comments": tuple(one for one in self.comments if one.id != comment_id)})
+        return self.model_copy(
+            update={"comments": tuple(comment for comment in self.comments if comment.id != comment_id)}
+        )
 
     def comment(self, comment_id: str) -> Comment | None:
         """The comment with this id (a ``t1_`` prefix is accepted), or None."""

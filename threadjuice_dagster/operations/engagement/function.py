@@ -44,8 +44,8 @@ class _Connection:
         if not address:
             raise LookupError("ENGAGEMENT_DATABASE_URL is not set: nothing can be counted.")
         # Poolers that lend a connection per transaction know no prepared statements, and no options at the start.
-        known = clean_address(address)
-        self._open = psycopg.connect(known, autocommit=True, prepare_threshold=None, connect_timeout=5)
+        address = clean_address(address)
+        self._open = psycopg.connect(address, autocommit=True, prepare_threshold=None, connect_timeout=5)
         return self._open
 
 

@@ -129,8 +129,8 @@ def _warn(what: str, error: Exception) -> None:
 def _read_body(request: BaseHTTPRequestHandler) -> tuple[bytes, int]:
     """The body, and the status of its refusal: 411 without a length, 413 where it is too long, 0 for neither."""
     lengths = request.headers.get_all("Content-Length", [])
-    told = len(lengths) == 1 and re.fullmatch("[0-9]{1,12}", lengths[0])
-    if not told or "Transfer-Encoding" in request.headers:
+    has_length = len(lengths) == 1 and re.fullmatch("[0-9]{1,12}", lengths[0])
+    if not has_length or "Transfer-Encoding" in request.headers:
         return b"", 411
     length = int(lengths[0])
     body = request.rfile.read(min(length, _DISCARDED))

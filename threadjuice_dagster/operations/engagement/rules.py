@@ -91,9 +91,9 @@ def read_report(body: bytes) -> Report:
     if len(body) > MAX_BODY:
         raise Refused(413)
     try:
-        told = json.loads(body)
-        story, page, events = (told[name] for name in Report._fields)
-        whole = len(told) == len(Report._fields) and isinstance(events, list) and 0 < len(events) <= len(EVENTS)
+        fields = json.loads(body)
+        story, page, events = (fields[name] for name in Report._fields)
+        whole = len(fields) == len(Report._fields) and isinstance(events, list) and 0 < len(events) <= len(EVENTS)
         valid = whole and _SLUG.fullmatch(story) and _PAGE.fullmatch(page) and _KNOWN.issuperset(events)
     except (ValueError, TypeError, KeyError, RecursionError):
         valid = False
@@ -164,10 +164,10 @@ def figures(counts: "pd.DataFrame", by: str) -> "pd.DataFrame":
     """
     wide = counts.pivot_table(index=by, columns="event", values="count", aggfunc="sum", fill_value=0)
     wide = wide.reindex(columns=list(EVENTS), fill_value=0)
-    found = wide[["view"]].rename(columns={"view": "views"})
+    totals = wide[["view"]].rename(columns={"view": "views"})
     for quarter in QUARTERS:
-        found[f"read_{quarter}"] = wide[f"depth:{quarter}"]
-    found["finished"] = (100 * found["read_100"] / found["views"].clip(lower=1)).clip(upper=100).round(1)
+        totals[f"read_{quarter}"] = wide[f"depth:{quarter}"]
+    totals["finished"] = (100 * totals["read_100"] / totals["views"].clip(lower=1)).clip(upper=100).round(1)
     for kind in ("share", "reaction"):
-        found[f"{kind}s"] = wide.filter(regex=f"^{kind}:").sum(axis=1)
-    return found.sort_values(["views", "shares"], ascending=False, kind="stable")
+        totals[f"{kind}s"] = wide.filter(regex=f"^{kind}:").sum(axis=1)
+    return totals.sort_values(["views", "shares"], ascending=False, kind="stable")

@@ -36,8 +36,8 @@ class Batch:
         middle = self.rows[len(self.rows) // 2][0].number
         for first in (True, False):
             yield Batch(
-                [one for one in self.rows if (one[0].number < middle) is first],
-                [one for one in self.refused if (one[0].number < middle) is first],
+                [record for record in self.rows if (record[0].number < middle) is first],
+                [record for record in self.refused if (record[0].number < middle) is first],
                 self.categories if first else Counter(),
             )
 

@@ -103,7 +103,7 @@ class _Table:
         delimiter = max(heads, key=lambda mark: (len({*map(field_of, heads[mark])}), len(heads[mark])))
         self.names, self._delimiter = heads[delimiter], delimiter
         fields = [field_of(name) for name in self.names]
-        missing = [one for one in NEEDED if one not in fields and (one != "text" or "sections" not in fields)]
+        missing = [field for field in NEEDED if field not in fields and (field != "text" or "sections" not in fields)]
         if missing:
             self.problem = f"The head of the CSV file lacks: {', '.join(missing)}."
             return
@@ -127,10 +127,10 @@ class _Table:
                 outcomes.append(TOO_LONG if str(error) == TOO_LONG else _UNCLOSED)
             else:
                 if len(cells) == len(self.names) or not cells:
-                    self._readers.sort(key=lambda one, fits=reader: one is not fits)  # type: ignore[misc]
+                    self._readers.sort(key=lambda other, fits=reader: other is not fits)  # type: ignore[misc]
                     return _Row(line, cells)
                 outcomes.append(cells)
-            if not any("\\" in one for one in self._lines.taken):
+            if not any("\\" in line for line in self._lines.taken):
                 break
             if reader is not self._readers[-1]:
                 self._lines.back()
@@ -201,7 +201,7 @@ def _as_names(cells: list[str]) -> list[str]:
 
 def _doubled(line: str) -> str:
     """A line whose quotation marks are escaped by backslashes, as one whose are doubled."""
-    return _BACKSLASHED.sub(lambda found: '""' if found[1] == '"' else "\\", line)
+    return _BACKSLASHED.sub(lambda mark: '""' if mark[1] == '"' else "\\", line)
 
 
 def _bytes(text: str) -> bytes:

@@ -190,11 +190,11 @@ def words_in(value: Any) -> str:
 def name_in(value: Any) -> str:
     """The name of a person or of people, without addresses of e-mail. Raises ``ValueError`` where there is none."""
     if isinstance(value, Mapping):
-        named = {folded(str(key)): one for key, one in value.items()}
+        named = {folded(str(key)): part for key, part in value.items()}
         both = " ".join(words_in(named.get(part)) for part in ("firstname", "lastname")).strip()
         value = next((named[key] for key in _NAMES if isinstance(named.get(key), str) and named[key].strip()), both)
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(dict.fromkeys(name_in(one) for one in value))
+        return ", ".join(dict.fromkeys(name_in(person) for person in value))
     text = words_in(value).strip()
     if text.startswith(("{", "[")):
         return name_in(_parsed(text))
@@ -212,12 +212,12 @@ def labels_in(value: Any) -> list[str]:
         value = re.split("[,;|]", value)
     if not isinstance(value, Sequence):
         value = [value]
-    return [label for one in value if (label := _label(one))]
+    return [label for item in value if (label := _label(item))]
 
 
 def _label(value: Any) -> str:
     if isinstance(value, Mapping):
-        named = {folded(str(key)): one for key, one in value.items()}
+        named = {folded(str(key)): part for key, part in value.items()}
         value = next((named[key] for key in ("slug", "name", "label", "title") if named.get(key)), "")
     return words_in(value).strip()
 

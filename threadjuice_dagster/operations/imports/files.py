@@ -17,7 +17,6 @@ from typing import IO, Any
 from threadjuice_dagster.domain.language.text import printable
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports.fields import field_of, shown
-from threadjuice_dagster.operations.imports.file_names import is_unfinished
 from threadjuice_dagster.operations.imports.formats import split_records
 from threadjuice_dagster.operations.imports.raw import Raw
 from threadjuice_dagster.operations.imports.rules import Refused, parsed
@@ -38,10 +37,24 @@ _ALWAYS = 256 << 20
 _LONGEST_WINDOW = 31
 """The highest of zstd: a frame that says so may look back 2 GiB, and takes the memory only as it is filled."""
 
+_BEGINNINGS = (".", "_", "~", "#")
+_ENDINGS = (
+    *(".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".opdownload", ".filepart", ".aria2"),
+    *(".upload", ".uploading", ".incomplete", ".!ut", ".!qb", ".swp", ".swo", ".swx", ".lock", "~", "#"),
+    *(".rejects.jsonl", ".kept-back.jsonl", "thumbs.db", "desktop.ini"),
+)
 _EVERY_FILE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _KEPT_BACK = b'{"kept_back": '
 _CHUNK = 256 << 10
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+def is_unfinished(key: str) -> bool:
+    """Whether the name of a file or of a folder above it says that it is hidden, unfinished or another program's own.
+
+    Examples: ``.~lock.x.csv#`` and ``~$x.csv`` of an office program, ``x.csv.crdownload`` of a browser, ``_drafts/``.
+    """
+    return any(part.startswith(_BEGINNINGS) for part in key.split("/")) or key.lower().endswith(_ENDINGS)
 
 
 def story_files(path: Path) -> list[Path]:
@@ -50,9 +63,9 @@ def story_files(path: Path) -> list[Path]:
     try:
         if path.is_dir():
             files = (
-                one for one in path.iterdir() if one.name.lower().endswith(endings) and not is_unfinished(one.name)
+                file for file in path.iterdir() if file.name.lower().endswith(endings) and not is_unfinished(file.name)
             )
-            return sorted(one for one in files if one.is_file())
+            return sorted(file for file in files if file.is_file())
         path.stat()
     except OSError as error:
         problem = f"{printable(str(path))} cannot be read: {error.strerror or type(error).__name__}."
@@ -160,21 +173,21 @@ def gather(parts: Sequence[Path], rejects: Path | None, kept_back: Path | None) 
                 targets[target].write(line)
     for part in parts:
         part.unlink(missing_ok=True)
-    return tuple(str(one) if one in targets else None for one in (rejects, kept_back))  # type: ignore[return-value]
+    return tuple(str(path) if path in targets else None for path in (rejects, kept_back))  # type: ignore[return-value]
 
 
 def listed(parts: Sequence[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The first records refused and the first kept back: file, line, title and reason of each."""
-    found: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    records: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for line in _lines_of(parts):
         kept = line.startswith(_KEPT_BACK)
-        if len(found[kept]) < LISTED:
-            told = json.loads(line)
-            place = {"file": told["file"], "line": told["line"], "title": _title(told["record"])}
-            found[kept].append({**place, "reason": told["kept_back" if kept else "reason"]})
-        if min(map(len, found)) == LISTED:
+        if len(records[kept]) < LISTED:
+            record = json.loads(line)
+            place = {"file": record["file"], "line": record["line"], "title": _title(record["record"])}
+            records[kept].append({**place, "reason": record["kept_back" if kept else "reason"]})
+        if min(map(len, records)) == LISTED:
             break
-    return found
+    return records
 
 
 def _lines_of(parts: Sequence[Path]) -> Iterator[bytes]:
@@ -189,8 +202,8 @@ def _title(record: Any) -> str:
     return shown(title, 80) if title else ""
 
 
-def _line(told: dict[str, Any]) -> bytes:
-    return json.dumps(told, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
 
 
 def _as_it_stood(raw: Raw) -> Any:

@@ -13,13 +13,16 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from threadjuice_dagster.domain.language.text import printable
-from threadjuice_dagster.operations.imports.file_names import is_unfinished
+from threadjuice_dagster.operations.imports.files import is_unfinished
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 ARCHIVE = "archived/"
 """Where the inbox keeps files whose rows are committed, and what of them was refused."""
@@ -59,8 +62,8 @@ class Inbox:
 
     def waiting(self) -> list[Waiting]:
         """Files to be imported, sorted: none that is archived, hidden, unfinished by its name, or a link."""
-        found = self._in_folder(self._root) if self._root else self._in_bucket()
-        return sorted(one for one in found if not one.key.startswith(ARCHIVE) and not is_unfinished(one.key))
+        files = self._in_folder(self._root) if self._root else self._in_bucket()
+        return sorted(file for file in files if not file.key.startswith(ARCHIVE) and not is_unfinished(file.key))
 
     def links(self) -> list[str]:
         """What in the folder is no file by itself, such as a symbolic link or a pipe; its names, safe to print."""
@@ -144,11 +147,34 @@ class Inbox:
         path.unlink()
 
 
+def passed_over(engine: "sa.Engine", marks: Sequence[str]) -> set[str]:
+    """Return those of these marks whose files could not be taken nor moved away before."""
+    import sqlalchemy as sa
+
+    from threadjuice_dagster.database import tables as t
+
+    digest = t.import_files.c.digest
+    with engine.connect() as connection:
+        return set(connection.scalars(sa.select(digest).where(digest.in_(marks)))) if marks else set()
+
+
+def pass_over(engine: "sa.Engine", mark: str, name: str, problem: str) -> None:
+    """Remember a file that could not be taken nor moved away, so that it is not tried again until it changes."""
+    import sqlalchemy as sa
+
+    from threadjuice_dagster.database import tables as t
+    from threadjuice_dagster.database.rows import upsert
+
+    row = {"digest": mark, "name": name, "records": 0, "counts": {"problem": problem}, "rejects_bytes": 0}
+    with engine.begin() as connection:
+        connection.execute(upsert(t.import_files, {**row, "finished_at": sa.func.now()}))
+
+
 def _seen(path: Path, key: str) -> Waiting | None:
     """A file as it is now, None for what is no file by itself or is gone."""
     with contextlib.suppress(OSError):
-        found = path.lstat()
-        return Waiting(key, found.st_mtime, found.st_size) if stat.S_ISREG(found.st_mode) else None
+        status = path.lstat()
+        return Waiting(key, status.st_mtime, status.st_size) if stat.S_ISREG(status.st_mode) else None
     return None
 
 

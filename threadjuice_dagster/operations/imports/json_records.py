@@ -91,8 +91,8 @@ def start_of_list(head: bytes) -> int | None:
 
 def _is_list_of_stories(name: str, opened: list[str], seen: set[str], inside: bytes) -> bool:
     own = name in ("content", "data") and seen & _OF_A_STORY
-    known = name in _LISTS and not own and all(one in _AROUND for one in opened[1:] if one)
-    return known and inside.lstrip()[:1] in (b"{", b"]", b"")
+    is_list = name in _LISTS and not own and all(outer in _AROUND for outer in opened[1:] if outer)
+    return is_list and inside.lstrip()[:1] in (b"{", b"]", b"")
 
 
 def is_balanced(line: bytes) -> bool:
@@ -175,9 +175,9 @@ class _Scanner:
 
     def _strays(self) -> Iterator[Raw]:
         """What stood between two records, where only brackets and commas should."""
-        for found in self._outside.replace(BOM, b"").strip(b" \t\r\n,[]}").split(b","):
-            if found.strip():
-                yield self._raw(found.strip()[:EXCERPT], "It is no object.")
+        for part in self._outside.replace(BOM, b"").strip(b" \t\r\n,[]}").split(b","):
+            if part.strip():
+                yield self._raw(part.strip()[:EXCERPT], "It is no object.")
         self._outside = b""
 
     def _raw(self, data: bytes, problem: str = "") -> Raw:

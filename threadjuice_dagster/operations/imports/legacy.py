@@ -66,8 +66,8 @@ def from_legacy(record: Mapping[str, Any]) -> dict[str, Any]:
                 heading = ""
             quotes.extend(_quote(words, len(sections)) for words in _comments(part))
     pictured = {"alt_text": pictures[0], "picture_query": _query(record, pictures[0])} if pictures else {}
-    told = {"sections": sections, "quotes": [one for one in quotes if one["text"]]}
-    return {**record, **pictured, **told, "content": None}
+    texts = {"sections": sections, "quotes": [quote for quote in quotes if quote["text"]]}
+    return {**record, **pictured, **texts, "content": None}
 
 
 def text_in(value: Any) -> str:
@@ -75,9 +75,9 @@ def text_in(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, Mapping):
-        return next((found for key in _TEXTS if (found := text_in(value.get(key)))), "")
+        return next((text for key in _TEXTS if (text := text_in(value.get(key)))), "")
     if isinstance(value, Sequence):
-        return "\n\n".join(found for one in value if (found := text_in(one)))
+        return "\n\n".join(text for part in value if (text := text_in(part)))
     return ""
 
 
@@ -85,21 +85,21 @@ def _parts(content: Mapping[str, Any]) -> Iterator[Any]:
     for name in ("introduction", "intro"):
         if content.get(name):
             yield {"type": "intro", "content": content[name]}
-    found: Any = next((content[key] for key in ("sections", "parts") if isinstance(content.get(key), list)), None)
-    yield from found or ([{"type": "text", "content": text_in(content)}] if text_in(content) else [])
+    parts: Any = next((content[key] for key in ("sections", "parts") if isinstance(content.get(key), list)), None)
+    yield from parts or ([{"type": "text", "content": text_in(content)}] if text_in(content) else [])
     for name in ("conclusion", "outro"):
         if content.get(name):
             yield {"type": "outro", "content": content[name]}
 
 
 def _kind(part: Any) -> str:
-    found = part.get("type") or part.get("kind") if isinstance(part, Mapping) else ""
-    return _NUMBER.sub("", str(found or "").strip().lower())
+    kind = part.get("type") or part.get("kind") if isinstance(part, Mapping) else ""
+    return _NUMBER.sub("", str(kind or "").strip().lower())
 
 
 def _title(part: Any) -> str:
-    found = part.get("title") or part.get("heading") if isinstance(part, Mapping) else ""
-    return found if isinstance(found, str) else ""
+    title = part.get("title") or part.get("heading") if isinstance(part, Mapping) else ""
+    return title if isinstance(title, str) else ""
 
 
 def _section_kind(kind: str, sections: Sequence[Any]) -> str:
@@ -111,8 +111,8 @@ def _section_kind(kind: str, sections: Sequence[Any]) -> str:
 
 def _comments(part: Any) -> Iterator[str]:
     metadata = part.get("metadata") if isinstance(part, Mapping) else None
-    found = metadata.get("comments") if isinstance(metadata, Mapping) else None
-    yield from (text_in(one) for one in (found if isinstance(found, list) else ()))
+    comments = metadata.get("comments") if isinstance(metadata, Mapping) else None
+    yield from (text_in(comment) for comment in (comments if isinstance(comments, list) else ()))
 
 
 def _quote(words: str, sections: int) -> dict[str, Any]:

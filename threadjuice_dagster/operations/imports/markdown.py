@@ -79,11 +79,14 @@ def _parts(text: str) -> list[tuple[str, str]]:
 
 
 class _Rendering:
-    """One walk over the tokens of a text. ``parts`` are its headings, each with the text below it."""
+    """One walk over the tokens of a text.
+
+    ``parts`` are its headings, each with the text below it; the first heading is empty where the text begins without.
+    """
 
     def __init__(self, text: str) -> None:
         self._heading, self._paragraphs = "", list[str]()
-        self._found: list[tuple[str, str]] = []
+        self.parts: list[tuple[str, str]] = []
         self._marker = ""
         self._quoting = 0
         self._head: list[str] = []
@@ -92,11 +95,6 @@ class _Rendering:
         for token in _parser().parse(text):
             self._take(token)
         self._end_part()
-
-    @property
-    def parts(self) -> list[tuple[str, str]]:
-        """Heading and text, the first heading empty where the text begins without one."""
-        return self._found
 
     def _take(self, token: "Token") -> None:
         match token.type:
@@ -143,7 +141,7 @@ class _Rendering:
 
     def _end_part(self) -> None:
         if self._heading or self._paragraphs:
-            self._found.append((self._heading, "\n\n".join(self._paragraphs)))
+            self.parts.append((self._heading, "\n\n".join(self._paragraphs)))
         self._heading, self._paragraphs = "", []
 
 

@@ -58,8 +58,8 @@ class Refused(ValueError):
 class UnknownCategory(Refused):
     """No category has this ``name``, and none was named in its place."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"There is no category {cut(name, 60)!r}; known: {', '.join(known)}.")
+    def __init__(self, name: str, categories: Sequence[str]) -> None:
+        super().__init__(f"There is no category {cut(name, 60)!r}; known: {', '.join(categories)}.")
         self.name = cut(name, 60)
 
 
@@ -128,11 +128,17 @@ class RecordReader:
         default_category: str = "",
     ) -> None:
         self._now = now
-        self._categories = {name.casefold(): one.slug for one in categories for name in (one.slug, one.name)}
-        self._words = {word: one.slug for one in reversed(categories) for word in (*one.keywords, *_names(one))}
-        self._personas = {name.casefold(): one.slug for one in personas for name in (one.slug, one.name)}
-        at_home = {slug: one.slug for one in reversed(personas) for slug in one.categories}
-        self._voices = {one.slug: at_home.get(one.slug, personas[0].slug) for one in categories}
+        self._categories = {
+            name.casefold(): category.slug for category in categories for name in (category.slug, category.name)
+        }
+        self._words = {
+            word: category.slug for category in reversed(categories) for word in (*category.keywords, *_names(category))
+        }
+        self._personas = {
+            name.casefold(): persona.slug for persona in personas for name in (persona.slug, persona.name)
+        }
+        at_home = {slug: persona.slug for persona in reversed(personas) for slug in persona.categories}
+        self._voices = {category.slug: at_home.get(category.slug, personas[0].slug) for category in categories}
         self._mapped = {name.strip().casefold(): self._ours(slug) for name, slug in (category_map or {}).items()}
         self._default = self._ours(default_category) if default_category else ""
         self._validator = TypeAdapter(ImportRecord)
@@ -140,22 +146,22 @@ class RecordReader:
 
     def read(self, data: bytes | dict[str, Any]) -> StoryRow:
         """The story of a record, JSON text or a row, as it is stored. Raises ``Refused``."""
-        found = parsed(data) if isinstance(data, bytes) else data
+        record = parsed(data) if isinstance(data, bytes) else data
         # Text without this sequence holds no NUL; looking at every value is left to the few records that have it.
         suspect = isinstance(data, dict) or b"\\u0000" in data
-        return self._row(self.story(found, suspect=suspect))
+        return self._row(self.story(record, suspect=suspect))
 
-    def story(self, found: Any, *, suspect: bool = True) -> ImportedStory:
+    def story(self, source: Any, *, suspect: bool = True) -> ImportedStory:
         """The story of a record as a value; a ``suspect`` one may hold NUL characters. Raises ``Refused``."""
-        if not isinstance(found, dict):
+        if not isinstance(source, dict):
             raise Refused("It is no object.")
-        if suspect and _holds_nul(found):
+        if suspect and _holds_nul(source):
             raise Refused(_NUL)
-        found = _unwrapped(found)
-        legacy = is_legacy(found)
-        kept_back = why_not_public(found, self._now)
-        dated = _dated(found)
-        given = fields_of(from_legacy(found) if legacy else found)
+        source = _unwrapped(source)
+        legacy = is_legacy(source)
+        kept_back = why_not_public(source, self._now)
+        dated = _dated(source)
+        given = fields_of(from_legacy(source) if legacy else source)
         try:
             record = self._validator.validate_python(_plain(given))
         except ValidationError as error:
@@ -166,13 +172,13 @@ class RecordReader:
             raise Refused("It has no text.")
         category = self._category(given.get("category"), legacy)
         persona = self._persona(record.persona, category, legacy)
-        wanted = UNWANTED if kept_back else WANTED_FIRST if says_it_was_public(found) else WANTED
+        wanted = UNWANTED if kept_back else WANTED_FIRST if says_it_was_public(source) else WANTED
         return ImportedStory(record, category, persona, record.author or record.persona, dated, wanted, kept_back)
 
     def _ours(self, name: str) -> str:
         if (slug := self._categories.get(name.strip().casefold())) is None:
-            known = ", ".join(sorted({*self._categories.values()}))
-            raise UsageError(f"There is no category {cut(name, 60)!r}.", f"Known: {known}.")
+            slugs = ", ".join(sorted({*self._categories.values()}))
+            raise UsageError(f"There is no category {cut(name, 60)!r}.", f"Known: {slugs}.")
         return slug
 
     def _category(self, value: Any, legacy: bool) -> str:
@@ -204,7 +210,7 @@ class RecordReader:
         story_id = f"{IMPORTED}-{slug_for(record.slug, record.title)}"
         draft = self._draft.dump_json(record).decode()
         moment = story.dated or self._now
-        told = f"{draft}\0{story.category}\0{story.persona}\0{story.author}\0{story.wanted}\0{story.dated}"
+        content = f"{draft}\0{story.category}\0{story.persona}\0{story.author}\0{story.wanted}\0{story.dated}"
         head = {
             "story_id": story_id,
             "writer": IMPORTED,
@@ -215,7 +221,7 @@ class RecordReader:
             **({"dated": story.dated.isoformat()} if story.dated else {}),
         }
         stored = f'{to_json(head).decode()[:-1]},"draft":{draft}}}'
-        digest = hashlib.sha256(told.encode()).digest()[:16]
+        digest = hashlib.sha256(content.encode()).digest()[:16]
         place = (story_id, story.category, story.persona, record.title, story.author)
         earlier_id = f"{IMPORTED}-{earlier_slug_for(record.slug, record.title)}"
         earlier_id = "" if earlier_id == story_id else earlier_id
@@ -235,10 +241,10 @@ def category_map(pairs: Sequence[str]) -> dict[str, str]:
 def parsed(data: bytes) -> Any:
     """JSON text as a value. Raises ``Refused`` for what is none, and for what no database can hold."""
     try:
-        found = from_json(data.strip(), cache_strings="keys")
+        value = from_json(data.strip(), cache_strings="keys")
     except ValueError as error:
         raise Refused(_damage(data, str(error))) from None
-    return found
+    return value
 
 
 def slug_for(slug: str, title: str, make: Callable[[str, int], str] = slugify) -> str:
@@ -305,33 +311,33 @@ def _dated(record: Mapping[str, Any]) -> datetime | None:
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a draft as its model takes them: words as text, Markdown as sections."""
-    found: dict[str, Any] = {name: _told(given[name]) for name in _WORDS if name in given}
-    if "title" in found:
-        found["title"] = plain_line(found["title"])
+    fields: dict[str, Any] = {name: _masked_text(given[name]) for name in _WORDS if name in given}
+    if "title" in fields:
+        fields["title"] = plain_line(fields["title"])
     if "slug" in given:
-        found["slug"] = words_in(given["slug"])
-    if "dek" in found:
-        found["dek"] = plain_text(found["dek"])
+        fields["slug"] = words_in(given["slug"])
+    if "dek" in fields:
+        fields["dek"] = plain_text(fields["dek"])
     if "persona" in given:
-        found["persona"] = next(iter(labels_in([given["persona"]])), "")
+        fields["persona"] = next(iter(labels_in([given["persona"]])), "")
     for name, read in (("author", name_in), ("tags", labels_in)):
         if name in given:
-            found[name] = _read(name, read, given[name])
-    if "author" in found:
-        found["author"] = plain_line(found["author"])
-    if "tags" in found:
-        found["tags"] = [masked(tag) for tag in found["tags"]]
+            fields[name] = _read(name, read, given[name])
+    if "author" in fields:
+        fields["author"] = plain_line(fields["author"])
+    if "tags" in fields:
+        fields["tags"] = [masked(tag) for tag in fields["tags"]]
     listed = {name: _listed(given[name]) for name in ("sections", "quotes") if name in given}
     if "sections" not in listed and "text" in given:
-        listed["sections"] = sections_of(_told(given["text"]))
+        listed["sections"] = sections_of(_masked_text(given["text"]))
     elif isinstance(listed.get("sections"), list) and not _are_plain(listed["sections"]):
         listed["sections"] = list(chain.from_iterable(map(_sections, listed["sections"], count())))
     if isinstance(listed.get("quotes"), list):
-        listed["quotes"] = [_quote(one) for one in listed["quotes"]]
-    return {**found, **listed}
+        listed["quotes"] = [_quote(quote) for quote in listed["quotes"]]
+    return {**fields, **listed}
 
 
-def _told(value: Any) -> str:
+def _masked_text(value: Any) -> str:
     """A value as text that may be kept: HTML entities resolved, names of users masked."""
     return masked(words_in(value))
 
@@ -350,9 +356,9 @@ def _sections(value: Any, index: int) -> list[Any]:
     if not isinstance(value, dict):
         return [value]
     kind = value.get("kind") or value.get("type") or ("narrative" if index else "opening")
-    heading = plain_line(_told(value.get("heading") or value.get("title") or ""))
+    heading = plain_line(_masked_text(value.get("heading") or value.get("title") or ""))
     text = value["text"] if "text" in value else value.get("content")
-    text = _told(text) if isinstance(text, str) else text
+    text = _masked_text(text) if isinstance(text, str) else text
     section = {"kind": kind, "heading": heading, "text": text}
     if not isinstance(text, str) or not is_marked(text):
         return [section]
@@ -363,7 +369,7 @@ def _sections(value: Any, index: int) -> list[Any]:
 def _are_plain(sections: list[Any]) -> bool:
     """Whether sections are as a draft has them, without entities, marks and names: one look at all of them together."""
     try:
-        whole = "\n".join([f"{one['kind']} {one['heading']}\n{one['text']}" for one in sections])
+        whole = "\n".join([f"{section['kind']} {section['heading']}\n{section['text']}" for section in sections])
     except (TypeError, KeyError):
         return False
     return not ("&" in whole or "/" in whole or "@" in whole or "%" in whole or is_marked(whole))
@@ -371,7 +377,7 @@ def _are_plain(sections: list[Any]) -> bool:
 
 def _quote(value: Any) -> Any:
     quote = {"comment_id": "", **value} if isinstance(value, dict) else {"comment_id": "", "text": value}
-    return {**quote, "text": plain_text(_told(quote["text"]))} if isinstance(quote.get("text"), str) else quote
+    return {**quote, "text": plain_text(_masked_text(quote["text"]))} if isinstance(quote.get("text"), str) else quote
 
 
 def _listed(value: Any) -> Any:

@@ -55,7 +55,7 @@ COUNTS = ("read", "imported", "updated", "unchanged", "rejected", "kept_back")
 _CATEGORY, _MOST_CATEGORIES = "category:", 500
 """How unknown categories stand among the counts of a file, and how many of them are told apart."""
 
-_TELL_EVERY = 5.0
+_REPORT_SECONDS = 5.0
 
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_stories (
@@ -84,7 +84,7 @@ SELECT story_id, digest, %s, number, wanted FROM staged_stories ORDER BY story_i
 ON CONFLICT (story_id) DO UPDATE SET digest = excluded.digest, file = excluded.file, number = excluded.number,
     wanted = excluded.wanted, state = 0
 """
-_KNOWN = """
+_STORED = """
 SELECT i.story_id, i.digest, i.file, i.number, i.wanted, a.status
 FROM imports i JOIN assignments a ON a.story_id = i.story_id
 WHERE i.story_id = ANY(%s) ORDER BY i.story_id FOR UPDATE OF i
@@ -100,7 +100,7 @@ VALUES (%s, %s, %s, %s, %s, CASE WHEN %s THEN now() END)
 ON CONFLICT (digest) DO UPDATE SET name = excluded.name, records = excluded.records, counts = excluded.counts,
     rejects_bytes = excluded.rejects_bytes, finished_at = excluded.finished_at
 """
-_UNJUDGE = (
+_FORGET_VERDICTS = (
     "DELETE FROM quality_scores WHERE story_id = ANY(%s)",
     "DELETE FROM gate_verdicts WHERE story_id = ANY(%s)",
 )
@@ -197,7 +197,7 @@ class _FileImport:
         self._name = printable(path.name)
         self._dry_run, self._progress = dry_run, progress
         self._counts: Counter[str] = Counter()
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
 
     def run(self, reader: RecordReader) -> Counter[str]:
         """Store everything that is not stored yet; counts of the whole file. Reading and storing overlap."""
@@ -213,7 +213,7 @@ class _FileImport:
             for batch in self._batches(reader, done):
                 if stored:
                     stored.result()
-                    self._tell()
+                    self._report_progress()
                 stored = thread.submit(self._store_batch, connection, rejects, batch)
             if stored:
                 stored.result()
@@ -277,46 +277,46 @@ class _FileImport:
         """Store what is new or changed, and with it how far the file got."""
         with connection.cursor() as cursor:
             cursor.execute(UNHURRIED)
-            found = self._sort(cursor, batch)
+            outcome = self._sort(cursor, batch)
             if self._dry_run:
                 cursor.execute("TRUNCATE staged_stories")
-            if found.changed:
-                _upsert(cursor, list(found.changed.values()), self._digest)
-        self._counts.update({**found.counts, "read": len(batch), "rejected": len(found.refused)})
+            if outcome.changed:
+                _upsert(cursor, list(outcome.changed.values()), self._digest)
+        self._counts.update({**outcome.counts, "read": len(batch), "rejected": len(outcome.refused)})
         self._count_categories(batch.categories)
-        for raw, reason in sorted(found.refused, key=lambda one: one[0].number):
+        for raw, reason in sorted(outcome.refused, key=lambda refusal: refusal[0].number):
             rejects.write(reject_line(self._name, raw, reason))
-        for raw, reason, story_id in found.kept_back:
+        for raw, reason, story_id in outcome.kept_back:
             rejects.write(kept_back_line(self._name, raw, reason, story_id))
         self._note_progress(connection, rejects, batch.last)
 
     def _count_categories(self, unknown: Mapping[str, int]) -> None:
         for name, count in unknown.items():
-            known = name in self._counts or len(self._counts) < _MOST_CATEGORIES
-            self._counts[name if known else f"{_CATEGORY}others"] += count
+            is_counted = name in self._counts or len(self._counts) < _MOST_CATEGORIES
+            self._counts[name if is_counted else f"{_CATEGORY}others"] += count
 
     def _sort(self, cursor: "Cursor[Any]", batch: Batch) -> Sorted:
         ids = [story_id for _, row in batch.rows for story_id in (row.story_id, row.earlier_id) if story_id]
-        known = {row[0]: row[1:] for row in cursor.execute(_KNOWN, [ids])}
+        stored = {row[0]: row[1:] for row in cursor.execute(_STORED, [ids])}
         buried = {row[0] for row in cursor.execute(_BURIED, [ids])}
-        found = Sorted(refused=list(batch.refused))
+        outcome = Sorted(refused=list(batch.refused))
         for raw, row in batch.rows:
-            if row.earlier_id in known or row.earlier_id in buried:
+            if row.earlier_id in stored or row.earlier_id in buried:
                 row = row.stored_as(row.earlier_id)
-            digest, file, number, wanted, status = known.get(row.story_id, (None, None, 0, 1, ""))
+            digest, file, number, wanted, status = stored.get(row.story_id, (None, None, 0, 1, ""))
             before = number if file == self._digest and number < raw.number else None
-            first = found.earlier(row.story_id) or before
-            waits = row.story_id in found.waiting or (first == before and wanted == UNWANTED)
+            first = outcome.earlier(row.story_id) or before
+            waits = row.story_id in outcome.waiting or (first == before and wanted == UNWANTED)
             if row.story_id in buried:
-                found.refused.append((raw, "It was taken down for good."))
+                outcome.refused.append((raw, "It was taken down for good."))
             elif first and not row.kept_back and not waits:
-                found.refused.append((raw, f"Its slug stands in this file already, in record {first}."))
+                outcome.refused.append((raw, f"Its slug stands in this file already, in record {first}."))
             else:
-                found.place(raw, row, digest, status == "published", first=not first)
-        cursor.execute(_TOUCH, [self._digest, list(found.moved), list(found.moved.values())])
-        for statement in _UNJUDGE:
-            cursor.execute(statement, [[story_id for story_id in found.changed if story_id in known]])
-        return found
+                outcome.place(raw, row, digest, status == "published", first=not first)
+        cursor.execute(_TOUCH, [self._digest, list(outcome.moved), list(outcome.moved.values())])
+        for statement in _FORGET_VERDICTS:
+            cursor.execute(statement, [[story_id for story_id in outcome.changed if story_id in stored]])
+        return outcome
 
     def _note_progress(
         self, connection: "Connection[Any]", rejects: IO[bytes], records: int, *, finished: bool = False
@@ -326,9 +326,9 @@ class _FileImport:
         row = [self._digest, self._name, records, counts, rejects.tell(), finished]
         connection.execute(_PROGRESS, row)
 
-    def _tell(self) -> None:
-        if time.monotonic() - self._told >= _TELL_EVERY:
-            self._told = time.monotonic()
+    def _report_progress(self) -> None:
+        if time.monotonic() - self._reported >= _REPORT_SECONDS:
+            self._reported = time.monotonic()
             self._progress(f"{self._name}: {self._counts['read']:,} records")
 
 

@@ -130,8 +130,8 @@ def _signs(record: Mapping[str, Any], moment: datetime, depth: int = 0) -> Itera
 def _matters(key: Any) -> bool:
     """Whether a name is that of any sign: most records have none, and are not looked at."""
     name = _name(key)
-    known = name in _SIGNS or name in _INSIDE or name in _FIRST_DATES or name in _PAGE
-    return known or name == "tiers" or key == "_id" or key == "contentType"
+    is_sign = name in _SIGNS or name in _INSIDE or name in _FIRST_DATES or name in _PAGE
+    return is_sign or name == "tiers" or key == "_id" or key == "contentType"
 
 
 def _name(key: Any) -> str:
