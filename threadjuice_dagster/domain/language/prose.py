@@ -68,7 +68,11 @@ def read(text: str) -> Reading:
 
 
 def stem(word: str) -> str:
-    """Return a folded word's crude stem: its first five letters once a possessive or an ending is taken off."""
+    """Return a folded word's crude stem: its first five letters once a possessive or an ending is taken off.
+
+    Snowball's English stemmer was tried instead, with all weights fitted anew: of the unseen stories with a stray
+    paragraph it tells 0.894 from sound ones instead of 0.907 (AUC), of all damaged ones 0.984 instead of 0.985.
+    """
     bare = _ENDING.sub("", word.removesuffix("'s"))
     if len(bare) > 3 and bare[-1] == bare[-2] and bare[-1] not in "ls":
         bare = bare[:-1]

@@ -11,36 +11,17 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
+from threadjuice_dagster.domain import editorial
+
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\d.,]*", re.UNICODE)
 
-_ABBREVIATIONS = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "vs",
-        "etc",
-        "e.g",
-        "i.e",
-        "a.m",
-        "p.m",
-        "u.s",
-        "u.k",
-        "inc",
-        "ltd",
-        "jr",
-        "sr",
-        "approx",
-        "dept",
-    ]
-)
-_BEFORE_A_NUMBER = frozenset(["no", "est", "fig", "vol"])
-_BOUNDARY = re.compile(r"""(?<=[.!?…])["'”’)\]]*\s+(?=["'“‘«„¿¡(\[]?([^\W_]))|(?<=[。！？])(?=[^\s。！？」』”’)])()""")
+_BEFORE_A_NUMBER = re.compile(r"\b(?:no|est|fig|vol|pp?|ca?)\.$", re.IGNORECASE)
+"""Abbreviations only before a number: "no. 7", but "She said no."."""
+
+_MISSED_END = re.compile(r"(?<=[a-z,] I\.) (?=[A-Z])|(?<=[。！？])(?=[^\s。！？」』”’)])")
+"""Ends that nupunkt takes for an initial ("So did I. Then …"), and those of scripts without spaces."""
+
 _SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-_LAST_WORD = 40
 _QUOTE_MARKS = str.maketrans({**dict.fromkeys("“”„‟«»″", '"'), **dict.fromkeys("‘’‚‛`´′", "'")})
 _DASHES = str.maketrans({"–": "-", "—": "-", "‑": "-", "−": "-"})
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
@@ -77,34 +58,30 @@ def runs(found: Sequence[str], size: int) -> list[tuple[str, ...]]:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text; a paragraph break always ends one, an abbreviation never does.
-
-    A sentence starts with a capital, a figure or a letter without case; with a small letter only in
-    a paragraph that starts with one, since its author writes without capitals.
-    """
-    found: list[str] = []
+    """Return the sentences of a text; a paragraph break always ends one."""
+    parts: list[str] = []
     for paragraph in paragraphs(text):
-        start = 0
-        for match in _BOUNDARY.finditer(paragraph):
-            head = paragraph[max(start, match.start() - _LAST_WORD) : match.start()]
-            if not _ends(head, match[1] or "", small=paragraph[0].islower()):
-                continue
-            found.append(paragraph[start : match.end()].strip())
-            start = match.end()
-        found.append(paragraph[start:].strip())
-    return [sentence for sentence in found if sentence]
+        first = len(parts)
+        for part in _splitter().tokenize(paragraph):
+            if len(parts) > first and part[0].isdigit() and _BEFORE_A_NUMBER.search(parts[-1]):
+                parts[-1] = f"{parts[-1]} {part}"
+            else:
+                parts += _MISSED_END.split(part)
+    return parts
 
 
-def _ends(head: str, following: str, small: bool) -> bool:
-    """Whether a sentence ends between ``head`` and the letter after it (empty in unspaced scripts)."""
-    if following.islower() and (not small or head.endswith(("...", "…"))):
-        return False
-    if not head.endswith(".") or not head.split():
-        return True
-    last = head.split()[-1].rstrip(".").lower().lstrip("(\"'“‘")
-    if last in _BEFORE_A_NUMBER:
-        return not following.isdigit()
-    return last not in _ABBREVIATIONS and (last == "i" or not re.fullmatch(r"[a-z]", last))
+@functools.cache
+def _splitter() -> Any:
+    from nupunkt import PunktParameters, PunktSentenceTokenizer, load
+
+    lines = editorial.read_text("abbreviations.txt").splitlines()
+    abbreviations = {word for line in lines if not line.startswith("#") for word in line.split()}
+    # The library's own 5,865 abbreviations come from scanned law reports: after "so", "hand" or "ten" no sentence ended,
+    # 60 times in the 800 texts of tests/corpora. Its sentence openings are sound.
+    stock = load("default").parameters
+    rates = {word: counts for word, counts in stock.abbrev_break_rates.items() if word in abbreviations}
+    parameters = PunktParameters(abbreviations, set(), set(stock.sent_starters), abbrev_break_rates=rates)
+    return PunktSentenceTokenizer(parameters, include_common_abbrevs=False)
 
 
 def paragraphs(text: str) -> list[str]:
