@@ -23,6 +23,8 @@ HEAVY = (
     "numpy",
     "httpx2",
     "rensa",
+    "nupunkt",
+    "snowballstemmer",
     "matplotlib",
 )
 FORBIDDEN_IN_DOMAIN = ("dagster", "os", "sqlalchemy", "requests", "httpx2", "random", "time", "socket", "subprocess")

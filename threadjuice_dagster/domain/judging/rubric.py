@@ -21,7 +21,7 @@ from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.story.stories import Draft
 from threadjuice_dagster.domain.story.threads import Thread
 
-VERSION = "rubric-3"
+VERSION = "rubric-4"
 
 DIMENSIONS: dict[str, str] = {
     "readability": "whether it can be read: sentence and word length, words that are words in an order that is "
