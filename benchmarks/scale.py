@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from threadjuice_dagster.cli.app import newsroom_status
+from threadjuice_dagster.cli.writing import end_dead_runs, generate_stories, write_story
 from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.operations.takedowns.store import Takedowns
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.cli.newsroom import Newsroom
+    from threadjuice_dagster.cli.session import NewsroomSession
 
 TESTS = Path(__file__).parents[1] / "tests"
 SIZES = (10_000, 1_000_000)
@@ -104,20 +106,20 @@ def _compare(name: str, operations: list[Operation]) -> float:
 
 
 @contextlib.contextmanager
-def _newsroom(folder: Path, size: int) -> "Iterator[Newsroom]":
+def _newsroom(folder: Path, size: int) -> "Iterator[NewsroomSession]":
     """A newsroom with so many stories, one of them real."""
     from many import fill
 
     from threadjuice_dagster.assets.threads.threads import AssignmentConfig
-    from threadjuice_dagster.cli.newsroom import open_newsroom
+    from threadjuice_dagster.cli.session import open_session
     from threadjuice_dagster.database.engine import lone_engine
     from threadjuice_dagster.database.server import app_url, databases
     from threadjuice_dagster.settings import load_settings
 
     began = time.perf_counter()
     settings = load_settings({"THREADJUICE_HOME": str(folder / str(size))})
-    with open_newsroom(settings, prepare=True) as newsroom:
-        (real,) = newsroom.generate(AssignmentConfig(count=1))
+    with open_session(settings, prepare=True) as newsroom:
+        (real,) = generate_stories(newsroom, AssignmentConfig(count=1))
         fill(newsroom.store.engine, size)
         partitions = size // STORIES_PER_PARTITION
         with lone_engine(app_url(databases(settings).dagster)).begin() as connection:
@@ -131,12 +133,12 @@ def _newsroom(folder: Path, size: int) -> "Iterator[Newsroom]":
         yield newsroom
 
 
-def _operations(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
+def _operations(newsroom: "NewsroomSession", size: int) -> dict[str, Operation]:
     """What is measured, by name. Each leaves things as it found them, or nearly."""
     return {**_writing(newsroom, size), **_reading(newsroom, size), **_waking(newsroom), **_upkeep(newsroom)}
 
 
-def _writing(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
+def _writing(newsroom: "NewsroomSession", size: int) -> dict[str, Operation]:
     """What stories' runs ask of the database and of Dagster."""
     from many import made, made_bands
 
@@ -168,13 +170,13 @@ def _writing(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
         used = store.used_pictures(excluding=story)
         return [f"picture-{number}" in used for number in range(20)]
 
-    thread = newsroom.candidates()[1]
+    thread = newsroom.resources["threads"].process_config_and_initialize().candidates(2)[1]
     store.save_threads([thread])
 
     def whole_run() -> None:
         order = store.open_order(1, None, None, 1)
         (one,) = store.assign(order, only=thread)
-        newsroom.write(one)
+        write_story(newsroom, one)
         assert store.publication(one.story_id)
         with store.engine.begin() as connection:
             connection.execute(sa.text("DELETE FROM assignments WHERE story_id = :id"), {"id": one.story_id})
@@ -192,7 +194,7 @@ def _writing(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
     }
 
 
-def _reading(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
+def _reading(newsroom: "NewsroomSession", size: int) -> dict[str, Operation]:
     """What people ask for."""
     from many import made
 
@@ -205,7 +207,7 @@ def _reading(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
 
     statuses = ("published", "rejected", "held", "failed", "running")
     return {
-        "status": newsroom.status,
+        "status": lambda: newsroom_status(newsroom),
         "content list": listing(None),
         **{f"content list --status {status}": listing(status) for status in statuses},
         "content show": lambda: story_record(store, made(size // 2), page),
@@ -214,11 +216,11 @@ def _reading(newsroom: "Newsroom", size: int) -> dict[str, Operation]:
     }
 
 
-def _waking(newsroom: "Newsroom") -> dict[str, Operation]:
+def _waking(newsroom: "NewsroomSession") -> dict[str, Operation]:
     """A tick of each sensor, with an order of two stories to start runs for."""
     import dagster as dg
 
-    definitions = newsroom._definitions
+    definitions = newsroom.definitions
     newsroom.store.assign(newsroom.store.open_order(2, None, None, 6))
 
     def tick(sensor: dg.SensorDefinition) -> Operation:
@@ -237,12 +239,12 @@ def _waking(newsroom: "Newsroom") -> dict[str, Operation]:
     return {f"tick of {sensor.name}": tick(sensor) for sensor in sensors}
 
 
-def _upkeep(newsroom: "Newsroom") -> dict[str, Operation]:
+def _upkeep(newsroom: "NewsroomSession") -> dict[str, Operation]:
     from threadjuice_dagster.operations.imports.validation import Validation
 
     takedowns, validation = Takedowns(newsroom.store.engine), Validation(newsroom.store)
     return {
-        "runs of killed commands": newsroom.end_dead_runs,
+        "runs of killed commands": lambda: end_dead_runs(newsroom),
         "imports: anything to do": validation.has_work,
         "imports: hand over": lambda: validation.release(0),
         "imports: next batch": lambda: validation.check(limit=1),

@@ -12,12 +12,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
 from threadjuice_dagster.assets.steps import ORDER_TAG
-from threadjuice_dagster.cli.newsroom import QUIET, open_newsroom
+from threadjuice_dagster.cli.session import QUIET, open_session
+from threadjuice_dagster.cli.writing import write_story
 from threadjuice_dagster.definitions import ASSETS
 from threadjuice_dagster.domain.writing.assignments import Assignment
 from threadjuice_dagster.jobs import story_job
@@ -66,13 +68,13 @@ def main() -> None:
             OPENAI_BASE_URL=url,
             CONTENT_GENERATION_RATE_LIMIT="100000",
         )
-        with open_newsroom(load_settings()) as newsroom:
-            newsroom.store.save_threads(newsroom.candidates())
+        with open_session(load_settings()) as newsroom:
+            newsroom.store.save_threads(newsroom.resources["threads"].process_config_and_initialize().candidates(50))
             order = newsroom.store.open_order(WARM + PEER + 1, None, None, 100)
             waiting = newsroom.store.assign(order)
             newsroom.instance.add_dynamic_partitions(str(STORIES.name), [one.story_id for one in waiting])
-            newsroom.write(waiting[0])
-            ours = [cost(newsroom.write, one) for one in waiting[1 : WARM + 1]]
+            write_story(newsroom, waiting[0])
+            ours = [cost(partial(write_story, newsroom), one) for one in waiting[1 : WARM + 1]]
 
             def peer(one: Assignment) -> None:
                 tags = {ORDER_TAG: one.order_id, "dagster/partition": one.story_id}

@@ -7,6 +7,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from threadjuice_dagster.cli.app import app
+from threadjuice_dagster.cli.session import NewsroomSession
+from threadjuice_dagster.domain.story.threads import Thread
 
 
 def threadjuice(*arguments: str, **variables: str) -> tuple[int, Any, str]:
@@ -21,3 +23,9 @@ def threadjuice(*arguments: str, **variables: str) -> tuple[int, Any, str]:
         os.environ.clear()
         os.environ.update(before)
     return result.exit_code, json.loads(result.stdout) if result.stdout.strip() else None, result.stderr
+
+
+def candidates(session: NewsroomSession) -> list[Thread]:
+    """Threads that a story could be made of, from wherever the settings say."""
+    threads: list[Thread] = session.resources["threads"].process_config_and_initialize().candidates(50)
+    return threads

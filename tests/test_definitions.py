@@ -109,10 +109,10 @@ def test_every_pool_of_a_step_is_declared(definitions: dg.Definitions) -> None:
 
 def test_processes_that_declare_the_pools_together_all_succeed(newsroom_environment: dict[str, str]) -> None:
     code = (
-        "from threadjuice_dagster.cli.newsroom import open_newsroom\n"
+        "from threadjuice_dagster.cli.session import open_session\n"
         "from threadjuice_dagster.settings import load_settings\n"
-        "with open_newsroom(load_settings()) as newsroom:\n"
-        "    newsroom.prepare_database(); print(len(newsroom.instance.event_log_storage.get_pool_limits()))"
+        "with open_session(load_settings()) as newsroom:\n"
+        "    newsroom.run('prepare_database_job'); print(len(newsroom.instance.event_log_storage.get_pool_limits()))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [process.communicate(timeout=120)[0].strip() for process in processes] == [str(len(POOLS))] * 4

@@ -1,5 +1,7 @@
 """Jobs: the selections that schedules, sensors, operators and the command line run."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from threadjuice_dagster.assets.deployment.deployments import production_deployment, staged_deployment
@@ -19,6 +21,9 @@ from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_b
 from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.assets.upkeep.database import database_schema, editorial_catalogue
 
+if TYPE_CHECKING:
+    from threadjuice_dagster.database.store import Store
+
 MONITORING = dg.AssetSelection.groups("monitoring") | dg.AssetSelection.assets(environment_report)
 """What is looked at every hour."""
 
@@ -27,6 +32,13 @@ MAINTENANCE = {"ops": {"content_cleanup": {"config": {"dry_run": False}}}}
 
 STORY_STEPS = (story_draft, quality_score, story_image, published_story)
 """The assets of one story, in the order they run."""
+
+
+def remaining_steps(store: "Store", story_id: str) -> list[dg.AssetKey]:
+    """Return the keys of a story's assets that still have to be made."""
+    finished = store.finished_steps(story_id)
+    return [asset.key for asset in STORY_STEPS if asset.key.path[-1] not in finished]
+
 
 discover_stories_job = dg.define_asset_job(
     "discover_stories_job",

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from command import threadjuice
 from makers import make_draft, make_publication
 
-from threadjuice_dagster.cli.newsroom import open_newsroom
+from threadjuice_dagster.cli.session import open_session
 from threadjuice_dagster.database import signatures
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
@@ -83,7 +83,7 @@ def test_a_story_that_repeats_another_stays_out_of_the_index(store: Store) -> No
 
 
 def test_the_check_says_so_and_the_command_computes_them(newsroom_environment: dict[str, str]) -> None:
-    with open_newsroom(load_settings(newsroom_environment), lambda _: None, prepare=True) as newsroom:
+    with open_session(load_settings(newsroom_environment), lambda _: None, prepare=True) as newsroom:
         publish(newsroom.store, "s-1")
         sign_otherwise(newsroom.store)
     _, document, _ = threadjuice("deploy", "check")

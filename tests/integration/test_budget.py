@@ -9,13 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import sqlalchemy as sa
-from command import threadjuice
+from command import candidates, threadjuice
 from servers.loopback import Reply
 from servers.openai_server import OpenAIServer
 from test_openai import CATEGORY, PERSONA, THREAD
 
-from threadjuice_dagster.cli.newsroom import open_newsroom
 from threadjuice_dagster.cli.printed import status_text
+from threadjuice_dagster.cli.session import open_session
 from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.spending import Spending
@@ -137,10 +137,10 @@ def test_the_sensor_starts_no_story_that_a_model_has_to_write(
     model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAILY_BUDGET_USD", "0.0001")
-    with open_newsroom(load_settings(), prepare=True) as newsroom:
-        newsroom.store.save_threads(newsroom.candidates())
+    with open_session(load_settings(), prepare=True) as newsroom:
+        newsroom.store.save_threads(candidates(newsroom))
         order = newsroom.store.open_order(2, None, None, 6)
-        sensor = newsroom._definitions.resolve_sensor_def("story_assignment_sensor")
+        sensor = newsroom.definitions.resolve_sensor_def("story_assignment_sensor")
         with dg.build_sensor_context(newsroom.instance, resources={"database": newsroom.resources["database"]}) as ours:
             skipped = sensor(ours)
         assert isinstance(skipped, dg.SkipReason)

@@ -35,7 +35,7 @@ def test_what_was_written_a_day_ahead_holds_nobody_up(store: Store, prepared_url
     assert time.monotonic() - began < 30
     Outages(store.engine).failed("openai", "It fails (503).", on_trial=False)
     write(store, "UPDATE outages SET next_at = now() + interval '1 day'")
-    (outage,) = Outages(store.engine).known()
+    (outage,) = Outages(store.engine).ongoing()
     assert outage.waits <= MOST
     assert Outages(store.engine).may_try("openai")
     Incidents(store.engine).note(Trouble(cause="x", source="run", title="X", message="x", at=datetime.now(UTC)))

@@ -14,7 +14,6 @@ from command import threadjuice
 from makers import make_draft, make_thread
 from servers.openai_server import OpenAIServer
 
-from threadjuice_dagster.cli.newsroom import Newsroom
 from threadjuice_dagster.database.store import Store, open_store
 
 SAMPLES = sorted((Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads").glob("*.json"))
@@ -137,7 +136,7 @@ def test_a_manual_story_whose_import_was_stopped_is_published_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Newsroom, "write", stopped)
+        patched.setattr("threadjuice_dagster.cli.importing.write_story", stopped)
         code, document, _ = threadjuice("content", "import", "--manual", str(story))
     assert (code, document["error"]["kind"]) == (130, "interrupted")
     decided = [threadjuice("content", "import", "--manual", str(story))[1]["stories"][0]["status"] for _ in "ab"]

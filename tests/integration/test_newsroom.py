@@ -275,7 +275,7 @@ class TestWithAModel:
         self, written_by_model: OpenAIServer
     ) -> None:
         window, late = 20, 8  # seconds; how much later a request may arrive than it was allowed, on a busy machine
-        shorter = f"from threadjuice_dagster.resources import limits; limits.WINDOW = {window}"
+        shorter = f"from threadjuice_dagster.operations import limits; limits.WINDOW = {window}"
         command = f"{shorter}; from threadjuice_dagster.cli.app import main; main()"
         environment = {**os.environ, "CONTENT_GENERATION_RATE_LIMIT": "8"}
         processes = [

@@ -8,12 +8,13 @@ from typing import Any
 import dagster as dg
 import pytest
 import sqlalchemy as sa
-from command import threadjuice
+from command import candidates, threadjuice
 from makers import make_thread
 from servers.openai_server import OpenAIServer
 from servers.webhook import Webhook
 
-from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.cli.session import NewsroomSession, open_session
+from threadjuice_dagster.cli.writing import write_story
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.outages import FIRST, MOST, Outages
 from threadjuice_dagster.domain.writing.costs import Meter
@@ -44,7 +45,7 @@ def webhook() -> Iterator[Webhook]:
 @pytest.fixture
 def newsroom(
     newsroom_environment: dict[str, str], model: OpenAIServer, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Newsroom]:
+) -> Iterator[NewsroomSession]:
     given = {
         "OPENAI_API_KEY": KEY,
         "OPENAI_API_KEY_NEXT": NEXT,
@@ -55,17 +56,17 @@ def newsroom(
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    with open_newsroom(load_settings(), prepare=True) as newsroom:
+    with open_session(load_settings(), prepare=True) as newsroom:
         yield newsroom
 
 
-def pass_time(newsroom: Newsroom) -> None:
+def pass_time(newsroom: NewsroomSession) -> None:
     """As much as it takes until the service may be asked again."""
     with newsroom.store.engine.begin() as connection:
         connection.execute(sa.text("UPDATE outages SET next_at = now() - interval '1 second'"))
 
 
-def look(newsroom: Newsroom) -> None:
+def look(newsroom: NewsroomSession) -> None:
     """What the alert sensors do in a tick."""
     with newsroom.resources["alerts"].process_config_and_initialize_cm() as alerts:
         watch = Watch(newsroom.instance, newsroom.store)
@@ -74,9 +75,9 @@ def look(newsroom: Newsroom) -> None:
         alerts.deliver()
 
 
-def tick(newsroom: Newsroom) -> list[dg.RunRequest] | str:
+def tick(newsroom: NewsroomSession) -> list[dg.RunRequest] | str:
     """One tick of the sensor, and the runs it asks for; or why it asks for none."""
-    sensor = newsroom._definitions.resolve_sensor_def("story_assignment_sensor")
+    sensor = newsroom.definitions.resolve_sensor_def("story_assignment_sensor")
     database = newsroom.resources["database"]
     with dg.build_sensor_context(newsroom.instance, resources={"database": database}) as context:
         result = sensor(context)
@@ -84,30 +85,30 @@ def tick(newsroom: Newsroom) -> list[dg.RunRequest] | str:
         return str(result.skip_message)
     assert isinstance(result, dg.SensorResult)
     for request in result.run_requests or []:
-        newsroom.write(newsroom.store.assignment(str(request.partition_key)))
+        write_story(newsroom, newsroom.store.assignment(str(request.partition_key)))
     return list(result.run_requests or [])
 
 
 @pytest.fixture
-def openai(newsroom: Newsroom) -> Iterator[OpenAIResource]:
+def openai(newsroom: NewsroomSession) -> Iterator[OpenAIResource]:
     with newsroom.resources["writer"].process_config_and_initialize_cm() as writer:
         yield writer.openai
 
 
-def ask(openai: OpenAIResource, newsroom: Newsroom, name: str = "abc1") -> Any:
+def ask(openai: OpenAIResource, newsroom: NewsroomSession, name: str = "abc1") -> Any:
     catalogue = Catalogue(newsroom.store.engine)
     return openai.write(make_thread(name), catalogue.categories()[0], catalogue.personas()[0], Meter())
 
 
 def test_an_hour_without_the_model_costs_few_calls_one_alert_and_no_story(
-    newsroom: Newsroom,
+    newsroom: NewsroomSession,
     openai: OpenAIResource,
     model: OpenAIServer,
     webhook: Webhook,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("threadjuice_dagster.resources.openai_connection.sleep", lambda seconds: None)
-    newsroom.store.save_threads(newsroom.candidates())
+    newsroom.store.save_threads(candidates(newsroom))
     newsroom.store.open_order(3, None, None, 9)
     for kind in ("write", "judge", "moderate"):
         model.always(kind, "503")
@@ -117,7 +118,7 @@ def test_an_hour_without_the_model_costs_few_calls_one_alert_and_no_story(
         said = tick(newsroom)
         assert isinstance(said, str)
         assert "openai is down since" in said
-        (outage,) = Outages(newsroom.store.engine).known("openai")
+        (outage,) = Outages(newsroom.store.engine).ongoing("openai")
         waited, trials = waited + outage.waits, trials + 1
         look(newsroom)
         pass_time(newsroom)
@@ -138,7 +139,7 @@ def test_an_hour_without_the_model_costs_few_calls_one_alert_and_no_story(
 
 
 def test_a_hundred_stories_cost_an_outage_no_more_calls_than_one(
-    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+    newsroom: NewsroomSession, openai: OpenAIResource, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("threadjuice_dagster.resources.openai_connection.sleep", lambda seconds: None)
     model.always("write", "503")
@@ -148,12 +149,12 @@ def test_a_hundred_stories_cost_an_outage_no_more_calls_than_one(
         assert failed.value.exhausted
         assert failed.value.service == "openai"
     assert len(model.requests) == ATTEMPTS
-    (outage,) = Outages(newsroom.store.engine).known()
+    (outage,) = Outages(newsroom.store.engine).ongoing()
     assert 0 < outage.waits <= FIRST
 
 
 def test_a_refused_key_moves_on_to_the_next_and_somebody_is_told_until_it_is_taken_again(
-    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, webhook: Webhook
+    newsroom: NewsroomSession, openai: OpenAIResource, model: OpenAIServer, webhook: Webhook
 ) -> None:
     model.script("write", "401")
     ask(openai, newsroom)
@@ -176,7 +177,11 @@ def told_to(webhook: Webhook) -> list[dict[str, Any]]:
 
 
 def test_the_incidents_of_a_key_rotation_close_with_the_check_that_ends_it_and_need_no_story(
-    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+    newsroom: NewsroomSession,
+    openai: OpenAIResource,
+    model: OpenAIServer,
+    webhook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model.script("write", "401")
     ask(openai, newsroom)
@@ -212,7 +217,7 @@ def test_the_incidents_of_a_key_rotation_close_with_the_check_that_ends_it_and_n
 
 
 def test_a_check_that_was_answered_to_the_next_key_does_not_end_the_rotation(
-    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer
+    newsroom: NewsroomSession, openai: OpenAIResource, model: OpenAIServer
 ) -> None:
     model.script("write", "401")
     ask(openai, newsroom)
@@ -222,7 +227,7 @@ def test_a_check_that_was_answered_to_the_next_key_does_not_end_the_rotation(
 
 
 def test_a_key_that_is_taken_closes_its_incident_also_where_no_next_one_is_set(
-    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+    newsroom: NewsroomSession, openai: OpenAIResource, model: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.script("write", "401")
     ask(openai, newsroom)
@@ -235,7 +240,7 @@ def test_a_key_that_is_taken_closes_its_incident_also_where_no_next_one_is_set(
 
 
 def test_when_both_keys_are_refused_the_next_one_is_named(
-    newsroom: Newsroom, openai: OpenAIResource, model: OpenAIServer
+    newsroom: NewsroomSession, openai: OpenAIResource, model: OpenAIServer
 ) -> None:
     model.always("write", "401")
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY_NEXT"):

@@ -12,7 +12,8 @@ from makers import make_draft, make_score, make_thread
 
 from threadjuice_dagster.assets.publication.review_desk import review_desk
 from threadjuice_dagster.cli.importing import import_manual
-from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.cli.session import NewsroomSession, open_session
+from threadjuice_dagster.cli.writing import publish_story
 from threadjuice_dagster.database.catalogue import read_catalogue
 from threadjuice_dagster.database.records import story_record
 from threadjuice_dagster.database.store import Store
@@ -62,8 +63,8 @@ def database(database_url: str) -> Postgres:
 
 
 @pytest.fixture
-def newsroom(newsroom_environment: dict[str, str]) -> Iterator[Newsroom]:
-    with open_newsroom(load_settings(), prepare=True) as newsroom:
+def newsroom(newsroom_environment: dict[str, str]) -> Iterator[NewsroomSession]:
+    with open_session(load_settings(), prepare=True) as newsroom:
         yield newsroom
 
 
@@ -134,17 +135,17 @@ def test_a_story_turned_down_in_the_ui_stays_rejected_with_the_reason(database: 
 
 def test_a_published_story_cannot_be_turned_down(database: Postgres) -> None:
     with pytest.raises(PermanentFailure, match="not waiting"):
-        database.store.turn_down("no-such-story", "Ada", "because")
+        database.store.reject("no-such-story", "Ada", "because")
 
 
-def manual(newsroom: Newsroom, folder: Path, text: str) -> dict[str, Any]:
+def manual(newsroom: NewsroomSession, folder: Path, text: str) -> dict[str, Any]:
     path = folder / "lift.md"
     path.write_text(text)
     return import_manual(newsroom, [path], [], dry_run=False)
 
 
 def test_a_story_a_person_wrote_is_published_under_their_name_through_the_same_gates(
-    newsroom: Newsroom, tmp_path: Path
+    newsroom: NewsroomSession, tmp_path: Path
 ) -> None:
     done = manual(newsroom, tmp_path, MARKDOWN)
     record = done["stories"][0]
@@ -163,7 +164,7 @@ def test_a_story_a_person_wrote_is_published_under_their_name_through_the_same_g
 
 
 def test_a_story_with_quotes_nobody_can_check_is_held_until_a_person_approves_it(
-    newsroom: Newsroom, tmp_path: Path
+    newsroom: NewsroomSession, tmp_path: Path
 ) -> None:
     document = {"title": "A lift", "category": "workplace", "text": MARKDOWN.split("---\n")[2],
                 "quotes": [{"text": "I was there the whole time.", "comment_id": "x"}]}  # fmt: skip
@@ -171,7 +172,7 @@ def test_a_story_with_quotes_nobody_can_check_is_held_until_a_person_approves_it
     assert [done[name] for name in ("read", "imported", "rejected")] == [1, 0, 1]
     record = done["stories"][0]
     assert (record.status, record.reasons[0].check) == ("held", "quotes_are_grounded")
-    approved = newsroom.publish(record.id, ("Ada", "I know the witness"))
+    approved = publish_story(newsroom, record.id, ("Ada", "I know the witness"))
     assert approved.status == "published"
     assert approved.provenance is not None
     assert approved.provenance.signed_off_by == ("Ada",)

@@ -13,7 +13,8 @@ from makers import make_draft, make_image, make_publication, make_score, make_th
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, post
 
 from threadjuice_dagster.assets.threads.threads import AssignmentConfig
-from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.cli.session import NewsroomSession, open_session
+from threadjuice_dagster.cli.writing import generate_stories
 from threadjuice_dagster.database.server import databases
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
@@ -261,7 +262,7 @@ COMMENTS = [
 @pytest.fixture
 def newsroom(
     newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Newsroom, RedditServer]]:
+) -> Iterator[tuple[NewsroomSession, RedditServer]]:
     with RedditServer() as reddit:
         reddit.add(post("sour42", title="I was asked to feed a sourdough", selftext=BODY, num_comments=6), [
             comment(key, body, score=90 - int(key[1])) for key, body in COMMENTS
@@ -273,12 +274,12 @@ def newsroom(
             "praw_oauth_url": reddit.url,
         }.items():
             monkeypatch.setenv(name, value)
-        with open_newsroom(load_settings(), prepare=True) as newsroom:
+        with open_session(load_settings(), prepare=True) as newsroom:
             yield newsroom, reddit
 
 
-def sweep(newsroom: Newsroom) -> None:
-    newsroom._run("takedowns_job")
+def sweep(newsroom: NewsroomSession) -> None:
+    newsroom.run("takedowns_job")
 
 
 def files_with(home: Path, words: str) -> list[str]:
@@ -293,10 +294,10 @@ def files_with(home: Path, words: str) -> list[str]:
 
 
 def test_after_one_sweep_it_is_gone_from_every_place_and_stays_gone_after_a_restore(
-    newsroom: tuple[Newsroom, RedditServer], newsroom_environment: dict[str, str]
+    newsroom: tuple[NewsroomSession, RedditServer], newsroom_environment: dict[str, str]
 ) -> None:
     rooms, reddit = newsroom
-    story = rooms.generate(AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))[0]
+    story = generate_stories(rooms, AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))[0]
     assert story.status == "published", story.reasons
     home, settings = Path(newsroom_environment["THREADJUICE_HOME"]), load_settings()
     words = story.quotes[0].text
@@ -327,10 +328,10 @@ def test_after_one_sweep_it_is_gone_from_every_place_and_stays_gone_after_a_rest
 
 
 def test_a_comment_that_moderators_removed_or_whose_account_is_gone_leaves_the_site_though_its_text_is_still_sent(
-    newsroom: tuple[Newsroom, RedditServer], newsroom_environment: dict[str, str]
+    newsroom: tuple[NewsroomSession, RedditServer], newsroom_environment: dict[str, str]
 ) -> None:
     rooms, reddit = newsroom
-    story = rooms.generate(AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))[0]
+    story = generate_stories(rooms, AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))[0]
     first, second, third = (quote.comment_id for quote in story.quotes[:3])
     sent = {thing["data"]["id"]: thing["data"] for thing in reddit.comments["sour42"]}
     sent[first]["removed_by_category"] = "moderator"
@@ -344,9 +345,9 @@ def test_a_comment_that_moderators_removed_or_whose_account_is_gone_leaves_the_s
         assert bool(files_with(site, quote.text)) == (quote.comment_id == third)
 
 
-def test_an_outage_of_the_source_takes_nothing_down(newsroom: tuple[Newsroom, RedditServer]) -> None:
+def test_an_outage_of_the_source_takes_nothing_down(newsroom: tuple[NewsroomSession, RedditServer]) -> None:
     rooms, reddit = newsroom
-    rooms.generate(AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))
+    generate_stories(rooms, AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))
     reddit.always("info", "empty")
     with pytest.raises(Exception, match="nothing was taken down"):
         sweep(rooms)

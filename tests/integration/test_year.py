@@ -16,7 +16,8 @@ from history import A_DAY, CENTS, DAYS, ERRORS_A_DAY, INCIDENTS, live_a_year, me
 
 from threadjuice_dagster.assets.publication.review_desk import review_desk
 from threadjuice_dagster.assets.upkeep.backups import expired_backups
-from threadjuice_dagster.cli.newsroom import Newsroom, open_newsroom
+from threadjuice_dagster.cli.maintenance import clean_up
+from threadjuice_dagster.cli.session import NewsroomSession, open_session
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.definitions import build_definitions
@@ -33,7 +34,7 @@ TABLE_ROWS, TEXT = 100, 20_000
 class Year:
     """A newsroom that was filled at ``now``; Dagster knows the sizes its database had."""
 
-    def __init__(self, newsroom: Newsroom, variables: dict[str, str], now: datetime) -> None:
+    def __init__(self, newsroom: NewsroomSession, variables: dict[str, str], now: datetime) -> None:
         self.newsroom, self.variables, self.now, self.today = newsroom, variables, now, now.date()
 
     @property
@@ -77,7 +78,7 @@ def year(shared_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         connection.exec_driver_sql(f"ALTER DATABASE \"{name}\" SET timezone = 'America/Santiago'")
     store.engine.dispose()
     now = live_a_year(store, home / "cdn", f"folder {home / 'deployment'}")
-    with open_newsroom(load_settings()) as newsroom:
+    with open_session(load_settings()) as newsroom:
         measured(newsroom.instance)
         variables |= {name: os.environ[name] for name in ("DAGSTER_HOME", "DAGSTER_DATABASE_URL")}
         yield Year(newsroom, variables, now)
@@ -151,7 +152,7 @@ def test_a_clock_that_is_a_day_ahead_deletes_nothing_and_is_told(year: Year, mon
         monkeypatch.setattr(f"threadjuice_dagster.assets.{module}.now", lambda: datetime.now(UTC) + timedelta(days=1))
     ahead = r"clock is 1 d 0 h ahead of the database server's"
     with pytest.raises(PermanentFailure, match=ahead):
-        year.newsroom.clean_up(dry_run=False, force=False)
+        clean_up(year.newsroom, dry_run=False, force=False)
     assert not year.newsroom.execute("prune_runs_job").success
     assert "ahead" in year.report("takedowns_job")["takedowns"]["held back"]
     resources = {name: year.newsroom.resources[name] for name in ("database", "backup_service")}
@@ -167,10 +168,10 @@ def test_a_newsroom_that_stood_still_is_not_cleaned_up_unasked(year: Year, monke
     stopped = datetime.now(UTC) - timedelta(days=5)
     monkeypatch.setattr("threadjuice_dagster.database.clock.clocks", lambda engine: (datetime.now(UTC), stopped))
     with pytest.raises(PermanentFailure, match="Nothing was written for 5 days") as failed:
-        year.newsroom.clean_up(dry_run=False, force=False)
+        clean_up(year.newsroom, dry_run=False, force=False)
     assert "--force" in failed.value.next_step
     with pytest.raises(PermanentFailure, match="no proven backup"):
-        year.newsroom.clean_up(dry_run=False, force=True)
+        clean_up(year.newsroom, dry_run=False, force=True)
 
 
 def test_every_command_that_tells_the_state_of_things_does(year: Year) -> None:

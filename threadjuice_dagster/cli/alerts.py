@@ -1,4 +1,4 @@
-"""`threadjuice alerts` and `threadjuice watch`: what is wrong, who is told, and who is not for a while."""
+"""`threadjuice alerts` and `threadjuice watch`: open incidents, and the messages that are sent about them."""
 
 import getpass
 import re
@@ -12,7 +12,8 @@ from threadjuice_dagster.cli import printed
 from threadjuice_dagster.cli.shared import (
     AsJson,
     explaining,
-    opened_newsroom,
+    fail,
+    opened,
     read_environment,
     reporting,
     show_document,
@@ -27,42 +28,43 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 @alerts.command("list")
 def list_incidents(
-    everything: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also list incidents that are over.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What is wrong now, seen last first."""
-    with opened_newsroom(as_json) as newsroom:
-        found = newsroom.incidents(everything=everything)
-        show_document(found, as_json, lambda: printed.incidents_text(found))
+    """List what is wrong now, the incident seen last first."""
+    with opened(as_json) as session:
+        from threadjuice_dagster.cli.watching import incidents_document
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
+        document = incidents_document(Incidents(session.store.engine), everything=everything)
+        show_document(document, as_json, lambda: printed.incidents_text(document))
 
 
 @alerts.command()
 def mute(
     cause: Annotated[str, typer.Argument(help="The cause, as `alerts list` shows it.")],
     duration: Annotated[str, typer.Option("--for", help="For how long: minutes, hours or days, as in 30m, 4h, 2d.")],
-    by: Annotated[str, typer.Option(help="Who asks for it; stored and shown.")] = "",
+    by: Annotated[str, typer.Option(help="Who mutes it; stored and shown.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Keep quiet about a cause for a time. What is still wrong then is told then."""
-    with opened_newsroom(as_json) as newsroom:
-        until = datetime.now(UTC) + _duration(duration)
-        muted = newsroom.mute(cause, until, by or getpass.getuser())
-        show_document({"incident": muted}, as_json, lambda: printed.incident_line(muted))
+    """Send no alerts about a cause for a time; if it is still wrong after that, an alert follows."""
+    _mute(cause, datetime.now(UTC) + _duration(duration, as_json), by or getpass.getuser(), as_json)
 
 
 @alerts.command()
 def unmute(cause: Annotated[str, typer.Argument(help="The cause.")], as_json: AsJson = False) -> None:
-    """Speak of a cause again."""
-    with opened_newsroom(as_json) as newsroom:
-        muted = newsroom.mute(cause, None, "")
-        show_document({"incident": muted}, as_json, lambda: printed.incident_line(muted))
+    """Send alerts about a muted cause again."""
+    _mute(cause, None, "", as_json)
 
 
 @alerts.command("test")
 def send_test(as_json: AsJson = False) -> None:
     """Send a message that says it is a test, to see where alerts arrive and what they look like."""
-    with opened_newsroom(as_json) as newsroom:
-        sent = newsroom.send_test_alert()
+    with opened(as_json) as session:
+        from threadjuice_dagster.cli.watching import send_test as deliver_test
+
+        with session.opened("alerts") as delivery:
+            sent = deliver_test(delivery)
         show_document(sent, as_json, lambda: f"Delivered to {sent['delivered_to']}.")
 
 
@@ -74,7 +76,7 @@ def watch(
     with reporting(as_json):
         while True:
             try:
-                _look(as_json)
+                _look_once(as_json)
             except typer.Exit:
                 if not every or received():
                     raise
@@ -83,18 +85,28 @@ def watch(
             time.sleep(every)
 
 
-def _look(as_json: bool) -> None:
+def _mute(cause: str, until: datetime | None, by: str, as_json: bool) -> None:
+    """Send no alerts of a cause until then, or (None) send them again. Raises ``UsageError`` for an unknown cause."""
+    with opened(as_json) as session:
+        from threadjuice_dagster.cli.watching import incident_record
+        from threadjuice_dagster.operations.alerts.store import Incidents
+
+        incident = incident_record(Incidents(session.store.engine).mute(cause, until, by, datetime.now(UTC)))
+        show_document({"incident": incident}, as_json, lambda: printed.incident_line(incident))
+
+
+def _look_once(as_json: bool) -> None:
     with explaining(as_json):
         settings = read_environment()
         from threadjuice_dagster.cli.watching import look_once
 
-        found = look_once(settings)
-        show_document(found, as_json, lambda: printed.incidents_text(found))
+        document = look_once(settings)
+        show_document(document, as_json, lambda: printed.incidents_text(document))
 
 
-def _duration(text: str) -> timedelta:
-    """A time such as 4h. Raises ``UsageError``."""
-    found = re.fullmatch(r"(\d{1,4})([mhd])", text.strip())
-    if not found:
-        raise UsageError(f"{text[:20]!r} is no time.", "Write it as in 30m, 4h or 2d.")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+def _duration(text: str, as_json: bool) -> timedelta:
+    """Return the duration that a text such as 4h stands for; any other text ends the command."""
+    match = re.fullmatch(r"(\d{1,4})([mhd])", text.strip())
+    if not match:
+        fail(UsageError(f"{text[:20]!r} is no time.", "Write it as in 30m, 4h or 2d."), as_json)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})

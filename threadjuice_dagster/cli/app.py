@@ -1,7 +1,7 @@
 """The command line: what an operator types, run by the same jobs on the same instance as the Dagster UI."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,11 +15,14 @@ from threadjuice_dagster.cli.maintenance import maintenance
 from threadjuice_dagster.cli.shared import (
     AsJson,
     explaining,
-    opened_newsroom,
+    opened,
     read_environment,
     say,
     show_document,
 )
+
+if TYPE_CHECKING:
+    from threadjuice_dagster.cli.session import NewsroomSession
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="ThreadJuice.")
 app.add_typer(alerts, name="alerts")
@@ -35,9 +38,9 @@ app.command()(watch)
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """What this newsroom runs on and what it has done."""
-    with opened_newsroom(as_json) as newsroom:
-        document = newsroom.status()
+    """Show what this newsroom runs on and what it has done."""
+    with opened(as_json) as session:
+        document = newsroom_status(session)
         show_document(document, as_json, lambda: printed.status_text(document))
 
 
@@ -70,6 +73,29 @@ def ui(
         listener = listen(settings, host, port)
         say(f"Dagster    {address_of(listener, host)}")
         serve(settings, listener, host, workspace)
+
+
+def newsroom_status(session: "NewsroomSession") -> dict[str, Any]:
+    """Return what this newsroom runs on, its stories by status, unused threads, the site, and the newest errors."""
+    from threadjuice_dagster.cli.writing import budget_today
+    from threadjuice_dagster.database.ledger import Ledger
+
+    with session.opened("replica") as replica:
+        reads = replica.reads()
+    page = session.resources["publisher"].current / "index.html"
+    keys = ("asset", "story_id", "kind", "message", "next_step")
+    errors = Ledger(reads.store.engine).errors(limit=5)
+    return {
+        "environment": session.settings.deployment.environment,
+        "runs_on": session.settings.stand_ins,
+        "migration": session.revision,
+        "reads_from": reads.source,
+        "stories": dict(reads.store.status_counts()),
+        "budget": budget_today(session).record,
+        "threads": {"unused": reads.store.unused_threads()},
+        "site": session.settings.deployment.production_url or (str(page) if page.exists() else ""),
+        "errors": [{**{key: error[key] for key in keys}, "at": error["at"].isoformat()} for error in errors],
+    }
 
 
 def main() -> None:

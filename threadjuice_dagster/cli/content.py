@@ -1,5 +1,6 @@
 """`threadjuice content`: stories are generated, looked at, imported, checked, published and withdrawn."""
 
+import dataclasses
 import getpass
 import json
 import sys
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from threadjuice_dagster.cli import printed
-from threadjuice_dagster.cli.shared import AsJson, fail, opened_newsroom, reporting, say, show_document
+from threadjuice_dagster.cli.shared import AsJson, fail, opened, reporting, say, show_document
 from threadjuice_dagster.failures import UsageError
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.cli.newsroom import Newsroom
+    from threadjuice_dagster.cli.session import NewsroomSession
     from threadjuice_dagster.domain.story.records import StoryRecord
 
 content = typer.Typer(no_args_is_help=True, help="Stories: generate, look at, publish, withdraw.")
@@ -36,11 +37,12 @@ def generate(
 ) -> None:
     """Write, check, illustrate and publish stories, and rebuild the site."""
     reference = str(Path(thread).resolve()) if thread and Path(thread).is_file() else thread
-    with opened_newsroom(as_json) as newsroom:
+    with opened(as_json) as session:
         from threadjuice_dagster.assets.threads.threads import AssignmentConfig
+        from threadjuice_dagster.cli.writing import generate_stories
 
-        wish = AssignmentConfig(count=count, category=category, persona=persona, thread=reference)
-        stories = newsroom.generate(wish)
+        config = AssignmentConfig(count=count, category=category, persona=persona, thread=reference)
+        stories = generate_stories(session, config)
         _print_stories(stories, as_json)
         if any(story.status in ("failed", "interrupted", "waiting") for story in stories):
             raise typer.Exit(1)
@@ -53,13 +55,13 @@ def list_stories(
     as_json: AsJson = False,
 ) -> None:
     """List stories with their status and score."""
-    with opened_newsroom(as_json) as newsroom:
+    with opened(as_json) as session:
         from threadjuice_dagster.database.records import SHOWN, story_records
 
         if status and status not in SHOWN:
             raise UsageError(f"There is no status {status[:40]!r}.", f"Known: {', '.join(SHOWN)}.")
-        stories = story_records(newsroom.store, newsroom.page, status=status or None, limit=limit)
-        counts = newsroom.store.status_counts() if len(stories) == limit else Counter()
+        stories = story_records(session.store, session.page, status=status or None, limit=limit)
+        counts = session.store.status_counts() if len(stories) == limit else Counter()
         more = max(0, (counts[status] if status else counts.total()) - limit)
         _print_stories(stories, as_json, more)
 
@@ -67,10 +69,10 @@ def list_stories(
 @content.command()
 def show(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: AsJson = False) -> None:
     """Show one story with its text, verdicts, picture and cost."""
-    with opened_newsroom(as_json) as newsroom:
+    with opened(as_json) as session:
         from threadjuice_dagster.database.records import story_record
 
-        record = story_record(newsroom.store, story, newsroom.page)
+        record = story_record(session.store, story, session.page)
         show_document(record.model_dump(mode="json"), as_json, lambda: printed.story_text(record))
 
 
@@ -95,16 +97,16 @@ def import_stories(
 
         require_place(rejects)
         category_map(mapped or [])
-    with opened_newsroom(as_json) as newsroom:
+    with opened(as_json) as session:
         from threadjuice_dagster.cli.importing import import_files, import_manual
 
         if manual:
-            document = import_manual(newsroom, paths, mapped or [], dry_run=dry_run)
+            document = import_manual(session, paths, mapped or [], dry_run=dry_run)
             records = document["stories"]
             document["stories"] = [record.model_dump(mode="json") for record in records]
             lines = [printed.story_line(record) for record in records]
         else:
-            document, lines = import_files(newsroom, paths, rejects, mapped or [], dry_run=dry_run), []
+            document, lines = import_files(session, paths, rejects, mapped or [], dry_run=dry_run), []
         show_document(document, as_json, lambda: "\n".join([*lines, printed.import_text(document)]))
         if document["rejected"]:
             raise typer.Exit(1)
@@ -117,8 +119,12 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check imported stories, named ones or all against schema, gates and rules, and report what fails."""
-    with opened_newsroom(as_json) as newsroom:
-        report = newsroom.validate(stories or None, everything=everything)
+    with opened(as_json) as session:
+        from threadjuice_dagster.operations.imports.validation import Validation
+
+        validation = Validation(session.store, session.say)
+        report = dataclasses.asdict(validation.check(stories or None, everything=everything))
+        validation.release()
         show_document(report, as_json, lambda: printed.validation_text(report))
 
 
@@ -162,7 +168,7 @@ def approve(stories: StoryIds, reason: Reason, by: ByWhom = "", as_json: AsJson 
 def reject(stories: StoryIds, reason: Reason, by: ByWhom = "", as_json: AsJson = False) -> None:
     """Turn stories down that wait for a decision, under your name."""
     decision = _decision(by, reason, as_json)
-    _act(stories, lambda newsroom, story: newsroom.store.turn_down(story, *decision), as_json)
+    _act(stories, lambda session, story: session.store.reject(story, *decision), as_json)
 
 
 @content.command()
@@ -171,7 +177,7 @@ def withdraw(
 ) -> None:
     """Take published stories off the site; they can be published again."""
     decision = _decision(by, reason, as_json)
-    _act(stories, lambda newsroom, story: newsroom.store.withdraw(story, *decision), as_json)
+    _act(stories, lambda session, story: session.store.withdraw(story, *decision), as_json)
 
 
 @content.command()
@@ -181,28 +187,34 @@ def takedown(
     as_json: AsJson = False,
 ) -> None:
     """Remove what rests on a source for good: from database, storage, site, run history and restored backups."""
-    with opened_newsroom(as_json) as newsroom:
-        changed = newsroom.take_down(references, _decision("", reason, as_json)[1])
+    with opened(as_json) as session:
+        from threadjuice_dagster.database.publications import Publications
+
+        with session.opened("takedown_service") as service:
+            changed = service.take_down(references, _decision("", reason, as_json)[1], session.instance)
+        session.resources["publisher"].build(Publications(session.store.engine), keep_old=False)
         show_document({"taken_down": changed}, as_json, lambda: "\n".join(changed) or "No story rested on it.")
 
 
 def _publish(stories: list[str], decision: tuple[str, str] | None, as_json: bool) -> None:
-    with opened_newsroom(as_json) as newsroom:
-        records = [newsroom.publish(story, decision) for story in stories]
-        newsroom.build_site()
+    with opened(as_json) as session:
+        from threadjuice_dagster.cli.writing import publish_story
+
+        records = [publish_story(session, story, decision) for story in stories]
+        session.build_site()
         _print_stories(records, as_json)
         if any(record.status != "published" for record in records):
             raise typer.Exit(1)
 
 
-def _act(stories: list[str], act: "Callable[[Newsroom, str], None]", as_json: bool) -> None:
-    with opened_newsroom(as_json) as newsroom:
+def _act(stories: list[str], act: "Callable[[NewsroomSession, str], None]", as_json: bool) -> None:
+    with opened(as_json) as session:
         from threadjuice_dagster.database.records import story_records
 
         for story in stories:
-            act(newsroom, story)
-        newsroom.build_site()
-        _print_stories(story_records(newsroom.store, newsroom.page, ids=stories), as_json)
+            act(session, story)
+        session.build_site()
+        _print_stories(story_records(session.store, session.page, ids=stories), as_json)
 
 
 def _decision(by: str, reason: str, as_json: bool) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from threadjuice_dagster.cli import printed
-from threadjuice_dagster.cli.shared import AsJson, opened_newsroom, read_environment, reporting, say, show_document
+from threadjuice_dagster.cli.shared import AsJson, opened, read_environment, reporting, say, show_document
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.settings import Settings
 
@@ -17,13 +17,13 @@ def seed(as_json: AsJson = False) -> None:
     """Migrate the database to this version and seed categories and personas; doing it twice changes nothing."""
     from threadjuice_dagster.database.catalogue import Catalogue
 
-    with opened_newsroom(as_json, prepare=True) as newsroom:
-        catalogue = Catalogue(newsroom.store.engine)
+    with opened(as_json, prepare=True) as session:
+        catalogue = Catalogue(session.store.engine)
         seeded = {"categories": len(catalogue.categories()), "personas": len(catalogue.personas())}
         show_document(
-            {"database": {"revision": newsroom.revision, **seeded}},
+            {"database": {"revision": session.revision, **seeded}},
             as_json,
-            lambda: f"Migration {newsroom.revision}; {seeded['categories']} categories, {seeded['personas']} personas.",
+            lambda: f"Migration {session.revision}; {seeded['categories']} categories, {seeded['personas']} personas.",
         )
 
 
@@ -44,8 +44,8 @@ def resign(as_json: AsJson = False) -> None:
     """Compute anew the originality signatures that another version of the algorithm made, in batches."""
     from threadjuice_dagster.database.signatures import resign_stories
 
-    with opened_newsroom(as_json) as newsroom:
-        count = resign_stories(newsroom.store.engine, say)
+    with opened(as_json) as session:
+        count = resign_stories(session.store.engine, say)
         show_document({"signatures": {"recomputed": count}}, as_json, lambda: f"{count:,} signatures recomputed.")
 
 
@@ -73,15 +73,16 @@ def restore(
 
 
 def _restore(settings: Settings, backup: str, token: str, as_json: bool, *, unvouched: bool) -> None:
-    from threadjuice_dagster.cli.newsroom import open_newsroom
+    from threadjuice_dagster.cli.maintenance import sweep_images
     from threadjuice_dagster.cli.recovery import restore
+    from threadjuice_dagster.cli.session import open_session
 
     restored = restore(settings, backup, token, say, unvouched=unvouched)
     document, problem = {"restored": restored.model_dump(mode="json")}, ""
     try:
-        with open_newsroom(settings, say, prepare=True) as newsroom:
-            newsroom.sweep_images()  # an empty machine may have lost its pictures too
-            newsroom.build_site()
+        with open_session(settings, say, prepare=True) as session:
+            sweep_images(session)  # an empty machine may have lost its pictures too
+            session.build_site()
     except ThreadJuiceError as error:
         problem = str(error)
     text = f"{restored.backup} is live with {restored.rows} rows; before it: {restored.kept or 'nothing'}."

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threadjuice_dagster.assets.steps import now
+from threadjuice_dagster.cli.writing import write_story
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.outages import Outages
 from threadjuice_dagster.database.records import story_record, story_records
@@ -28,11 +29,11 @@ from threadjuice_dagster.operations.imports.rules import (
 )
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.cli.newsroom import Newsroom
+    from threadjuice_dagster.cli.session import NewsroomSession
 
 
 def import_files(
-    newsroom: "Newsroom", paths: Sequence[Path], rejects: Path | None, mapped: Sequence[str], *, dry_run: bool
+    session: "NewsroomSession", paths: Sequence[Path], rejects: Path | None, mapped: Sequence[str], *, dry_run: bool
 ) -> dict[str, Any]:
     """Store the stories of files: counts of what was done. Their gates come later, in ``validate``.
 
@@ -40,16 +41,16 @@ def import_files(
     """
     from threadjuice_dagster.operations.imports.store import import_files as store_files
 
-    content = newsroom.settings.content
+    content = session.settings.content
     summary = store_files(
-        newsroom.store,
+        session.store,
         paths,
-        newsroom.settings.home / "imports",
+        session.settings.home / "imports",
         rejects=rejects,
         dry_run=dry_run,
         category_map=category_map([*content.import_category_map, *mapped]),
         default_category=content.import_default_category,
-        progress=newsroom.tell,
+        progress=session.say,
     )
     places = {
         name: place and printable(place)
@@ -59,27 +60,27 @@ def import_files(
 
 
 def import_manual(
-    newsroom: "Newsroom", paths: Sequence[Path], mapped: Sequence[str], *, dry_run: bool
+    session: "NewsroomSession", paths: Sequence[Path], mapped: Sequence[str], *, dry_run: bool
 ) -> dict[str, Any]:
     """Check, illustrate and publish stories that people wrote: counts of what was done, and the stories."""
     if missing := [path for path in paths if not path.is_file()]:
         problem = f"{printable(str(missing[0]))} cannot be read: there is no such file."
         raise UsageError(problem, "Name files of Markdown or JSON.")
-    Outages(newsroom.store.engine).try_now()
-    manual = _ManualImport(newsroom, mapped, dry_run)
+    Outages(session.store.engine).try_now()
+    manual = _ManualImport(session, mapped, dry_run)
     for path in paths:
         manual.take(path)
     if not dry_run:
-        newsroom.build_site()
+        session.build_site()
     return manual.document()
 
 
 class _ManualImport:
     """Stories of people, one after the other: each is counted once, and what is wrong with one stops no other."""
 
-    def __init__(self, newsroom: "Newsroom", mapped: Sequence[str], dry_run: bool) -> None:
-        self._newsroom, self._store, self._dry_run = newsroom, newsroom.store, dry_run
-        catalogue, content = Catalogue(newsroom.store.engine), newsroom.settings.content
+    def __init__(self, session: "NewsroomSession", mapped: Sequence[str], dry_run: bool) -> None:
+        self._session, self._store, self._dry_run = session, session.store, dry_run
+        catalogue, content = Catalogue(session.store.engine), session.settings.content
         self._reader = RecordReader(
             catalogue.categories(),
             catalogue.personas(),
@@ -113,7 +114,7 @@ class _ManualImport:
 
     def document(self) -> dict[str, Any]:
         """What was done, as ``content import`` prints it."""
-        records = story_records(self._store, self._newsroom.page, ids=self._ids)
+        records = story_records(self._store, self._session.page, ids=self._ids)
         names = ("imported", "updated", "unchanged", "rejected", "kept_back")
         return {
             "read": self._counts.total(),
@@ -143,7 +144,7 @@ class _ManualImport:
         if done != "unchanged":
             self._save(story_id, story)
         if done != "unchanged" or self._store.is_unfinished(story_id):
-            self._newsroom.write(self._store.assignment(story_id), order_tag=False)
+            write_story(self._session, self._store.assignment(story_id), order_tag=False)
         if problem := self._problem(story_id, story):
             self._refuse(name, number, title, problem)
         else:
@@ -178,7 +179,7 @@ class _ManualImport:
 
     def _problem(self, story_id: str, story: ImportedStory) -> str:
         """Why a story that was stored is not what readers see; empty where it is."""
-        record = story_record(self._store, story_id, self._newsroom.page)
+        record = story_record(self._store, story_id, self._session.page)
         reasons = " ".join(f"{reason.check}: {reason.message}" for reason in record.reasons)
         if record.status != "published":
             return f"It is {record.status}. {reasons}".strip()

@@ -1,4 +1,4 @@
-"""What every command does around its work: settings, errors, exit codes, output.
+"""What every command does around its work: read settings, report errors, exit with a code, print.
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
@@ -25,32 +25,32 @@ from threadjuice_dagster.interruption import received, stopping_on_signals
 from threadjuice_dagster.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.cli.newsroom import Newsroom
+    from threadjuice_dagster.cli.session import NewsroomSession
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; progress goes to stderr.")]
 
 
 @contextmanager
-def opened_newsroom(as_json: bool, *, prepare: bool = False) -> "Iterator[Newsroom]":
-    """The newsroom for one command, whose errors are reported."""
+def opened(as_json: bool, *, prepare: bool = False) -> "Iterator[NewsroomSession]":
+    """Open the newsroom for one command, and report its errors; ``prepare`` brings its database up to date first."""
     with reporting(as_json):
         settings = read_environment()
-        from threadjuice_dagster.cli.newsroom import open_newsroom
+        from threadjuice_dagster.cli.session import open_session
 
-        with open_newsroom(settings, say, prepare=prepare) as newsroom:
-            yield newsroom
+        with open_session(settings, say, prepare=prepare) as session:
+            yield session
 
 
 @contextmanager
 def reporting(as_json: bool) -> Iterator[None]:
-    """A command's errors become one line, or one JSON document, and an exit code; Ctrl-C and SIGTERM stop it."""
+    """Turn a command's errors into one line or one JSON document and an exit code; Ctrl-C and SIGTERM stop it."""
     with stopping_on_signals(), explaining(as_json):
         yield
 
 
 @contextmanager
 def explaining(as_json: bool) -> Iterator[None]:
-    """The same for a command that answers to signals in its own way."""
+    """Report errors as ``reporting`` does, for a command that handles signals itself."""
     try:
         yield
     except ThreadJuiceError as error:
@@ -71,13 +71,13 @@ def explaining(as_json: bool) -> Iterator[None]:
 
 
 def read_environment() -> Settings:
-    """The settings, from the environment and from .env in the working folder."""
+    """Return the settings from the environment and from .env in the working folder."""
     load_env_file()
     return load_settings()
 
 
 def load_env_file() -> None:
-    """Put what .env in the working folder sets into the environment, unless it is set there already.
+    """Set the variables of .env in the working folder that the environment does not set yet.
 
     Raises ``ConfigurationError`` for a .env that cannot be read as text.
     """
@@ -91,7 +91,7 @@ def load_env_file() -> None:
             raise ValueError("it holds NUL characters")
     except FileNotFoundError:
         if path.is_symlink():
-            raise ConfigurationError("The file .env leads nowhere.", "Remove the link, or mend it.") from None
+            raise ConfigurationError("The file .env leads nowhere.", "Remove the link, or correct it.") from None
         return
     except OSError as error:
         problem = f"The file .env cannot be read: {error.strerror}."
@@ -117,7 +117,7 @@ def print_error(error: ThreadJuiceError) -> None:
 
 
 def say(line: str) -> None:
-    """Tell the operator something that is not the command's result."""
+    """Print a line of progress, which is not the command's result, on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

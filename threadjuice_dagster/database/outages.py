@@ -31,7 +31,7 @@ class Outages:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def known(self, service: str | None = None) -> list[Outage]:
+    def ongoing(self, service: str | None = None) -> list[Outage]:
         """The outages that go on, of one service or of all."""
         with self._engine.connect() as connection:
             rows = connection.execute(sa.text(_KNOWN), {"service": service, "most": MOST}).all()

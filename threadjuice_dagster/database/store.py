@@ -145,7 +145,7 @@ class Store(Assignments):
             add_decision(connection, "approve", story_id, actor, reason, gates=refused)
         return refused
 
-    def turn_down(self, story_id: str, actor: str, reason: str) -> None:
+    def reject(self, story_id: str, actor: str, reason: str) -> None:
         """Reject a story that waits for a decision. Raises ``PermanentFailure`` if it is public or being written."""
         error = {"kind": "editor", "message": reason, "next_step": f"Turned down by {actor}."}
         columns = t.assignments.c

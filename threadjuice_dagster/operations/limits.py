@@ -118,7 +118,7 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
         Raises ``TransientFailure`` during an outage if another process tries.
         """
         outages = self._outages
-        for outage in outages.known(service):
+        for outage in outages.ongoing(service):
             if not outages.may_try(service):
                 since = f"{outage.since:%H:%M} UTC"
                 raise TransientFailure(

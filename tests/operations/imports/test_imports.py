@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from corpora.stories import stories
 from makers import make_draft, make_image, make_publication
 
-from threadjuice_dagster.cli.newsroom import open_newsroom
+from threadjuice_dagster.cli.session import open_session
+from threadjuice_dagster.cli.writing import write_story
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.store import Store, open_store
@@ -636,14 +637,14 @@ def test_records_are_read_piece_by_piece(tmp_path: Path) -> None:
 def test_a_story_that_was_handed_over_is_illustrated_and_published_by_the_ordinary_run(
     newsroom_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with open_newsroom(load_settings(), prepare=True) as newsroom:
+    with open_session(load_settings(), prepare=True) as newsroom:
         first = {**SOUND[0], "category": "food", "slug": "one", "author": "Ada", "published_at": "2016-10-18T23:58:44Z"}
         (tmp_path / "one.jsonl").write_bytes(lines([first]))
         import_files(newsroom.store, [tmp_path / "one.jsonl"], tmp_path / "imports")
         validation = Validation(newsroom.store)
         validation.check()
         (story_id,) = validation.release()
-        newsroom.write(newsroom.store.assignment(story_id))
+        write_story(newsroom, newsroom.store.assignment(story_id))
         (published,) = newsroom.store.published()
         assert (published.story_id, published.writer, published.model) == (story_id, "imported", "Ada")
         assert published.published_at == published.updated_at == datetime(2016, 10, 18, 23, 58, 44, tzinfo=UTC)
@@ -655,6 +656,6 @@ def test_a_story_that_was_handed_over_is_illustrated_and_published_by_the_ordina
         assert newsroom.store.published() == [published]
         assert validation.check().passed == 1
         assert validation.release() == [story_id]
-        newsroom.write(newsroom.store.assignment(story_id))
+        write_story(newsroom, newsroom.store.assignment(story_id))
         assert newsroom.store.published()[0].draft.text != published.draft.text
         assert newsroom.store.published()[0].slug == published.slug

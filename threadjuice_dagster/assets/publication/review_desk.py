@@ -61,7 +61,7 @@ def review_desk(config: ReviewConfig, database: Database, publisher: Publisher) 
 
 def _carry_out(decision: StoryDecision, store: "Store") -> None:
     if decision.ruling is Ruling.REJECT:
-        store.turn_down(decision.story, decision.by, decision.reason)
+        store.reject(decision.story, decision.by, decision.reason)
         return
     store.overrule(decision.story, decision.by, decision.reason)
     store.reopen(decision.story)

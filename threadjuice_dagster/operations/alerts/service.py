@@ -306,7 +306,7 @@ class Watch:
                 next_step="Stories wait and go on by themselves. What it answers: threadjuice diagnose generation",
                 at=now,
             )
-            for outage in Outages(self._store.engine).known()
+            for outage in Outages(self._store.engine).ongoing()
         ]
 
 

@@ -5,7 +5,7 @@ Which sources are gone is for ``ThreadSource.deleted`` to say; what goes of a st
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -43,6 +43,14 @@ class TakedownService(dg.ConfigurableResource):
         for thread, comments in self.archive.sources().items():
             found[thread] = found.get(thread, set()) | comments
         return found
+
+    def take_down(self, references: Sequence[str], reason: str, instance: dg.DagsterInstance) -> list[str]:
+        """Remove stories, threads (``t3_…``) or quoted comments (``t1_…``) for good; return the stories concerned."""
+        from threadjuice_dagster.operations.takedowns.store import Takedowns
+
+        find = Takedowns(self.database.store.engine).find
+        tombstones = [find(reference, self.sources) for reference in references]
+        return self.bury([tombstone.model_copy(update={"reason": reason}) for tombstone in tombstones], instance)
 
     def bury(self, tombstones: Iterable[Tombstone], instance: dg.DagsterInstance) -> list[str]:
         """Record deletions where they last, then carry them out; as ``replay``."""
