@@ -141,7 +141,8 @@ def test_the_sensor_starts_no_story_that_a_model_has_to_write(
         newsroom.store.save_threads(candidates(newsroom))
         order = newsroom.store.open_order(2, None, None, 6)
         sensor = newsroom.definitions.resolve_sensor_def("story_assignment_sensor")
-        with dg.build_sensor_context(newsroom.instance, resources={"database": newsroom.resources["database"]}) as ours:
+        resources = {name: newsroom.resources[name] for name in ("database", "writer")}
+        with dg.build_sensor_context(newsroom.instance, resources=resources) as ours:
             skipped = sensor(ours)
         assert isinstance(skipped, dg.SkipReason)
         assert "DAILY_BUDGET_USD is 0.0001" in str(skipped.skip_message)

@@ -78,8 +78,8 @@ def look(newsroom: NewsroomSession) -> None:
 def tick(newsroom: NewsroomSession) -> list[dg.RunRequest] | str:
     """One tick of the sensor, and the runs it asks for; or why it asks for none."""
     sensor = newsroom.definitions.resolve_sensor_def("story_assignment_sensor")
-    database = newsroom.resources["database"]
-    with dg.build_sensor_context(newsroom.instance, resources={"database": database}) as context:
+    resources = {name: newsroom.resources[name] for name in ("database", "writer")}
+    with dg.build_sensor_context(newsroom.instance, resources=resources) as context:
         result = sensor(context)
     if isinstance(result, dg.SkipReason):
         return str(result.skip_message)
