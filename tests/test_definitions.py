@@ -102,6 +102,21 @@ def test_checks_schedules_sensors_and_jobs_are_found_in_their_folders(definition
     assert {job.name for job in definitions.jobs or []} == {first or second for first, second in written}
 
 
+def test_dg_checks_and_lists_the_definitions(tmp_path: Path) -> None:
+    environment = {**os.environ, "THREADJUICE_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+    program = str(Path(sys.executable).with_name("dg"))
+
+    def run(*arguments: str) -> str:
+        root = Path(__file__).parents[1]
+        return subprocess.run(
+            [program, *arguments], cwd=root, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "All definitions loaded successfully" in run("check", "defs")
+    listed = json.loads(run("list", "defs", "--json"))
+    assert {asset["key"] if "key" in asset else asset["asset_key"] for asset in listed["assets"]} == set(EDGES)
+
+
 def test_every_pool_of_a_step_is_declared(definitions: dg.Definitions) -> None:
     named = {op.pool for asset in definitions.resolve_asset_graph().assets_defs for op in [asset.op] if op.pool}
     assert named == set(POOLS)

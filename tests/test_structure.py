@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,3 +133,15 @@ def test_a_first_line_is_a_sentence_with_a_verb_and_a_full_stop() -> None:
     assert STRUCTURE.is_sentence("The writer keeps the order.")
     assert not STRUCTURE.is_sentence("The comments of a thread.")
     assert not STRUCTURE.is_sentence("Return the posts of a thread")
+
+
+def test_the_private_modules_of_dagster_are_those_that_the_architecture_lists() -> None:
+    found: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dagster"):
+                names = [f"{node.module}.{alias.name}" for alias in node.names if node.module.endswith("event_log")]
+                found |= {name for name in names or [node.module] if "._" in name}
+    text = (PACKAGE.parent / "docs" / "ARCHITECTURE.md").read_text().partition("## Private modules of Dagster")[2]
+    listed = re.findall(r"^\| `(dagster\.[\w.]+)`", text.partition("\n## ")[0], re.MULTILINE)
+    assert sorted(found) == listed

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster._core.errors import DagsterExecutionInterruptedError
 
 from threadjuice_dagster.domain.judging.gates import GateVerdict
 from threadjuice_dagster.failures import (
@@ -44,7 +43,7 @@ def reported(context: Context, database: Database, story_id: str | None = None) 
         raise dg.Failure(description=str(Interrupted()), allow_retries=False)
     try:
         yield
-    except (KeyboardInterrupt, DagsterExecutionInterruptedError) as stopped:
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as stopped:
         _let_go(context, database, story_id)
         if context.op_execution_context.op_def.retry_policy is None:
             raise

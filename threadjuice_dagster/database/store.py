@@ -8,6 +8,7 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -39,6 +40,9 @@ def open_store(
     return Store(pooled_engine(url, pool_size, statement_seconds), locks)
 
 
+Stored = TypeVar("Stored", bound=BaseModel)
+
+
 class UsedPictures:
     """Source ids of pictures that other stories than one show; each is looked up when it is asked for."""
 
@@ -67,9 +71,21 @@ class Store(Assignments):
         with self.engine.begin() as connection:
             writers[type(model)](connection, model)  # type: ignore[operator]
 
+    def load(self, model: type[Stored], story_id: str) -> Stored:
+        """Return the stored model of a story by its type. Raises ``PermanentFailure`` if there is none."""
+        tables: dict[type[BaseModel], tuple[sa.Table, str]] = {
+            StoryDraft: (t.stories, "draft"),
+            QualityScore: (t.quality_scores, "quality score"),
+            StoryImage: (t.images, "picture"),
+            PublishedStory: (t.publications, "publication"),
+        }
+        table, name = tables[model]
+        loaded: Stored = self._load(table, table.c.story_id == story_id, model, f"{name} of {story_id}")
+        return loaded
+
     def draft(self, story_id: str) -> StoryDraft:
         """The stored draft of a story."""
-        return self._load(t.stories, t.stories.c.story_id == story_id, StoryDraft, f"draft of {story_id}")
+        return self.load(StoryDraft, story_id)
 
     def find_draft(self, story_id: str) -> StoryDraft | None:
         """The stored draft of a story, or None."""
@@ -79,17 +95,15 @@ class Store(Assignments):
 
     def score(self, story_id: str) -> QualityScore:
         """The stored score of a story."""
-        table = t.quality_scores
-        return self._load(table, table.c.story_id == story_id, QualityScore, f"quality score of {story_id}")
+        return self.load(QualityScore, story_id)
 
     def image(self, story_id: str) -> StoryImage:
         """The stored picture of a story."""
-        return self._load(t.images, t.images.c.story_id == story_id, StoryImage, f"picture of {story_id}")
+        return self.load(StoryImage, story_id)
 
     def publication(self, story_id: str) -> PublishedStory:
         """The public record of a story, withdrawn or not."""
-        table = t.publications
-        return self._load(table, table.c.story_id == story_id, PublishedStory, f"publication of {story_id}")
+        return self.load(PublishedStory, story_id)
 
     def finished_steps(self, story_id: str) -> list[str]:
         """Names of a story's assets that are stored and judged, so that a new run can go on from there."""

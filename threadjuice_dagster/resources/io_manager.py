@@ -1,4 +1,4 @@
-"""Where a story's assets are kept: each model in its own table, under the story that is the partition."""
+"""How a story's assets are kept: each model in the table of its type, under the story that is the partition."""
 
 from typing import Any
 
@@ -19,11 +19,5 @@ class StoreIOManager(dg.ConfigurableIOManager):
             self.database.store.save(obj)
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """The stored model of the upstream asset for this partition. Raises ``PermanentFailure`` if there is none."""
-        loaders = {
-            "story_draft": "draft",
-            "quality_score": "score",
-            "story_image": "image",
-            "published_story": "publication",
-        }
-        return getattr(self.database.store, loaders[context.asset_key.path[-1]])(context.partition_key)
+        """Return the stored model of the type that the input is annotated with, for the story of this partition."""
+        return self.database.store.load(context.dagster_type.typing_type, context.partition_key)

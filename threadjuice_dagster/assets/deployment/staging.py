@@ -4,7 +4,6 @@ The gates on stories that are to be published belong in ``assets/stories/text_ga
 """
 
 import dagster as dg
-from dagster._core.storage.tags import SENSOR_NAME_TAG
 
 from threadjuice_dagster.assets.deployment.trial import Trial, try_writer
 from threadjuice_dagster.assets.preview import described
@@ -15,6 +14,9 @@ from threadjuice_dagster.failures import BudgetSpent, TransientFailure
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import ExtractiveWriter, Writer
 from threadjuice_dagster.sources.samples import SampleThreads
+
+SENSOR_NAME_TAG = "dagster/sensor_name"
+"""Run tag that Dagster gives to a run that a sensor started."""
 
 TRY_IT = "The writer proves itself on: threadjuice deploy staging"
 NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer proved itself."

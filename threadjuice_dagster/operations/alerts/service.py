@@ -332,11 +332,10 @@ def _was_stopped(state: "InstigatorState", tick: "InstigatorTick") -> bool:
     A daemon that stops forgets its code locations before its ticks have ended; at no other time is one unknown to it.
     A schedule's tick is not made up for, so it is told.
     """
-    from dagster._core.errors import DagsterCodeLocationNotFoundError
     from dagster._core.scheduler.instigation import InstigatorType
 
     is_sensor = state.instigator_type == InstigatorType.SENSOR
-    return is_sensor and tick.error is not None and tick.error.cls_name == DagsterCodeLocationNotFoundError.__name__
+    return is_sensor and tick.error is not None and tick.error.cls_name == "DagsterCodeLocationNotFoundError"
 
 
 def _failed_tick(cause: str, name: str, tick: "InstigatorTick") -> Trouble:

@@ -48,14 +48,14 @@ def address_of(listener: socket.socket, host: str) -> str:
 
 def check_workspace(path: Path) -> None:
     """Raise ``ConfigurationError`` for a file that names no code locations that Dagster understands."""
-    from dagster._core.errors import DagsterInvalidConfigError
+    import dagster as dg
     from dagster._core.workspace.load_target import WorkspaceFileTarget
     from dagster_shared.check import CheckError
     from yaml import YAMLError
 
     try:
         WorkspaceFileTarget([str(path)]).create_origins()
-    except (OSError, ValueError, YAMLError, DagsterInvalidConfigError, CheckError) as error:
+    except (OSError, ValueError, YAMLError, dg.DagsterInvalidConfigError, CheckError) as error:
         problem = error.strerror if isinstance(error, OSError) else str(error)
         next_step = "Name a workspace.yaml as Dagster's documentation describes it, or leave --workspace out."
         raise ConfigurationError(f"The workspace {path} cannot be used: {problem}.", next_step) from None
