@@ -170,8 +170,6 @@ class BuildState:
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 -- a fixed set of names
         self._sum = 0
 
-    # Stories
-
     def set_public_stories(self, listing: Iterable[tuple[str, str, str, str]]) -> None:
         """Load the list of public stories: id, category, time of publication and stamp of each."""
         self._db.executemany("INSERT OR REPLACE INTO incoming VALUES (?, ?, ?, ?)", listing)
@@ -281,8 +279,6 @@ class BuildState:
     def delete_list(self, folder: str) -> None:
         """Delete a list."""
         self._db.execute("DELETE FROM lists WHERE folder = ?", (folder,))
-
-    # Files
 
     def file(self, path: str) -> BuiltFile | None:
         """Return the file at a path, or None."""

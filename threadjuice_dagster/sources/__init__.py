@@ -1,1 +1,1 @@
-"""Where threads come from: a client, a parser and a policy for each source."""
+"""The places that threads come from, each with a client, a parser and a policy, behind one interface."""

@@ -1,6 +1,6 @@
-"""Threads that an operator names: an address for the source, or a saved file in any of the forms that people save.
+"""Open a thread that an operator names: an address or id at the source, or a saved file.
 
-What a thread is belongs in ``sources/reddit_parser.py``.
+The format of threads belongs in ``sources/reddit_parser.py``.
 """
 
 import json
@@ -16,7 +16,7 @@ from threadjuice_dagster.sources.reddit_parser import ThreadFormatError, parse_t
 from threadjuice_dagster.sources.thread_source import ThreadSource
 
 MAX_FILE = 50 * 1024 * 1024
-"""Bytes of a saved thread, unpacked; Reddit's own answers stay far below."""
+"""Most bytes of a saved thread, unpacked. Reddit's own answers are far smaller."""
 
 SAVE_ADDRESS = "Save the thread's address with .json at its end, and pass that file."
 
@@ -26,9 +26,9 @@ _SHOWN_JSON = re.compile(r"<pre[^>]*>(.*)</pre>", re.DOTALL | re.IGNORECASE)
 
 
 def open_thread(reference: str, source: ThreadSource) -> Thread:
-    """The thread an operator named: a saved file, or a permalink or id for ``source``.
+    """Return the thread that an operator named: a saved file, or an address or id at ``source``.
 
-    Raises ``UsageError`` for what is no thread, and ``Unsuitable`` for one that may not become a story.
+    Raises ``UsageError`` if it is no thread, ``Unsuitable`` if it may not become a story.
     """
     reference = reference.strip().strip("<>\"'")
     is_file = _exists(Path(reference)) or not source.recognises(reference)
@@ -39,7 +39,7 @@ def open_thread(reference: str, source: ThreadSource) -> Thread:
 
 
 def thread_from_file(path: Path) -> Thread:
-    """A thread saved in Reddit's ``.json`` thread format, also packed by gzip. Raises ``UsageError``."""
+    """Return a thread saved in Reddit's ``.json`` thread format, which may be gzipped. Raises ``UsageError``."""
     try:
         return parse_thread(_document(_bytes(path), path.name), "file")
     except ThreadFormatError as error:
@@ -53,8 +53,8 @@ def _bytes(path: Path) -> bytes:
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder.", "Pass one thread's file in it.") from None
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", "") or "its name is none"
-        raise UsageError(f"{str(path)[:200]} cannot be read: {told}.", "Pass a thread's .json file.") from None
+        reason = getattr(error, "strerror", "") or "its name is none"
+        raise UsageError(f"{str(path)[:200]} cannot be read: {reason}.", "Pass a thread's .json file.") from None
     if data.startswith(_GZIP):
         try:
             data = zlib.decompressobj(_GZIP_HEADER).decompress(data, MAX_FILE + 1)
@@ -66,7 +66,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _document(data: bytes, name: str) -> Any:
-    """What a file holds as JSON, in any of its encodings, also as a browser shows it in a page."""
+    """Return a file's JSON, in any encoding of JSON, or inside a page as browsers save it."""
     if not data.strip(b"\0 \t\r\n"):
         raise UsageError(f"{name} is empty.", SAVE_ADDRESS)
     try:

@@ -1,8 +1,7 @@
-"""Where threads come from: Reddit through PRAW, or the bundled samples. Saved files are read in ``thread_files.py``.
+"""Threads from Reddit, through PRAW.
 
-What of a thread is kept belongs in ``sources/reddit_parser.py``: everything fetched here goes through its one reader,
-so names, bots and deleted text are dropped in one place. What is done about a source that was deleted belongs to the
-caller of ``deleted``.
+Everything fetched goes through ``sources/reddit_parser.py``, which drops names, bots and deleted texts. What is done
+about deleted threads belongs to the caller of ``deleted``.
 """
 
 import contextlib
@@ -51,7 +50,7 @@ SAVE_IT = (
 )
 
 NOT_PUBLIC = ("private", "quarantined", "banned", "gold_only")
-"""Reasons Reddit gives for not showing a forum; a 403 without one is about the app or its address."""
+"""Reasons that Reddit gives for not showing a forum. A 403 without one concerns the app or its address."""
 
 _TOKEN_FIELDS = ("access_token", "expires_in", "scope")
 
@@ -74,7 +73,7 @@ _LIKE_AN_ADDRESS = re.compile(
 
 
 class RedditThreads(ThreadSource):
-    """Reddit, read-only, as an app of its own. ``limit`` counts posts per subreddit, ``comment_limit`` comments."""
+    """Reddit, read-only. ``limit`` bounds the posts of a subreddit, ``comment_limit`` the comments of a thread."""
 
     policy = POLICY
 
@@ -89,9 +88,9 @@ class RedditThreads(ThreadSource):
     comment_limit: int = 200
 
     def candidates(self, limit: int) -> list[Thread]:
-        """The top posts of all subreddits with their comments, ranked by engagement.
+        """Return the top posts of all subreddits with their comments, ranked by engagement.
 
-        Comments are fetched for twice ``limit`` posts, the most promising by what the listings tell.
+        Comments are fetched for twice ``limit`` posts, the most promising by their listings.
         """
         if not self.subreddits:
             raise ConfigurationError("No subreddits are set.", "Name some, as in REDDIT_SUBREDDITS=cooking,travel.")
@@ -105,22 +104,21 @@ class RedditThreads(ThreadSource):
         return is_reference(reference)
 
     def thread(self, reference: str) -> Thread:
-        """The thread at this permalink or with this id. Raises ``PermanentFailure`` if it was taken down."""
+        """Return the thread at a permalink or with an id. Raises ``PermanentFailure`` if it was taken down."""
         return self._fetched(self._reddit(), thread_id_of(reference))
 
     def deleted(self, sources: Mapping[str, Collection[str]]) -> Deletions:
-        """Which of these threads, and of the comments named with each, the public can no longer read.
+        """Return which of these threads, and of the comments named with each, the public can no longer read.
 
-        Gone is what was deleted or removed, and what a deleted account wrote. What ``/api/info`` leaves
-        out is looked up on its thread's own page; a page that Reddit itself says is not there, or not for the
-        public (private, quarantined, banned), is gone too. A refusal without such a reason is an outage.
-        Raises ``TransientFailure`` when any answer cannot be read, or when one leaves out everything
-        although some of it is still there: an outage removes nothing.
+        These are deleted and removed ones, and those of deleted accounts. What ``/api/info`` leaves out is looked up on
+        its thread's page. A page that Reddit says is missing, or not public (private, quarantined, banned), is gone
+        too; a refusal without such a reason is an outage. Raises ``TransientFailure`` if any answer cannot be read, or
+        if one leaves out everything although some of it still exists: an outage removes nothing.
         """
         return _Recheck(self._reddit(), sources).run() if sources else Deletions()
 
     def check(self) -> None:
-        """That Reddit takes the app's credentials: one request, for a token."""
+        """Check that Reddit accepts the app's credentials, with one request for a token."""
         self._reddit()
 
     def _listed(self, reddit: "praw.Reddit", subreddit: str) -> list[Thread]:
@@ -128,15 +126,15 @@ class RedditThreads(ThreadSource):
         answer = _get(
             reddit, f"r/{name}/top", f"r/{name}", t=self.time_filter, limit=min(self.limit, POLICY.threads_per_request)
         )
-        found = []
+        threads = []
         for post in _posts(answer):
             if not (is_set(post.get("over_18")) or is_set(post.get("stickied"))):
                 with contextlib.suppress(ThreadFormatError, Unsuitable):
-                    found.append(parse_thread([_listing({"kind": "t3", "data": post}), _listing()], "reddit"))
-        return found
+                    threads.append(parse_thread([_listing({"kind": "t3", "data": post}), _listing()], "reddit"))
+        return threads
 
     def _fetched(self, reddit: "praw.Reddit", thread_id: str) -> Thread:
-        """The thread with its best comments."""
+        """Return a thread with its best comments."""
         subject = f"thread {thread_id}"
         document = _get(
             reddit,
@@ -157,7 +155,7 @@ class RedditThreads(ThreadSource):
 
         if not (self.client_id.strip() and self.client_secret.strip()):
             raise ConfigurationError("REDDIT_CLIENT_ID or REDDIT_CLIENT_SECRET is not set.", SAVE_IT)
-        # The None values and the site keep a praw.ini or environment from turning this into a user's login.
+        # Without the None values and the site name a praw.ini or the environment could turn this into a user's login.
         reddit = praw.Reddit(
             "DEFAULT",
             client_id=self.client_id.strip(),
@@ -169,18 +167,18 @@ class RedditThreads(ThreadSource):
             check_for_updates=False,
         )
         reddit.read_only = True
-        # Asks for the token: refused credentials show here, and a refusal after this is about one subject.
+        # Requests the token: refused credentials fail here, so that a later refusal concerns its subject alone.
         with _failures("its API"):
             reddit.auth.scopes()
         return reddit
 
 
 class _Recheck:
-    """One look at what our stories rest on. Names are Reddit's: ``t3_`` and a post's id, ``t1_`` and a comment's."""
+    """One check of our stories' sources. Names are Reddit's: ``t3_`` and a post's id, ``t1_`` and a comment's."""
 
     def __init__(self, reddit: "praw.Reddit", sources: Mapping[str, Collection[str]]) -> None:
         self._reddit = reddit
-        # A post stands before its comments: what became of it is known when they are looked at.
+        # A post comes before its comments: they are skipped if it is gone.
         self._thread_of: dict[str, str] = {}
         for thread_id, comment_ids in sources.items():
             names = [f"t3_{thread_id}", *(f"t1_{comment_id}" for comment_id in comment_ids)]
@@ -200,21 +198,21 @@ class _Recheck:
     def _check(self, names: Sequence[str]) -> None:
         self._requests += 1
         answer = _get(self._reddit, "api/info", "the posts and comments of our stories", id=",".join(names))
-        found = {name: data for name, data in _named([answer]).items() if name in names}
-        self._gone |= {name for name, data in found.items() if is_gone(data)}
-        self._shown |= found.keys()
+        listed = {name: data for name, data in _named([answer]).items() if name in names}
+        self._gone |= {name for name, data in listed.items() if is_gone(data)}
+        self._shown |= listed.keys()
         for name in names:
-            if name in found or f"t3_{self._thread_of[name]}" in self._gone:
+            if name in listed or f"t3_{self._thread_of[name]}" in self._gone:
                 continue
             if not self._is_public(name):
                 self._gone.add(name)
-            elif not found:
+            elif not listed:
                 raise _in_doubt(
                     f"Reddit left out all {len(names)} posts and comments asked about, yet {name} is there."
                 )
 
     def _is_public(self, name: str) -> bool:
-        """Whether the page of its thread shows this post or comment."""
+        """Return whether the page of its thread shows this post or comment."""
         import prawcore
 
         thread_id = self._thread_of[name]
@@ -241,7 +239,7 @@ def is_reference(reference: str) -> bool:
 
 
 def thread_id_of(reference: str) -> str:
-    """The id of the thread a permalink in any of Reddit's forms, a ``t3_`` name or a bare id points to."""
+    """Return the thread id in a permalink of any of Reddit's forms, a ``t3_`` name or a bare id."""
     reference = reference.strip()
     if match := _BARE_ID.fullmatch(reference) or _ADDRESS.fullmatch(reference):
         return match[1].lower()
@@ -251,18 +249,18 @@ def thread_id_of(reference: str) -> str:
 
 
 def _readable(names: Iterable[str], read: Callable[[str], list[Thread]]) -> list[Thread]:
-    """What ``read`` finds under every name; one that cannot be read is passed over, unless none can."""
-    found: list[Thread] = []
+    """Return what ``read`` returns for each name. Names that cannot be read are skipped, unless all fail."""
+    threads: list[Thread] = []
     unread: PermanentFailure | None = None
     for name in names:
         try:
-            found += read(name)
+            threads += read(name)
         except PermanentFailure as failure:
             log.warning("%s It is passed over.", failure.message)
             unread = failure
-    if unread and not found:
+    if unread and not threads:
         raise unread
-    return found
+    return threads
 
 
 def _listing(*things: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,18 +272,18 @@ def _posts(listing: Any) -> list[Mapping[str, Any]]:
 
 
 def _named(listings: Any) -> dict[str, Mapping[str, Any]]:
-    """The posts and comments of listings by name, replies included."""
-    found: dict[str, Mapping[str, Any]] = {}
+    """Return the posts and comments of listings by name, including replies."""
+    things: dict[str, Mapping[str, Any]] = {}
     try:
         waiting = list(listings)
         while waiting:
             for thing in waiting.pop()["data"]["children"]:
                 if thing["kind"] in ("t1", "t3"):
-                    found[f"{thing['kind']}_{thing['data'].get('id')}"] = thing["data"]
+                    things[f"{thing['kind']}_{thing['data'].get('id')}"] = thing["data"]
                     waiting += filter(None, [thing["data"].get("replies")])
     except (KeyError, TypeError, AttributeError):
         raise TransientFailure("Reddit sent an answer that is no listing.", "Try again later.") from None
-    return found
+    return things
 
 
 def _in_doubt(message: str) -> TransientFailure:
@@ -293,18 +291,18 @@ def _in_doubt(message: str) -> TransientFailure:
 
 
 def _says_it_is_gone(response: Any) -> bool:
-    """Whether a refusal is Reddit's own word on the thing asked for, and not that of something in between."""
+    """Return whether a refusal comes from Reddit and concerns the requested thing, not a proxy in between."""
     if response.status_code == 403:
         return _reason(response) in NOT_PUBLIC
-    return response.status_code == 451 or _told(response).get("error") == response.status_code
+    return response.status_code == 451 or _document(response).get("error") == response.status_code
 
 
 def _reason(response: Any) -> str:
-    return str(_told(response).get("reason") or "")
+    return str(_document(response).get("reason") or "")
 
 
-def _told(response: Any) -> Mapping[str, Any]:
-    """The document an error came with, or an empty one."""
+def _document(response: Any) -> Mapping[str, Any]:
+    """Return the JSON document of an error, or an empty one."""
     try:
         document = response.json()
     except (ValueError, AttributeError):
@@ -319,7 +317,7 @@ def _get(reddit: "praw.Reddit", path: str, subject: str, **params: str | int) ->
 
 @contextlib.contextmanager
 def _failures(subject: str) -> Iterator[None]:
-    """PRAW's errors as ours, raised outside the handler so that no credential travels in a chained error."""
+    """Turn PRAW's errors into ours, raised outside the handler, so that no chained error carries a credential."""
     import prawcore
     from praw.exceptions import PRAWException
 
@@ -334,7 +332,7 @@ def _failures(subject: str) -> Iterator[None]:
 def _failure(error: Exception, subject: str) -> PermanentFailure | TransientFailure:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", 0)
-    # prawcore trips with a KeyError over a 401 whose WWW-Authenticate header is missing or new to it.
+    # prawcore raises KeyError for a 401 whose WWW-Authenticate header is missing or unknown to it.
     if isinstance(error, KeyError) and error.args[0] not in _TOKEN_FIELDS:
         status = 401
     if status == 403 and (reason := _reason(response)) in NOT_PUBLIC:
@@ -345,11 +343,11 @@ def _failure(error: Exception, subject: str) -> PermanentFailure | TransientFail
             "Check REDDIT_CLIENT_ID, REDDIT_CLIENT_SECRET and the app's approval, and that it is not private.",
         )
     if response is not None and status == 429:
-        told = response.headers.get("retry-after") or response.headers.get("x-ratelimit-reset") or ""
-        wait = retry_after(told, datetime.now(UTC))
+        header = response.headers.get("retry-after") or response.headers.get("x-ratelimit-reset") or ""
+        wait = retry_after(header, datetime.now(UTC))
         return TransientFailure("Reddit limits requests (429).", "Try again later.", retry_after=wait)
     # An unknown subreddit redirects to a search.
     if 300 <= status < 500 and status != 408:
         return PermanentFailure(f"Reddit has no {subject} ({status}).", "Correct or remove it.")
-    told = f"fails ({status})" if status >= 500 else "cannot be reached or sent no usable answer"
-    return TransientFailure(f"Reddit {told}.", "Try again later.")
+    problem = f"fails ({status})" if status >= 500 else "cannot be reached or sent no usable answer"
+    return TransientFailure(f"Reddit {problem}.", "Try again later.")

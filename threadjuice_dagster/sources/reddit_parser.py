@@ -1,15 +1,17 @@
-"""Reddit's ``.json`` thread format: from listings to a thread, without names, bots and what is gone.
+"""Parse Reddit's ``.json`` thread format into a thread without user names, bots and deleted texts.
 
-Which post or comment is gone is for ``sources/reddit_parser.py`` to say, what a bot is for
-``sources/reddit_parser.py``. One reader serves saved files, the API and the bundled samples.
+One parser serves saved files, the API and the bundled samples. The words and accounts that it knows are data in
+``editorial/reddit.yaml``.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
+from threadjuice_dagster.domain.editorial import table
 from threadjuice_dagster.domain.language.text import clean, head, unescaped
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.domain.story.user_names import masked, telling_names
@@ -19,23 +21,27 @@ Thing = Mapping[str, Any]
 """A post or comment with the fields of Reddit's API."""
 
 MAX_COMMENTS = 500
-"""Comments kept per thread, highest score first; the writer never needs more."""
+"""Comments kept of a thread, highest score first."""
 
 MAX_BODY = 40_000
-"""Characters kept of a post or comment: Reddit's own bound for a post."""
+"""Characters kept of a post or comment: Reddit's own limit for a post."""
 
 _ID = re.compile(r"[a-z0-9]{2,16}", re.IGNORECASE)
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{2,}")
 _MOST = 2**31 - 1
 _KINDS = ("t1", "t3")
+_MOST_PARENTS = 10
+_MARKS = r"[\s*_~`\\.]*"
+_ENDS_IN_BOT = re.compile(r"b[o0]t[-_]*(?:v?\d+)?[-_]*$", re.IGNORECASE)
+_FORMATTING = re.compile(r"[\^*_~\\>#]+")
 
 
 class ThreadFormatError(ValueError):
-    """The text is not a thread in Reddit's ``.json`` format; the message says what is missing."""
+    """A document is not a thread in Reddit's ``.json`` format. The message says what is missing."""
 
 
 class Entry(NamedTuple):
-    """A post (``t3``) or comment (``t1``) as it was sent, and how many replies stand above it."""
+    """A post (``t3``) or comment (``t1``) as received, and its depth in the tree of replies."""
 
     kind: str
     data: Thing
@@ -43,10 +49,10 @@ class Entry(NamedTuple):
 
 
 def parse_thread(document: Any, source: Literal["reddit", "file", "sample"]) -> Thread:
-    """Read a thread from Reddit's ``.json`` thread format: listings with the post and its comments, or one of both.
+    """Parse a thread: listings with the post and its comments, or one listing with both.
 
-    What is gone and what bots wrote is left out, user names in the text are masked, and at most ``MAX_COMMENTS``
-    comments are kept. Raises ``ThreadFormatError``, and ``Unsuitable`` for a post that may not become a story.
+    Deleted texts and those of bots are left out, user names in texts are masked, and at most ``MAX_COMMENTS`` comments
+    are kept. Raises ``ThreadFormatError``, and ``Unsuitable`` for a post that may not become a story.
     """
     entries = list(_entries(document))
     post = _post(entries)
@@ -59,9 +65,10 @@ def parse_thread(document: Any, source: Literal["reddit", "file", "sample"]) -> 
     title = text_of(post.get("title"), names)
     if not title:
         raise ThreadFormatError("the post has no title")
-    posters = {name for one in with_parents(post) if (name := _account(one))}
+    posters = {name for each in with_parents(post) if (name := _account(each))}
     written = (_comment(entry, posters, names) for entry in entries if entry.kind == "t1")
-    comments = sorted({one.id: one for one in written if one}.values(), key=lambda comment: -comment.score)
+    distinct = {comment.id: comment for comment in written if comment}
+    comments = sorted(distinct.values(), key=lambda comment: -comment.score)
     subreddit = _forum(post)
     return Thread(
         id=thread_id,
@@ -73,31 +80,31 @@ def parse_thread(document: Any, source: Literal["reddit", "file", "sample"]) -> 
         score=_number(post, "score"),
         upvote_ratio=_ratio(post),
         num_comments=max(_number(post, "num_comments"), len(comments)),
-        over_18=any(is_set(one.get("over_18")) for one in with_parents(post)),
+        over_18=any(is_set(each.get("over_18")) for each in with_parents(post)),
         created_at=_time(post),
         comments=tuple(comments[:MAX_COMMENTS]),
     )
 
 
 def text_of(value: Any, names: Set[str] = frozenset()) -> str:
-    """A text as the newsroom keeps it: cleaned, bounded, user names masked; empty where it is gone.
+    """Return a text as the newsroom keeps it: cleaned, bounded, user names masked, and empty if it was deleted.
 
-    Entities are resolved as often as they were escaped: Reddit's JSON escapes ``&``, ``<`` and ``>``, and its editor
-    leaves entities of its own in the text (``&amp;#x200B;``).
+    Entities are resolved repeatedly: Reddit's JSON escapes ``&``, ``<`` and ``>``, and its editor leaves
+    entities of its own in the text (``&amp;#x200B;``).
     """
     text = clean(unescaped(value)) if isinstance(value, str) else ""
-    return "" if GONE.fullmatch(text) else head(masked(text, names), MAX_BODY)
+    return "" if _rules().gone.fullmatch(text) else head(masked(text, names), MAX_BODY)
 
 
 def _entries(document: Any) -> Iterator[Entry]:
-    """Posts and comments of a document in order; those of a second thread in it are left out."""
+    """Yield the posts and comments of a document in order, without those of a second thread."""
     if isinstance(document, Mapping) and "data" not in document and "error" in document:
         reason = str(document.get("reason") or document.get("message") or "").lower()[:60]
         raise ThreadFormatError(
             f"it holds Reddit's answer {document['error']}{reason and f' ({reason})'} instead of one"
         )
     listings = document if isinstance(document, list) else [document]
-    if not listings or not all(isinstance(one, Mapping) or one in ("", None) for one in listings):
+    if not listings or not all(isinstance(each, Mapping) or each in ("", None) for each in listings):
         raise ThreadFormatError("expected two listings (the post, then its comments)")
     seen = ""
     for entry in (entry for listing in listings if listing for entry in _within(listing)):
@@ -108,7 +115,7 @@ def _entries(document: Any) -> Iterator[Entry]:
 
 
 def _within(listing: Mapping[str, Any]) -> Iterator[Entry]:
-    """The post or comments of a listing (or the single thing it is), each before its replies."""
+    """Yield the post or comments of a listing (or of a single thing), each before its replies."""
     waiting = [(child, 0) for child in reversed(_children(listing))]
     while waiting:
         child, depth = waiting.pop()
@@ -157,28 +164,30 @@ def _comment(entry: Entry, posters: Set[str], names: Set[str]) -> Comment | None
 
 
 def _body(post: Thing, names: Set[str]) -> str:
-    """What the poster wrote, or the text a crosspost repeats; then the answers of a poll and a gallery's captions."""
-    told = next((text for one in with_parents(post) if (text := text_of(one.get("selftext"), names))), "")
-    listed = [text_of(text, names) for one in with_parents(post) for text in _listed(one)]
-    answers = "\n".join(f"* {' '.join(text.split())}" for text in dict.fromkeys(listed) if text)
-    return head(f"{told}\n\n{answers}".strip(), MAX_BODY)
+    """Return the text of the post or of the one it crossposts, then a poll's options and a gallery's captions."""
+    body = next((text for each in with_parents(post) if (text := text_of(each.get("selftext"), names))), "")
+    listed = [text_of(text, names) for each in with_parents(post) for text in _listed(each)]
+    options = "\n".join(f"* {' '.join(text.split())}" for text in dict.fromkeys(listed) if text)
+    return head(f"{body}\n\n{options}".strip(), MAX_BODY)
 
 
 def _listed(post: Thing) -> Iterator[Any]:
     for field, items, text in (("poll_data", "options", "text"), ("gallery_data", "items", "caption")):
         holder = post.get(field)
-        found = holder.get(items) if isinstance(holder, Mapping) else None
-        yield from (one.get(text) for one in found or () if isinstance(one, Mapping)) if isinstance(found, list) else ()
+        entries = holder.get(items) if isinstance(holder, Mapping) else None
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, Mapping):
+                yield entry.get(text)
 
 
 def _forum(post: Thing) -> str:
-    """The forum's name, or nothing; a profile is no forum, and its name is a user's."""
+    """Return the forum's name, or an empty text for a profile, whose name is a user's."""
     name = re.sub(r"\W", "", str(post.get("subreddit") or ""))
     return "" if name.lower().startswith("u_") or post.get("subreddit_type") == "user" else name
 
 
 def _account(thing: Thing) -> str:
-    """The account's name in small letters; nothing where it is withheld, as in "[redacted]"."""
+    """Return the account's name in lower case, or an empty text where it is withheld, as in "[redacted]"."""
     name = str(thing.get("author") or "")
     return name.lower() if _ACCOUNT.fullmatch(name) else ""
 
@@ -206,56 +215,62 @@ def _time(data: Thing) -> datetime:
         return datetime.fromtimestamp(0, UTC)
 
 
-_MARKS = r"[\s*_~`\\.]*"
-_STATES = (
-    r"deleted|removed|unavailable|gelöscht|entfernt|supprimée?|retirée?|eliminad[oa]|borrad[oa]|removid[oa]|apagad[oa]"
-    r"|excluíd[oa]|eliminat[oa]|rimoss[oa]|verwijderd|usunięt[oaey]|удален[оа]?|удалён"
-)
-"""In English as Reddit sends it, and as its pages show it in other languages."""
 
-GONE = re.compile(
-    rf"{_MARKS}\[{_MARKS}(?:(?:this )?(?:comment|post|content) )?(?:{_STATES})"
-    rf"(?:\s+(?:by|on|in|for|due|from)\b(?:[^\[\]]|\[[^\[\]]*\])*)?{_MARKS}\]{_MARKS}"
-    r"|\s*(?:this )?(?:comment|post) (?:was |has been )?(?:removed|deleted) by"
-    r" (?:(?:an? |the |its )?(?:moderators?|users?|authors?|poster)|reddit)\.?\s*"
-    r"|\s*sorry, this post (?:was|has been) (?:removed|deleted) by [^\n]{0,160}",
-    re.IGNORECASE,
-)
-"""What stands in place of a text that is gone, such as "[deleted]" or "[ Removed by Reddit on account of … ]"."""
+class _Rules(NamedTuple):
+    """The tables of ``editorial/reddit.yaml``, with compiled patterns."""
 
-_FLAGS = ("removed_by_category", "removed_by", "removal_reason", "removed", "banned_by", "banned_at_utc", "spam")
-_COLLAPSED = ("DELETED", "REMOVED")
-_NOT_SET = ("", "0", "false", "none", "null")
-_NO_AUTHOR = ("", "none", "null", "nan")
-"""Names that are no account's where Reddit names no account beside them: how programs write a missing author."""
+    gone: re.Pattern[str]
+    bots: frozenset[str]
+    official: re.Pattern[str]
+    surnames: re.Pattern[str]
+    bot_phrases: re.Pattern[str]
+    tables: Mapping[str, Any]
 
-_ADS = ("promoted", "is_created_from_ads_ui")
-_NOT_PUBLIC = ("private", "employees_only", "gold_only", "gold_restricted")
-_MOST_PARENTS = 10
+
+@functools.cache
+def _rules() -> _Rules:
+    tables = table("reddit")
+    words = tables["gone_words"].replace(" ", "")
+    in_brackets = (
+        rf"{_MARKS}\[{_MARKS}(?:(?:this )?(?:comment|post|content) )?(?:{words})"
+        rf"(?:\s+(?:by|on|in|for|due|from)\b(?:[^\[\]]|\[[^\[\]]*\])*)?{_MARKS}\]{_MARKS}"
+    )
+    return _Rules(
+        gone=re.compile("|".join([in_brackets, *(rf"\s*{text}" for text in tables["gone_sentences"])]), re.IGNORECASE),
+        bots=frozenset(tables["bots"].split()),
+        official=re.compile(tables["official_accounts"], re.IGNORECASE),
+        surnames=re.compile(tables["surnames"], re.IGNORECASE),
+        bot_phrases=re.compile(tables["bot_phrases"], re.VERBOSE | re.MULTILINE | re.IGNORECASE),
+        tables=tables,
+    )
 
 
 def is_gone(thing: Thing) -> bool:
-    """Whether a post or comment was deleted or removed, or its account was; a crosspost goes with what it repeats."""
+    """Return whether a post or comment was deleted or removed, or its account was, or the post that it crossposts.
+
+    Parser and takedown sweep share this rule: what the sweep would take down is never read in.
+    """
     return any(map(_is_gone_itself, with_parents(thing))) or (
         is_set(thing.get("crosspost_parent")) and not thing.get("crosspost_parent_list") and not thing.get("selftext")
     )
 
 
 def why_barred(post: Thing) -> str:
-    """Why a post may not become a story, as what follows "Thread 1abcde …", or nothing."""
-    posts = list(with_parents(post))
+    """Return why a post may not become a story, as the end of "Thread 1abcde …", or an empty text."""
+    posts, tables = list(with_parents(post)), _rules().tables
+    private, ads = tables["private_forum_types"], tables["advertisement_fields"]
     reasons = {
         "was removed or deleted": is_gone(post),
-        "is an advertisement": any(is_set(one.get(field)) for one in posts for field in _ADS),
-        "stands in a quarantined forum": any(is_set(one.get("quarantine")) for one in posts),
-        "stands in a forum that is not public": any(one.get("subreddit_type") in _NOT_PUBLIC for one in posts),
-        "was posted by a bot": any(is_bots_name(str(one.get("author") or "")) for one in posts),
+        "is an advertisement": any(is_set(each.get(field)) for each in posts for field in ads),
+        "stands in a quarantined forum": any(is_set(each.get("quarantine")) for each in posts),
+        "stands in a forum that is not public": any(each.get("subreddit_type") in private for each in posts),
+        "was posted by a bot": any(is_bots_name(str(each.get("author") or "")) for each in posts),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def with_parents(post: Thing) -> Iterator[Thing]:
-    """A post, then what it repeats as a crosspost, nearest first."""
+    """Yield a post, then the posts that it crossposts, nearest first."""
     waiting = [post]
     for _ in range(_MOST_PARENTS):
         if not waiting:
@@ -267,77 +282,43 @@ def with_parents(post: Thing) -> Iterator[Thing]:
 
 
 def is_set(value: object) -> bool:
-    """Whether a field says yes; some programs save ``false`` and ``null`` as words."""
-    return str(value if value is not None else "").strip().lower() not in _NOT_SET
+    """Return whether a field is true. Some programs save ``false`` and ``null`` as texts."""
+    return str(value if value is not None else "").strip().lower() not in ("", "0", "false", "none", "null")
 
 
 def _has_author(thing: Thing) -> bool:
-    """Whether the account that wrote it is still there, as far as is told."""
+    """Return whether the account that wrote it still exists, as far as the fields say."""
     if "author_fullname" in thing and not is_set(thing["author_fullname"]):
         return False
     name = str(thing.get("author", "unknown") or "").strip()
-    return not GONE.fullmatch(name) and (name.lower() not in _NO_AUTHOR or is_set(thing.get("author_fullname")))
+    is_missing = name.lower() in _rules().tables["missing_authors"] and not is_set(thing.get("author_fullname"))
+    return not is_missing and not _rules().gone.fullmatch(name)
 
 
 def _is_gone_itself(thing: Thing) -> bool:
     texts = [thing.get(field) for field in ("selftext", "title", "body")]
     return (
         not _has_author(thing)
-        or any(is_set(thing.get(flag)) for flag in _FLAGS)
-        or str(thing.get("collapsed_reason_code")).upper() in _COLLAPSED
-        or any(GONE.fullmatch(clean(unescaped(text))) for text in texts if isinstance(text, str))
+        or any(is_set(thing.get(field)) for field in _rules().tables["removal_fields"])
+        or str(thing.get("collapsed_reason_code")).upper() in ("DELETED", "REMOVED")
+        or any(_rules().gone.fullmatch(clean(unescaped(text))) for text in texts if isinstance(text, str))
     )
 
 
-_NAMES = """
-alternate-link-bot amputatorbot autotldr b0trank botdefense botrank decronym duplicatesbot fatfingerhelperbot
-gfycat_details_fixer gifreversingbot hearing-echoes image_linker_bot imguralbumbot limbretrieval-bot linkifybot
-mentioned_videos modcodeofconduct of-patrol-bot profanitycounter redditsilverrobot remindmebot repostsleuthbot
-savevideo savevideobot sneakpeekbot snapshillbot the-paranoid-android timestamp_bot totesmessenger tweetposter
-twitterlinkbot updatemebot userleansbot uwutranslator video_descriptionbot vredditdownloader vreddit_bot
-wikisummarizerbot wikitextbot good_goodbot goodbot_badbot commonmisspellingbot boocmb magic_eye_bot locationbot
-"""
-_KNOWN = frozenset(_NAMES.split())
-_OFFICIAL = re.compile(r"auto[-_]?mod(?:erator)?[-_\d]*|.*-?modteam", re.IGNORECASE)
-_ENDS_IN_BOT = re.compile(r"b[o0]t[-_]*(?:v?\d+)?[-_]*$", re.IGNORECASE)
-_PEOPLE = re.compile(
-    r"(?:(?:tal|ab|ca|ro)|(?:^|[-_\d]|(?-i:(?<=[a-z])(?=[A-Z])))(?:cha|ri|tur|sa|bar|ra|her|gui|lam|thi|cor|har|mar|du))"
-    r"bot[-_]*(?:v?\d+)?[-_]*$",
-    re.IGNORECASE,
-)
-"""Surnames and words; a robot may be anybody's nickname."""
-
-_SAYS_SO = re.compile(
-    r"""(?:^|[.!?,;:()\[\]|—–-]\s*|\bboop\W+|\bbloop\W+|\b(?:hi|hello|hey)\W+)
-        i(?:['’]?m|\ am)\ (?:just\ |only\ |also\ |actually\ |but\ )?an?\ (?:[\w-]+\ ){0,3}?
-        (?:ro)?bot\b(?:\ account)?(?=\W*$|\ ?[.,;:!|()\[\]—–-]|\ (?:and|that|which|who|made|created|built|written|run
-          |operated|here|beep|bleep|designed|programmed|by|for|from|trying)\b)
-      | \b(?:ich\ bin\ ein|soy\ un|je\ suis\ un|sono\ un|(?:eu\ )?sou\ um|ik\ ben\ een)\ (?:ro)?bot\b
-      | \bthis\ (?:action|message|comment|reply|post)\ (?:was|is|has\ been)\ (?:performed|posted|generated|made|sent
-          |created|written)\ (?:automatically|by\ an?\ (?:[\w-]+\ ){0,2}bot)\b
-      | \bthis\ is\ an\ automated\ (?:message|comment|reply|response|action|reminder)\b
-      | \bbeep\W{0,3}boop\b | \bbleep\W{0,3}bloop\b | \bi\ will\ be\ messaging\ you\ (?:in|on)\b
-      | \bthis\ thread\ has\ been\ linked\ to\ from\b | \bhere['’]?s\ a\ sneak\ peek\ of\b
-      | \bcontact\ the\ moderators\ of\ this\ subreddit\b""",
-    re.VERBOSE | re.MULTILINE | re.IGNORECASE,
-)
-_FORMATTING = re.compile(r"[\^*_~\\>#]+")
-
-
-def is_automated(comment: Mapping[str, Any], text: str) -> bool:
-    """Whether a comment, whose ``text`` it is, is a bot's, or an official or pinned note."""
+def is_automated(comment: Thing, text: str) -> bool:
+    """Return whether a comment with this text is a bot's, or an official or pinned note."""
     official = comment.get("distinguished") in ("moderator", "admin") or comment.get("stickied") is True
     return official or is_bots_name(str(comment.get("author") or "")) or says_it_is_a_bot(text)
 
 
 def is_bots_name(name: str) -> bool:
-    """Whether an account is a program's by its name: a known one, or one that ends in "bot" and is no surname."""
-    name = name.strip()
-    if name.lower() in _KNOWN or _OFFICIAL.fullmatch(name):
+    """Return whether an account is a program's: a known one, or one whose name ends in "bot" and is no surname."""
+    name, rules = name.strip(), _rules()
+    if name.lower() in rules.bots or rules.official.fullmatch(name):
         return True
-    return bool(_ENDS_IN_BOT.search(name)) and not _PEOPLE.search(name)
+    return bool(_ENDS_IN_BOT.search(name)) and not rules.surnames.search(name)
 
 
 def says_it_is_a_bot(text: str) -> bool:
-    """Whether a comment calls itself a program's, in any of the usual phrases and small print."""
-    return bool(_SAYS_SO.search(_FORMATTING.sub("", text)))
+    """Return whether a comment calls itself a program's, in any of the usual phrases."""
+    return bool(_rules().bot_phrases.search(_FORMATTING.sub("", text)))
