@@ -215,7 +215,6 @@ def _time(data: Thing) -> datetime:
         return datetime.fromtimestamp(0, UTC)
 
 
-
 class _Rules(NamedTuple):
     """The tables of ``editorial/reddit.yaml``, with compiled patterns."""
 
