@@ -26,7 +26,7 @@ from threadjuice_dagster.database.store import Store, open_store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.domain.language.text import clean
 from threadjuice_dagster.domain.story.stories import StoryDraft
-from threadjuice_dagster.domain.writing.assignments import known
+from threadjuice_dagster.domain.writing.assignments import find_by_slug
 from threadjuice_dagster.failures import PermanentFailure, ThreadJuiceError, TransientFailure
 from threadjuice_dagster.operations.imports.validation import Validation
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
@@ -210,7 +210,7 @@ def ways_in(store: Store, story_id: str) -> dict[str, Callable[[str], Any]]:
         "an order": store.order,
         "an order's category": lambda text: store.assign(store.open_order(1, text, None, 1)),
         "an order's persona": lambda text: store.assign(store.open_order(1, None, text, 1)),
-        "whose story": lambda text: known(text, Catalogue(store.engine).personas(), "persona"),
+        "whose story": lambda text: find_by_slug(text, Catalogue(store.engine).personas(), "persona"),
         "a slug": lambda text: store.free_slug(text, story_id),
         "approving, by": lambda text: store.overrule(story_id, text, "because"),
         "approving, because": lambda text: store.overrule(story_id, "ada", text),

@@ -9,7 +9,7 @@ from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.preview import escape
 from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.domain.story.threads import Thread
-from threadjuice_dagster.domain.writing.assignments import Assignment, Order, known
+from threadjuice_dagster.domain.writing.assignments import Assignment, Order, find_by_slug
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
 from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.partitions import STORIES
@@ -81,8 +81,8 @@ def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy,
     if config.order:
         return store.order(config.order)
     catalogue = Catalogue(store.engine)
-    category = known(config.category, catalogue.categories(), "category")
-    persona = known(config.persona, catalogue.personas(), "persona")
+    category = find_by_slug(config.category, catalogue.categories(), "category")
+    persona = find_by_slug(config.persona, catalogue.personas(), "persona")
     count = 1 if config.thread else config.count or policy.daily_story_count
     return store.open_order(
         count=count,

@@ -53,7 +53,7 @@ class Number(NamedTuple):
 
 
 def numbers(text: str) -> Iterator[Number]:
-    """Every number of a text, in order."""
+    """Yield every number of a text, in order."""
     for match in _NUMBER.finditer(text):
         if match["words"]:
             yield from _worded(match)
@@ -84,10 +84,10 @@ def _figures(figure: str, scale: int) -> Iterator[float | str]:
 
 
 def _clock(match: re.Match[str]) -> tuple[int, int]:
-    """Hour and minute of a time told in words."""
-    hour, told = _value(match["hour"]), match["clock"].lower().removeprefix("a ").split()[0]
-    tens, _, unit = told.partition("-")
-    minutes = {"half": 30, "quarter": 15}.get(told) or _value(tens) + (_value(unit) if unit else 0)
+    """The hour and minute of a time in words."""
+    hour, minute_words = _value(match["hour"]), match["clock"].lower().removeprefix("a ").split()[0]
+    tens, _, unit = minute_words.partition("-")
+    minutes = {"half": 30, "quarter": 15}.get(minute_words) or _value(tens) + (_value(unit) if unit else 0)
     return hour, -minutes if match["way"].lower() == "to" else minutes
 
 
@@ -101,15 +101,15 @@ def _value(word: str) -> int:
 
 def _worded(match: re.Match[str]) -> Iterator[Number]:
     """The numbers of a run of number words: "nineteen eighty-seven" is a year, "three four" are two numbers."""
-    found = list(re.finditer(r"[a-z]+", match["words"], re.IGNORECASE))
+    spots = list(re.finditer(r"[a-z]+", match["words"], re.IGNORECASE))
     begin, total, group, last = 0, 0, 0, 10**12
-    for place, spot in enumerate(found):
+    for place, spot in enumerate(spots):
         word = spot.group().lower()
         value = _SMALL.get(word)
         if word in ("a", "an", "and"):
             continue
         if value is not None and place > begin and not _joins(group, last, value, word):
-            yield _told(match, found, begin, place, total + group)
+            yield _number(match, spots, begin, place, total + group)
             begin, total, group, last = place, 0, 0, 10**12
         if value is None:
             scale = _LARGE[word]
@@ -119,7 +119,7 @@ def _worded(match: re.Match[str]) -> Iterator[Number]:
         else:
             group = group * 100 + value if _is_year(group, value) else group + value
             last = value
-    yield _told(match, found, begin, len(found), total + group)
+    yield _number(match, spots, begin, len(spots), total + group)
 
 
 def _joins(group: int, last: int, value: int, word: str) -> bool:
@@ -133,9 +133,9 @@ def _is_year(group: int, value: int) -> bool:
     return 16 <= group <= 20 and value >= 10
 
 
-def _told(match: re.Match[str], found: list[re.Match[str]], begin: int, end: int, value: int) -> Number:
-    spots = [spot for spot in found[begin:end] if spot.group().lower() != "and"]
-    start, stop = match.start() + spots[0].start(), match.start() + spots[-1].end()
-    last = spots[-1].group().lower()
+def _number(match: re.Match[str], spots: list[re.Match[str]], begin: int, end: int, value: int) -> Number:
+    own = [spot for spot in spots[begin:end] if spot.group().lower() != "and"]
+    start, stop = match.start() + own[0].start(), match.start() + own[-1].end()
+    last = own[-1].group().lower()
     ordinal = last in _ORDINALS or last.endswith(("ieth", "dth", "nth"))
     return Number(match.string[start:stop], start, stop, frozenset([float(value)]), ordinal)

@@ -43,18 +43,18 @@ _INVISIBLE = re.compile(
 
 
 def words(text: str) -> list[str]:
-    """The words and numbers of a text, in order, as written."""
+    """Return the words and numbers of a text, in order, as written."""
     return WORD.findall(text)
 
 
 def folded_words(text: str) -> list[str]:
-    """The words of a text as they are compared: in order, case and apostrophes unified."""
+    """Return the words of a text as they are compared: in order, case and apostrophes unified."""
     return words(text.casefold().replace("’", "'"))
 
 
-def runs(found: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    """Every run of ``size`` neighbouring words, in order."""
-    return list(zip(*(found[i:] for i in range(size)), strict=False))
+def runs(sequence: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """Return every run of ``size`` neighbouring words, in order."""
+    return list(zip(*(sequence[i:] for i in range(size)), strict=False))
 
 
 def sentences(text: str) -> list[str]:
@@ -85,16 +85,19 @@ def _splitter() -> Any:
 
 
 def paragraphs(text: str) -> list[str]:
-    """The paragraphs of a text, each with its inner line breaks folded to spaces."""
+    """Return the paragraphs of a text, each with its inner line breaks folded to spaces."""
     return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def clean(text: str) -> str:
-    """NFC text without control, direction-changing or zero-width characters but those that join emoji; breaks stay."""
+    """Return a text in NFC without control, direction-changing and zero-width characters.
+
+    Line breaks stay, and so do the characters that join emoji or letters.
+    """
     if text.isascii() and text.isprintable():
         return text.strip()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = text if text.isascii() else _INVISIBLE.sub(lambda found: found[1] or "", unicodedata.normalize("NFC", text))
+    text = text if text.isascii() else _INVISIBLE.sub(lambda match: match[1] or "", unicodedata.normalize("NFC", text))
     if not text.replace("\n", "").replace("\t", "").isprintable():
         text = "".join(char for char in text if _stays(char))
     return text.strip()
@@ -107,7 +110,7 @@ def _stays(char: str) -> bool:
 
 
 def unescaped(text: str) -> str:
-    """The text with its HTML entities resolved, also those that were escaped several times, and plain spaces.
+    """Return the text with its HTML entities resolved, also those that were escaped several times, and plain spaces.
 
     An ampersand without a semicolon stays, as in the address of a page.
     """
@@ -126,22 +129,22 @@ def _grapheme() -> Any:
 
 
 def graphemes(text: str) -> list[str]:
-    """What a reader takes for single characters, however many code points each has (Unicode's annex 29)."""
+    """Return the characters that a reader sees, however many code points each has (Unicode's annex 29)."""
     return list(text) if text.isascii() else _grapheme().findall(text)
 
 
 def head(text: str, limit: int) -> str:
-    """The beginning of a text, in at most ``limit`` code points, with no character that is seen as one cut in two."""
+    """Return the beginning of a text in at most ``limit`` code points; no visible character is cut in two."""
     if len(text) <= limit or text.isascii():
         return text[:limit]
     # One code point more is looked at, since it may join what stands before it.
-    ends = (found.end() for found in _grapheme().finditer(text[: limit + 1]))
+    ends = (match.end() for match in _grapheme().finditer(text[: limit + 1]))
     whole = max(takewhile(lambda end: end <= limit, ends), default=0)
     return text[: whole or limit]
 
 
 def tail(text: str, limit: int) -> str:
-    """The end of a text, likewise."""
+    """Return the end of a text in at most ``limit`` code points; no visible character is cut in two."""
     kept = text[-limit:]
     if len(text) <= limit or kept.isascii():
         return kept
@@ -152,7 +155,7 @@ def tail(text: str, limit: int) -> str:
 
 
 def fold(text: str) -> str:
-    """The form in which two texts count as the same wording: quote marks, dashes and space unified."""
+    """Return the form in which two texts count as the same wording: quote marks, dashes and space unified."""
     return " ".join(text.translate(_QUOTE_MARKS).translate(_DASHES).replace("…", "...").split()).casefold()
 
 

@@ -45,7 +45,7 @@ _SPANS = re.compile(
 
 
 def plain(text: str) -> str:
-    """The wording of a text: typography and case unified, Markdown marks and entities resolved."""
+    """Return the wording of a text: typography and case unified, Markdown marks and entities resolved."""
     for pattern, change in _STEPS:
         text = pattern.sub(lambda match, change=change: change(match.group()), text)  # type: ignore[misc]
     return text.strip()
@@ -57,7 +57,7 @@ def stands(quote: str, sources: Iterable[str]) -> bool:
 
 
 def locate(quote: str, text: str) -> tuple[int, int] | None:
-    """From which character of ``text`` as it is to which the wording of ``quote`` reaches, or None.
+    """Return the characters of ``text`` between which the wording of ``quote`` stands, or None.
 
     An elided quote reaches from its first part to its last.
     """
@@ -67,7 +67,7 @@ def locate(quote: str, text: str) -> tuple[int, int] | None:
 
 
 def quoted_spans(text: str) -> Iterator[re.Match[str]]:
-    """Matches of what stands in quotation marks, paragraph by paragraph; double, low, angle or curly single."""
+    """Yield a match for each text in quotation marks, paragraph by paragraph; double, low, angle or curly single."""
     for paragraph in re.finditer(r"[^\n]+", text):
         yield from _SPANS.finditer(text, paragraph.start(), paragraph.end())
 

@@ -1,4 +1,4 @@
-"""Who writes what: which unused thread becomes a story, on which desk, in whose voice."""
+"""Decides which unused thread becomes a story, in which category, in which persona's voice."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ T = TypeVar("T", Category, Persona)
 
 
 class Assignment(Model):
-    """One thread given to one persona on one desk. ``story_id`` is the partition key.
+    """One thread given to one persona in one category. ``story_id`` is the partition key.
 
     A story a person wrote may have no thread, and no order.
     """
@@ -39,7 +39,7 @@ class Order(Model):
 
 
 class Choice(Model):
-    """A thread with the desk and persona it suits."""
+    """A thread with the category and persona it suits."""
 
     thread: Thread
     category: str
@@ -51,8 +51,8 @@ class Choice(Model):
         return f"{self.thread.id}-{slugify(self.thread.title)}"
 
 
-def known(slug: str | None, choices: Sequence[T], what: str) -> T | None:
-    """The category or persona of this slug (None for no wish). Raises ``UsageError`` listing the known ones."""
+def find_by_slug(slug: str | None, choices: Sequence[T], what: str) -> T | None:
+    """Return the category or persona of this slug, None for no slug. Raises ``UsageError`` listing all slugs."""
     if not slug:
         return None
     for choice in choices:
@@ -64,7 +64,7 @@ def known(slug: str | None, choices: Sequence[T], what: str) -> T | None:
 
 
 def match_category(thread: Thread, categories: Sequence[Category]) -> Category:
-    """The desk a thread belongs to: its subreddit's, else the one whose keywords it uses most (title words thrice)."""
+    """Return a thread's category: its subreddit's, else that whose keywords it uses most (title words count thrice)."""
     for category in categories:
         if thread.subreddit.lower() in category.subreddits:
             return category
@@ -75,7 +75,7 @@ def match_category(thread: Thread, categories: Sequence[Category]) -> Category:
 
 
 def match_persona(category: Category, personas: Sequence[Persona], written: Mapping[str, int]) -> Persona:
-    """The persona at home on this desk who has written least so far; anyone, where nobody is."""
+    """Return the persona of this category who has written least so far; any persona where the category has none."""
     at_home = [persona for persona in personas if category.slug in persona.categories] or list(personas)
     return min(at_home, key=lambda persona: written.get(persona.slug, 0))
 
@@ -88,12 +88,15 @@ def choose(
     written: Mapping[str, int],
     count: int,
 ) -> list[Choice]:
-    """Up to ``count`` threads for an order, most engaging first, one per desk before a desk comes twice.
+    """Return up to ``count`` threads for an order, most engaging first; no category comes twice before each came once.
 
     ``written`` counts the stories each persona has so far. Adult threads are passed over.
     """
-    wanted, voice = known(order.category, categories, "category"), known(order.persona, personas, "persona")
-    tally = Counter(written)
+    wanted, voice = (
+        find_by_slug(order.category, categories, "category"),
+        find_by_slug(order.persona, personas, "persona"),
+    )
+    counts = Counter(written)
     suited: list[tuple[Thread, Category]] = []
     for thread in sorted(threads, key=lambda thread: -thread.engagement):
         category = match_category(thread, categories)
@@ -101,14 +104,14 @@ def choose(
             suited.append((thread, category))
     chosen: list[Choice] = []
     for thread, category in _varied(suited)[:count]:
-        persona = voice or match_persona(category, personas, tally)
-        tally[persona.slug] += 1
+        persona = voice or match_persona(category, personas, counts)
+        counts[persona.slug] += 1
         chosen.append(Choice(thread=thread, category=category.slug, persona=persona.slug))
     return chosen
 
 
 def _varied(suited: Sequence[tuple[Thread, Category]]) -> list[tuple[Thread, Category]]:
-    """The same pairs, each desk's first before any desk's second, otherwise in order."""
+    """The same pairs, each category's first before any category's second, otherwise in order."""
     seen: Counter[str] = Counter()
     rounds: list[tuple[int, tuple[Thread, Category]]] = []
     for pair in suited:

@@ -1,4 +1,4 @@
-"""The day's budget: what calls to a model may still cost today, and what an operator is told of it.
+"""The day's budget: what calls to a model may still cost today, and what an operator reads about it.
 
 A day is a UTC day, as everywhere in the figures. What a request costs belongs in ``domain/writing/costs.py``, counting
 over all processes in ``database/spending.py``.
@@ -55,8 +55,8 @@ class Budget(Model):
         if self.state == "too small":
             least = f"{self.request_usd:.4f}"
             return f"DAILY_BUDGET_USD is {self.daily_usd:g}, and one request to {self.model} may cost {least} USD."
-        told = f"{spent} were spent today." if self.spent_usd else "Nothing was spent today."
-        return f"{told} Stories wait for the next day." if self.state == "spent" else told
+        line = f"{spent} were spent today." if self.spent_usd else "Nothing was spent today."
+        return f"{line} Stories wait for the next day." if self.state == "spent" else line
 
     @property
     def problem(self) -> ThreadJuiceError | None:

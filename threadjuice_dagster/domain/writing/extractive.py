@@ -1,8 +1,9 @@
-"""The extractive writer: a readable story from the thread's own words, framed in the persona's voice.
+"""The extractive writer: it makes a readable story of the thread's own words, framed in the persona's voice.
 
-No model is asked and nothing is retold: excerpts and quotes are exact, and the narration around them
-states only what the data says, such as a score, a count, or who is answering whom. Which words are
-chosen belongs in ``domain/writing/selection.py``, headline and picture words in ``domain/writing/headlines.py``.
+No model is asked and nothing is retold: excerpts and quotes are exact, and the narration around them states only what
+the data says, such as a score, a count, or who is answering whom. Which words are chosen belongs in
+``domain/writing/selection.py``, headline and picture words in ``domain/writing/headlines.py``. The linking lines are
+data (``editorial/narration.yaml``).
 """
 
 import hashlib
@@ -105,42 +106,44 @@ def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0)
     thread = thread if is_english(thread.title) else thread.model_copy(update={"title": ""})
     post = account("" if is_hostile(thread.body) else thread.body)
     subject = subjects(words(thread.title))
-    stretches = excerpts(post.told, subject, EXCERPTED)
-    voices = gather(thread, subject.union(*(sentence.keys for sentence in post.told)))
-    told = [sentence.text for stretch in stretches for sentence in stretch]
-    said = [voice.text for voice in voices]
-    _require_enough(thread, told, said)
+    stretches = excerpts(post.main, subject, EXCERPTED)
+    voices = gather(thread, subject.union(*(sentence.keys for sentence in post.main)))
+    excerpted = [sentence.text for stretch in stretches for sentence in stretch]
+    quoted = [voice.text for voice in voices]
+    _require_enough(thread, excerpted, quoted)
     forum = forum_of(thread)
     narrator = Narrator(f"{thread.id}:{seed}", forum, category, persona)
-    title = headline(thread.title, forum, told[0] if told else "")
-    facts = _facts(thread, title, [*told, *said])
+    title = headline(thread.title, forum, excerpted[0] if excerpted else "")
+    facts = _facts(thread, title, [*excerpted, *quoted])
     parts = [
         *_post_parts(facts, stretches, narrator),
         *_talk_parts(voices, narrator),
-        *_update_parts([sentence for sentence in post.update if sentence.text not in told], narrator),
+        *_update_parts([sentence for sentence in post.update if sentence.text not in excerpted], narrator),
         Part("closing", f"{narrator.closing} The full thread is on {forum}."),
     ]
     sections = tuple(Section(kind=part.kind, heading=part.heading, text=part.text.strip()) for part in parts)
     placed = ((index, voice) for index, part in enumerate(parts) for voice in part.voices)
     quotes = tuple(Quote(text=voice.text, comment_id=voice.comment.id, section=index) for index, voice in placed)
-    named = things([bare(thread.title), *told, *said], 4)
+    named = things([bare(thread.title), *excerpted, *quoted], 4)
     return Draft(sections=sections, quotes=quotes, **_surroundings(thread, category, persona.name, title, named))
 
 
 def forum_of(thread: Thread) -> str:
-    """Where the thread was posted, as in ``r/cooking``; ``the forum`` where that is not known."""
+    """Return where the thread was posted, as in ``r/cooking``; ``the forum`` where that is not known."""
     name = re.sub(r"\W", "", thread.subreddit)[:40]
     return f"r/{name}" if name and name != "unknown" else "the forum"
 
 
-def _require_enough(thread: Thread, told: Sequence[str], said: Sequence[str]) -> None:
+def _require_enough(thread: Thread, excerpted: Sequence[str], comments: Sequence[str]) -> None:
     """Raise ``ThreadTooThin`` where a story would be too short, or not English."""
-    post, quoted = (len(words(" ".join(texts))) for texts in (told, said))
+    post_words, quoted_words = (len(words(" ".join(texts))) for texts in (excerpted, comments))
     running = thread.body if len(words(thread.body)) >= RUNNING else "\n\n".join(thread.texts)
-    if not is_english(" ".join(told)) or not is_english(running):
+    if not is_english(" ".join(excerpted)) or not is_english(running):
         why = "its post is not in English"
-    elif not said or post + quoted < MIN_WORDS or (post < MIN_POST and len(said) < MIN_VOICES):
-        why = f"{post} printable words of post and {len(said)} quotable comments"
+    elif (
+        not comments or post_words + quoted_words < MIN_WORDS or (post_words < MIN_POST and len(comments) < MIN_VOICES)
+    ):
+        why = f"{post_words} printable words of post and {len(comments)} quotable comments"
     else:
         return
     raise ThreadTooThin(f"The thread is too thin to tell: {why}.", "Choose another thread.")
@@ -148,10 +151,10 @@ def _require_enough(thread: Thread, told: Sequence[str], said: Sequence[str]) ->
 
 def _post_parts(facts: str, stretches: list[list[Sentence]], narrator: Narrator) -> Iterator[Part]:
     """The opening, then the post in its own words; what was left out is bridged or marked."""
-    told = _joined(stretches)
-    follows = narrator.pick(_lines("begin" if told[1:] else "whole")) if told else "The story is in the replies."
+    texts = _joined(stretches)
+    follows = narrator.pick(_lines("begin" if texts[1:] else "whole")) if texts else "The story is in the replies."
     yield Part("opening", f"{narrator.opening} {facts} {follows}")
-    for position, text in enumerate(told):
+    for position, text in enumerate(texts):
         if position:
             yield Part("narrative", _lines("onward")[position - 1])
         yield Part("excerpt", text)
@@ -159,13 +162,13 @@ def _post_parts(facts: str, stretches: list[list[Sentence]], narrator: Narrator)
 
 def _joined(stretches: Sequence[Sequence[Sentence]]) -> list[str]:
     """The stretches as excerpts, no more than can be led on to without saying a line twice."""
-    told = [_set(stretches[0])] if stretches else []
+    texts = [_set(stretches[0])] if stretches else []
     for before, stretch in pairwise(stretches):
-        if stretch[0].place - before[-1].place > _WIDE_GAP and len(told) <= len(_lines("onward")):
-            told.append(_set(stretch))
+        if stretch[0].place - before[-1].place > _WIDE_GAP and len(texts) <= len(_lines("onward")):
+            texts.append(_set(stretch))
         else:
-            told[-1] += f"\n\n{_LEFT_OUT}\n\n{_set(stretch)}"
-    return told
+            texts[-1] += f"\n\n{_LEFT_OUT}\n\n{_set(stretch)}"
+    return texts
 
 
 def _facts(thread: Thread, title: str, shown: Sequence[str]) -> str:
@@ -177,27 +180,27 @@ def _facts(thread: Thread, title: str, shown: Sequence[str]) -> str:
     drew = [_counted(count, noun) for noun, count in counts if count > 0]
     facts = [f"is dated {thread.created_at.day} {thread.created_at:%B %Y}"] if thread.created_at.year > 2004 else []
     facts += [f"had {_listed(drew)} when it was read"] if drew else []
-    told = f"The post {_listed(facts)}." if facts else ""
+    line = f"The post {_listed(facts)}." if facts else ""
     full = bare(thread.title)
-    said = {run for text in shown for run in runs(folded_words(text), _SAID)}
-    again = not said.isdisjoint(runs(folded_words(full), _SAID))
+    shown_runs = {run for text in shown for run in runs(folded_words(text), _SAID)}
+    again = not shown_runs.isdisjoint(runs(folded_words(full), _SAID))
     if again or full.rstrip("?") in title or fold(full) not in fold(thread.title) or re.search(r"[“”\"]", full):
-        return told
-    return f"{told} Its title in full: “{full}{'' if full[-1] in '?!' else '.'}”"
+        return line
+    return f"{line} Its title in full: “{full}{'' if full[-1] in '?!' else '.'}”"
 
 
 def _talk_parts(voices: Sequence[Voice], narrator: Narrator) -> Iterator[Part]:
     """The comments, group by group, each introduced; the first and the fourth by the persona too."""
-    for position, (kind, found) in enumerate(groupby(voices, key=lambda voice: voice.kind)):
-        group, turn = tuple(found), narrator.transition() if position in (0, 3) else ""
+    for position, (kind, members) in enumerate(groupby(voices, key=lambda voice: voice.kind)):
+        group, turn = tuple(members), narrator.transition() if position in (0, 3) else ""
         heading = narrator.pick(_lines("headings").get(kind, ()))
         yield Part(_KINDS.get(kind, "discussion"), f"{turn} {narrator.lead(group)}", heading, group)
 
 
 def _update_parts(update: Sequence[Sentence], narrator: Narrator) -> Iterator[Part]:
-    if told := update[: fitting(update, UPDATED)]:
+    if sentences := update[: fitting(update, UPDATED)]:
         yield Part("turn", narrator.pick(_lines("update")), "An update")
-        yield Part("excerpt", _set(told))
+        yield Part("excerpt", _set(sentences))
 
 
 def _set(stretch: Sequence[Sentence]) -> str:
@@ -214,8 +217,8 @@ def _surroundings(thread: Thread, category: Category, reader: str, title: str, n
     """The fields of a draft around its body; ``named`` are the things it tells of, ``reader`` is the persona's name."""
     forum = forum_of(thread)
     drew = _counted(thread.num_comments, "comment") if thread.num_comments else "readers"
-    told = bare(thread.title) or title
-    brief = (shortened(told, 80) or cut(told, 80)).strip(".?!… “”")
+    subject = bare(thread.title) or title
+    brief = (shortened(subject, 80) or cut(subject, 80)).strip(".?!… “”")
     tags = dict.fromkeys((category.name.lower(), *named, forum.split("/")[-1].lower(), "readers", "discussion"))
     desk = words(f"{category.name} {' '.join(category.keywords)} people talking".lower())
     pictured = [*named[:3]] if named[1:] else [*dict.fromkeys((*named, *desk))][:3]
@@ -223,7 +226,7 @@ def _surroundings(thread: Thread, category: Category, reader: str, title: str, n
     return {
         "title": title,
         "dek": f"{things_read} and what {drew} on {forum} made of it, as read by {reader}.",
-        "seo_title": shortened(told, MAX_SEO_TITLE) or cut(told, MAX_SEO_TITLE),
+        "seo_title": shortened(subject, MAX_SEO_TITLE) or cut(subject, MAX_SEO_TITLE),
         "seo_description": cut(f"{brief}: a post on {forum} and what {drew} made of it.", MAX_SEO_DESCRIPTION),
         "tags": tuple(tags)[: max(3, len(named) + 2)],
         "picture_query": " ".join(pictured),

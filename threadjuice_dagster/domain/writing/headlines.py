@@ -1,4 +1,4 @@
-"""What stands around a story: its headline, and the concrete things that tag it and find it a picture.
+"""Makes a story's headline, and finds the concrete things that tag it and lead to a picture.
 
 A headline never says more than the thread does: the poster's words stand in quotation marks, and what is
 added is only where they were posted and what was asked there. The body is ``domain/writing/extractive.py``.
@@ -45,31 +45,36 @@ _NOUN = re.compile(
 
 
 def headline(title: str, forum: str, instead: str = "") -> str:
-    """A headline of at most ``MAX_TITLE`` characters for a post's title; ``forum`` as in ``r/cooking``.
+    """Return a headline of at most ``MAX_TITLE`` characters for a post's title; ``forum`` as in ``r/cooking``.
 
     ``instead``, a sentence of the post, replaces a title with nothing to say.
     """
-    told = bare(title)
-    told = told if len(words(told)) > 2 else instead.rstrip(" .")
-    if not told:
+    wording = bare(title)
+    wording = wording if len(words(wording)) > 2 else instead.rstrip(" .")
+    if not wording:
         return f"A post on {forum}, and what readers made of it"
     # Words that were left out, or marks inside, would make it a false quotation.
-    exact = fold(told) in fold(f"{title}\n{instead}") and not re.search(r"[“”\"]", told)
+    exact = fold(wording) in fold(f"{title}\n{instead}") and not re.search(r"[“”\"]", wording)
     frame = f": {forum} weighs in"
     if (shorthand := _FORUM.match(title)) and shorthand[1]:
-        told, frame = told.rstrip("?"), f": {forum} is asked to judge"
-    elif told.endswith("?") or _QUESTION.match(told):
-        told, frame = told.rstrip("?") + "?", f" {forum} answers"
+        wording, frame = wording.rstrip("?"), f": {forum} is asked to judge"
+    elif wording.endswith("?") or _QUESTION.match(wording):
+        wording, frame = wording.rstrip("?") + "?", f" {forum} answers"
     room = MAX_TITLE - 2
-    parts = [(told, frame), (told, ""), (shortened(told, room - len(frame)), frame), (shortened(told, room), "")]
+    parts = [
+        (wording, frame),
+        (wording, ""),
+        (shortened(wording, room - len(frame)), frame),
+        (shortened(wording, room), ""),
+    ]
     if not exact:  # what cannot stand in quotation marks should at least be told as the forum's
         parts.sort(key=lambda part: not part[1])
     framed = [(f"“{part}”" if exact else part) + end for part, end in parts if part and len(part + end) <= room]
-    return framed[0] if framed else cut(told, MAX_TITLE)
+    return framed[0] if framed else cut(wording, MAX_TITLE)
 
 
 def bare(title: str) -> str:
-    """What a post's title tells: no labels, tags, ages, shouting or shorthand; empty if it cannot be printed."""
+    """Return a post's title without labels, tags, ages, shouting or shorthand; empty if it cannot be printed."""
     text = _ASIDES.sub(" ", without_emphasis(head(title, 300)))
     text = _FORUM.sub("", _LABEL.sub("", " ".join(text.split()))).strip(" -–—|:;,*_~#>`…")
     letters = [char for char in text if char.isalpha()]
@@ -80,7 +85,7 @@ def bare(title: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """The start of a text up to a clause that ends within ``limit`` characters; empty where none does."""
+    """Return the start of a text up to a clause that ends within ``limit`` characters; empty where none does."""
     if len(text) <= limit:
         return text
     for clause, least in zip(_CLAUSES, (0.3, 0.6), strict=True):
@@ -93,13 +98,13 @@ def shortened(text: str, limit: int) -> str:
 
 
 def things(texts: Sequence[str], count: int) -> list[str]:
-    """The concrete things most of the texts name, most named first; those of the first text, the title, ahead."""
-    told = [fold(text) for text in texts]
-    named = Counter(noun for text in told for noun in {*_NOUN.findall(text)})
-    vague, titled = lexicon().common | lexicon().unpicturable, set(words(told[0])) if told else set()
-    found = [
+    """Return the concrete things most texts name, most named first; those of the first text, the title, ahead."""
+    folded = [fold(text) for text in texts]
+    named = Counter(noun for text in folded for noun in {*_NOUN.findall(text)})
+    vague, titled = lexicon().common | lexicon().unpicturable, set(words(folded[0])) if folded else set()
+    nouns = [
         noun
         for noun in sorted(named, key=lambda noun: (-named[noun] - 3 * (noun in titled), noun))
         if not (noun in vague or noun.removesuffix("s") in vague or noun.endswith(_NO_NOUN))
     ]
-    return [noun for noun in found if not (noun.endswith("s") and noun[:-1] in named)][:count]
+    return [noun for noun in nouns if not (noun.endswith("s") and noun[:-1] in named)][:count]

@@ -1,4 +1,4 @@
-"""What of a post or comment may be printed as it stands: whole, plain, decent English sentences, in order.
+"""Finds what of a post or comment may be printed as it stands: whole, plain, decent English sentences, in order.
 
 Text comes from strangers: markup, links, instructions, boilerplate and noise are left out, never repaired.
 Which of the sentences a story uses belongs in ``domain/writing/selection.py``.
@@ -76,18 +76,18 @@ class Sentence(NamedTuple):
 
 
 class Account(NamedTuple):
-    """A text's printable sentences: what it tells, and what was added to it under an "update" label."""
+    """A text's printable sentences: its main part, and what was added to it under an "update" label."""
 
-    told: tuple[Sentence, ...]
+    main: tuple[Sentence, ...]
     update: tuple[Sentence, ...]
 
 
 def account(body: str) -> Account:
-    """The printable sentences of a post or comment; edits, summaries and what follows a late edit are left out."""
+    """Return the printable sentences of a post or comment, without edits, summaries and what follows a late edit."""
     blocks = list(_blocks(body))
-    told: list[str] = []
+    main: list[str] = []
     update: list[str] = []
-    target, dropping = told, False
+    target, dropping = main, False
     for place, block in enumerate(blocks):
         if label := _UPDATE.match(block):
             rest = block[label.end() :]
@@ -96,7 +96,7 @@ def account(body: str) -> Account:
             # At the top of a post an edit is a remark, and the story follows; at the foot, only remarks follow.
             dropping, block = 2 * place >= len(blocks), ""
         target.append("" if dropping else block)
-    return Account(_printable(told), _printable(update))
+    return Account(_printable(main), _printable(update))
 
 
 def is_english(text: str) -> bool:
@@ -135,21 +135,21 @@ def is_hostile(text: str) -> bool:
 
 def is_dangling(text: str) -> bool:
     """Whether a sentence starts with a word that points back to the one before it."""
-    found = words(text[:40])
-    return bool(found) and re.split("['’]", found[0].lower())[0] in lexicon().pointing_back
+    first_words = words(text[:40])
+    return bool(first_words) and re.split("['’]", first_words[0].lower())[0] in lexicon().pointing_back
 
 
 def without_emphasis(text: str) -> str:
-    """The text without paired Markdown emphasis; its words stay as they are. What is struck out stays marked."""
+    """Return the text without paired Markdown emphasis. Text that is struck out stays marked."""
     for _ in range(_NESTED):
-        text, found = _EMPHASIS.subn(r"\2", text)
-        if not found:
+        text, count = _EMPHASIS.subn(r"\2", text)
+        if not count:
             break
     return text
 
 
 def without_marks(line: str) -> str:
-    """A line in plain words: without the Markdown that a reader does not see."""
+    """Return a line without the Markdown that a reader does not see."""
     if not _MARKED.search(line):
         return line
     line = without_emphasis(line)
@@ -190,7 +190,7 @@ def _blocks(body: str) -> Iterator[str]:
 
 
 def _printable(blocks: Iterable[str]) -> tuple[Sentence, ...]:
-    found: dict[str, Sentence] = {}
+    kept: dict[str, Sentence] = {}
     place, printed = 0, 0
     for paragraph, block in enumerate(blocks):
         place += not block
@@ -204,8 +204,8 @@ def _printable(blocks: Iterable[str]) -> tuple[Sentence, ...]:
             if ended and connected and 0 < size <= MAX_SENTENCE and is_printable(text):
                 printed, sentence = place, Sentence(text, place, paragraph, size, frozenset(subjects(words(text))))
                 # A short one may well come back ("Nothing."); a long one that does was pasted.
-                found.setdefault(text if size > 4 else f"{place}", sentence)
-    return tuple(found.values())
+                kept.setdefault(text if size > 4 else f"{place}", sentence)
+    return tuple(kept.values())
 
 
 def _whole(parts: list[str]) -> Iterator[str]:

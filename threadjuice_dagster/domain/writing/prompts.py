@@ -1,4 +1,4 @@
-"""What a model is told: the messages for writing, revising and judging, and the schema of its answer.
+"""The messages with which a model is asked to write, revise and judge, and the schema of its answer.
 
 The thread is hostile input and travels as data: JSON, so that no line of it can end the fence, between
 boundaries made of its own digest, so that it cannot contain them. Talking to a model belongs in
@@ -58,7 +58,7 @@ _JUDGE_RULES = (
 
 
 def write_messages(thread: Thread, category: Category, persona: Persona) -> list[dict[str, str]]:
-    """Chat messages that ask for a story: who writes and by which rules, then the fenced thread."""
+    """Return chat messages that ask for a story: who writes and by which rules, then the fenced thread."""
     system = "\n\n".join((_voice(category, persona), _WRITE_RULES, _DATA_RULE))
     return [_message("system", system), _message("user", f"The thread:\n{fence(thread_data(thread))}")]
 
@@ -66,19 +66,19 @@ def write_messages(thread: Thread, category: Category, persona: Persona) -> list
 def revise_messages(
     thread: Thread, category: Category, persona: Persona, draft: Draft, findings: Sequence[str]
 ) -> list[dict[str, str]]:
-    """Chat messages that ask for a better version of ``draft`` with every finding put right."""
+    """Return chat messages that ask for a better version of ``draft`` with every finding put right."""
     shown = {"findings": [cut(finding, 400) for finding in findings[:_MAX_FINDINGS]]}
     request = (
         "Your story was checked and needs another version. The checker's findings, some of which repeat the "
         f"material:\n{fence(shown)}\nWrite the whole story again with every finding put right, by the same "
         "rules, and keep what was good."
     )
-    told = _message("assistant", _json(draft.model_dump(mode="json")))
-    return [*write_messages(thread, category, persona), told, _message("user", request)]
+    first_answer = _message("assistant", _json(draft.model_dump(mode="json")))
+    return [*write_messages(thread, category, persona), first_answer, _message("user", request)]
 
 
 def judge_messages(draft: Draft, thread: Thread) -> list[dict[str, str]]:
-    """Chat messages that ask for a ``JudgeAnswer``: the scale, then story and thread, both fenced."""
+    """Return chat messages that ask for a ``JudgeAnswer``: the scale, then story and thread, both fenced."""
     scale = "\n".join(f"- {name}: {meaning}." for name, meaning in anchors().items())
     story = draft.model_dump(mode="json", include={"title", "dek", "sections", "quotes"})
     user = f"The thread:\n{fence(thread_data(thread))}\n\nThe story:\n{fence(story)}"
@@ -86,7 +86,7 @@ def judge_messages(draft: Draft, thread: Thread) -> list[dict[str, str]]:
 
 
 def with_schema(messages: Sequence[dict[str, str]], schema: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The same messages for a server that knows no schemas: the system message spells the schema out."""
+    """Return the messages for a server that knows no schemas: the system message spells the schema out."""
     rule = f"Answer with one JSON object and nothing else. It follows this JSON schema:\n{_json(schema)}"
     return [_message("system", f"{messages[0]['content']}\n\n{rule}"), *messages[1:]]
 

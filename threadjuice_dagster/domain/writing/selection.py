@@ -1,4 +1,4 @@
-"""Which of a thread's own words tell it best: stretches of the post, and comments worth quoting, in groups.
+"""Chooses which of a thread's own words tell it best: stretches of the post, and comments worth quoting, in groups.
 
 What may be printed at all belongs in ``domain/writing/passages.py``; the narration around it in
 ``domain/writing/extractive.py``.
@@ -51,32 +51,32 @@ class Voice(NamedTuple):
     worth: float
 
 
-def excerpts(told: Sequence[Sentence], subject: Collection[str], budget: int) -> list[list[Sentence]]:
-    """Stretches of a post, in order, of about ``budget`` words: all of it where it fits.
+def excerpts(sentences: Sequence[Sentence], subject: Collection[str], budget: int) -> list[list[Sentence]]:
+    """Return stretches of a post, in order, of about ``budget`` words: all of it where it fits.
 
     A longer post keeps its start (two fifths of the budget), its end (a third), and between them the
     stretch whose sentences are most central: for each subject word the number of times the post uses
     it, three more if the headline does. No stretch starts with a word that points back, such as "she".
     """
-    if sum(sentence.size for sentence in told) <= budget:
-        return [list(told)] if told else []
-    head = told[: fitting(told, budget * 2 // 5)]
-    end = len(told) - fitting(told[: -len(head) or None][::-1], budget // 3)
-    while end < len(told) and is_dangling(told[end].text):
+    if sum(sentence.size for sentence in sentences) <= budget:
+        return [list(sentences)] if sentences else []
+    head = sentences[: fitting(sentences, budget * 2 // 5)]
+    end = len(sentences) - fitting(sentences[: -len(head) or None][::-1], budget // 3)
+    while end < len(sentences) and is_dangling(sentences[end].text):
         end += 1
-    weights = Counter(key for sentence in told for key in sentence.keys)
+    weights = Counter(key for sentence in sentences for key in sentence.keys)
     weights.update(dict.fromkeys(subject, 3))
-    room = budget - sum(sentence.size for sentence in (*head, *told[end:]))
-    middle = _most_central(told[len(head) : end], weights, room)
-    return _runs([*head, *middle, *told[end:]])
+    room = budget - sum(sentence.size for sentence in (*head, *sentences[end:]))
+    middle = _most_central(sentences[len(head) : end], weights, room)
+    return _runs([*head, *middle, *sentences[end:]])
 
 
-def gather(thread: Thread, known: Set[str]) -> list[Voice]:
-    """The comments to quote, group by group in telling order; none says what another says.
+def gather(thread: Thread, subject: Set[str]) -> list[Voice]:
+    """Return the comments to quote, group by group in telling order; none says what another says.
 
-    ``known`` are the subject words of headline and post.
+    ``subject`` are the subject words of headline and post.
     """
-    pool = sorted(_voices(thread, known), key=lambda voice: (min(2, _ORDER.index(voice.kind)), -voice.worth))
+    pool = sorted(_voices(thread, subject), key=lambda voice: (min(2, _ORDER.index(voice.kind)), -voice.worth))
     chosen: list[Voice] = []
     for limits in (dict.fromkeys(_ORDER, 1), _LIMITS):
         for voice in pool:
@@ -87,26 +87,26 @@ def gather(thread: Thread, known: Set[str]) -> list[Voice]:
     return sorted(chosen, key=_place)
 
 
-def fitting(told: Sequence[Sentence], budget: int) -> int:
-    """How many of the first sentences fit in ``budget`` words."""
-    for count, sentence in enumerate(told):
+def fitting(sentences: Sequence[Sentence], budget: int) -> int:
+    """Count how many of the first sentences fit in ``budget`` words."""
+    for count, sentence in enumerate(sentences):
         budget -= sentence.size
         if budget < 0:
             return count
-    return len(told)
+    return len(sentences)
 
 
-def _most_central(told: Sequence[Sentence], weights: Mapping[str, int], budget: int) -> Sequence[Sentence]:
-    value = {s.place: sum(weights[key] for key in s.keys) / math.sqrt(len(s.keys) or 1) for s in told}
-    starts = [place for place, sentence in enumerate(told) if not is_dangling(sentence.text)]
-    spans = [told[place : place + fitting(told[place : place + budget], budget)] for place in starts]
+def _most_central(sentences: Sequence[Sentence], weights: Mapping[str, int], budget: int) -> Sequence[Sentence]:
+    value = {s.place: sum(weights[key] for key in s.keys) / math.sqrt(len(s.keys) or 1) for s in sentences}
+    starts = [place for place, sentence in enumerate(sentences) if not is_dangling(sentence.text)]
+    spans = [sentences[place : place + fitting(sentences[place : place + budget], budget)] for place in starts]
     return max(spans, key=lambda span: sum(value[sentence.place] for sentence in span), default=())
 
 
-def _runs(found: Sequence[Sentence]) -> list[list[Sentence]]:
+def _runs(sentences: Sequence[Sentence]) -> list[list[Sentence]]:
     """The sentences in unbroken stretches: within one, each follows the one before it in the source."""
     grouped: list[list[Sentence]] = []
-    for sentence in found:
+    for sentence in sentences:
         if grouped and sentence.place == grouped[-1][-1].place + 1:
             grouped[-1].append(sentence)
         else:
@@ -114,14 +114,14 @@ def _runs(found: Sequence[Sentence]) -> list[list[Sentence]]:
     return grouped
 
 
-def _voices(thread: Thread, known: Set[str]) -> Iterator[Voice]:
-    """What is worth quoting, best score first; the first reader's is the favourite, what answers it an answer."""
+def _voices(thread: Thread, subject: Set[str]) -> Iterator[Voice]:
+    """The comments worth quoting, best score first: the first one is the favourite, replies to it are answers."""
     ranked = sorted(thread.comments, key=lambda comment: (-comment.score, comment.id))
     sides = Counter(side for comment in ranked if (side := _blames(comment)) is not None)
     minority = sides[True] < sides[False] if sides.total() > 2 and sides[True] != sides[False] else None
     top = ""
     for rank, comment in enumerate(ranked, start=1):
-        span = _best_span(comment, known) if rank <= _READ or comment.by_poster else []
+        span = _best_span(comment, subject) if rank <= _READ or comment.by_poster else []
         text, size = " ".join(sentence.text for sentence in span), sum(sentence.size for sentence in span)
         # A reply that starts by pointing at what it answers means nothing without it.
         if not span or (comment.depth and comment.parent_id != top and is_dangling(text)):
@@ -132,7 +132,7 @@ def _voices(thread: Thread, known: Set[str]) -> Iterator[Voice]:
         elif kind != "poster" and not top and size >= _FAVOURITE:
             top, kind = comment.id, "favourite"
         keys = frozenset[str]().union(*(sentence.keys for sentence in span))
-        on_subject = 2 * len(keys & known) / (len(keys) + 2)
+        on_subject = 2 * len(keys & subject) / (len(keys) + 2)
         worth = math.log2(2 + max(comment.score, 0)) + on_subject + (12 <= size <= 50) - (comment.depth > 0)
         yield Voice(comment, text, size, keys, rank, kind, worth)
 
@@ -160,34 +160,34 @@ def _blames(comment: Comment) -> bool | None:
     return bool(match[1]) if match and not comment.by_poster else None
 
 
-def _best_span(comment: Comment, known: Set[str]) -> list[Sentence]:
+def _best_span(comment: Comment, subject: Set[str]) -> list[Sentence]:
     """The contiguous sentences of a comment, ``MIN_QUOTE`` to ``MAX_QUOTE`` words, that speak best for it."""
     body = comment.body if len(comment.body) <= _READ_OF_ONE else comment.body[:_READ_OF_ONE].rpartition("\n")[0]
     if is_hostile(comment.body) or not is_english(body):
         return []
     text = account(body)
-    found = text.told or text.update
+    sentences = text.main or text.update
     spans = [
         run[start:end]
-        for run in _runs(found[:_SENTENCES])
+        for run in _runs(sentences[:_SENTENCES])
         for start in range(len(run))
         if run[start].place == 1 or not is_dangling(run[start].text)
         for end in range(start + 1, start + fitting(run[start:], MAX_QUOTE) + 1)
     ]
-    best = max(spans, key=lambda span: _span_score(span, span[-1] is found[-1], known), default=[])
+    best = max(spans, key=lambda span: _span_score(span, span[-1] is sentences[-1], subject), default=[])
     is_exact = stands(plain(" ".join(sentence.text for sentence in best)), [plain(body)])
-    return best if best and is_exact and _span_score(best, True, known) > 0 else []
+    return best if best and is_exact and _span_score(best, True, subject) > 0 else []
 
 
-def _span_score(span: Sequence[Sentence], ends: bool, known: Set[str]) -> float:
+def _span_score(span: Sequence[Sentence], ends: bool, subject_words: Set[str]) -> float:
     """Worth of a span: subject words (the thread's count double), length up to 45 words, start and end of the text."""
     size = sum(sentence.size for sentence in span)
     keys = set[str]().union(*(sentence.keys for sentence in span))
     if size < MIN_QUOTE or len(keys) < 3 or any(sentence.text[-1].isalnum() for sentence in span[:-1]):
         return 0.0
-    subject = (len(keys) + len(keys & known)) / math.sqrt(size)
+    on_subject = (len(keys) + len(keys & subject_words)) / math.sqrt(size)
     crossing = span[0].paragraph != span[-1].paragraph
-    return subject + min(size, 45) / 45 + (span[0].place == 1) + ends / 2 - crossing / 2
+    return on_subject + min(size, 45) / 45 + (span[0].place == 1) + ends / 2 - crossing / 2
 
 
 def _place(voice: Voice) -> tuple[int, float]:

@@ -27,7 +27,7 @@ from threadjuice_dagster.domain.writing.passages import is_english
 from threadjuice_dagster.sources.reddit_parser import parse_thread
 
 EDITORIAL = Path(threadjuice_dagster.__file__).parent / "editorial"
-CASES = Path(__file__).parents[1] / "cases"
+CASES = Path(__file__).parents[2] / "cases"
 CATEGORIES, PERSONAS = read_catalogue()
 SAMPLES = [
     parse_thread(json.loads(path.read_text()), "sample") for path in sorted((EDITORIAL / "threads").glob("*.json"))

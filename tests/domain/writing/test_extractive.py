@@ -155,7 +155,7 @@ def test_a_long_post_is_condensed_to_its_start_its_centre_and_its_end() -> None:
         f"We bought a house by the canal in May.\n\n{chr(10).join(rooms)}\n\nIn the end we sold the house to a baker."
     )
     thread = make_thread("We bought a house by the canal", body)
-    stretches = excerpts(account(body).told, {"canal"}, 300)
+    stretches = excerpts(account(body).main, {"canal"}, 300)
     assert 2 <= len(stretches) <= 3
     assert stretches[0][0].text == "We bought a house by the canal in May."
     assert stretches[-1][-1].text == "In the end we sold the house to a baker."
@@ -245,7 +245,7 @@ def test_boilerplate_is_left_out_of_the_post_and_an_update_is_told_as_one() -> N
 
 def test_a_sentence_that_points_at_one_left_out_is_left_out_too() -> None:
     body = f"{POST}\n\n> Finders are keepers, says the sign.\n\nThat is all it says. I walked home in the dark."
-    told = " ".join(sentence.text for stretch in excerpts(account(body).told, set(), 500) for sentence in stretch)
+    told = " ".join(sentence.text for stretch in excerpts(account(body).main, set(), 500) for sentence in stretch)
     assert "That is all" not in told
     assert told.endswith("I walked home in the dark.")
 
@@ -353,7 +353,7 @@ def test_a_long_title_is_cut_where_a_clause_ends() -> None:
 
 def test_places_of_sentences_show_where_something_was_left_out() -> None:
     text = "First comes this sentence here. Visit https://x.example now. That is a link. The other one comes here."
-    assert [sentence.place for sentence in account(text).told] == [1, 4]
+    assert [sentence.place for sentence in account(text).main] == [1, 4]
     assert not is_printable("Write to me at someone@example.org about it.")
 
 
