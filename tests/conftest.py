@@ -2,6 +2,7 @@
 
 import ast
 import gc
+import logging
 import os
 import shutil
 import subprocess
@@ -63,6 +64,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [
             item for item in items if "server_url" not in getattr(item, "fixturenames", ()) and not _trial(item)
         ]
+
+
+def pytest_unconfigure() -> None:
+    """Silence what SQLAlchemy logs of Dagster's in-memory instances, whose SQLite connections end with the process."""
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 def _trial(item: pytest.Item) -> bool:

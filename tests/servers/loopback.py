@@ -44,6 +44,12 @@ class Reply:
     reset: bool = False
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = (
+        128  # of the default, 5, a busy machine drops connections, which are tried again a second later
+    )
+
+
 class LoopbackServer:
     """Base of the loopback servers. A subclass names the kind of a request and answers it.
 
@@ -58,7 +64,7 @@ class LoopbackServer:
         self._queues: dict[str, deque[Reply | str]] = defaultdict(deque)
         self._standing: dict[str, Reply | str] = {}
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_for(self))
+        self._server = _Server(("127.0.0.1", port), _handler_for(self))
         self._server.daemon_threads = True
         self._runner = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -147,10 +153,12 @@ def _handler_for(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
             body = json.dumps(reply.document).encode() if reply.raw is None else reply.raw
             with contextlib.suppress(ConnectionError):
                 self.send_response(reply.status)
-                told = {"Content-Type": "application/json", "Content-Length": str(len(body)), **reply.headers}
-                for name, value in told.items():
+                headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **reply.headers}
+                for name, value in headers.items():
                     self.send_header(name, value)
-                self.close_connection = self.close_connection or told["Content-Length"] != str(len(body))
+                self.close_connection = self.close_connection or headers["Content-Length"] != str(len(body))
+                if self.close_connection:  # a client that does not hear of it sends its next request into the close
+                    self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(body)
             return None
