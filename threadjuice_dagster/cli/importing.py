@@ -1,6 +1,6 @@
-"""Imports as the command line drives them: story files in bulk, and stories that people wrote, at once.
+"""Runs the imports of the command line: story files in bulk, and stories that people wrote.
 
-What a command prints belongs in ``cli/``, how files are stored in ``operations/imports/store.py``.
+How results are printed belongs in ``cli/printed.py``, how files are stored in ``operations/imports/store.py``.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from threadjuice_dagster.operations.imports.manual import manual_id, manual_reco
 from threadjuice_dagster.operations.imports.rules import (
     ImportedStory,
     RecordReader,
-    Refused,
+    RefusedRecord,
     UnknownCategory,
     category_map,
 )
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 def import_files(
     session: "NewsroomSession", paths: Sequence[Path], rejects: Path | None, mapped: Sequence[str], *, dry_run: bool
 ) -> dict[str, Any]:
-    """Store the stories of files: counts of what was done. Their gates come later, in ``validate``.
+    """Store the stories of files and return the counts. ``content validate`` puts them through the gates later.
 
-    ``mapped`` are ``NAME=CATEGORY`` pairs, which go before those of the settings.
+    ``mapped`` are ``NAME=CATEGORY`` pairs, which win over those of the settings.
     """
     from threadjuice_dagster.operations.imports.store import import_files as store_files
 
@@ -62,7 +62,7 @@ def import_files(
 def import_manual(
     session: "NewsroomSession", paths: Sequence[Path], mapped: Sequence[str], *, dry_run: bool
 ) -> dict[str, Any]:
-    """Check, illustrate and publish stories that people wrote: counts of what was done, and the stories."""
+    """Check, illustrate and publish stories that people wrote; return the counts and the stories."""
     if missing := [path for path in paths if not path.is_file()]:
         problem = f"{printable(str(missing[0]))} cannot be read: there is no such file."
         raise UsageError(problem, "Name files of Markdown or JSON.")
@@ -76,7 +76,7 @@ def import_manual(
 
 
 class _ManualImport:
-    """Stories of people, one after the other: each is counted once, and what is wrong with one stops no other."""
+    """Takes stories of people one by one. Each is counted once, and an error in one stops no other."""
 
     def __init__(self, session: "NewsroomSession", mapped: Sequence[str], dry_run: bool) -> None:
         self._session, self._store, self._dry_run = session, session.store, dry_run
@@ -95,25 +95,25 @@ class _ManualImport:
         self._ids: list[str] = []
 
     def take(self, path: Path) -> None:
-        """The stories of one file."""
+        """Take the stories of one file."""
         name = printable(path.name)
         try:
             records = manual_records(text_of(path.read_bytes()))
         except OSError as error:
             self._refuse(name, 1, "", f"It cannot be read: {error.strerror}.")
-        except (DamagedText, Refused) as error:
+        except (DamagedText, RefusedRecord) as error:
             self._refuse(name, 1, "", str(error))
         else:
             for number, record in enumerate(records, start=1):
                 title = shown(record["title"], 80) if isinstance(record, dict) and record.get("title") else ""
                 try:
                     self._take_story(name, number, title, self._reader.story(record))
-                except Refused as refusal:
+                except RefusedRecord as refusal:
                     self._categories.update([refusal.name] if isinstance(refusal, UnknownCategory) else [])
                     self._refuse(name, number, title, str(refusal))
 
     def document(self) -> dict[str, Any]:
-        """What was done, as ``content import`` prints it."""
+        """Return the result in the form that ``content import`` prints."""
         records = story_records(self._store, self._session.page, ids=self._ids)
         names = ("imported", "updated", "unchanged", "rejected", "kept_back")
         return {
@@ -135,7 +135,7 @@ class _ManualImport:
             return
         story_id = manual_id(story, self._title_of)
         if story_id in self._ids:
-            raise Refused("A story of this import has its title or slug already: give it a slug of its own.")
+            raise RefusedRecord("A story of this import has its title or slug already: give it a slug of its own.")
         done = self._done_to(story_id, story)
         if self._dry_run:
             self._counts[done] += 1
@@ -178,7 +178,7 @@ class _ManualImport:
         )
 
     def _problem(self, story_id: str, story: ImportedStory) -> str:
-        """Why a story that was stored is not what readers see; empty where it is."""
+        """Return why readers do not see the story as it was stored, or an empty string."""
         record = story_record(self._store, story_id, self._session.page)
         reasons = " ".join(f"{reason.check}: {reason.message}" for reason in record.reasons)
         if record.status != "published":

@@ -1,8 +1,8 @@
-"""Where pictures come from: Openverse, Unsplash, and cards drawn here.
+"""The picture providers: Openverse, Unsplash, and title cards that this package draws.
 
-What their terms ask for belongs in ``domain/pictures/licences.py``; trying them in order, encoding and storing in
-``resources/pictures.py``. Whatever a provider answers is hostile until read: text is cleaned and bounded,
-links are http(s), and what does not meet the provider's terms is never offered.
+Their terms belong in ``domain/pictures/licences.py``; trying them in order, encoding and storing in
+``resources/pictures.py``. Answers of a provider are not trusted: text is cleaned and bounded, links must be http(s),
+and pictures that do not meet the provider's terms are never offered.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from threadjuice_dagster.domain.pictures.images import (
     MAX_PIXELS,
     MIN_WIDTH,
     Credited,
+    DecodedPicture,
     Licence,
-    Picture,
     StoryImage,
     Variant,
     drawn_picture,
@@ -38,7 +38,7 @@ OPENVERSE_HOSTS = (
     ".wordpress.org", ".rawpixel.com", ".stocksnap.io", ".si.edu", ".metmuseum.org", ".clevelandart.org", ".nasa.gov",
     ".rijksmuseum.nl", ".europeana.eu", ".nypl.org", ".sciencemuseum.org.uk", ".inaturalist.org",
 )  # fmt: skip
-"""Hosts of the collections Openverse indexes; a picture elsewhere is passed over."""
+"""Hosts of the collections that Openverse indexes; pictures on other hosts are skipped."""
 
 UNSPLASH_HOSTS = ("images.unsplash.com", "plus.unsplash.com")
 
@@ -48,7 +48,7 @@ _RENDITION = 640
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What a picture is wanted for."""
+    """The search for a picture, and the story that it is for."""
 
     query: str
     title: str
@@ -57,13 +57,13 @@ class Wanted:
 
 
 class Candidate(Credited):
-    """A picture a provider offers. ``width`` in pixels as told, 0 where not told."""
+    """A picture that a provider offers. ``width`` is in pixels as the provider states it, 0 if it does not."""
 
     alt_text: str = ""
     picture_url: str = ""
     width: int = 0
     chosen_url: str = ""
-    """What the provider wants to be called when its picture is chosen."""
+    """Address that the provider wants to be called when its picture is chosen."""
 
 
 class PictureProvider(ABC):
@@ -71,7 +71,7 @@ class PictureProvider(ABC):
 
     name: ClassVar[str]
     speed: ClassVar[int] = 0
-    """The lowest its pictures deserve (as in ``encode_variants``)."""
+    """The lowest encoding speed of its pictures (as in ``encode_variants``)."""
 
     @property
     def policy(self) -> Policy:
@@ -80,21 +80,21 @@ class PictureProvider(ABC):
 
     @abstractmethod
     def find(self, wanted: Wanted) -> list[Candidate]:
-        """Pictures that fit and may be used, best first; empty if there are none."""
+        """Return pictures that fit and may be used, best first."""
 
     @abstractmethod
-    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes | Picture:
-        """The picture, its bytes unread; of a hotlinked one a small rendition."""
+    def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes | DecodedPicture:
+        """Return the picture's bytes, not decoded; for a hotlinked picture a small rendition."""
 
     @abstractmethod
-    def original(self, image: StoryImage, wanted: Wanted) -> bytes | Picture:
-        """The picture that a story shows, as it was before it was encoded; it may be used still."""
+    def original(self, image: StoryImage, wanted: Wanted) -> bytes | DecodedPicture:
+        """Return the original of a picture that a story shows, if it may still be used."""
 
     def chosen(self, candidate: Candidate) -> None:  # noqa: B027
-        """Tell the provider that its picture was chosen, where its terms ask for that."""
+        """Report to the provider that its picture was chosen, where its terms ask for that."""
 
     def hotlinks(self, candidate: Candidate, height: int, quality: int) -> tuple[Variant, ...]:
-        """The provider's own addresses of a hotlinked picture's variants; none where pictures are re-hosted."""
+        """Return the provider's own addresses of a hotlinked picture's variants; none for re-hosted pictures."""
         return ()
 
 
@@ -108,21 +108,21 @@ class Openverse(PictureProvider):
     allowed_origins: Sequence[str] = ()
 
     def find(self, wanted: Wanted) -> list[Candidate]:
-        """Those results whose licence allows commercial use and adaptation, and whose credit is complete."""
+        """Return results whose licence allows commercial use and adaptation and whose credit is complete."""
         return _usable(_openverse_candidate, self.ask(wanted.query), self.policy)
 
     def ask(self, query: str, attempts: int = ATTEMPTS) -> Any:
-        """What the API answers to a search."""
+        """Return the API's answer to a search."""
         terms = {"license_type": "commercial,modification", "page_size": _PAGE, "mature": "false"}
         address = f"{self.api_url.rstrip('/')}/v1/images/"
         return fetch_json(address, params={"q": cut(query, 120), **terms}, attempts=attempts)
 
     def fetch(self, candidate: Candidate, wanted: Wanted) -> bytes:
-        """The original from the collection that holds it."""
+        """Download the original from the collection that holds it."""
         return download_picture(candidate.picture_url, OPENVERSE_HOSTS, self.allowed_origins)
 
     def original(self, image: StoryImage, wanted: Wanted) -> bytes:
-        """The same original, where Openverse knows it still and its licence is a usable one."""
+        """Download the same original, if Openverse still lists it under a usable licence."""
         result = fetch_json(f"{self.api_url.rstrip('/')}/v1/images/{quote(image.source_id, safe='')}/")
         candidate = _openverse_candidate(result)
         if candidate is None or (problem := terms_problem(candidate, self.policy)):
@@ -156,7 +156,7 @@ class Unsplash(PictureProvider):
         return _usable(_unsplash_candidate, self.ask(wanted.query), self.policy)
 
     def ask(self, query: str, attempts: int = ATTEMPTS) -> Any:
-        """What the API answers to a search."""
+        """Return the API's answer to a search."""
         params = {"query": cut(query, 120), "per_page": _PAGE, "content_filter": "high"}
         address = f"{self.api_url.rstrip('/')}/search/photos"
         return fetch_json(address, params=params, headers=self._headers, attempts=attempts)
@@ -178,7 +178,7 @@ class Unsplash(PictureProvider):
         fetch(url._replace(scheme=api.scheme, netloc=api.netloc).geturl(), headers=self._headers)
 
     def hotlinks(self, candidate: Candidate, height: int, quality: int) -> tuple[Variant, ...]:
-        """Every width and format by the parameters of the address; sizes in bytes are not known (0)."""
+        """Return every width and format, made by the address's parameters; sizes in bytes are unknown (0)."""
         variants = []
         for kind in FORMATS:
             name, number = "jpg" if kind == "jpeg" else kind, format_quality(quality, kind)
@@ -195,30 +195,30 @@ class Unsplash(PictureProvider):
 
 @dataclasses.dataclass(frozen=True)
 class TitleCard(PictureProvider):
-    """Cards drawn from the headline: always there, without network or licence."""
+    """Cards drawn from the headline, which need neither network nor licence."""
 
     name: ClassVar[str] = "title_card"
     speed: ClassVar[int] = FAST
 
     def find(self, wanted: Wanted) -> list[Candidate]:
-        """The one card of this headline."""
+        """Return the one card of this headline."""
         alt_text = f"Title card: {wanted.title.strip() or wanted.category.name}"
         return [Candidate(licence=Licence(code="own"), credit="Illustration: ThreadJuice", alt_text=alt_text)]
 
-    def fetch(self, candidate: Candidate, wanted: Wanted) -> Picture:
-        """The card, drawn."""
+    def fetch(self, candidate: Candidate, wanted: Wanted) -> DecodedPicture:
+        """Draw the card."""
         return self._drawn(wanted)
 
-    def original(self, image: StoryImage, wanted: Wanted) -> Picture:
-        """The card, drawn again."""
+    def original(self, image: StoryImage, wanted: Wanted) -> DecodedPicture:
+        """Draw the card again."""
         return self._drawn(wanted)
 
-    def _drawn(self, wanted: Wanted) -> Picture:
+    def _drawn(self, wanted: Wanted) -> DecodedPicture:
         return drawn_picture(draw_title_card(wanted.title, wanted.category.name, wanted.category.colour))
 
 
 def of_quality(variant: Variant, quality: int) -> Variant:
-    """A hotlinked variant at its provider's address for this quality."""
+    """Return a hotlinked variant with its provider's address for this quality."""
     return variant.model_copy(update={"url": _with_params(variant.url, {"q": format_quality(quality, variant.format)})})
 
 
@@ -229,7 +229,7 @@ def _usable(read: Callable[[Any], Candidate | None], answer: Any, policy: Policy
 
 
 def _openverse_candidate(result: Any) -> Candidate | None:
-    """One result, or None where it cannot be shown."""
+    """Return one result, or None if it cannot be shown."""
     picture_url, source_id = _link(result, "url"), _text(result, "id")
     width, height = _pixels(result, "width"), _pixels(result, "height")
     oversize = width * height > MAX_PIXELS or _pixels(result, "filesize") > MAX_PICTURE
@@ -250,7 +250,7 @@ def _openverse_candidate(result: Any) -> Candidate | None:
 
 
 def _unsplash_candidate(result: Any) -> Candidate | None:
-    """One photograph, or None where it cannot be shown or its choice not be told."""
+    """Return one photograph, or None if it cannot be shown or its use cannot be reported."""
     raw, page = _link(result, "urls", "raw"), _link(result, "links", "html")
     chosen, user = _link(result, "links", "download_location"), _text(result, "user", "username")
     source_id, width = _text(result, "id"), _pixels(result, "width")
@@ -286,7 +286,7 @@ def _text(data: Any, *path: str, limit: int = 300) -> str:
 
 
 def _link(data: Any, *path: str) -> str:
-    """An http(s) address without anything that could break out of an attribute, else nothing."""
+    """Return an http(s) address that cannot break out of an HTML attribute, else an empty string."""
     value = _at(data, *path)
     fine = isinstance(value, str) and re.fullmatch(r"https?://[^\s\"'<>\\`\x00-\x1f\x7f]{1,2000}", value)
     return value if fine and value.isprintable() else ""
@@ -298,7 +298,7 @@ def _pixels(data: Any, name: str) -> int:
 
 
 def _with_params(url: str, params: Mapping[str, Any]) -> str:
-    """The address with these parameters set, its others kept (Unsplash's ``ixid`` has to stay)."""
+    """Return the address with these parameters set and its others kept (Unsplash's ``ixid`` has to stay)."""
     import httpx2
 
     return str(httpx2.URL(url).copy_merge_params(dict(params)))

@@ -1,7 +1,7 @@
-"""The picture desk: a story's picture from the first provider that has one, encoded and stored.
+"""Chooses a story's picture from the first provider that has one, encodes it and stores it.
 
-What each provider offers belongs in ``resources/picture_providers.py``, what it asks for in
-``domain/pictures/licences.py``, how a picture is read and encoded in ``domain/pictures/images.py``.
+The providers belong in ``resources/picture_providers.py``, their terms in ``domain/pictures/licences.py``, reading and
+encoding a picture in ``domain/pictures/images.py``.
 """
 
 import functools
@@ -17,8 +17,8 @@ from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.domain.pictures.images import (
     CONTENT_TYPES,
     Credited,
+    DecodedPicture,
     EncodedPicture,
-    Picture,
     PictureRefused,
     StoryImage,
     Variant,
@@ -51,11 +51,11 @@ Inspect = Callable[[bytes], str | None]
 """Given a small JPEG, says why the picture must not be shown, or None."""
 
 MAX_TRIED = 5
-"""Pictures of one provider that are fetched before the next provider is asked."""
+"""Pictures of one provider that are tried before the next provider is asked."""
 
 
 class NoVerdict(TransientFailure):
-    """Pictures cannot be inspected at the moment, so none that has to be is shown."""
+    """Pictures cannot be inspected at the moment, so none that must be inspected is shown."""
 
 
 class PictureService(dg.ConfigurableResource):
@@ -82,10 +82,10 @@ class PictureService(dg.ConfigurableResource):
         inspect: Inspect | None = None,
         now: Callable[[], datetime] = functools.partial(datetime.now, UTC),
     ) -> StoryImage:
-        """The story's picture, its variants stored and readable.
+        """Choose the story's picture and store its variants.
 
-        A provider that is down or offers only pictures that are refused, by ``inspect`` too, or ``used``
-        (source ids) is passed over, and why is noted. Raises ``PermanentFailure`` when none is left, and
+        A provider that is down, or whose pictures are all refused (by ``inspect`` too) or ``used`` (source ids), is
+        skipped, and the picture's ``note`` says why. Raises ``PermanentFailure`` when none is left, and
         whatever ``storage`` raises: that is no reason to choose another picture.
         """
         wanted = Wanted(query.strip() or title, title, alt_text, category)
@@ -112,22 +112,22 @@ class PictureService(dg.ConfigurableResource):
         raise PermanentFailure(f"No provider has a picture for this story. {' '.join(notes)}", next_step)
 
     def is_current(self, image: StoryImage, storage: Storage) -> bool:
-        """Whether a picture is of this desk's quality, and its variants' addresses are the storage's."""
+        """Whether a picture has the present quality and its variants have the addresses of ``storage``."""
         if image.delivery == "hotlink":
             return all(of_quality(variant, self.quality) == variant for variant in image.variants)
         return self.is_encoded(image) and all(variant.url == storage.url(variant.key) for variant in image.variants)
 
     def is_encoded(self, image: StoryImage) -> bool:
-        """Whether a picture's files are as this desk would encode them."""
+        """Whether a picture's files were encoded with the present quality and speed."""
         if image.delivery == "hotlink":
             return True
         content = content_key(image.sha256, self.quality, self._speed(self._provider(image.provider)))
         return all(variant.key == variant_key(content, variant.width, variant.format) for variant in image.variants)
 
     def renew(self, image: StoryImage, title: str, category: Category, storage: Storage, former: Storage) -> StoryImage:
-        """The same picture, encoded as this desk encodes, with its files in ``storage``.
+        """Return the same picture with the present encoding and its files in ``storage``.
 
-        Files that are right and lie in ``former`` are brought over. Raises ``ThreadJuiceError`` where the original is
+        Files that are right already are copied from ``former``. Raises ``ThreadJuiceError`` where the original is
         gone, or is another picture now.
         """
         if image.delivery == "hotlink":
@@ -138,8 +138,8 @@ class PictureService(dg.ConfigurableResource):
             return image.model_copy(update={"variants": _moved(image.variants, storage, former)})
         provider, wanted = self._provider(image.provider), Wanted("", title, image.alt_text, category)
         source = provider.original(image, wanted)
-        picture = source if isinstance(source, Picture) else read_picture(source)
-        if not isinstance(source, Picture) and picture.sha256 != image.sha256:
+        picture = source if isinstance(source, DecodedPicture) else read_picture(source)
+        if not isinstance(source, DecodedPicture) and picture.sha256 != image.sha256:
             raise PictureRefused("Its original is another picture now.", "Choose another picture.")
         encoded = encode_variants(picture, self.quality, self._speed(provider))
         facts = {name: getattr(encoded, name) for name in ("sha256", "width", "height", "placeholder")}
@@ -157,7 +157,7 @@ class PictureService(dg.ConfigurableResource):
     def _pick(
         self, provider: PictureProvider, wanted: Wanted, used: Container[str], inspect: Inspect | None
     ) -> tuple[Candidate, EncodedPicture]:
-        """The provider's first picture that can be had, read and shown; the provider is told of it."""
+        """Return the provider's first picture that can be fetched, read and shown; its use is reported."""
         candidates = provider.find(wanted)
         fresh = [candidate for candidate in candidates if not candidate.source_id or candidate.source_id not in used]
         problem = f"Nothing usable was found for {cut(wanted.query, 60)!r}."
@@ -178,10 +178,10 @@ class PictureService(dg.ConfigurableResource):
     def _read(
         self, provider: PictureProvider, candidate: Candidate, wanted: Wanted, inspect: Inspect | None
     ) -> EncodedPicture:
-        """The picture encoded, or where it is hotlinked only measured by its rendition."""
+        """Return the encoded picture; a hotlinked one is only measured by a small rendition."""
         _refuse_words(candidate)
         source = provider.fetch(candidate, wanted)
-        picture = source if isinstance(source, Picture) else _inspected(read_picture(source), inspect)
+        picture = source if isinstance(source, DecodedPicture) else _inspected(read_picture(source), inspect)
         if provider.policy.delivery == "rehost":
             return encode_variants(picture, self.quality, self._speed(provider))
         small = upright(picture, min(picture.width, 320))
@@ -194,7 +194,7 @@ class PictureService(dg.ConfigurableResource):
     def _variants(
         self, provider: PictureProvider, candidate: Candidate, encoded: EncodedPicture, storage: Storage
     ) -> tuple[Variant, ...]:
-        """The provider's own addresses where pictures are hotlinked, else ours, once all is stored."""
+        """Return the provider's own addresses of a hotlinked picture, else store the variants and return ours."""
         if provider.policy.delivery == "hotlink":
             return provider.hotlinks(candidate, encoded.height, self.quality)
         return self._stored(provider, encoded, storage)
@@ -212,7 +212,7 @@ class PictureService(dg.ConfigurableResource):
 
 
 def _moved(variants: Iterable[Variant], storage: Storage, former: Storage) -> tuple[Variant, ...]:
-    """The variants at the storage's own addresses; files it lacks are brought from the former one."""
+    """Return the variants with the addresses of ``storage``, after copying missing files from ``former``."""
     missing = [variant for variant in variants if not storage.exists(variant.key)]
     storage.put_many(
         Upload(variant.key, former.get(variant.key), CONTENT_TYPES[variant.format], IMMUTABLE) for variant in missing
@@ -221,7 +221,7 @@ def _moved(variants: Iterable[Variant], storage: Storage, former: Storage) -> tu
 
 
 def _refuse_words(candidate: Candidate) -> None:
-    """Raise ``PictureRefused`` where a provider's words must not be shown; a card drawn here bears our own."""
+    """Raise ``PictureRefused`` where a provider's title, creator or description must not be shown."""
     from threadjuice_dagster.domain.judging.moderation import load_moderator
 
     words = "\n\n".join((candidate.title, candidate.creator, candidate.alt_text))
@@ -230,8 +230,8 @@ def _refuse_words(candidate: Candidate) -> None:
         raise _refusal("; ".join(verdict.reasons) or "the words that come with it")
 
 
-def _inspected(picture: Picture, inspect: Inspect | None) -> Picture:
-    """The picture. Raises ``PictureRefused`` if it must not be shown, ``NoVerdict`` if nobody can say."""
+def _inspected(picture: DecodedPicture, inspect: Inspect | None) -> DecodedPicture:
+    """Return the picture. Raises ``PictureRefused`` if it must not be shown, or ``NoVerdict``."""
     try:
         problem = inspect(rendition(picture)) if inspect else None
     except TransientFailure as failure:

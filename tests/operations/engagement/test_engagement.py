@@ -15,7 +15,7 @@ from threadjuice_dagster.operations.engagement.rules import (
     MAX_PENDING,
     PER_SECOND,
     Intake,
-    Refused,
+    RefusedReport,
     Report,
     check_headers,
     figures,
@@ -84,13 +84,13 @@ def test_a_report_of_a_page_is_read() -> None:
     ],
 )
 def test_a_report_of_another_shape_is_refused(hostile: bytes) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedReport) as refused:
         read_report(hostile)
     assert refused.value.status == 400
 
 
 def test_a_report_that_is_too_long_is_refused_before_it_is_read() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedReport) as refused:
         read_report(body() + b" " * MAX_BODY)
     assert refused.value.status == 413
 
@@ -126,7 +126,7 @@ def test_a_report_of_the_site_s_own_page_passes(own: dict[str, str]) -> None:
     ],
 )
 def test_a_report_of_another_site_is_refused(foreign: dict[str, str], status: int) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedReport) as refused:
         check_headers(headers(**foreign))
     assert refused.value.status == status
 
@@ -196,7 +196,7 @@ def test_a_flood_is_cut_to_so_many_a_second() -> None:
         try:
             intake.admit(1000.0 + number / 1000)
             admitted += 1
-        except Refused:
+        except RefusedReport:
             continue
     assert admitted == pytest.approx(BURST + 10 * PER_SECOND, abs=2)
     assert intake.drain()[1] == 10_000 - admitted

@@ -417,14 +417,14 @@ class TestTally:
         assert totals(store) == (2 * STORY_PER_MINUTE, 20 * 90 + 1)
 
     def test_the_next_minute_counts_again(self, store: Store) -> None:
-        tally = ViewCounts(through(store.engine))
-        tally.add({("a-fence", "view"): 1500})
+        counts = ViewCounts(through(store.engine))
+        counts.add({("a-fence", "view"): 1500})
         with store.engine.begin() as connection:
             connection.execute(t.engagement.update().values(minute=t.engagement.c.minute - timedelta(minutes=1)))
         early_in_a_minute()
-        tally.add({("a-fence", "view"): 1500})
+        counts.add({("a-fence", "view"): 1500})
         assert totals(store) == (2 * STORY_PER_MINUTE, 1000)
-        tally.add({("a-fence", "view"): 1})
+        counts.add({("a-fence", "view"): 1})
         assert totals(store) == (2 * STORY_PER_MINUTE, 1001)
 
     def test_writers_at_once_never_wait_in_a_circle(self, store: Store) -> None:
@@ -439,10 +439,10 @@ class TestTally:
         assert set(counted(store).values()) == {64}
 
     def test_an_unknown_story_is_written_nowhere(self, store: Store) -> None:
-        tally = ViewCounts(through(store.engine))
-        assert tally.knows("a-fence")
-        assert not tally.knows("no-such-story")
-        tally.add({("no-such-story", "view"): 1})
+        counts = ViewCounts(through(store.engine))
+        assert counts.is_public("a-fence")
+        assert not counts.is_public("no-such-story")
+        counts.add({("no-such-story", "view"): 1})
         assert totals(store) == (None, None)
 
     def test_stories_that_come_up_while_others_are_asked_about_are_asked_about_together(self) -> None:
@@ -455,17 +455,17 @@ class TestTally:
             free.wait(10)
             return [(slug,) for slug in values["slugs"] if slug.startswith("a-")]
 
-        tally = ViewCounts(run)
+        counts = ViewCounts(run)
         with ThreadPoolExecutor(20) as pool:
-            early = pool.submit(tally.knows, "a-fence")
+            early = pool.submit(counts.is_public, "a-fence")
             first.wait(10)
-            late = [pool.submit(tally.knows, slug) for slug in ["a-kettle", "nobody"] * 9]
-            while len(tally._next.slugs) < 2 or sum(future.running() for future in late) < 18:
+            late = [pool.submit(counts.is_public, slug) for slug in ["a-kettle", "nobody"] * 9]
+            while len(counts._next.slugs) < 2 or sum(future.running() for future in late) < 18:
                 time.sleep(0.01)
             free.set()
             assert [future.result() for future in [early, *late]] == [True, *[True, False] * 9]
         assert len(asked) <= 3  # the second asks for all but one that was just late
-        assert tally.knows("a-kettle")
+        assert counts.is_public("a-kettle")
 
     def test_a_question_that_failed_is_asked_again_by_the_next(self) -> None:
         answers = iter([OSError("gone"), [("a-fence",)]])
@@ -476,10 +476,10 @@ class TestTally:
                 raise answer
             return answer
 
-        tally = ViewCounts(run)
+        counts = ViewCounts(run)
         with pytest.raises(OSError, match="gone"):
-            tally.knows("a-fence")
-        assert tally.knows("a-fence")
+            counts.is_public("a-fence")
+        assert counts.is_public("a-fence")
 
     def test_counts_go_with_their_story(self, store: Store) -> None:
         ViewCounts(through(store.engine)).add({("a-fence", "view"): 1})
@@ -499,9 +499,9 @@ class TestMetrics:
         return {name: getattr(value, "records", None) or value.value for name, value in event.metadata.items()}
 
     def test_a_day_s_counts_are_summed_and_shown(self, store: Store) -> None:
-        tally = ViewCounts(through(store.engine))
-        tally.add({("a-fence", "view"): 8, ("a-fence", "depth:100"): 4, ("a-kettle", "view"): 2})
-        tally.add({("a-kettle", "share:link"): 1, ("a-kettle", "reaction:juicy"): 3})
+        counts = ViewCounts(through(store.engine))
+        counts.add({("a-fence", "view"): 8, ("a-fence", "depth:100"): 4, ("a-kettle", "view"): 2})
+        counts.add({("a-kettle", "share:link"): 1, ("a-kettle", "reaction:juicy"): 3})
         with store.engine.begin() as connection:
             old = sa.select(t.engagement).where(t.engagement.c.event == "view", t.engagement.c.count == 8).subquery()
             row = [

@@ -8,7 +8,7 @@ import pytest
 
 from threadjuice_dagster.operations.imports.fields import fields_of
 from threadjuice_dagster.operations.imports.formats import split_records
-from threadjuice_dagster.operations.imports.raw import Raw
+from threadjuice_dagster.operations.imports.raw import RawRecord
 from threadjuice_dagster.operations.imports.visibility import why_not_public
 
 HEAD = "title,category,text\n"
@@ -16,7 +16,7 @@ UNCLOSED = "A quotation mark in it is not closed, or stands in the middle of a c
 STORIES = [{"title": "Ä", "x": [{"a": 1}, {"b": "}{"}]}, {"title": "B"}]
 
 
-def split(data: bytes | str, name: str = "x.dat", size: int = 1 << 16) -> list[Raw]:
+def split(data: bytes | str, name: str = "x.dat", size: int = 1 << 16) -> list[RawRecord]:
     data = data if isinstance(data, bytes) else data.encode()
     return list(split_records([data[at : at + size] for at in range(0, len(data), size)], name))
 

@@ -13,8 +13,8 @@ from threadjuice_dagster.database.catalogue import read_catalogue
 from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports.formats import split_records
-from threadjuice_dagster.operations.imports.raw import MAX_RECORD, Raw
-from threadjuice_dagster.operations.imports.rules import RecordReader, Refused, StoryRow, category_map, slug_for
+from threadjuice_dagster.operations.imports.raw import MAX_RECORD, RawRecord
+from threadjuice_dagster.operations.imports.rules import RecordReader, RefusedRecord, StoryRow, category_map, slug_for
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLAIN = {"title": "A fence moves", "category": "neighbours", "text": "The fence moved by a metre."}
@@ -57,11 +57,11 @@ def story(row: StoryRow) -> StoryDraft:
     return StoryDraft.model_validate_json(row.record)
 
 
-def split(data: bytes, name: str = "stories.json", size: int = 1 << 16) -> list[Raw]:
+def split(data: bytes, name: str = "stories.json", size: int = 1 << 16) -> list[RawRecord]:
     return list(split_records([data[at : at + size] for at in range(0, len(data), size)], name))
 
 
-def objects(raws: list[Raw]) -> list[Any]:
+def objects(raws: list[RawRecord]) -> list[Any]:
     return [raw.problem or (raw.data if isinstance(raw.data, dict) else json.loads(raw.data)) for raw in raws]
 
 
@@ -188,7 +188,7 @@ class TestRecords:
         ],
     )
     def test_a_bad_record_is_refused_in_one_line(self, record: Any, reason: str) -> None:
-        with pytest.raises(Refused, match=reason) as refusal:
+        with pytest.raises(RefusedRecord, match=reason) as refusal:
             read(record)
         assert "\n" not in str(refusal.value)
         assert len(str(refusal.value)) < 400
@@ -215,7 +215,7 @@ class TestSpellings:
 
     @pytest.mark.parametrize("author", ["{'name': 'Ada'}", "ada@example.org", {"email": "ada@example.org"}, 5, "5", {}])
     def test_a_byline_without_a_name_is_refused(self, author: Any) -> None:
-        with pytest.raises(Refused, match=r"^author: it"):
+        with pytest.raises(RefusedRecord, match=r"^author: it"):
             read({**PLAIN, "author": author})
 
     @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ class TestSpellings:
 
     def test_a_long_text_of_half_mentions_is_read_in_time(self) -> None:
         began = time.process_time()
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(RefusedRecord):
             read({**PLAIN, "text": "[a](/u/abc" * 100_000})
         assert time.process_time() - began < 10
 
@@ -297,7 +297,7 @@ class TestSpellings:
 
     @pytest.mark.parametrize("day", ["10/11/2016", "10-11-2016 10:00", "31.31.2016", 7])
     def test_a_day_that_can_be_read_in_two_ways_is_refused(self, day: Any) -> None:
-        with pytest.raises(Refused, match="is no date"):
+        with pytest.raises(RefusedRecord, match="is no date"):
             read({**PLAIN, "date": day})
 
     @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ class TestLegacy:
         assert (read({**LEGACY, "status": "draft"}).wanted, read({**LEGACY, "status": None}).wanted) == (0, 1)
 
     def test_an_unknown_desk_is_refused_here_too(self) -> None:
-        with pytest.raises(Refused, match="no category 'celebrity gossip'"):
+        with pytest.raises(RefusedRecord, match="no category 'celebrity gossip'"):
             read({**LEGACY, "category": "celebrity gossip"})
 
     @pytest.mark.parametrize(
@@ -408,5 +408,5 @@ class TestLegacy:
 
     @pytest.mark.parametrize("content", [{}, [], {"sections": [{"type": "quiz", "content": "Which?"}]}, [None, 3]])
     def test_content_without_text_is_refused(self, content: Any) -> None:
-        with pytest.raises(Refused, match="sections"):
+        with pytest.raises(RefusedRecord, match="sections"):
             read({**LEGACY, "content": content})

@@ -12,7 +12,7 @@ from pydantic import Field
 from threadjuice_dagster.assets.decorators import asset
 from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
-from threadjuice_dagster.operations.imports.inbox import QUIET_SECONDS, Inbox, Waiting, pass_over, passed_over
+from threadjuice_dagster.operations.imports.inbox import QUIET_SECONDS, Inbox, InboxFile, pass_over, passed_over
 from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
@@ -135,7 +135,7 @@ class _Intake:
         catalogue = Catalogue(self._store.engine)
         RecordReader(catalogue.categories(), catalogue.personas(), now(), self._mapped, self._default)
 
-    def _settled(self, inbox: Inbox) -> list[Waiting]:
+    def _settled(self, inbox: Inbox) -> list[InboxFile]:
         """Files that are there in full; what was written just now is waited for once."""
         seconds, moment = self._config.quiet_seconds, time.time()
         young = [file for file in inbox.waiting() if not inbox.is_quiet(file, seconds, moment)]
@@ -146,7 +146,7 @@ class _Intake:
         self._files["left_alone"] += [f"{file.name} (still being written)" for file in growing]
         return [file for file in files if file not in growing]
 
-    def _take(self, inbox: Inbox, file: Waiting) -> None:
+    def _take(self, inbox: Inbox, file: InboxFile) -> None:
         with inbox.opened(file) as path:
             summary = self.store([path])
             if self._config.dry_run:
@@ -159,7 +159,7 @@ class _Intake:
             for name in inbox.archive(file, path, beside):
                 self._files["kept_back_files" if name.endswith(".kept-back.jsonl") else "rejects"].append(name)
 
-    def _pass_over(self, inbox: Inbox, file: Waiting, error: Exception) -> None:
+    def _pass_over(self, inbox: Inbox, file: InboxFile, error: Exception) -> None:
         """Remember a file that cannot be taken or moved away, and tell of it; one that is gone needs nothing."""
         from threadjuice_dagster.database.ledger import Ledger
         from threadjuice_dagster.operations.imports.fields import shown

@@ -11,7 +11,7 @@ from threadjuice_dagster.domain.judging.gates import GATES
 from threadjuice_dagster.domain.judging.verdicts import QualityScore
 from threadjuice_dagster.domain.language.text import slugify
 from threadjuice_dagster.domain.pictures.images import StoryImage
-from threadjuice_dagster.domain.story.provenance import Source, provenance_of
+from threadjuice_dagster.domain.story.provenance import StorySource, provenance_of
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import IMPORTED, StoryDraft
 from threadjuice_dagster.failures import Unsuitable
@@ -94,7 +94,7 @@ def public_record(
             story,
             score,
             image,
-            Source(
+            StorySource(
                 thread=thread.id if thread else "",
                 permalink=source_url,
                 subreddit=thread.subreddit if thread else "",

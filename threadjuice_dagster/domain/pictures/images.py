@@ -1,4 +1,4 @@
-"""Pictures: the models of a story's picture, and how one is read, refused and encoded.
+"""The models of a story's picture, and how a picture is read, refused and encoded.
 
 Finding and storing pictures belongs in ``resources/pictures.py``, whether one may be shown in
 ``domain/pictures/licences.py``, drawing one in ``domain/pictures/title_card.py``. The encoder's figures (quality map,
@@ -32,19 +32,19 @@ FORMATS: tuple[Format, ...] = ("avif", "webp", "jpeg")
 CONTENT_TYPES: dict[Format, str] = {"avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 MAX_PIXELS = 50_000_000
-"""Of the picture as it arrives; more is refused before anything is decoded."""
+"""Pixels of a picture as it arrives. A larger one is refused before it is decoded."""
 
 MIN_WIDTH, MIN_HEIGHT = 320, 120
-"""Pixels, as displayed; less cannot illustrate a story."""
+"""Least pixels of a picture as displayed."""
 
 MAX_RATIO = 5
 """Longer side over shorter side; also keeps a variant within WebP's 16,383 pixels."""
 
 ENCODING_VERSION = 2
-"""Part of every key: raise it when the code below makes other bytes of the same picture."""
+"""Part of every key. Raise it when the code below encodes the same picture to other bytes."""
 
 FAST = 9
-"""The AVIF speed from which time counts more than bytes, in every format; drawings lose little by it."""
+"""The AVIF speed from which every format is encoded for speed instead of size; drawings lose little by it."""
 
 INSPECTED_SIDE = 512
 """Pixels on the longer side of the rendition a picture is judged by."""
@@ -54,7 +54,7 @@ _PLACEHOLDER_SIDE = 64
 
 
 class Variant(Model):
-    """One encoded size of a picture. ``key`` is its place in storage, ``url`` where a reader gets it."""
+    """One encoded size of a picture. ``key`` is its key in storage, ``url`` its address for readers."""
 
     width: int
     height: int
@@ -65,7 +65,7 @@ class Variant(Model):
 
 
 class Licence(Model):
-    """What a picture may be used for. ``code`` as in ``by-sa``, ``cc0``, ``unsplash``, ``own``."""
+    """A picture's licence. ``code`` as in ``by-sa``, ``cc0``, ``unsplash``, ``own``."""
 
     code: str
     version: str = ""
@@ -73,7 +73,7 @@ class Licence(Model):
 
 
 class Credited(Model):
-    """A picture's origin: all that its credit is made of. Addresses are http(s) or empty."""
+    """A picture's origin, from which its credit is made. Addresses are http(s) or empty."""
 
     source_id: str = ""
     source_url: str = ""
@@ -98,13 +98,13 @@ class StoryImage(Credited):
     """ThumbHash, base64 (https://evanw.github.io/thumbhash/)."""
     variants: tuple[Variant, ...]
     use_reported_at: datetime | None = None
-    """When the provider was told of this use, where its terms ask for that."""
+    """When this use was reported to the provider, where its terms ask for that."""
     note: str = ""
-    """Why a provider before this one was passed over, for the operator."""
+    """Tells the operator why providers before this one gave no picture."""
 
 
 class PictureRefused(PermanentFailure):
-    """The bytes are no picture a story can be illustrated with; the message says why."""
+    """The bytes are no picture that can illustrate a story; the message says why."""
 
 
 class EncodedVariant(NamedTuple):
@@ -117,7 +117,7 @@ class EncodedVariant(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
+class DecodedPicture:
     """A decoded picture. ``width`` and ``height`` are those displayed; ``pixels`` may already be drafted smaller."""
 
     pixels: "Image"
@@ -140,28 +140,28 @@ class EncodedPicture:
 
 
 def content_key(sha256: str, quality: int, speed: int) -> str:
-    """Names what is encoded and how, in 64 hexadecimal digits: equal keys hold equal pictures."""
+    """Return a digest of the picture and its encoding, in 64 hexadecimal digits: equal keys hold equal files."""
     return hashlib.sha256(f"{ENCODING_VERSION}:{sha256}:{quality}:{speed}".encode()).hexdigest()
 
 
 def variant_key(content: str, width: int, picture_format: Format) -> str:
-    """The storage key of one variant of the picture that ``content_key`` names."""
+    """Return the storage key of one variant of the picture that ``content_key`` names."""
     return f"img/{content}/{width}.{'jpg' if picture_format == 'jpeg' else picture_format}"
 
 
 def variant_widths(width: int, widths: tuple[int, ...] = WIDTHS) -> list[int]:
-    """Ascending widths to make of a picture this wide; its own where it is narrower than the widest."""
+    """Return the widths to encode of a picture this wide, ascending; none is wider than the picture."""
     return sorted({min(width, wanted) for wanted in widths})
 
 
 def format_quality(quality: int, picture_format: Format) -> int:
-    """The encoder's number at which a format looks like JPEG at ``quality`` (1 to 100)."""
+    """Return the encoder's quality number at which a format looks like JPEG at ``quality`` (1 to 100)."""
     offset = {"avif": -13, "webp": 3, "jpeg": 0}[picture_format]
     return min(max(quality + offset, 1), 100)
 
 
-def read_picture(data: bytes, widest: int = WIDTHS[-1]) -> Picture:
-    """Decode hostile bytes. What they are is read from them, never from a name or a header.
+def read_picture(data: bytes, widest: int = WIDTHS[-1]) -> DecodedPicture:
+    """Decode hostile bytes. Their format is read from them, never from a name or a header.
 
     A JPEG is decoded at a fraction of its size where that leaves twice ``widest`` pixels. Raises
     ``PictureRefused`` for anything that is not one whole JPEG, PNG, WebP or AVIF still of usable size.
@@ -187,18 +187,22 @@ def read_picture(data: bytes, widest: int = WIDTHS[-1]) -> Picture:
         raise _refusal(f"it is damaged or no JPEG, PNG, WebP or AVIF ({type(error).__name__})") from error
     if problem:
         raise _refusal(problem)
-    return Picture(image, width, height, orientation, hashlib.sha256(data).hexdigest())
+    return DecodedPicture(image, width, height, orientation, hashlib.sha256(data).hexdigest())
 
 
-def drawn_picture(image: "Image") -> Picture:
-    """A picture drawn here, which needs no decoding and no suspicion."""
-    return Picture(image, *image.size, 1, hashlib.sha256(image.tobytes()).hexdigest())
+def drawn_picture(image: "Image") -> DecodedPicture:
+    """Return a picture that this package drew, which needs no checks."""
+    return DecodedPicture(image, *image.size, 1, hashlib.sha256(image.tobytes()).hexdigest())
 
 
 def encode_variants(
-    source: bytes | Picture, quality: int = 85, speed: int = 6, threads: int = 2, widths: tuple[int, ...] = WIDTHS
+    source: bytes | DecodedPicture,
+    quality: int = 85,
+    speed: int = 6,
+    threads: int = 2,
+    widths: tuple[int, ...] = WIDTHS,
 ) -> EncodedPicture:
-    """Every width in every format, largest first, without metadata and in sRGB; never enlarged.
+    """Encode every width in every format, largest first, without metadata and in sRGB; never enlarged.
 
     ``quality`` is JPEG's scale, ``speed`` AVIF's: 6 to publish, 9 for drawings and previews (below 6 costs
     six times as much). Raises ``PictureRefused``.
@@ -213,20 +217,20 @@ def encode_variants(
 
 
 def placeholder(image: "Image") -> str:
-    """The ThumbHash of a picture, base64."""
+    """Return the ThumbHash of a picture, base64."""
     small = image.convert("RGBA")
     small.thumbnail((_PLACEHOLDER_SIDE, _PLACEHOLDER_SIDE))
     return base64.b64encode(thumbhash.encode(small)).decode()
 
 
-def rendition(picture: Picture, side: int = INSPECTED_SIDE) -> bytes:
-    """A small JPEG of the picture as displayed, at most ``side`` pixels long; never enlarged."""
+def rendition(picture: DecodedPicture, side: int = INSPECTED_SIDE) -> bytes:
+    """Return a small JPEG of the picture as displayed, its longer side at most ``side`` pixels; never enlarged."""
     scale = min(1, side / max(picture.width, picture.height))
     return _encode(upright(picture, max(1, int(picture.width * scale))), "jpeg", 85, FAST).data
 
 
-def upright(picture: Picture, width: int | None = None) -> "Image":
-    """The picture as displayed: 8-bit sRGB, turned, without metadata, ``width`` pixels wide (its own by default)."""
+def upright(picture: DecodedPicture, width: int | None = None) -> "Image":
+    """Return the picture as displayed, in 8-bit sRGB without metadata, ``width`` pixels wide (default: its own)."""
     from PIL import Image
 
     width = picture.width if width is None else width
@@ -256,7 +260,7 @@ def _size_problem(width: int, height: int) -> str | None:
 
 
 def _scale_transparent_colour(image: "Image", depth: int) -> None:
-    """Bring the one colour a PNG calls transparent to the scale of its pixels, which Pillow leaves to the reader."""
+    """Scale the one colour that a PNG calls transparent as Pillow scaled the pixels; Pillow itself does not."""
     colour = image.info.get("transparency")
     if image.mode == "L" and isinstance(colour, int) and depth < 8:
         image.info["transparency"] = colour * 255 // (2**depth - 1)
@@ -276,8 +280,8 @@ def _turns() -> dict[int, Any]:
     return dict(enumerate((*order, Turn.ROTATE_270, Turn.TRANSVERSE, Turn.ROTATE_90), start=2))
 
 
-def _sizes(picture: Picture, widths: list[int]) -> Iterator["Image"]:
-    """The picture in each width, widest first, each made from the one before."""
+def _sizes(picture: DecodedPicture, widths: list[int]) -> Iterator["Image"]:
+    """Yield the picture in each width, widest first, each made from the one before."""
     from PIL import Image
 
     image = upright(picture, widths[-1])
@@ -289,7 +293,7 @@ def _sizes(picture: Picture, widths: list[int]) -> Iterator["Image"]:
 
 
 def _plain_mode(image: "Image") -> "Image":
-    """The same picture in a mode that can be resized well: L, RGB, CMYK, LA or RGBA."""
+    """Return the picture in a mode that can be resized well: L, RGB, CMYK, LA or RGBA."""
     if image.mode.startswith(("I", "F")):
         return _grey(image)
     if image.has_transparency_data and image.mode != "LA":
@@ -300,7 +304,7 @@ def _plain_mode(image: "Image") -> "Image":
 
 
 def _grey(image: "Image") -> "Image":
-    """16-bit grey in 8 bits, which a plain conversion would clip to white; a transparent level stays transparent."""
+    """Convert 16-bit grey to 8 bits, which Pillow clips to white. A transparent level stays transparent."""
     levels = image.convert("I")
     grey = levels.point(lambda value: value * (1 / 257)).convert("L")
     transparent = image.info.get("transparency")
@@ -316,7 +320,7 @@ def _grey(image: "Image") -> "Image":
 
 
 def _to_srgb(image: "Image") -> "Image":
-    """RGB, or RGBA where something shows through; a profile that is broken or of another space is ignored."""
+    """Convert to RGB, or to RGBA where the picture is transparent. A broken or unfitting profile is ignored."""
     from PIL import ImageCms
 
     alpha = image.getchannel("A") if image.mode.endswith("A") else None
@@ -335,7 +339,7 @@ def _to_srgb(image: "Image") -> "Image":
 
 
 def _encode(image: "Image", picture_format: Format, quality: int, speed: int) -> EncodedVariant:
-    """One variant. ``save`` keeps state on the image, so each thread works on its own copy."""
+    """Encode one variant. ``save`` keeps state on the image, so each thread works on a copy."""
     from PIL import Image
 
     image = image.copy()

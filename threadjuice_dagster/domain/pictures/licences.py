@@ -1,4 +1,4 @@
-"""What each picture provider's terms ask for, as data, and whether a picture keeps to them.
+"""The terms of each picture provider as data, and whether a picture keeps to them.
 
 Asking providers and making the calls that their terms want belong in ``resources/picture_providers.py``;
 turning a credit line into HTML in ``site/``.
@@ -14,7 +14,7 @@ from threadjuice_dagster.domain.judging.gates import GateFinding
 from threadjuice_dagster.domain.pictures.images import Credited, Licence, StoryImage
 
 PUBLIC_DOMAIN = frozenset({"cc0", "pdm"})
-"""Codes under which nobody has to be named."""
+"""Licence codes that do not ask for a credit."""
 
 _DEEDS = {"by": "licenses/by", "by-sa": "licenses/by-sa", "cc0": "publicdomain/zero", "pdm": "publicdomain/mark"}
 _DEED = re.compile(
@@ -89,13 +89,13 @@ POLICIES: dict[str, Policy] = {
     ),
     "title_card": Policy(delivery="rehost", credit=(CreditPart("", "{credit}"),), licences=frozenset({"own"})),
 }
-"""By provider. A provider that is not here has no terms anybody has read, so its pictures are refused."""
+"""The terms by provider. Pictures of any other provider are refused, since nobody has read its terms."""
 
 _UNREAD = (CreditPart("", "{credit}"), dataclasses.replace(_LICENCE, before=" · "))
 
 
 def licence_finding(image: StoryImage) -> GateFinding:
-    """What the gate on a story's picture says of it."""
+    """Return the finding of the gate on a story's picture."""
     problem = licence_problem(image)
     return GateFinding(
         problem is None, problem or "Licensed for this use, credited and delivered as its provider asks."
@@ -103,7 +103,7 @@ def licence_finding(image: StoryImage) -> GateFinding:
 
 
 def licence_problem(image: StoryImage) -> str | None:
-    """Why this picture must not be published under its provider's terms, or None."""
+    """Return why this picture must not be published under its provider's terms, or None."""
     policy = POLICIES.get(image.provider)
     if policy is None:
         return f"nobody has read the terms of {image.provider or 'its provider'}; known are {', '.join(POLICIES)}"
@@ -120,31 +120,31 @@ def licence_problem(image: StoryImage) -> str | None:
 
 
 def terms_problem(work: Credited, policy: Policy) -> str | None:
-    """Why licence and credit of a picture do not meet a provider's terms, or None."""
+    """Return why licence or credit of a picture do not meet a provider's terms, or None."""
     return _licence_flaw(work.licence, policy.licences) or _credit_flaw(work, policy)
 
 
 def credit_line(work: Credited, provider: str) -> tuple[CreditPart, ...]:
-    """The credit as the provider asks for it, in parts; of an unknown provider what is stored, with the licence."""
+    """Return the parts of the credit as the provider asks for it; for an unknown provider the stored one."""
     policy = POLICIES.get(provider)
     parts = (_filled(part, work) for part in (policy.credit if policy else _UNREAD))
     return tuple(part for part in parts if part.text)
 
 
 def credit_text(work: Credited, provider: str) -> str:
-    """The credit line without its links."""
+    """Return the credit line without its links."""
     return "".join(part.before + part.text for part in credit_line(work, provider))
 
 
 def licence_name(licence: Licence) -> str:
-    """A licence as people write it: ``CC BY-SA 4.0``, ``CC0 1.0``, ``Unsplash Licence``."""
+    """Return a licence as people write it: ``CC BY-SA 4.0``, ``CC0 1.0``, ``Unsplash Licence``."""
     code = licence.code.strip().lower()
     name = _NAMES.get(code) or (f"CC {code.upper()}" if code.startswith("by") else code.upper())
     return name if code in ("own", "unsplash") else f"{name} {_version(licence)}".strip()
 
 
 def deed_url(licence: Licence) -> str:
-    """Where the licence can be read: the address that came with it, else Creative Commons' own, else nothing."""
+    """Return the address of the licence's text: the one that came with it, else Creative Commons', else nothing."""
     deed, version = _DEEDS.get(licence.code.strip().lower()), _version(licence)
     if licence.url or not deed or not re.fullmatch(r"\d\.\d", version):
         return licence.url
@@ -152,7 +152,7 @@ def deed_url(licence: Licence) -> str:
 
 
 def _version(licence: Licence) -> str:
-    """The version that is told, else the one in the deed's address; CC0 and the mark have only one."""
+    """Return the stated version, else the one in the deed's address; CC0 and the mark have only 1.0."""
     named = _DEED.fullmatch(licence.url)
     only = "1.0" if licence.code.strip().lower() in PUBLIC_DOMAIN else ""
     return licence.version.strip() or (named and named[2]) or only

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_SIDE = 100
-"""Pixels; a larger picture is to be shrunk first, as the format's own encoders require."""
+"""Pixels. A larger picture must be shrunk first, as the format's own encoders require."""
 
 _PREVIEW_SIDE = 32
 _SATURATION = 1.25
 
 
 class _Channel(NamedTuple):
-    """Average level, how far the waves reach, and how many there are across and down."""
+    """A channel's average level, the scale of its waves, and their number across and down."""
 
     steady: float
     scale: float
@@ -33,7 +33,7 @@ class _Channel(NamedTuple):
 
 
 def encode(image: "Image") -> bytes:
-    """The hash of a picture, each side 1 to ``MAX_SIDE`` pixels. Raises ``ValueError`` for another size."""
+    """Return the hash of a picture with sides of 1 to ``MAX_SIDE`` pixels. Raises ``ValueError`` for another size."""
     width, height = image.size
     if not 1 <= min(width, height) <= max(width, height) <= MAX_SIDE:
         raise ValueError(f"expected at most {MAX_SIDE}x{MAX_SIDE} pixels, got {width}x{height}")
@@ -56,7 +56,7 @@ def encode(image: "Image") -> bytes:
 
 
 def decode(placeholder: str, side: int = _PREVIEW_SIDE) -> "Image":
-    """The preview a base64 hash stands for: RGBA, the longer side ``side`` pixels. Raises ``ValueError``."""
+    """Return the preview of a base64 hash: RGBA, the longer side ``side`` pixels. Raises ``ValueError``."""
     from PIL import Image
 
     channels, digits, ratio = _read(placeholder)
@@ -71,7 +71,7 @@ def decode(placeholder: str, side: int = _PREVIEW_SIDE) -> "Image":
 
 
 def to_data_url(placeholder: str, side: int = _PREVIEW_SIDE) -> str:
-    """A PNG data URI of at most ``side`` pixels a side. Raises ``ValueError``."""
+    """Return the preview as a PNG data URI of at most ``side`` pixels a side. Raises ``ValueError``."""
     image, buffer = decode(placeholder, side), io.BytesIO()
     opaque = image.getchannel("A").getextrema() == (255, 255)
     (image.convert("RGB") if opaque else image).save(buffer, "PNG", optimize=True)
@@ -93,7 +93,7 @@ def _rgb(light: float, warm: float, red_green: float) -> tuple[int, int, int]:
 
 
 def _frequencies(across: int, down: int) -> Iterator[tuple[int, int]]:
-    """The (column, row) frequencies kept, in the format's order, the steady part left out."""
+    """Yield the kept (column, row) frequencies in the format's order, without the steady part."""
     for row in range(down):
         for column in range(across):
             if (column or row) and column * down < across * (down - row):
@@ -106,7 +106,7 @@ def _cosines(count: int, length: int) -> list[list[float]]:
 
 
 def _transform(levels: list[float], width: int, across: int, down: int) -> tuple[float, list[float], float]:
-    """Steady part, the waves scaled to 0..1, and their scale."""
+    """Return the steady part, the waves scaled to 0..1, and their scale."""
     lines = [levels[start : start + width] for start in range(0, len(levels), width)]
     columns = [[sum(map(mul, line, cosine)) for line in lines] for cosine in _cosines(across, width)]
     rows = _cosines(down, len(lines))
@@ -116,7 +116,7 @@ def _transform(levels: list[float], width: int, across: int, down: int) -> tuple
 
 
 def _plane(channel: _Channel, digits: Iterator[float], width: int, height: int) -> list[float]:
-    """One channel's levels, row by row."""
+    """Return one channel's levels, row by row."""
     columns, rows = _cosines(channel.across, width), _cosines(channel.down, height)
     levels = [channel.steady] * (width * height)
     for column, row in _frequencies(channel.across, channel.down):
@@ -140,7 +140,7 @@ def _pack(waves: list[tuple[float, list[float], float]], has_alpha: bool, shorte
 
 
 def _read(placeholder: str) -> tuple[list[_Channel], Iterator[float], float]:
-    """The channels of a base64 hash, the waves' levels (-1 to 1) still to be dealt out, and width / height."""
+    """Return the channels of a base64 hash, the levels of all waves (-1 to 1) in order, and width / height."""
     try:
         hashed = base64.b64decode(placeholder, validate=True)
     except binascii.Error as error:

@@ -1,7 +1,7 @@
-"""The title card: a picture drawn from a story's headline, for when no photograph may be used.
+"""Draws title cards: pictures of a story's headline, for stories for which no photograph may be used.
 
-It needs no network and no licence, and equal stories have equal cards. The ground is drawn small and enlarged: it is
-soft, so that costs no detail, little time and few bytes. Encoding belongs in ``domain/pictures/images.py``.
+A card needs no network and no licence, and equal stories have equal cards. Its soft background is drawn small and
+enlarged, which saves time and bytes. Encoding belongs in ``domain/pictures/images.py``.
 """
 
 import functools
@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 1920, 1080
 """Pixels of a card."""
 
 MAX_TITLE = 160
-"""Characters of a headline set on a card; the rest is cut at a word."""
+"""Characters of a headline on a card; a longer one is cut at a word."""
 
 _MARGIN = 132
 _TEXT_WIDTH = 1300
@@ -40,7 +40,7 @@ _Face = Literal["serif", "sans", "light"]
 
 
 class _Palette(NamedTuple):
-    """sRGB colours of one hue: two grounds, two threads that catch the light, one accent."""
+    """sRGB colours of one hue: two for the background, two for its threads, one accent."""
 
     deep: _Colour
     ground: _Colour
@@ -50,10 +50,10 @@ class _Palette(NamedTuple):
 
 
 def draw_title_card(title: str, category_name: str, colour: str) -> "Image":
-    """1920 x 1080 RGB pixels: the headline over flowing threads in the category's colour (``#rrggbb``).
+    """Draw the headline over flowing threads in the category's colour (``#rrggbb``): 1920 x 1080 RGB pixels.
 
-    Characters the typeface lacks are left out; a headline without any other is replaced by the
-    category's name. Equal arguments give equal pixels.
+    Characters that the typeface lacks are left out. A headline that has no others is replaced by the category's name.
+    Equal arguments give equal pixels.
     """
     from PIL import Image, ImageDraw
 
@@ -77,7 +77,7 @@ def draw_title_card(title: str, category_name: str, colour: str) -> "Image":
 
 
 def _threads(seed: bytes, palette: _Palette) -> "Image":
-    """The ground at a quarter of the card's size: round strands side by side, bent along a flowing field."""
+    """Draw the background at a quarter of the card's size: round strands side by side, bent along a field."""
     from PIL import Image
 
     width, height = WIDTH // _SCALE, HEIGHT // _SCALE
@@ -98,7 +98,7 @@ def _threads(seed: bytes, palette: _Palette) -> "Image":
 
 
 def _field(seed: bytes) -> Callable[[float, float], float]:
-    """Height at a point of the card, whose height is 1; one whole number is one strand's width."""
+    """Return the field: a function of a point of the card, whose height is 1. A strand is as wide as a step of 1."""
     angle, density, bend, *phase = (value / 255 for value in seed[:6])
     angle, density = math.radians(-55 + 80 * angle), 9 + 7 * density
     phase = [math.tau * value for value in phase]
@@ -112,7 +112,7 @@ def _field(seed: bytes) -> Callable[[float, float], float]:
 
 
 def _strands(seed: bytes, palette: _Palette, count: int) -> "Image":
-    """A column of straight strands, each lit along its middle; a few catch the accent."""
+    """Draw a column of straight strands, each lit along its middle; a few have the accent's colour."""
     from PIL import Image
 
     pixels = []
@@ -128,7 +128,7 @@ def _strands(seed: bytes, palette: _Palette, count: int) -> "Image":
 
 
 def _light(lines: list[tuple[int, int]], leading: int) -> "Image":
-    """How much of the threads is seen: none at the left edge, all at the right, little behind the lines of text."""
+    """Return a mask of the threads: hidden at the left edge, faint behind the text, full at the right edge."""
     from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
     size = (WIDTH // _SCALE, HEIGHT // _SCALE)
@@ -195,7 +195,7 @@ def _from_oklch(lightness: float, chroma: float, hue: float) -> _Colour:
 
 
 def _level(linear: float) -> int:
-    """The 8-bit sRGB level of a linear one, clipped."""
+    """Return the 8-bit sRGB level of a linear one, clipped."""
     linear = min(max(linear, 0.0), 1.0)
     return round(255 * (linear * 12.92 if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055))
 
@@ -217,14 +217,14 @@ def _has_glyph(face: _Face, char: str) -> bool:
 
 
 def _legible(text: str, face: _Face) -> str:
-    """The text on one line without what the typeface cannot draw; empty if no letter or digit is left."""
+    """Return the text on one line without characters that the typeface lacks; empty if no letter or digit is left."""
     kept = "".join(char if _has_glyph(face, char) else " " for char in " ".join(clean(text).split())[:2000])
     kept = " ".join(kept.split())
     return kept if any(char.isalnum() for char in kept) else ""
 
 
 def _fit(headline: str) -> tuple[int, list[str]]:
-    """The largest type size at which the headline stands in its box, and its lines there."""
+    """Return the largest type size at which the headline fits into its box, and its lines at that size."""
     words = headline.split()
     for size in _SIZES:
         lines = _wrapped(words, size, _TEXT_WIDTH)
@@ -235,7 +235,7 @@ def _fit(headline: str) -> tuple[int, list[str]]:
 
 
 def _balanced(words: list[str], size: int, count: int) -> list[str]:
-    """``count`` lines, each about as long as the others."""
+    """Wrap the words to ``count`` lines of about equal length."""
     narrow, wide = 0, _TEXT_WIDTH
     while wide - narrow > 8:
         middle = (narrow + wide) // 2
@@ -257,7 +257,7 @@ def _wrapped(words: list[str], size: int, width: int) -> list[str]:
 
 
 def _broken(words: list[str], size: int) -> list[str]:
-    """The words, those wider than a line cut into pieces that are not."""
+    """Return the words with those wider than a line cut into pieces that fit."""
     pieces: list[str] = []
     for word in words:
         while _length(word, size) > _TEXT_WIDTH:
@@ -276,7 +276,7 @@ def _length(text: str, size: int) -> float:
 
 
 def _labels(draw: "ImageDraw", category: str, accent: _Colour) -> None:
-    """The category in spaced capitals under a short rule, the wordmark at the foot."""
+    """Draw the category in spaced capitals under a short rule, and the wordmark at the foot."""
     draw.rectangle((_MARGIN, 132, _MARGIN + 96, 139), accent)
     _spaced(draw, (_MARGIN, 164), cut(category, 40).upper(), _font("sans", 40), accent, 5)
     end = _spaced(draw, (_MARGIN, HEIGHT - 132), "Thread", _font("sans", 38), _PAPER, 1)
@@ -286,7 +286,7 @@ def _labels(draw: "ImageDraw", category: str, accent: _Colour) -> None:
 def _spaced(
     draw: "ImageDraw", at: tuple[float, float], text: str, font: "FreeTypeFont", fill: _Colour, gap: int
 ) -> float:
-    """Draw letters ``gap`` pixels further apart than set; where the text ends."""
+    """Draw letters with ``gap`` more pixels between them; return where the text ends."""
     x, y = at
     for char in text:
         draw.text((x, y), char, fill, font)

@@ -1,6 +1,6 @@
-"""Where a story comes from and who answers for it: the record kept with it, and published beside its page.
+"""The provenance of a story: its source, how it was made, and who signed it off. It is published beside the page.
 
-It holds ids, offsets and digests of its sources, never their text, so that it may outlive them.
+It holds ids, offsets and digests of its sources and never their text, so that it may be kept when they are deleted.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from threadjuice_dagster.domain.pictures.images import StoryImage
 from threadjuice_dagster.domain.story.stories import Draft, StoryDraft, Usage
 
 
-class Source(Model):
+class StorySource(Model):
     """The thread of a story and the places in it whose words the story repeats (``Grounding.passages``)."""
 
     thread: str = ""
@@ -31,7 +31,7 @@ class Provenance(Model):
     story_id: str
     statement: str
     text_sha256: str
-    source: Source
+    source: StorySource
     writer: str
     model: str
     prompt_version: str
@@ -55,13 +55,13 @@ def provenance_of(
     story: StoryDraft,
     score: QualityScore,
     image: StoryImage,
-    source: Source,
+    source: StorySource,
     verdicts: Sequence[GateVerdict],
     spent: Usage,
     run_id: str,
     moment: datetime,
 ) -> Provenance:
-    """The record of a story that is about to be published, signed off by its gates or by who overruled them."""
+    """Return the provenance of a story at its publication, signed off by its gates or by who overruled them."""
     judge, moderation = score.judge, score.moderation
     scores = {"overall": score.overall, "rubric": score.rubric.overall, **({"judge": judge.overall} if judge else {})}
     people = dict.fromkeys(verdict.overridden_by for verdict in verdicts if verdict.overridden_by)
@@ -88,12 +88,12 @@ def provenance_of(
 
 
 def text_digest(draft: Draft) -> str:
-    """The SHA-256 of a draft's canonical JSON, in hexadecimal: equal digests, equal text."""
+    """Return the SHA-256 of a draft's canonical JSON, in hexadecimal."""
     return hashlib.sha256(draft.model_dump_json().encode(errors="replace")).hexdigest()
 
 
 def statement(writer: str, model: str) -> str:
-    """One sentence for readers on who wrote the story."""
+    """Return one sentence that tells readers who wrote the story."""
     if writer == "manual":
         return f"Written by {model or 'a person'}, and checked by the newsroom's gates."
     if writer == "imported":

@@ -1,4 +1,4 @@
-"""The public record of a story: everything a page shows, and nothing it does not."""
+"""The public record of a story, which holds exactly what its page shows."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -31,7 +31,7 @@ class PublishedStory(Model):
 
 
 class Listed(NamedTuple):
-    """A public story without its text. ``stamp`` differs whenever anything of its record may."""
+    """A public story without its text. ``stamp`` changes whenever the record changes."""
 
     story_id: str
     category: str
@@ -41,10 +41,10 @@ class Listed(NamedTuple):
 
 @runtime_checkable
 class PublicationSource(Protocol):
-    """The public stories, to be read in part: ``database/publications.py`` has those of the newsroom."""
+    """A source of public stories, such as the database (``database/publications.py``)."""
 
     def listing(self) -> Iterator[Listed]:
-        """Every story, in no order."""
+        """Yield every story, in no order."""
 
     def stories(self, ids: Sequence[str]) -> Iterator[PublishedStory]:
-        """These stories, in no order; one that is public no more is left out."""
+        """Yield those of these stories that are still public, in no order."""

@@ -20,7 +20,7 @@ class Reason(Model):
 
 
 class Decision(Model):
-    """What a person, or a sweep in their name, decided of a story: one line of the audit."""
+    """A decision on a story by a person, or by a sweep in their name: one line of the audit."""
 
     action: str
     actor: str

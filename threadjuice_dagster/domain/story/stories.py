@@ -1,4 +1,4 @@
-"""The story: what a writer hands in, what is stored of it, and what an operator reads back.
+"""The models of a story: the draft that a writer returns, and the draft as it is stored.
 
 How a story is judged belongs in ``domain/judging/rubric.py``; how it is written in ``domain/writing/prompts.py``
 and ``domain/writing/extractive.py``.
@@ -46,7 +46,7 @@ class Quote(Model):
 
 
 class Draft(Model):
-    """What a writer hands in: the text and everything a page needs around it."""
+    """The text that a writer returns, and everything that a page needs around it."""
 
     title: CleanText = Field(min_length=1, max_length=300, description="headline, at most 90 characters")
     dek: CleanText = Field("", description="one sentence under the headline")
@@ -64,12 +64,12 @@ class Draft(Model):
 
     @property
     def text(self) -> str:
-        """Everything a reader reads in the body, headings left out, as paragraphs."""
+        """The body without headings and quotes, as paragraphs."""
         return "\n\n".join(section.text for section in self.sections)
 
     @property
     def shown(self) -> str:
-        """The body with its quotes in place: ``text`` alone may be hardly more than what leads from quote to quote."""
+        """The body with its quotes in place. ``text`` alone may only lead from quote to quote."""
         parts = ((section.text, *(quote.text for quote in quotes)) for section, quotes in self.layout())
         return "\n\n".join(text for part in parts for text in part)
 
@@ -80,11 +80,11 @@ class Draft(Model):
 
     @property
     def word_count(self) -> int:
-        """Words in the body and the quotes."""
+        """The number of words in the body and the quotes."""
         return len(words(self.text)) + sum(len(words(quote.text)) for quote in self.quotes)
 
     def layout(self) -> Iterator[tuple[Section, tuple[Quote, ...]]]:
-        """Each section with the quotes that follow it; quotes with no place are spread evenly."""
+        """Yield each section with the quotes that follow it. Quotes without a place are spread evenly."""
         count, placed = len(self.sections), {index: [] for index in range(len(self.sections))}  # type: ignore[var-annotated]
         for index, quote in enumerate(self.quotes):
             spread = (index + 1) * count // (len(self.quotes) + 1)
@@ -94,7 +94,7 @@ class Draft(Model):
 
 
 class Usage(Model):
-    """What calls to a model took: requests, tokens and US dollars, failed attempts included."""
+    """Requests, tokens and US dollars that calls to a model took, failed attempts included."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -102,7 +102,7 @@ class Usage(Model):
     cost_usd: float = 0.0
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Both together."""
+        """Return the sum of both."""
         return Usage(
             requests=self.requests + other.requests,
             input_tokens=self.input_tokens + other.input_tokens,
@@ -130,7 +130,7 @@ class StoryDraft(Model):
 
 
 class Category(Model):
-    """A desk of the newsroom and the subreddits and words that lead a thread to it."""
+    """A category of stories, with the subreddits and words by which threads are assigned to it."""
 
     slug: str
     name: str
@@ -141,7 +141,7 @@ class Category(Model):
 
 
 class Persona(Model):
-    """A voice stories are written in. ``framings`` are sentences of that voice, used as they are."""
+    """A voice in which stories are written. Its openings, transitions and closings are used word for word."""
 
     slug: str
     name: str
@@ -154,5 +154,5 @@ class Persona(Model):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Everything a story may say in this voice that its thread does not."""
+        """All lines that a story may take from this persona and not from its thread."""
         return (self.name, self.byline, *self.openings, *self.transitions, *self.closings)

@@ -1,4 +1,4 @@
-"""Discussion threads: the models, and how threads are ranked.
+"""The models of discussion threads, and how threads are ranked.
 
 Reddit's format is read in ``sources/reddit_parser.py``, fetching belongs in ``sources/reddit.py``. Author names are
 never part of a model here.
@@ -48,7 +48,7 @@ class Thread(Model):
 
     @property
     def engagement(self) -> float:
-        """How much a thread gives a writer to work with; higher is better.
+        """The rank of a thread by how much it gives a writer to work with; higher is better.
 
         ``ln(1 + score) + 2 ln(1 + comments) + 2 (talk) + 2 (1 - upvote ratio) + ln(1 + words) / 2``,
         where *talk* is the share of kept comments that are replies: debate weighs more than
@@ -68,27 +68,27 @@ class Thread(Model):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Everything people wrote in it: title, post, then comments."""
+        """All text of the thread: title, post, then comments."""
         return (self.title, self.body, *(comment.body for comment in self.comments))
 
     def without_text(self) -> "Thread":
-        """What is kept of a thread when its text expires: ids, scores and the digests of post and comments."""
+        """Return the thread with ids, scores and digests only, as it is kept once its text expired."""
         bare = (comment.model_copy(update={"body": "", "digest": digest(comment.body)}) for comment in self.comments)
         gone = {"title": "", "body": "", "digest": digest(self.body), "expired": True}
         return self.model_copy(update={**gone, "comments": tuple(bare)})
 
     def without_comment(self, comment_id: str) -> "Thread":
-        """The thread without a comment that was deleted at its source."""
+        """Return the thread without one of its comments."""
         return self.model_copy(
             update={"comments": tuple(comment for comment in self.comments if comment.id != comment_id)}
         )
 
     def comment(self, comment_id: str) -> Comment | None:
-        """The comment with this id (a ``t1_`` prefix is accepted), or None."""
+        """Return the comment with this id (a ``t1_`` prefix is accepted), or None."""
         wanted = comment_id.removeprefix("t1_")
         return next((comment for comment in self.comments if comment.id == wanted), None)
 
 
 def digest(text: str) -> str:
-    """The SHA-256 of a text, in hexadecimal."""
+    """Return the SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()

@@ -1,10 +1,10 @@
-"""User names in the text of a thread: found in every spelling, and replaced before the text is stored."""
+"""Finds user names in the text of a thread in every spelling, and replaces them before the text is stored."""
 
 import re
 from collections.abc import Iterable, Set
 
 SOMEBODY = "another user"
-"""What stands in place of a name; a sentence with it is not printed."""
+"""The words that replace a name. The extractive writer prints no sentence with them."""
 
 _NAME = r"(?:\\?[A-Za-z0-9_-]){3,}"
 _SLASH = r"(?:\\?/|%2F)"
@@ -27,14 +27,14 @@ _TOKEN = re.compile(r"(?:[A-Za-z0-9_-]|\\[_-])+")
 
 
 def masked(text: str, names: Set[str] = frozenset()) -> str:
-    """The text without user names: mentions, profile links, and the ``names`` (``telling_names``) as such."""
+    """Return the text with mentions, profile links and the given ``names`` (of ``telling_names``) replaced."""
     if "/" in text or "@" in text or "%" in text:
         text = _MENTION.sub(_in_place, text)
     return _TOKEN.sub(lambda token: _kept(token[0], names), text) if names else text
 
 
 def telling_names(authors: Iterable[str]) -> frozenset[str]:
-    """Those names, in small letters, that are no everyday words: with a figure, an underscore or a capital inside."""
+    """Return in lower case the names that are no everyday words: with a digit, an underscore or an inner capital."""
     return frozenset(
         name.lower()
         for name in authors
@@ -43,7 +43,7 @@ def telling_names(authors: Iterable[str]) -> frozenset[str]:
 
 
 def _in_place(mention: re.Match[str]) -> str:
-    """The words for a name: capital where a sentence begins, behind a space where a word stood straight before it."""
+    """Return ``SOMEBODY``, capitalised at the start of a sentence and with a space after a word."""
     before = mention.string[max(0, mention.start() - 3) : mention.start()]
     if not before.strip() or re.search(r"[.!?]\s+$|\n$", before):
         return SOMEBODY.capitalize()

@@ -1,6 +1,6 @@
-"""``POST /events`` as a Vercel Python function: deployed as ``api/events.py``, as it is, with the files it imports.
+"""``POST /events`` as a Vercel Python function, deployed as ``api/events.py`` with the files it imports.
 
-Its variable is ``ENGAGEMENT_DATABASE_URL``: PostgreSQL for a role that may read slugs and count, and nothing else.
+``ENGAGEMENT_DATABASE_URL`` is its PostgreSQL address, for a role that may read slugs and write counts only.
 """
 
 import os
@@ -21,14 +21,14 @@ from threadjuice_dagster.operations.engagement.store import ViewCounts
 
 
 class _Connection:
-    """One connection per process, opened when it is first needed and again when it was lost."""
+    """One connection per process, opened at its first use and again after it was lost."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: psycopg.Connection[Any] | None = None
 
     def run(self, sql: str, values: Mapping[str, Any]) -> Sequence[Any]:
-        """The rows of one statement."""
+        """Run one statement and return its rows."""
         with self._lock:
             if self._open is None or self._open.closed:
                 return self._connect().execute(sql.encode(), values).fetchall()
@@ -53,7 +53,7 @@ _REPORTS = Reports(ViewCounts(_Connection().run))
 
 
 class handler(BaseHTTPRequestHandler):  # noqa: N801 -- the name Vercel looks for
-    """Takes reports. The process may sleep once it answered, so counts are written before."""
+    """Takes reports. Counts are written before the answer, since Vercel may pause the process after it."""
 
     protocol_version = "HTTP/1.1"
     timeout = 10
@@ -63,4 +63,4 @@ class handler(BaseHTTPRequestHandler):  # noqa: N801 -- the name Vercel looks fo
         _REPORTS.answer(self)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing is logged: a line would hold the reader's address."""
+        """Log nothing, since a line would hold the reader's address."""

@@ -1,7 +1,7 @@
-"""``POST /events``: reports of pages, taken over HTTP and written down in batches.
+"""``POST /events``: receives reports of pages over HTTP and writes them in batches.
 
-What is believed and counted is decided in ``operations/engagement/rules.py``. The preview server and the deployed
-function both answer through this file, which imports nothing but the standard library and that one.
+Which reports are accepted and counted is decided in ``operations/engagement/rules.py``. The preview server and
+the deployed function both answer through this file, which imports only the standard library and that one.
 """
 
 import logging
@@ -17,7 +17,7 @@ from threadjuice_dagster.operations.engagement.rules import (
     MAX_BODY,
     Intake,
     Key,
-    Refused,
+    RefusedReport,
     check_headers,
     is_uncounted,
     read_report,
@@ -26,19 +26,19 @@ from threadjuice_dagster.operations.engagement.rules import (
 LOG = logging.getLogger(__name__)
 
 PATHS = ("/events", "/events/")
-"""Where reports are taken. Pages use the second: where folders end with a slash, the first is redirected to it."""
+"""Addresses that take reports. Pages use the second; hosts whose folders end with a slash redirect the first to it."""
 
 WRITE_SECONDS = 1.0
-"""How long counts are held, at most, before they are written."""
+"""Longest time that counts are held before they are written."""
 
 _DISCARDED = 65_536
 """Bytes of a refused body that are read, so that its sender gets to see the answer."""
 
 
 class Counts(Protocol):
-    """Where counts go: ``operations/engagement/store.py`` has it."""
+    """The store of counts, such as ``ViewCounts`` of ``operations/engagement/store.py``."""
 
-    def knows(self, slug: str) -> bool:
+    def is_public(self, slug: str) -> bool:
         """Whether there is a public story of this slug."""
 
     def add(self, counts: Mapping[Key, int]) -> None:
@@ -46,9 +46,9 @@ class Counts(Protocol):
 
 
 class Reports:
-    """Answers reports. Within ``with`` counts are written once a second, else before each answer.
+    """Answers reports. Inside a ``with`` block counts are written once a second, otherwise before each answer.
 
-    Reports that arrive while counts are being written are written together, next.
+    Reports that arrive while counts are being written are written together afterwards.
     """
 
     def __init__(self, counts: Counts) -> None:
@@ -67,7 +67,7 @@ class Reports:
             self._writer.join()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        """Answer one ``POST``: 204 for what is taken or left uncounted, else why it is not; never with a body."""
+        """Answer one ``POST`` without a body: 204 for an accepted report, else the error's status."""
         body, status = _read_body(request)
         status = status or self.status(request.headers, body)
         request.send_response(status)
@@ -78,19 +78,19 @@ class Reports:
         request.end_headers()
 
     def status(self, headers: Message, body: bytes) -> int:
-        """What becomes of a report, as a status of HTTP."""
+        """Process a report and return the HTTP status of the answer."""
         try:
             check_headers(headers)
             report = read_report(body)
             if is_uncounted(headers):
                 return 204
-            if not self._counts.knows(report.story):
+            if not self._counts.is_public(report.story):
                 return 404
             self._intake.admit(time.monotonic())  # last: what is not counted takes no room from what is
             self._intake.take(report)
             if not self._writer:
                 self.write()
-        except Refused as refused:
+        except RefusedReport as refused:
             return refused.status
         except Exception as error:
             _warn("Events cannot be counted", error)
@@ -98,7 +98,7 @@ class Reports:
         return 204
 
     def write(self) -> None:
-        """Write what is held; what could not be written is held again, and the error raised."""
+        """Write the held counts. If that fails they are held again, and the error is raised."""
         with self._writing:
             counts, dropped = self._intake.drain()
             if dropped:
@@ -127,7 +127,7 @@ def _warn(what: str, error: Exception) -> None:
 
 
 def _read_body(request: BaseHTTPRequestHandler) -> tuple[bytes, int]:
-    """The body, and the status of its refusal: 411 without a length, 413 where it is too long, 0 for neither."""
+    """Return the body and 0, or a refusal's status: 411 without a length, 413 where it is too long."""
     lengths = request.headers.get_all("Content-Length", [])
     has_length = len(lengths) == 1 and re.fullmatch("[0-9]{1,12}", lengths[0])
     if not has_length or "Transfer-Encoding" in request.headers:

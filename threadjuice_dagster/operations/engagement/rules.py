@@ -1,7 +1,7 @@
-"""What readers did with a story, and nothing about who they are: which reports are believed, what is counted of them.
+"""Decides which reports of readers' pages are accepted and counted. Nothing is known about who the readers are.
 
-Nothing but the standard library and the list of events is imported: the deployed function carries this file. How
-reports arrive belongs in ``operations/engagement/receiver.py``, counting in ``operations/engagement/store.py``.
+The deployed function carries this file, so only the standard library and ``page_events`` are imported at load. How
+reports arrive belongs in ``operations/engagement/receiver.py``, storing counts in ``operations/engagement/store.py``.
 """
 
 import functools
@@ -22,16 +22,16 @@ MAX_BODY = 1024
 """Bytes of a report; the longest one the pages send has about 400."""
 
 PER_SECOND, BURST = 100.0, 200
-"""Reports one process takes: so many a second, after a burst of so many."""
+"""Reports that one process takes: per second, and in a burst."""
 
 STORY_PER_MINUTE = 1_000
-"""Times one event of one story is counted in a minute, by all processes together."""
+"""How often one event of one story is counted in a minute by all processes together."""
 
 MAX_PENDING = 10_000
-"""Counts a process holds until they are written."""
+"""Counts that a process holds until it writes them."""
 
 MAX_SEEN = 100_000
-"""Events a process remembers, so that one sent twice counts once."""
+"""Events that a process remembers, so that an event that is sent twice counts once."""
 
 Key = tuple[str, str]
 """A story's slug and an event."""
@@ -43,8 +43,8 @@ _PAGE = re.compile(r"[0-9a-f]{32}")
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
 
 
-class Refused(ValueError):
-    """A report that is not taken; ``status`` is the answer by HTTP."""
+class RefusedReport(ValueError):
+    """A report that is refused; ``status`` is the HTTP status of the answer."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -52,7 +52,7 @@ class Refused(ValueError):
 
 
 class Report(NamedTuple):
-    """What one page tells: its story's slug, a number it drew for this page view, and what happened on it."""
+    """The report of one page: its story's slug, a random number for this page view, and the events."""
 
     story: str
     page: str
@@ -60,13 +60,13 @@ class Report(NamedTuple):
 
 
 def check_headers(headers: Message) -> None:
-    """Raise ``Refused`` for a report that no page of the site itself sent: 415 for its type, 403 for its origin."""
+    """Raise ``RefusedReport`` for a report that no page of this site sent: 415 for its type, 403 for its origin."""
     if not _JSON.fullmatch(headers.get("Content-Type", "")):
-        raise Refused(415)
+        raise RefusedReport(415)
     origin, host = headers.get("Origin", ""), headers.get("Host", "")
     ours = bool(host) and origin.lower() in (f"https://{host.lower()}", f"http://{host.lower()}")
     if not ours or headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-        raise Refused(403)
+        raise RefusedReport(403)
 
 
 def is_uncounted(headers: Message) -> bool:
@@ -87,9 +87,9 @@ def _robots() -> "CrawlerDetect":
 
 
 def read_report(body: bytes) -> Report:
-    """The report in a body of at most ``MAX_BODY`` bytes. Raises ``Refused`` with 413 or 400."""
+    """Read the report of a body. Raises ``RefusedReport`` with 413 for more than ``MAX_BODY`` bytes, else with 400."""
     if len(body) > MAX_BODY:
-        raise Refused(413)
+        raise RefusedReport(413)
     try:
         fields = json.loads(body)
         story, page, events = (fields[name] for name in Report._fields)
@@ -98,14 +98,14 @@ def read_report(body: bytes) -> Report:
     except (ValueError, TypeError, KeyError, RecursionError):
         valid = False
     if not valid:
-        raise Refused(400)
+        raise RefusedReport(400)
     return Report(story, page, tuple(events))
 
 
 class Intake:
-    """What a process was told and has not written down yet; bounded whatever arrives, and safe between threads.
+    """The counts that a process has not written yet. Their number is bounded; threads may share an intake.
 
-    Of a page view only salted hashes are held, in memory and for as long as others do not push them out.
+    Of a page view only salted hashes are held, in memory, until newer ones displace them.
     """
 
     def __init__(self) -> None:
@@ -116,17 +116,17 @@ class Intake:
         self._dropped = 0
 
     def admit(self, now: float) -> None:
-        """Make room for one report at ``now``, in seconds of any steady clock. Raises ``Refused`` with 429."""
+        """Admit one report at ``now`` (monotonic seconds). Raises ``RefusedReport`` with 429 above the limit."""
         with self._lock:
             self._room = min(BURST, self._room + (now - self._at) * PER_SECOND)
             self._at = now
             if self._room < 1:
                 self._dropped += 1
-                raise Refused(429)
+                raise RefusedReport(429)
             self._room -= 1
 
     def take(self, report: Report) -> None:
-        """Count what a report says for the first time."""
+        """Count the events of a report that were not reported before."""
         with self._lock:
             for event in report.events:
                 mark = hash((report.story, report.page, event))
@@ -137,14 +137,14 @@ class Intake:
                 del self._seen[next(iter(self._seen))]
 
     def drain(self) -> tuple[dict[Key, int], int]:
-        """What is to be written, and how much was dropped since the last time; both are forgotten here."""
+        """Return and clear the counts to be written, and the number of dropped ones since the last call."""
         with self._lock:
             taken = self._pending, self._dropped
             self._pending, self._dropped = {}, 0
             return taken
 
     def give_back(self, counts: Mapping[Key, int]) -> None:
-        """Hold counts again that could not be written."""
+        """Take counts back that could not be written."""
         with self._lock:
             for key, count in counts.items():
                 self._add(key, count)
@@ -157,7 +157,7 @@ class Intake:
 
 
 def figures(counts: "pd.DataFrame", by: str) -> "pd.DataFrame":
-    """Views and what became of them for each value of the column ``by``, the most viewed first.
+    """Return views, reading depth, shares and reactions for each value of the column ``by``, most viewed first.
 
     ``counts`` has that column, ``event`` and ``count``. ``finished`` is the share of views that read to the end, in
     per cent; a page that was counted as read but not as viewed cannot lift it above 100.

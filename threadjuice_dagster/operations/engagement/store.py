@@ -1,8 +1,7 @@
-"""Counts of what readers did: one row per story, day and event, however many readers there were.
+"""Stores counts of readers' events: one row per story, day and event, however many readers there were.
 
-Counted rows, not one row per event: the table grows with the stories that are read, not with the readers, it cannot
-be flooded, and there is nothing in it that two events of one reader could be joined by. Nothing but the standard
-library is imported at load: the deployed function carries this file as it is.
+So the table grows with the stories that are read and not with the readers, it cannot be flooded, and two events of one
+reader cannot be joined. The deployed function carries this file, so only the standard library is imported at load.
 """
 
 import threading
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 Run = Callable[[str, Mapping[str, Any]], Sequence[Any]]
-"""Runs a statement with values by name, ``%(so)s``, in a transaction of its own, and returns its rows."""
+"""Runs a statement with values by name (``%(name)s``) in a transaction of its own, and returns its rows."""
 
 MAX_KNOWN = 10_000
-"""Slugs a process remembers. A slug is its story's for good; of a withdrawn story nothing is written anyway."""
+"""Slugs that a process remembers. A slug never changes its story, and a withdrawn story is not counted anyway."""
 
-_KNOWN = "SELECT slug FROM publications WHERE slug = ANY(%(slugs)s::text[]) AND withdrawn_at IS NULL"
+_PUBLIC = "SELECT slug FROM publications WHERE slug = ANY(%(slugs)s::text[]) AND withdrawn_at IS NULL"
 
 _ROOM = "%(most)s - CASE WHEN kept.minute = excluded.minute THEN kept.in_minute ELSE 0 END"
 _COUNT = f"""
@@ -52,8 +51,8 @@ GROUP BY 1 ORDER BY 1
 """
 
 
-class _Question:
-    """Slugs that are asked about together, and which of them are public once that is known."""
+class _SlugLookup:
+    """Slugs that one query looks up together, and those of them that are public, once it was answered."""
 
     def __init__(self) -> None:
         self.slugs: set[str] = set()
@@ -61,19 +60,19 @@ class _Question:
 
 
 class ViewCounts:
-    """The counts, through whatever connection ``run`` has. Its errors are the connection's own."""
+    """The counts, read and written through ``run``, whose errors are raised as they are."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._known: set[str] = set()
         self._joining, self._asking = threading.Lock(), threading.Lock()
-        self._next = _Question()
+        self._next = _SlugLookup()
 
-    def knows(self, slug: str) -> bool:
+    def is_public(self, slug: str) -> bool:
         """Whether there is a public story of this slug.
 
-        One question is asked at a time, about every slug that came up meanwhile: a flood of slugs that no story has
-        costs the database no more than one connection can ask, and nobody is turned away because of it.
+        One query runs at a time and looks up every slug that arrived meanwhile. So a flood of unknown slugs keeps one
+        connection busy and no more, and no report is refused because of it.
         """
         if slug in self._known:
             return True
@@ -83,8 +82,8 @@ class ViewCounts:
         with self._asking:
             if question.public is None:
                 with self._joining:
-                    self._next = _Question()
-                rows = self._run(_KNOWN, {"slugs": list(question.slugs)})
+                    self._next = _SlugLookup()
+                rows = self._run(_PUBLIC, {"slugs": list(question.slugs)})
                 question.public = {row[0] for row in rows}
                 self._remember(question.public)
         return slug in question.public
@@ -95,22 +94,22 @@ class ViewCounts:
         self._known |= slugs
 
     def add(self, counts: Mapping[Key, int]) -> None:
-        """Add counts to those of today, in UTC; what is beyond the bound of a minute is only counted as dropped."""
+        """Add counts to those of today (UTC). Counts beyond the limit of a minute are added to ``dropped`` only."""
         slugs, events = zip(*counts, strict=True)
         values = {"slugs": list(slugs), "events": list(events), "counts": list(counts.values())}
         self._run(_COUNT, {**values, "most": STORY_PER_MINUTE})
 
     def of_day(self, day: date) -> Sequence[Any]:
-        """Every count of a day, with the story's slug, category and persona."""
+        """Return every count of a day with the story's slug, category and persona."""
         return self._run(_OF_DAY, {"day": day})
 
     def views(self, day: date, before: int) -> Sequence[Any]:
-        """Views of a day and of so many days before it, oldest first; days without a view have zero."""
+        """Return the views of a day and of the days before it, oldest first; days without a view have zero."""
         return self._run(_VIEWS, {"day": day, "before": before})
 
 
 def through(engine: "sa.Engine") -> Run:
-    """Runs statements through a pool of connections."""
+    """Return a ``Run`` that uses a pool of connections."""
 
     def run(sql: str, values: Mapping[str, Any]) -> Sequence[Any]:
         with engine.begin() as connection:

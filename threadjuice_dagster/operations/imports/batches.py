@@ -1,4 +1,4 @@
-"""Records that are stored together, and what becomes of each: stored, refused, or kept back.
+"""Batches of records, and the decision about each record: stored, refused, or kept back.
 
 How they are stored belongs in ``operations/imports/store.py``.
 """
@@ -7,29 +7,29 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator
 
-from threadjuice_dagster.operations.imports.raw import Raw
+from threadjuice_dagster.operations.imports.raw import RawRecord
 from threadjuice_dagster.operations.imports.rules import StoryRow
 
 
 @dataclasses.dataclass
 class Batch:
-    """Records that are stored together, and those among them that were refused."""
+    """Records that are stored in one transaction, and those among them that were refused."""
 
-    rows: list[tuple[Raw, StoryRow]] = dataclasses.field(default_factory=list)
-    refused: list[tuple[Raw, str]] = dataclasses.field(default_factory=list)
+    rows: list[tuple[RawRecord, StoryRow]] = dataclasses.field(default_factory=list)
+    refused: list[tuple[RawRecord, str]] = dataclasses.field(default_factory=list)
     categories: Counter[str] = dataclasses.field(default_factory=Counter)
     size: int = 0
 
     @property
     def last(self) -> int:
-        """The number of its last record."""
+        """The number of the batch's last record in its file."""
         return max(raw.number for raw, _ in (*self.rows, *self.refused))
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.refused)
 
     def parts(self, problem: str) -> Iterator["Batch"]:
-        """Both halves, in order; of a single row a batch that refuses it for this problem."""
+        """Yield both halves in order; for a single row one batch that refuses it for this problem."""
         if len(self.rows) == 1:
             yield Batch([], [*self.refused, (self.rows[0][0], problem)], self.categories)
             return
@@ -43,24 +43,25 @@ class Batch:
 
 
 @dataclasses.dataclass
-class Sorted:
-    """What of a batch is new or changed, what is stored already, what is refused, and what was not public.
+class SortedBatch:
+    """The records of a batch by what happens to them.
 
-    ``waiting`` are the stories of which only records were seen that were not public.
+    ``changed`` are new or different, ``moved`` are stored already but stood elsewhere, ``kept_back`` were not public
+    in the system they come from. ``waiting`` are the ids of stories that have only records kept back.
     """
 
-    changed: dict[str, tuple[Raw, StoryRow]] = dataclasses.field(default_factory=dict)
+    changed: dict[str, tuple[RawRecord, StoryRow]] = dataclasses.field(default_factory=dict)
     moved: dict[str, int] = dataclasses.field(default_factory=dict)
-    refused: list[tuple[Raw, str]] = dataclasses.field(default_factory=list)
-    kept_back: list[tuple[Raw, str, str]] = dataclasses.field(default_factory=list)
+    refused: list[tuple[RawRecord, str]] = dataclasses.field(default_factory=list)
+    kept_back: list[tuple[RawRecord, str, str]] = dataclasses.field(default_factory=list)
     waiting: set[str] = dataclasses.field(default_factory=set)
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
 
-    def place(self, raw: Raw, row: StoryRow, stored: bytes | None, public: bool, *, first: bool = True) -> None:
-        """Find what becomes of a record; ``stored`` is the digest of the story that is there, if any.
+    def place(self, raw: RawRecord, row: StoryRow, stored: bytes | None, public: bool, *, first: bool = True) -> None:
+        """Decide what happens to a record; ``stored`` is the digest of the stored story of its id, if there is one.
 
-        One that was not public is stored and waits for a person, unless there is a page that is public, or the record
-        is not the ``first`` of its slug in the file: these stay. A public one takes the place of one kept back.
+        A record that was not public is stored and waits for a person. It is not stored if the story has a public page,
+        or if it is not the ``first`` of its slug in the file. A public record replaces one kept back.
         """
         if row.kept_back:
             withdraw = f"; its page here stays, take it off with: threadjuice content withdraw {row.story_id}"
@@ -81,5 +82,5 @@ class Sorted:
             self.changed[row.story_id] = (raw, row)
 
     def earlier(self, story_id: str) -> int | None:
-        """The number of the record of this batch that has the same slug."""
+        """Return the number of an earlier record of this batch with the same id, if there is one."""
         return self.changed[story_id][0].number if story_id in self.changed else self.moved.get(story_id)

@@ -1,7 +1,7 @@
-"""Rows of a CSV file as records, whoever wrote it: delimiters, quoting and heads of many programs.
+"""Reads the rows of CSV files with the delimiters, quoting and heads of many programs.
 
-A row whose quotation marks do not match is refused, and reading goes on at the next line that looks like a row, so that
-no row is swallowed by another. Which names a head may hold belongs in ``operations/imports/fields.py``.
+A row whose quotation marks do not match is refused. Reading goes on at the next line that looks like a row, so that one
+row does not swallow the others. Which names a head may hold belongs in ``operations/imports/fields.py``.
 """
 
 import csv
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from threadjuice_dagster.operations.imports.decoding import BOM
 from threadjuice_dagster.operations.imports.fields import field_of
-from threadjuice_dagster.operations.imports.raw import EXCERPT, MAX_RECORD, NOT_UTF8, TOO_LONG, Raw
+from threadjuice_dagster.operations.imports.raw import EXCERPT, MAX_RECORD, NOT_UTF8, TOO_LONG, RawRecord
 
 NEEDED = ("title", "category", "text")
-"""A head needs a name of each; sections will do for a text."""
+"""Fields that a head needs; ``sections`` may replace ``text``."""
 
 _DELIMITERS = ",;\t|"
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -26,7 +26,7 @@ _UNCLOSED = "A quotation mark in it is not closed, or stands in the middle of a 
 
 
 class _Row(NamedTuple):
-    """A row and the line it begins in, or its problem and its first lines."""
+    """A row and the number of its first line; a broken row has its problem and its first lines instead of cells."""
 
     line: int
     cells: list[str]
@@ -35,7 +35,7 @@ class _Row(NamedTuple):
 
 
 class _Lines:
-    """The lines of a file for ``csv.reader``; those of a row that is none are read again."""
+    """The lines of a file for ``csv.reader``. The lines of a broken row can be read again."""
 
     def __init__(self, lines: Iterator[tuple[bytes, bool]]) -> None:
         self._lines, self._again = lines, deque[str]()
@@ -55,25 +55,25 @@ class _Lines:
         return line
 
     def begin(self) -> None:
-        """Forget the lines of the row before."""
+        """Start a row: forget the lines of the one before."""
         self._size = 0
         self.taken.clear()
 
     def back(self, first: int = 0) -> None:
-        """Have the lines of this row read again, or those from the one numbered ``first``."""
+        """Give the lines of this row back to be read again, from the index ``first`` on."""
         given = self.taken[first:]
         self.number -= len(given)
         self._again.extendleft(reversed(given))
         self.begin()
 
     def _next(self) -> str:
-        """The next line, empty for one that is too long."""
+        """Return the next line, or an empty string for one that is too long."""
         line, whole = next(self._lines)
         return line.removeprefix(BOM).decode(errors="surrogateescape") + "\n" if whole else ""
 
 
 class _Table:
-    """A table whose head was read; ``problem`` says why it is none."""
+    """A table whose head was read. ``problem`` says why the file is no table."""
 
     def __init__(self, lines: _Lines) -> None:
         self._lines, self.problem, self.head = lines, "", ""
@@ -86,7 +86,7 @@ class _Table:
             self.problem = str(error) if str(error) == TOO_LONG else f"It is no CSV file: {error}."
 
     def rows(self) -> Iterator[_Row]:
-        """The rows below the head; blank lines, and the head where it stands again, are none."""
+        """Yield the rows below the head, without blank lines and repeated heads."""
         while (row := self._next_row()) is not None:
             if row.problem or (any(row.cells) and not self._is_head(row.cells)):
                 yield row
@@ -95,7 +95,7 @@ class _Table:
         return cells[0].strip().lower() == self.names[0] and _as_names(cells) == self.names
 
     def _first(self) -> str:
-        """The next line that says something."""
+        """Return the next line that is not blank."""
         return next((line for line in self._lines if line.strip(f'{_DELIMITERS} "\n')), "")
 
     def _read_head(self, delimiters: str) -> None:
@@ -115,7 +115,7 @@ class _Table:
         ]
 
     def _next_row(self) -> _Row | None:
-        """The next row in either way of quoting, the one that fitted last before the other; None at the end."""
+        """Return the next row, None at the end. Both ways of quoting are tried, the one that fitted last time first."""
         line, outcomes = self._lines.number + 1, list[list[str] | str]()
         for reader in list(self._readers):
             self._lines.begin()
@@ -137,7 +137,7 @@ class _Table:
         return self._refused(line, outcomes[0])
 
     def _refused(self, line: int, outcome: list[str] | str) -> _Row:
-        """A row that is none, with all of its lines."""
+        """Return a broken row with its problem and lines, and go on behind it."""
         taken = list(self._lines.taken)
         if isinstance(outcome, list):
             return _Row(line, [], f"It has {len(outcome)} columns, the head {len(self.names)}.", "".join(taken))
@@ -165,7 +165,7 @@ class _Table:
                 yield line
 
     def _begins_a_row(self, line: str) -> bool:
-        """Whether a line looks like a row's first: its cells in number, in length, and without the spaces of prose."""
+        """Whether a line looks like the first of a row, by number, length and leading spaces of its cells."""
         cells = next(csv.reader([line], delimiter=self._delimiter), [])
         goes_on = line.count('"') % 2 == 1
         if len(cells) != len(self.names) and not (goes_on and 2 <= len(cells) <= len(self.names)):
@@ -176,31 +176,31 @@ class _Table:
         return all(0 < len(cells[place]) <= most for place, most in bounds if place < len(cells))
 
 
-def read_rows(lines: Iterator[tuple[bytes, bool]]) -> Iterator[Raw]:
-    """The rows below the head, each as a record by the names of the head; ``lines`` are lines and whether whole."""
+def read_rows(lines: Iterator[tuple[bytes, bool]]) -> Iterator[RawRecord]:
+    """Yield each row below the head as a record by the head's names. ``lines`` are as ``cut_lines`` yields them."""
     csv.field_size_limit(2 * MAX_RECORD)
     source = _Lines(lines)
     table = _Table(source)
     if table.problem:
-        yield Raw(1, source.number, _bytes(table.head), table.problem)
+        yield RawRecord(1, source.number, _bytes(table.head), table.problem)
         return
     for number, row in enumerate(table.rows(), start=1):
         if row.problem:
-            yield Raw(number, row.line, _bytes(row.lines), row.problem)
+            yield RawRecord(number, row.line, _bytes(row.lines), row.problem)
         elif any(not cell.isascii() and _HALF.search(cell) for cell in row.cells):
-            yield Raw(number, row.line, _bytes(",".join(row.cells)), NOT_UTF8)
+            yield RawRecord(number, row.line, _bytes(",".join(row.cells)), NOT_UTF8)
         else:
-            yield Raw(number, row.line, dict(zip(table.names, row.cells, strict=True)))
+            yield RawRecord(number, row.line, dict(zip(table.names, row.cells, strict=True)))
 
 
 def _as_names(cells: list[str]) -> list[str]:
-    """The cells of a head as names; one that stands there again gets a sign that changes nothing of what it means."""
+    """Return the cells of a head as names. Repeated names get underscores, which ``folded`` ignores."""
     names = [cell.strip().lower() for cell in cells]
     return [f"{name}{'_' * names[:place].count(name)}" for place, name in enumerate(names)]
 
 
 def _doubled(line: str) -> str:
-    """A line whose quotation marks are escaped by backslashes, as one whose are doubled."""
+    """Return a line with doubled quotation marks instead of marks escaped by backslashes."""
     return _BACKSLASHED.sub(lambda mark: '""' if mark[1] == '"' else "\\", line)
 
 

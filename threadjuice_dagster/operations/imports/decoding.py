@@ -1,4 +1,4 @@
-"""The bytes of a story file as UTF-8 text with one kind of line end, in memory that does not grow with the file.
+"""Decodes story files to UTF-8 text with line feeds, in memory that does not grow with the file.
 
 Cutting the text into records belongs in ``operations/imports/formats.py``.
 """
@@ -15,24 +15,24 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _UNMARKED = ((b"0001", "utf-32-be"), (b"1000", "utf-32-le"), (b"0101", "utf-16-be"), (b"1010", "utf-16-le"))
-"""Where the zero bytes of four bytes stand that are one or two letters of ASCII."""
+"""The pattern of zero bytes that one or two ASCII letters leave in four bytes of each encoding."""
 
 _NAMED = {"utf-16": "UTF-16", "utf-32": "UTF-32"}
 
 
 class DamagedText(ValueError):
-    """The bytes are not of their encoding from some place on; the message says so in one line."""
+    """The bytes cannot be decoded from some place on; the message says so in one line."""
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding a file begins in, by its mark or by its zero bytes; what has neither is UTF-8."""
+    """Return the encoding of a file by its byte order mark or its zero bytes, else UTF-8."""
     marked = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), "")
     pattern = b"".join(b"1" if byte else b"0" for byte in head[:4])
     return marked or next((encoding for zeros, encoding in _UNMARKED if pattern == zeros), "utf-8")
 
 
 def as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The text in UTF-8, without a mark at its beginning, every line end a line feed. Raises ``DamagedText``."""
+    """Yield the text in UTF-8 without a byte order mark and with line feeds only. Raises ``DamagedText``."""
     stream = iter(chunks)
     head = b""
     while len(head) < len(codecs.BOM_UTF32_LE) and (chunk := next(stream, b"")):
@@ -43,7 +43,7 @@ def as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def text_of(data: bytes) -> str:
-    """A whole file as text. Raises ``DamagedText``."""
+    """Decode a whole file. Raises ``DamagedText``."""
     try:
         return b"".join(as_utf8([data])).decode()
     except UnicodeDecodeError:
@@ -66,7 +66,7 @@ def _decoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _line_feeds(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """A carriage return alone ends a line as well; one at the end of a chunk waits for the next chunk."""
+    """Turn all line ends into line feeds. A carriage return at the end of a chunk waits for the next chunk."""
     held = b""
     for chunk in chunks:
         if held or b"\r" in chunk:

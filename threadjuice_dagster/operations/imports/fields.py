@@ -1,6 +1,6 @@
-"""The fields of a story record: under which names systems export them, and their values as plain values.
+"""Finds the fields of a story record under the names that systems export them by, and reads their values.
 
-What becomes of them belongs in ``operations/imports/rules.py``; what they say of a record's readers in
+How a story is made of them belongs in ``operations/imports/rules.py``; whether a record was public, in
 ``operations/imports/visibility.py``.
 """
 
@@ -35,7 +35,7 @@ _NAMED = {
     " datepublished datetimepublished firstpublished firstpublishedat firstpublicationdate firstpublisheddate pubdate"
     " published postdategmt postdate dategmt date publishat publishtime createdat createdon datecreated created",
 }
-"""A field of a record, and its names as ``folded`` gives them, the first one that says something first."""
+"""The names of each field as ``folded`` spells them. The first name with a value is used."""
 
 _YES = frozenset(("true", "yes", "y", "on", "t", "1"))
 _NO = frozenset(("false", "no", "n", "off", "f", "0", "none", "null", "nil", "~", "never"))
@@ -54,30 +54,30 @@ _OF_MAIL = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:")
 
 
 def word_set(words: str) -> frozenset[str]:
-    """The words of a line as a set."""
+    """Return the words of a line as a set."""
     return frozenset(words.split())
 
 
 @functools.lru_cache(maxsize=4096)
 def folded(name: str) -> str:
-    """A name without case and separators: ``publishedAt``, ``published_at`` and ``Published At`` are one."""
+    """Return a name without case and separators, so that ``publishedAt`` and ``Published At`` are equal."""
     return re.sub(r"[\W_]+", "", name).lower()
 
 
 @functools.lru_cache(maxsize=4096)
 def place_of(name: str) -> tuple[str, int] | None:
-    """Which field of a record a name stands for, and how many names of that field go before it."""
+    """Return the field that a name stands for and the name's rank among that field's names, or None."""
     return _PLACES.get(folded(name))
 
 
 def field_of(name: str) -> str:
-    """Which field of a record a name stands for, or an empty string."""
+    """Return the field that a name stands for, or an empty string."""
     place = place_of(name)
     return place[0] if place else ""
 
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says under today's names; of several names of one field the first that says something."""
+    """Return a record's values by field. Of several names of one field the first with a value is used."""
     ranks: dict[str, int] = {}
     chosen: dict[str, Any] = {}
     for key, value in record.items():
@@ -90,19 +90,19 @@ def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def days_in(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Every date of the story that says something, by its name, that of its publication first."""
+    """Return the names and values of all dates of a story, dates of publication first."""
     dated = [(place[1], key) for key in record if (place := place_of(key)) and place[0] == "dated"]
     return [(key, record[key]) for _, key in sorted(dated) if not nothing(record[key])] if dated else []
 
 
 def shown(value: Any, limit: int) -> str:
-    """A value as it may stand in a message: one line, cut, nothing that moves a cursor."""
+    """Return a value that is safe in a message: one line, cut to ``limit``, without control characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return cut(printable(text[: limit * 4]), limit) or "empty"
 
 
 def truth(value: Any) -> bool | None:
-    """Yes or no, in any spelling; None for what is neither."""
+    """Return True or False for yes or no in any spelling, else None."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float) and value in (0, 1):
@@ -112,7 +112,7 @@ def truth(value: Any) -> bool | None:
 
 
 def nothing(value: Any) -> bool:
-    """Whether a value says nothing: empty, zero, or the zero date of a database."""
+    """Whether a value is empty, zero, or the zero date of a database."""
     if isinstance(value, str):
         value = value.strip()
         return value.lower() in ("", "0", "null", "none", "nil", "~") or value.startswith(
@@ -122,9 +122,9 @@ def nothing(value: Any) -> bool:
 
 
 def day_of(value: Any) -> datetime | None:
-    """A moment, in UTC where no zone is named: ISO 8601, RFC 822, seconds or milliseconds since 1970, or in words.
+    """Return a moment from ISO 8601, RFC 822, seconds or milliseconds since 1970, or words; without a zone it is UTC.
 
-    None for what is none; a lone year and days whose month and day could change places are none.
+    Return None for anything else. A year alone is no moment, nor is a day whose month and day could change places.
     """
     if nothing(value) or isinstance(value, bool):
         return None
@@ -164,7 +164,7 @@ def _moment(value: Any) -> datetime:
 
 
 def _year_first(day: re.Match[str]) -> str:
-    """A day whose month and day cannot change places. Raises ``ValueError`` for any other."""
+    """Return a numeric day as year-month-day. Raises ``ValueError`` where month and day could change places."""
     first, mark, second, year = int(day[1]), day[2], int(day[3]), day[4]
     if mark != "." and max(first, second) <= 12 and first != second:
         raise ValueError
@@ -173,7 +173,7 @@ def _year_first(day: re.Match[str]) -> str:
 
 
 def words_in(value: Any) -> str:
-    """A value as text, HTML entities resolved: a number or a yes as it is written, an object's ``rendered`` text."""
+    """Return a value as text with HTML entities resolved; for an object its ``rendered`` text or its like."""
     if isinstance(value, str):
         return unescaped(value) if "&" in value else value
     if isinstance(value, bool):
@@ -188,7 +188,7 @@ def words_in(value: Any) -> str:
 
 
 def name_in(value: Any) -> str:
-    """The name of a person or of people, without addresses of e-mail. Raises ``ValueError`` where there is none."""
+    """Return the name of a person or of several, without e-mail addresses. Raises ``ValueError`` if there is none."""
     if isinstance(value, Mapping):
         named = {folded(str(key)): part for key, part in value.items()}
         both = " ".join(words_in(named.get(part)) for part in ("firstname", "lastname")).strip()
@@ -205,7 +205,7 @@ def name_in(value: Any) -> str:
 
 
 def labels_in(value: Any) -> list[str]:
-    """Labels such as tags or categories: a list of words or objects, or words between commas, semicolons or bars."""
+    """Return labels such as tags, from a list of words or objects or from words between commas, semicolons or bars."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         value = _parsed(value)
     if isinstance(value, str):
@@ -223,7 +223,7 @@ def _label(value: Any) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """A list or an object in the cell of a table."""
+    """Parse a list or an object in a table's cell. Raises ``ValueError``."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The files of an import: found, told apart, unpacked; and the file that keeps what was refused.
+"""Finds and unpacks the files of an import, and writes the file that keeps refused records.
 
 How a file is cut into records belongs in ``operations/imports/formats.py``.
 """
@@ -18,24 +18,24 @@ from threadjuice_dagster.domain.language.text import printable
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports.fields import field_of, shown
 from threadjuice_dagster.operations.imports.formats import split_records
-from threadjuice_dagster.operations.imports.raw import Raw
-from threadjuice_dagster.operations.imports.rules import Refused, parsed
+from threadjuice_dagster.operations.imports.raw import RawRecord
+from threadjuice_dagster.operations.imports.rules import RefusedRecord, parsed
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv")
 PACKED = ("", ".gz", ".zst")
-"""Endings of story files in a folder; a file that is named itself may have any."""
+"""Endings of story files in a folder. A file that the operator names may have any ending."""
 
 MAX_UNPACKED, MAX_RATIO = 64 << 30, 250
-"""Bytes that a packed file may unpack to, in all and for each of its own; JSON seldom shrinks to a twentieth."""
+"""Limits of unpacking: bytes in all, and bytes for each packed one. JSON seldom shrinks to a twentieth."""
 
 LISTED = 100
-"""Records that a summary names of those that were refused, and of those that were kept back."""
+"""The most refused records, and the most records kept back, that a summary names."""
 
 _ALWAYS = 256 << 20
-"""Bytes that may be unpacked of any file."""
+"""Bytes that any file may unpack to, whatever its ratio."""
 
 _LONGEST_WINDOW = 31
-"""The highest of zstd: a frame that says so may look back 2 GiB, and takes the memory only as it is filled."""
+"""The longest window of zstd, 2 GiB; memory is taken only as the window fills."""
 
 _BEGINNINGS = (".", "_", "~", "#")
 _ENDINGS = (
@@ -58,7 +58,7 @@ def is_unfinished(key: str) -> bool:
 
 
 def story_files(path: Path) -> list[Path]:
-    """The file itself, or the story files of a folder by name. Raises ``UsageError`` where there is nothing to read."""
+    """Return the file itself, or the story files of a folder sorted by name. Raises ``UsageError`` for a wrong path."""
     endings = tuple(suffix + packed for suffix in SUFFIXES for packed in PACKED)
     try:
         if path.is_dir():
@@ -73,7 +73,7 @@ def story_files(path: Path) -> list[Path]:
     return [path]
 
 
-class Overlarge(ValueError):
+class UnpacksTooLarge(ValueError):
     """A packed file unpacks to more than it may."""
 
 
@@ -89,12 +89,12 @@ def require_place(rejects: Path | None) -> None:
 
 
 def is_of_one_file(error: Exception) -> bool:
-    """Whether an exception comes of one file, so that others can be read: not of a full disk, memory or descriptors."""
+    """Whether an exception concerns one file only; a full disk, full memory or a lack of descriptors concerns all."""
     return not isinstance(error, MemoryError) and getattr(error, "errno", None) not in _EVERY_FILE
 
 
-def records_of(path: Path) -> Iterator[Raw]:
-    """The records of a file, plain or packed (by its content); one that cannot be read on ends with a problem."""
+def records_of(path: Path) -> Iterator[RawRecord]:
+    """Yield the records of a file, unpacked if it is packed. A read error becomes a last record with a problem."""
     number, line = 0, 0
     try:
         for raw in split_records(_chunks(path), path.name):
@@ -103,13 +103,13 @@ def records_of(path: Path) -> Iterator[Raw]:
     except Exception as error:
         if not is_of_one_file(error):
             raise
-        yield Raw(number + 1, line + 1, b"", _why_unreadable(error))
+        yield RawRecord(number + 1, line + 1, b"", _why_unreadable(error))
 
 
 def _why_unreadable(error: Exception) -> str:
     from threadjuice_dagster.resources.zstd import zstd
 
-    if isinstance(error, Overlarge):
+    if isinstance(error, UnpacksTooLarge):
         return str(error)
     if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile | zstd.ZstdError):
         return f"The file is damaged here: {shown(str(error), 200).rstrip('.')}."
@@ -128,7 +128,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
             while chunk := plain.read(_CHUNK):
                 unpacked += len(chunk)
                 if packed and unpacked > most:
-                    raise Overlarge(f"It unpacks to more than {most >> 20:,} MiB: it is read no further.")
+                    raise UnpacksTooLarge(f"It unpacks to more than {most >> 20:,} MiB: it is read no further.")
                 yield chunk
 
 
@@ -143,25 +143,25 @@ def _unpacked(file: IO[bytes], start: bytes) -> IO[bytes]:
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def reject_line(name: str, raw: Raw, reason: str) -> bytes:
-    """A refused record as a line of a rejects file: where it stood, why, and the record itself to be put right."""
+def reject_line(name: str, raw: RawRecord, reason: str) -> bytes:
+    """Return a line of a rejects file: where the record stood, why it was refused, and the record to be corrected."""
     return _line({"file": name, "line": raw.line, "reason": reason, "record": _as_it_stood(raw)})
 
 
-def kept_back_line(name: str, raw: Raw, reason: str, story_id: str) -> bytes:
-    """A record that was not public where it comes from, as a line of its own kind among those refused."""
+def kept_back_line(name: str, raw: RawRecord, reason: str, story_id: str) -> bytes:
+    """Return a line for a record that was not public in the system it comes from."""
     return _line({"kept_back": reason, "file": name, "line": raw.line, "id": story_id, "record": _as_it_stood(raw)})
 
 
 def gather(parts: Sequence[Path], rejects: Path | None, kept_back: Path | None) -> tuple[str | None, str | None]:
-    """Put what several files had refused into one file, and what was kept back into another. The parts are removed.
+    """Collect refused records of all parts in one file and those kept back in another, and delete the parts.
 
-    Returns their paths, None where there is nothing for one or no place was given.
+    Return both paths, None for a file that would be empty or that no path was given for.
     """
     with contextlib.ExitStack() as stack:
         targets: dict[Path, IO[bytes]] = {}
@@ -177,7 +177,7 @@ def gather(parts: Sequence[Path], rejects: Path | None, kept_back: Path | None) 
 
 
 def listed(parts: Sequence[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The first records refused and the first kept back: file, line, title and reason of each."""
+    """Return the first refused records and the first kept back: file, line, title and reason of each."""
     records: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for line in _lines_of(parts):
         kept = line.startswith(_KEPT_BACK)
@@ -206,10 +206,10 @@ def _line(record: dict[str, Any]) -> bytes:
     return json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
 
 
-def _as_it_stood(raw: Raw) -> Any:
+def _as_it_stood(raw: RawRecord) -> Any:
     if isinstance(raw.data, dict):
         return raw.data
     try:
         return raw.data.decode(errors="backslashreplace") if raw.problem else parsed(raw.data)
-    except Refused:
+    except RefusedRecord:
         return raw.data.decode(errors="backslashreplace")

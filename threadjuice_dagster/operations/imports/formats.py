@@ -1,6 +1,6 @@
-"""Story files cut into records, whatever their format: the content decides on it, then the name's ending.
+"""Cuts story files into records. The content decides on the format, then the ending of the file's name.
 
-Chunks of bytes come in, records go out, in memory that does not grow with the file. Opening and unpacking files
+Chunks of bytes come in and records go out, in memory that does not grow with the file. Opening and unpacking files
 belongs in ``operations/imports/files.py``, what a record means in ``operations/imports/rules.py``.
 """
 
@@ -11,7 +11,7 @@ from itertools import chain
 from threadjuice_dagster.operations.imports.csv_records import read_rows
 from threadjuice_dagster.operations.imports.decoding import DamagedText, as_utf8
 from threadjuice_dagster.operations.imports.json_records import is_balanced, read_lines, read_values, start_of_list
-from threadjuice_dagster.operations.imports.raw import EXCERPT, MAX_RECORD, Raw, cut_lines
+from threadjuice_dagster.operations.imports.raw import EXCERPT, MAX_RECORD, RawRecord, cut_lines
 
 _ARCHIVES = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook"),
@@ -27,10 +27,10 @@ _TAR, _TAR_AT = b"ustar", 257
 _LINES_BY_NAME = re.compile(r"\.(?:jsonl|ndjson)\b")
 
 
-def split_records(chunks: Iterable[bytes], name: str) -> Iterator[Raw]:
-    """The records of a file, counted from 1 in its order.
+def split_records(chunks: Iterable[bytes], name: str) -> Iterator[RawRecord]:
+    """Yield the records of a file, numbered from 1.
 
-    Whatever is no record is yielded with its problem; nothing is raised but what ``chunks`` raises.
+    Text that is no record is yielded with a problem. Only errors of ``chunks`` are raised.
     """
     number, line = 0, 0
     try:
@@ -38,13 +38,13 @@ def split_records(chunks: Iterable[bytes], name: str) -> Iterator[Raw]:
             number, line = raw.number, raw.line
             yield raw
     except DamagedText as error:
-        yield Raw(number + 1, line + 1, b"", str(error))
+        yield RawRecord(number + 1, line + 1, b"", str(error))
 
 
-def _records(stream: Iterator[bytes], name: str) -> Iterator[Raw]:
+def _records(stream: Iterator[bytes], name: str) -> Iterator[RawRecord]:
     first = _head(stream, EXCERPT)
     if packed := _archive(first):
-        yield Raw(1, 1, b"", f"It is {packed}: unpack it, and import the story files in it.")
+        yield RawRecord(1, 1, b"", f"It is {packed}: unpack it, and import the story files in it.")
         return
     stream = as_utf8(chain([first], stream))
     head = _head(stream, EXCERPT)
@@ -65,7 +65,7 @@ def _records(stream: Iterator[bytes], name: str) -> Iterator[Raw]:
 
 
 def _head(stream: Iterator[bytes], size: int) -> bytes:
-    """The next bytes of a stream, so many or more that say something, unless it ends."""
+    """Return the next bytes of a stream, at least ``size`` without leading space unless it ends."""
     head = b""
     while len(head.lstrip()) < size and (chunk := next(stream, b"")):
         head += chunk
@@ -73,14 +73,14 @@ def _head(stream: Iterator[bytes], size: int) -> bytes:
 
 
 def _archive(head: bytes) -> str:
-    """What kind of archive or second packing a file is, or an empty string."""
+    """Return the kind of archive or second packing of a file, or an empty string."""
     if head[_TAR_AT:].startswith(_TAR):
         return "a tar archive"
     return next((kind for start, kind in _ARCHIVES if head.startswith(start)), "")
 
 
 def _kind(head: bytes, name: str) -> str:
-    """The format by the first bytes, then by the name: ``lines``, ``values`` or ``csv``."""
+    """Return the format by the first bytes, then by the name: ``lines``, ``values`` or ``csv``."""
     start = head.lstrip()
     line, ended, _ = start.partition(b"\n")
     if _LINES_BY_NAME.search(name):
@@ -92,7 +92,7 @@ def _kind(head: bytes, name: str) -> str:
     return "lines" if ended and is_balanced(line) else "values"
 
 
-_READERS: dict[str, Callable[[Iterable[bytes]], Iterator[Raw]]] = {
+_READERS: dict[str, Callable[[Iterable[bytes]], Iterator[RawRecord]]] = {
     "lines": read_lines,
     "values": read_values,
     "csv": lambda chunks: read_rows(cut_lines(chunks)),

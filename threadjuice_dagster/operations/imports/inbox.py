@@ -1,7 +1,7 @@
-"""The inbox: files that others put into a folder or a bucket, under any name, at any time, finished or not.
+"""The inbox: a folder or bucket into which others put files, under any name, at any time, finished or not.
 
-Nothing here trusts a name, follows a link, or takes a file that somebody is still writing. What is in a file belongs
-in ``operations/imports/store.py``.
+No name is trusted, no link is followed, and no file is taken that somebody is still writing. How a file is imported
+belongs in ``operations/imports/store.py``.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 ARCHIVE = "archived/"
-"""Where the inbox keeps files whose rows are committed, and what of them was refused."""
+"""Folder of the inbox for files that were imported, and for their refused records."""
 
 QUIET_SECONDS = 5.0
-"""How long a file must have been left alone: a shorter time, and somebody may still be writing it."""
+"""Seconds for which a file must not have changed before it is taken; before that it may still be written."""
 
 _BLOCK = 1 << 18
 _LONGEST_NAME, _LONGEST_KEY = 200, 900
-"""Bytes of a name in a folder (of 255) and of a key (of 1,024), so that there is room for what is added."""
+"""Bytes of a name (of 255 in a folder) and of a key (of 1,024 in a bucket), which leave room for an ending."""
 
 
-class Waiting(NamedTuple):
-    """A file of the inbox; ``changed`` is when it was written last, in seconds since 1970, ``size`` 0 in a bucket."""
+class InboxFile(NamedTuple):
+    """A file of the inbox. ``changed`` is its last change in seconds since 1970; ``size`` is 0 in a bucket."""
 
     key: str
     changed: float
@@ -49,7 +49,7 @@ class Waiting(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """What this very version of the file is remembered by, once it cannot be moved away."""
+        """The mark under which this version of the file is remembered if it cannot be moved away."""
         return "inbox:" + hashlib.sha256(f"{self.name} {self.changed} {self.size}".encode()).hexdigest()
 
 
@@ -60,33 +60,33 @@ class Inbox:
         self._storage = storage
         self._root = Path(storage.root) if isinstance(storage, FolderStorage) else None
 
-    def waiting(self) -> list[Waiting]:
-        """Files to be imported, sorted: none that is archived, hidden, unfinished by its name, or a link."""
+    def waiting(self) -> list[InboxFile]:
+        """Return the files to import, sorted, without archived, hidden and unfinished ones and without links."""
         files = self._in_folder(self._root) if self._root else self._in_bucket()
         return sorted(file for file in files if not file.key.startswith(ARCHIVE) and not is_unfinished(file.key))
 
     def links(self) -> list[str]:
-        """What in the folder is no file by itself, such as a symbolic link or a pipe; its names, safe to print."""
+        """Return the printable names of what is no regular file in the folder, such as symbolic links and pipes."""
         return sorted(printable(key) for key, kind in self._walk(self._root) if kind is None) if self._root else []
 
-    def is_quiet(self, file: Waiting, seconds: float, moment: float) -> bool:
-        """Whether a file was left alone so long, and no program of this machine has it open for writing.
+    def is_quiet(self, file: InboxFile, seconds: float, moment: float) -> bool:
+        """Whether a file has not changed for so long and no program of this machine has it open for writing.
 
-        A time in the future says nothing of it: such a file counts as quiet if it stays as it is.
+        A file with a time in the future counts as quiet, since its age is not known.
         """
         age = moment - file.changed
         return not 0 <= age < seconds and not (self._root and _is_being_written(self._root / file.key))
 
-    def is_unchanged(self, file: Waiting) -> bool:
-        """Whether the file is there as it was when it was seen."""
+    def is_unchanged(self, file: InboxFile) -> bool:
+        """Whether the file still exists in the version that was listed."""
         if self._root:
             return _seen(self._root / file.key, file.key) == file
         stored = self._storage.stored_at(file.key)
         return stored is not None and int(stored.timestamp()) == int(file.changed)  # HEAD tells whole seconds only
 
     @contextlib.contextmanager
-    def opened(self, file: Waiting) -> Iterator[Path]:
-        """The file on this machine's disk: itself, or a copy that is removed afterwards, written piece by piece."""
+    def opened(self, file: InboxFile) -> Iterator[Path]:
+        """Lend the file's path on this machine; for a bucket that of a copy, which is deleted afterwards."""
         if self._root:
             yield self._root / file.key
             return
@@ -98,10 +98,10 @@ class Inbox:
                 shutil.copyfileobj(source, copy, _BLOCK)
             yield path
 
-    def archive(self, file: Waiting, path: Path, beside: dict[str, Path]) -> list[str]:
-        """Move an imported file out of the way, with what was refused and kept back ``beside`` it, by ending.
+    def archive(self, file: InboxFile, path: Path, beside: dict[str, Path]) -> list[str]:
+        """Move an imported file to the archive, and the files ``beside`` it, given by their endings.
 
-        Returns the names of those, safe to print. A name that is taken gets a number.
+        Return the printable names of the files beside it. A name that is taken gets a number.
         """
         key = _shortened(file.key)
         names = (f"{ARCHIVE}{number}/{key}" if number > 1 else ARCHIVE + key for number in itertools.count(1))
@@ -113,16 +113,16 @@ class Inbox:
             self._storage.delete(file.key)
         return [printable(f"{target}{ending}") for ending in beside]
 
-    def _in_folder(self, root: Path) -> Iterator[Waiting]:
+    def _in_folder(self, root: Path) -> Iterator[InboxFile]:
         yield from (file for _, file in self._walk(root) if file)
 
-    def _in_bucket(self) -> Iterator[Waiting]:
+    def _in_bucket(self) -> Iterator[InboxFile]:
         for key, stored in self._storage.entries():
             if not key.endswith("/"):
-                yield Waiting(key, stored.timestamp(), 0)
+                yield InboxFile(key, stored.timestamp(), 0)
 
-    def _walk(self, root: Path | None) -> Iterator[tuple[str, Waiting | None]]:
-        """Every file below, None for what is none by itself; folders that cannot be opened are passed over."""
+    def _walk(self, root: Path | None) -> Iterator[tuple[str, InboxFile | None]]:
+        """Yield every key below with its file, or None for what is no regular file; unreadable folders are skipped."""
         for folder, subfolders, names in os.walk(str(root)):
             place = Path(folder)
             if place == root:
@@ -170,11 +170,11 @@ def pass_over(engine: "sa.Engine", mark: str, name: str, problem: str) -> None:
         connection.execute(upsert(t.import_files, {**row, "finished_at": sa.func.now()}))
 
 
-def _seen(path: Path, key: str) -> Waiting | None:
-    """A file as it is now, None for what is no file by itself or is gone."""
+def _seen(path: Path, key: str) -> InboxFile | None:
+    """Return a file in its present version, or None if it is gone or no regular file."""
     with contextlib.suppress(OSError):
         status = path.lstat()
-        return Waiting(key, status.st_mtime, status.st_size) if stat.S_ISREG(status.st_mode) else None
+        return InboxFile(key, status.st_mtime, status.st_size) if stat.S_ISREG(status.st_mode) else None
     return None
 
 
@@ -197,7 +197,7 @@ def _is_being_written(path: Path) -> bool:
 
 
 def _shortened(key: str) -> str:
-    """A key with room for a number before it and an ending behind it; what is cut is told apart by a digest."""
+    """Return a key short enough for a number before it and an ending behind it; a digest replaces what is cut."""
     *folders, name = key.split("/")
     data = os.fsencode(name)
     digest = hashlib.sha256(os.fsencode(key)).hexdigest()[:8]

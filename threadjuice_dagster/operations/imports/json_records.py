@@ -1,6 +1,6 @@
-"""JSON cut into records: one object, arrays, objects one after the other or line by line, and lists in wrappers.
+"""Cuts JSON into records: from one object, arrays, objects in a row or on lines of their own, and lists in wrappers.
 
-Nothing here reads what is in an object; what a record means belongs in ``operations/imports/rules.py``.
+The content of an object is not read here; what a record means belongs in ``operations/imports/rules.py``.
 """
 
 import re
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 
 from threadjuice_dagster.operations.imports.decoding import BOM
 from threadjuice_dagster.operations.imports.fields import folded, word_set
-from threadjuice_dagster.operations.imports.raw import EXCERPT, MAX_RECORD, TOO_LONG, Raw, cut_lines
+from threadjuice_dagster.operations.imports.raw import EXCERPT, MAX_RECORD, TOO_LONG, RawRecord, cut_lines
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb')*+(["{}\[\]])', re.DOTALL)
-"""The next bracket outside a text, or the quotation mark of a text that does not end here."""
+"""Finds the next bracket outside a string, or the quotation mark of a string that does not end in this chunk."""
 _TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+("?)', re.DOTALL)
 _PART = re.compile(rb"(?P<text>" + _STRING + rb')(?P<named>\s*:)?|(?P<bracket>[{}\[\]])|(?P<cut>")', re.DOTALL)
 _SEVERAL = re.compile(rb"\}\s*\{")
@@ -20,15 +20,15 @@ _SEVERAL_LISTED = re.compile(rb"\}\s*,\s*\{")
 _CUT_OFF = "The file ends in the middle of it."
 
 _LISTS = word_set("stories posts articles items entries records results documents docs nodes rows pages data content")
-"""What the list of stories is called in an object around it."""
+"""Names of a list of stories in the object that wraps it."""
 _AROUND = word_set("data db response result payload export feed channel site blog")
-"""What stands around such a list, further out."""
+"""Names of objects further out around such a list."""
 _OF_A_STORY = word_set("title headline category sections text body slug")
-"""A list called content or data belongs to a story that names one of these before it."""
+"""Fields of a story. A list called content or data that follows one of these is part of a story."""
 
 
-def read_lines(chunks: Iterable[bytes]) -> Iterator[Raw]:
-    """JSON lines; blank ones are no records, and a line may hold several."""
+def read_lines(chunks: Iterable[bytes]) -> Iterator[RawRecord]:
+    """Yield the records of JSON lines. Blank lines hold none, and a line may hold several."""
     number = 0
     for line, (data, whole) in enumerate(cut_lines(chunks), start=1):
         data = data.strip().removeprefix(BOM)
@@ -36,25 +36,25 @@ def read_lines(chunks: Iterable[bytes]) -> Iterator[Raw]:
             continue
         if not whole:
             number += 1
-            yield Raw(number, line, data, TOO_LONG)
+            yield RawRecord(number, line, data, TOO_LONG)
             continue
         for part in _objects_of(data):
             number += 1
-            yield Raw(number, line, part.data, part.problem)
+            yield RawRecord(number, line, part.data, part.problem)
 
 
-def _objects_of(line: bytes) -> Iterator[Raw]:
-    """The objects of a line: itself, unless it holds several. Lists inside an object part theirs by commas, too."""
+def _objects_of(line: bytes) -> Iterator[RawRecord]:
+    """Yield the objects of a line, which is one object unless it holds several."""
     line = line.rstrip(b",")
     listed = line.startswith(b"[") or (b"[" not in line and _SEVERAL_LISTED.search(line))
     if listed or _SEVERAL.search(line):
         yield from read_values([line])
     elif line not in (b"[", b"]"):
-        yield Raw(1, 1, line)
+        yield RawRecord(1, 1, line)
 
 
-def read_values(chunks: Iterable[bytes], line: int = 1, *, first_list: bool = False) -> Iterator[Raw]:
-    """JSON objects in an array, or one after the other; with ``first_list`` only those of the array that is open."""
+def read_values(chunks: Iterable[bytes], line: int = 1, *, first_list: bool = False) -> Iterator[RawRecord]:
+    """Yield JSON objects of an array or in a row; with ``first_list`` only those of the array that is open."""
     scanner = _Scanner(line, first_list)
     for chunk in chunks:
         yield from scanner.feed(chunk)
@@ -64,9 +64,9 @@ def read_values(chunks: Iterable[bytes], line: int = 1, *, first_list: bool = Fa
 
 
 def start_of_list(head: bytes) -> int | None:
-    """Where the list of stories in an object around it begins, behind its bracket; -1 where there is no such list.
+    """Return the offset behind the bracket that opens a wrapped list of stories, -1 where there is no such list.
 
-    None where the object goes on behind this beginning of a file, and may hold one there.
+    Return None where the object goes on behind ``head`` and may hold such a list there.
     """
     opened: list[str] = []
     name, seen = "", set[str]()
@@ -96,13 +96,13 @@ def _is_list_of_stories(name: str, opened: list[str], seen: set[str], inside: by
 
 
 def is_balanced(line: bytes) -> bool:
-    """Whether a line holds whole objects, so that the next line starts another one."""
+    """Whether a line holds complete objects only, so that the next line starts another one."""
     tokens = _TOKEN.findall(line)
     return tokens.count(b"{") == tokens.count(b"}") > 0 and b'"' not in tokens
 
 
 class _Scanner:
-    """Finds where objects begin and end, without reading what is in them. Each byte is looked at once."""
+    """Finds where objects begin and end without parsing them. Each byte is examined once."""
 
     def __init__(self, line: int, first_list: bool) -> None:
         self._first_list, self.closed = first_list, False
@@ -112,8 +112,8 @@ class _Scanner:
         self._outside = b""
         self._line, self._started, self._number = line, line, 0
 
-    def feed(self, chunk: bytes) -> Iterator[Raw]:
-        """The records that end in this chunk."""
+    def feed(self, chunk: bytes) -> Iterator[RawRecord]:
+        """Yield the records that end in this chunk."""
         at, kept, counted = self._read_text(chunk, 0) if self._in_text and chunk else 0, 0, 0
         while not self._in_text and (match := _TOKEN.match(chunk, at)):
             at, token = match.end(), match[1]
@@ -143,8 +143,8 @@ class _Scanner:
         else:
             self._outside = (self._outside + chunk[kept:].lstrip())[:EXCERPT]
 
-    def end(self) -> Iterator[Raw]:
-        """What the end of the file cut off, or what stands behind the last record."""
+    def end(self) -> Iterator[RawRecord]:
+        """Yield a record that the end of the file cut off, or the text behind the last record."""
         if self._depth:
             yield self._raw(b"".join(self._held)[:EXCERPT], _CUT_OFF)
         else:
@@ -152,7 +152,7 @@ class _Scanner:
             yield from self._strays()
 
     def _read_text(self, chunk: bytes, at: int) -> int:
-        """Where the text ends that goes on at ``at``; it may go on in the next chunk, even behind a backslash."""
+        """Return the end of the string that goes on at ``at``. It may go on in the next chunk."""
         match = _TEXT.match(chunk, at + self._escaped)
         assert match
         self._in_text = not match[1]
@@ -167,19 +167,19 @@ class _Scanner:
         elif sum(map(len, self._held)) > EXCERPT or not self._held:
             self._held = [b"".join((*self._held, part))[:EXCERPT]]
 
-    def _record(self) -> Raw:
+    def _record(self) -> RawRecord:
         problem = TOO_LONG if self._size > MAX_RECORD else ""
         data = b"".join(self._held)
         self._held, self._size = [], 0
         return self._raw(data, problem)
 
-    def _strays(self) -> Iterator[Raw]:
-        """What stood between two records, where only brackets and commas should."""
+    def _strays(self) -> Iterator[RawRecord]:
+        """Yield text between two records that is neither bracket nor comma, each part as a record with a problem."""
         for part in self._outside.replace(BOM, b"").strip(b" \t\r\n,[]}").split(b","):
             if part.strip():
                 yield self._raw(part.strip()[:EXCERPT], "It is no object.")
         self._outside = b""
 
-    def _raw(self, data: bytes, problem: str = "") -> Raw:
+    def _raw(self, data: bytes, problem: str = "") -> RawRecord:
         self._number += 1
-        return Raw(self._number, self._started, data, problem)
+        return RawRecord(self._number, self._started, data, problem)

@@ -1,6 +1,6 @@
-"""ThreadJuice's earlier story files, read as the records of today.
+"""Reads ThreadJuice's earlier story files as today's records.
 
-Taken from them: title, slug, excerpt, category, status, author, persona, creation time, tags, and of the parts in
+It takes title, slug, excerpt, category, status, author, persona, creation time, tags, and of the parts in
 ``content`` their headings and texts. Comments (their authors are left out) and quotes become quotes that a person has
 to check; a picture's caption becomes a search for another one, since nobody can tell its licence. Quizzes, embeds and
 advertisements have no text of the story, so they are left out, as are all counters.
@@ -29,7 +29,7 @@ KINDS = {
     "aftermath": "closing",
     "takeaway": "closing",
 }
-"""Types of parts, without a trailing number, and what they are now; any other part with text is narrative."""
+"""The kind of section that each type of part becomes. Any other part with text becomes narrative."""
 
 _QUOTES = ("quote", "quotes", "pullquote", "tweet", "twitter_quote")
 _PICTURES = ("image", "photo", "picture", "hero")
@@ -39,13 +39,13 @@ _TEXTS = ("content", "text", "body", "paragraphs", "items", "description")
 
 
 def is_legacy(record: Mapping[str, Any]) -> bool:
-    """Whether a record is one of the earlier ones: its ``content`` has parts."""
+    """Whether a record has the earlier form, in which ``content`` consists of parts."""
     content = record.get("content")
     return isinstance(content, list) or (isinstance(content, Mapping) and "rendered" not in content)
 
 
 def from_legacy(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The same story with ``sections`` and ``quotes`` as in a draft."""
+    """Return the same story with ``sections`` and ``quotes`` as in a draft."""
     content = record["content"]
     parts = list(_parts(content)) if isinstance(content, Mapping) else list(content)
     sections: list[dict[str, Any]] = []
@@ -71,7 +71,7 @@ def from_legacy(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_in(value: Any) -> str:
-    """The text of a part, however deep it stands: paragraphs parted by blank lines."""
+    """Return the text of a part, however deeply nested, with blank lines between its paragraphs."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, Mapping):

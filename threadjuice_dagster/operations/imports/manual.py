@@ -1,4 +1,4 @@
-"""Stories people wrote: the records of a file of JSON, or of Markdown with a YAML head.
+"""Reads stories that people wrote: JSON files, or Markdown files with a YAML head.
 
 What a record means belongs in ``operations/imports/rules.py``; storing and checking belong to the caller.
 """
@@ -12,10 +12,10 @@ from typing import Any
 from threadjuice_dagster.domain.story.stories import MANUAL
 from threadjuice_dagster.operations.imports.formats import split_records
 from threadjuice_dagster.operations.imports.json_records import start_of_list
-from threadjuice_dagster.operations.imports.raw import Raw
+from threadjuice_dagster.operations.imports.raw import RawRecord
 from threadjuice_dagster.operations.imports.rules import (
     ImportedStory,
-    Refused,
+    RefusedRecord,
     earlier_slug_for,
     earlier_slugify,
     parsed,
@@ -27,7 +27,7 @@ _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
 
 
 def manual_records(text: str) -> list[Any]:
-    """The records of a file: a JSON object or list of objects, or one story in Markdown. Raises ``Refused``.
+    """Return the records of a file: a JSON object, a list of objects, or one Markdown story. Raises ``RefusedRecord``.
 
     JSON objects hold ``title``, ``category``, and ``sections`` (as in a draft) or ``text``; Markdown has the same
     names in its head.
@@ -36,10 +36,10 @@ def manual_records(text: str) -> list[Any]:
 
 
 def manual_id(story: ImportedStory, title_of: Callable[[str], str | None]) -> str:
-    """The partition key of a story: that of the stored one it takes the place of, else a new one.
+    """Return the partition key of a story: the key of the stored story that it replaces, else a new one.
 
-    The same slug, or without one the same title, is the same story. ``title_of`` gives the title that is stored
-    under a key, or None; a key whose title is another one is another story's.
+    Stories with the same slug are the same story; without a slug, those with the same title. ``title_of`` returns the
+    title that is stored under a key, or None.
     """
     slug, title = story.draft.slug, story.draft.title
     new, earlier = (f"{MANUAL}-{make(slug, title)}" for make in (slug_for, earlier_slug_for))
@@ -52,23 +52,23 @@ def manual_id(story: ImportedStory, title_of: Callable[[str], str | None]) -> st
 
 
 def _json(text: str) -> list[Any]:
-    """The objects of a list, of a list in an object around it, or one after the other; or the one there is."""
+    """Return the objects of JSON text: in a list, in a list inside an object, one after the other, or a single one."""
     data = text.encode(errors="surrogatepass")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         raws = list(split_records([data], ".json"))
         if len(raws) < 2 or any(raw.problem for raw in raws):
-            raise Refused("It is not JSON text. Correct it, or write the story as Markdown.") from None
+            raise RefusedRecord("It is not JSON text. Correct it, or write the story as Markdown.") from None
         return [_parsed(raw) for raw in raws]
     if isinstance(document, dict) and (start_of_list(data) or -1) > 0:
         return [_parsed(raw) for raw in split_records([data], ".json")]
     return document if isinstance(document, list) else [document]
 
 
-def _parsed(raw: Raw) -> Any:
+def _parsed(raw: RawRecord) -> Any:
     if raw.problem:
-        raise Refused(raw.problem)
+        raise RefusedRecord(raw.problem)
     return parsed(raw.data) if isinstance(raw.data, bytes) else raw.data
 
 
@@ -77,16 +77,16 @@ def _markdown(text: str) -> dict[str, Any]:
 
     head = _HEAD.match(text)
     if not head:
-        raise Refused("It has no head. Begin it with ---, then title: and category: lines, then ---.")
+        raise RefusedRecord("It has no head. Begin it with ---, then title: and category: lines, then ---.")
     try:
         values = yaml.load(head[1], Loader=_plain_loader())  # noqa: S506
     except (yaml.YAMLError, RecursionError):
-        raise Refused("Its head is not YAML. Write one `name: value` to a line.") from None
+        raise RefusedRecord("Its head is not YAML. Write one `name: value` to a line.") from None
     return {**(values if isinstance(values, dict) else {}), "text": text[head.end() :]}
 
 
 def _plain_loader() -> Any:
-    """YAML as it is written: 1984, No and 2024-01-01 stay words. Aliases, which can grow without bound, are refused."""
+    """Return a YAML loader that keeps 1984, No and 2024-01-01 as words and refuses aliases, which may grow."""
     import yaml
 
     class Loader(yaml.BaseLoader):

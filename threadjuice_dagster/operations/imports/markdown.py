@@ -1,6 +1,6 @@
-"""Markdown as the plain sections of a story: its marks become paragraphs, headings and quotation marks.
+"""Turns Markdown into the plain sections of a story: marks become paragraphs, headings and quotation marks.
 
-What a story may not hold (links, pictures, HTML) stays as it was written, so that the gates see and refuse it.
+Links, pictures and HTML, which a story may not hold, stay as they were written, so that the gates refuse them.
 """
 
 import re
@@ -21,17 +21,17 @@ _TASK = re.compile(r"^\[[ xX]\][ \t]+")
 _QUOTED = ('"', "“", "„", "«", "‘", "'")
 
 _MOST_MARKS = 20_000
-"""Brackets and marks of emphasis; the parser's time grows with their square in the worst case, 0.1 s for so many."""
+"""Brackets and marks of emphasis. The parser's time grows with their square at worst: 0.1 s for this many."""
 
 _parsers: list["MarkdownIt"] = []
 
 
 class TooManyMarks(ValueError):
-    """A text is made to keep a parser busy."""
+    """A text has so many marks that parsing it would take too long."""
 
 
 def is_marked(text: str) -> bool:
-    """Whether a text has any mark that is rendered; the parser takes a hundred times as long as this look."""
+    """Whether a text has any mark that is rendered. Parsing takes a hundred times as long as this check."""
     signs = [sign for sign in "*_`~=\\[<|" if sign in text]  # one character is found fast, two are not
     paired = any(text.count(sign) > 1 for sign in signs if sign in "*_`~=")
     single = any(mark in text for sign in signs for mark in _SINGLE.get(sign, ()))
@@ -39,7 +39,7 @@ def is_marked(text: str) -> bool:
 
 
 def sections_of(text: str) -> list[dict[str, str]]:
-    """Sections of plain text or Markdown: each heading starts one; without headings there is one.
+    """Return the sections of plain text or Markdown. Each heading starts one.
 
     Raises ``TooManyMarks``, as ``plain_text`` does.
     """
@@ -51,12 +51,12 @@ def sections_of(text: str) -> list[dict[str, str]]:
 
 
 def plain_text(text: str) -> str:
-    """The text without the marks of Markdown; headings become paragraphs."""
+    """Return the text without the marks of Markdown; headings become paragraphs."""
     return "\n\n".join(part for heading_and_text in _parts(text) for part in heading_and_text if part)
 
 
 def plain_line(text: str) -> str:
-    """A title or a name without the marks of Markdown inside it; what begins a block elsewhere begins none here."""
+    """Return a title or a name without Markdown's inline marks; marks that begin a block stay."""
     if not any(mark in text for mark in "*_`~\\") or sum(map(text.count, "[*_~|")) > _MOST_MARKS:
         return text
     return "".join(_words(_parser().parseInline(text)[0].children or ()))
@@ -133,7 +133,7 @@ class _Rendering:
             self._paragraphs.append(text)
 
     def _end_row(self) -> None:
-        """A row of a table is a paragraph that names its columns."""
+        """Add a table's row as a paragraph that names its columns."""
         if self._cells:
             named = zip(self._head, self._cells, strict=False)
             self._add("; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell))
@@ -146,7 +146,7 @@ class _Rendering:
 
 
 def _words(tokens: Sequence["Token"]) -> Iterator[str]:
-    """The words between the marks of a line; links and pictures are written out again."""
+    """Yield the words between the marks of a line; links and pictures are written out again."""
     addresses: list[str] = []
     for token in tokens:
         match token.type:

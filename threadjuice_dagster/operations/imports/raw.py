@@ -1,4 +1,4 @@
-"""A record as it stands in its file, and a file's lines: what the readers of every format share."""
+"""A record as it stands in its file, and the lines of a file: shared by the readers of every format."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -8,15 +8,15 @@ MAX_RECORD = 4 << 20
 """Bytes of one record; a longer one is refused, and only its beginning is kept."""
 
 EXCERPT = 2_000
-"""Bytes kept of what was no record."""
+"""Bytes that are kept of text that is no record."""
 
 TOO_LONG = f"It is longer than {MAX_RECORD >> 20} MiB."
 NOT_UTF8 = "It is not UTF-8 text."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Raw:
-    """One record as it stands in its file: JSON text or a CSV row, or a ``problem`` and what was found instead."""
+class RawRecord:
+    """One record as it stands in its file: JSON text, a CSV row, or other text with a ``problem``."""
 
     number: int
     line: int
@@ -25,7 +25,7 @@ class Raw:
 
 
 def cut_lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Lines, and whether each is there in full."""
+    """Yield lines, each with whether it is complete; a line over ``MAX_RECORD`` is cut."""
     rest, whole = b"", True
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""One imported story: a record of a file, read and checked, as it is stored.
+"""Reads and checks one record of a file, and makes the imported story that is stored.
 
 Cutting files into records belongs in ``operations/imports/formats.py``, the names and spellings of fields in
 ``operations/imports/fields.py``, the earlier story files in ``operations/imports/legacy.py``, storing in
@@ -36,10 +36,10 @@ from threadjuice_dagster.operations.imports.markdown import TooManyMarks, is_mar
 from threadjuice_dagster.operations.imports.visibility import says_it_was_public, why_not_public
 
 MAX_SLUG = 120
-"""Characters of a story's slug; what is cut off is told apart by a digest."""
+"""Characters of a story's slug. A digest replaces what is cut off."""
 
 UNWANTED, WANTED, WANTED_FIRST = 0, 1, 2
-"""How much a story is wanted on the site: never by itself, once it passed its gates, before all others."""
+"""How much a story is wanted on the site: only when a person publishes it; once it passed its gates; first of all."""
 
 _NUL = "It holds a NUL character."
 _LETTER = re.compile(r"[^\W_]")
@@ -51,12 +51,12 @@ _WORDS = ("title", "dek", "seo_title", "seo_description", "picture_query", "alt_
 _WRAPPED_IN = ("attributes", "fields", "frontmatter", "front_matter", "data", "node", "post", "article", "story")
 
 
-class Refused(ValueError):
+class RefusedRecord(ValueError):
     """The record cannot be imported; the message says why, in one line."""
 
 
-class UnknownCategory(Refused):
-    """No category has this ``name``, and none was named in its place."""
+class UnknownCategory(RefusedRecord):
+    """No category has this ``name``, and no category map replaces it."""
 
     def __init__(self, name: str, categories: Sequence[str]) -> None:
         super().__init__(f"There is no category {cut(name, 60)!r}; known: {', '.join(categories)}.")
@@ -64,7 +64,7 @@ class UnknownCategory(Refused):
 
 
 class ImportRecord(Draft):
-    """What a record may hold beside a draft."""
+    """A draft with the further fields that a record may hold."""
 
     persona: CleanText = ""
     author: CleanText = Field("", max_length=300)
@@ -72,7 +72,7 @@ class ImportRecord(Draft):
 
 
 class ImportedStory(NamedTuple):
-    """A record as it was read. ``kept_back`` says why it was not public where it comes from, ``dated`` when it was."""
+    """A record as it was read. ``kept_back`` says why its own system did not show it, ``dated`` is its own date."""
 
     draft: ImportRecord
     category: str
@@ -113,7 +113,7 @@ class StoryRow(NamedTuple):
 
 
 class RecordReader:
-    """Reads records against the categories and personas there are.
+    """Reads records and finds their categories and personas in the catalogue.
 
     ``category_map`` names categories of ours for those of the records, ``default_category`` one for all others.
     Raises ``UsageError`` where one of these is none of ours.
@@ -145,18 +145,18 @@ class RecordReader:
         self._draft = TypeAdapter(Draft)
 
     def read(self, data: bytes | dict[str, Any]) -> StoryRow:
-        """The story of a record, JSON text or a row, as it is stored. Raises ``Refused``."""
+        """Return the story of a record (JSON text or a row) as it is stored. Raises ``RefusedRecord``."""
         record = parsed(data) if isinstance(data, bytes) else data
         # Text without this sequence holds no NUL; looking at every value is left to the few records that have it.
         suspect = isinstance(data, dict) or b"\\u0000" in data
         return self._row(self.story(record, suspect=suspect))
 
     def story(self, source: Any, *, suspect: bool = True) -> ImportedStory:
-        """The story of a record as a value; a ``suspect`` one may hold NUL characters. Raises ``Refused``."""
+        """Return the story of a record. A ``suspect`` record may hold NUL characters. Raises ``RefusedRecord``."""
         if not isinstance(source, dict):
-            raise Refused("It is no object.")
+            raise RefusedRecord("It is no object.")
         if suspect and _holds_nul(source):
-            raise Refused(_NUL)
+            raise RefusedRecord(_NUL)
         source = _unwrapped(source)
         legacy = is_legacy(source)
         kept_back = why_not_public(source, self._now)
@@ -165,11 +165,11 @@ class RecordReader:
         try:
             record = self._validator.validate_python(_plain(given))
         except ValidationError as error:
-            raise Refused(_complaint(error)) from None
+            raise RefusedRecord(_complaint(error)) from None
         except TooManyMarks as error:
-            raise Refused(str(error)) from None
+            raise RefusedRecord(str(error)) from None
         if not any(_LETTER.search(section.text) for section in record.sections):
-            raise Refused("It has no text.")
+            raise RefusedRecord("It has no text.")
         category = self._category(given.get("category"), legacy)
         persona = self._persona(record.persona, category, legacy)
         wanted = UNWANTED if kept_back else WANTED_FIRST if says_it_was_public(source) else WANTED
@@ -182,7 +182,7 @@ class RecordReader:
         return slug
 
     def _category(self, value: Any, legacy: bool) -> str:
-        """The first category named that is mapped or known; else the default."""
+        """Return the first category of the record that is mapped or exists, else the default."""
         if isinstance(value, str) and not self._mapped and (slug := self._categories.get(value.strip().casefold())):
             return slug
         names = _category_names(value)
@@ -195,14 +195,16 @@ class RecordReader:
         if self._default:
             return self._default
         if not names:
-            raise Refused("category: It has none.")
+            raise RefusedRecord("category: It has none.")
         raise UnknownCategory(names[0], sorted({*self._categories.values()}))
 
     def _persona(self, name: str, category: str, legacy: bool) -> str:
-        """The voice named, or that of the category; the voices of earlier files are bylines here."""
+        """Return the persona of this name, or the category's. In earlier files the name is only a byline."""
         slug = self._personas.get(name.strip().casefold())
         if slug is None and name and not legacy:
-            raise Refused(f"There is no persona {cut(name, 60)!r}; known: {', '.join({*self._personas.values()})}.")
+            raise RefusedRecord(
+                f"There is no persona {cut(name, 60)!r}; known: {', '.join({*self._personas.values()})}."
+            )
         return slug or self._voices[category]
 
     def _row(self, story: ImportedStory) -> StoryRow:
@@ -229,7 +231,7 @@ class RecordReader:
 
 
 def category_map(pairs: Sequence[str]) -> dict[str, str]:
-    """``NAME=CATEGORY`` pairs as a mapping. Raises ``UsageError``."""
+    """Return ``NAME=CATEGORY`` pairs as a mapping. Raises ``UsageError``."""
     parted = [pair.rpartition("=") for pair in pairs]
     if wrong := [
         pair for pair, (name, _, slug) in zip(pairs, parted, strict=True) if not name.strip() or not slug.strip()
@@ -239,11 +241,11 @@ def category_map(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def parsed(data: bytes) -> Any:
-    """JSON text as a value. Raises ``Refused`` for what is none, and for what no database can hold."""
+    """Parse JSON text. Raises ``RefusedRecord`` for damaged text, and for text that no database can hold."""
     try:
         value = from_json(data.strip(), cache_strings="keys")
     except ValueError as error:
-        raise Refused(_damage(data, str(error))) from None
+        raise RefusedRecord(_damage(data, str(error))) from None
     return value
 
 
@@ -285,13 +287,13 @@ _NO_USAGE = Usage().model_dump()
 
 
 def _only_accents(text: str) -> bool:
-    """Whether what is not ASCII in a text are accents and the punctuation of printers, and no sign is telling."""
+    """Whether a slug shows all of a text: beyond ASCII it has only accents, dashes and quotes, and no telling sign."""
     left = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
     return not _TELLING.search(left) and all(char.isascii() or char in "–—‘’“”…«»„ " for char in left)
 
 
 def _unwrapped(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with what stands in an object around its fields, as some interfaces answer."""
+    """Return the record with its fields at the top, where an interface wrapped them in an inner object."""
     if "title" not in record and not any(field_of(name) == "title" for name in record):
         for name in _WRAPPED_IN:
             if isinstance(inner := record.get(name), dict):
@@ -300,17 +302,17 @@ def _unwrapped(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dated(record: Mapping[str, Any]) -> datetime | None:
-    """When the story was published where it comes from, or was written."""
+    """Return when the story was published or written, or None. Raises ``RefusedRecord`` for a wrong date."""
     for name, value in days_in(record):
         if day := day_of(value):
             return day
         if folded(name) != "published":  # a yes, a no or a status under some systems
-            raise Refused(f"{shown(name, 40)}: {shown(value, 40)!r} is no date.")
+            raise RefusedRecord(f"{shown(name, 40)}: {shown(value, 40)!r} is no date.")
     return None
 
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a draft as its model takes them: words as text, Markdown as sections."""
+    """Return the fields in the form that the draft's model takes: words as text, Markdown as sections."""
     fields: dict[str, Any] = {name: _masked_text(given[name]) for name in _WORDS if name in given}
     if "title" in fields:
         fields["title"] = plain_line(fields["title"])
@@ -338,7 +340,7 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _masked_text(value: Any) -> str:
-    """A value as text that may be kept: HTML entities resolved, names of users masked."""
+    """Return a value as text with HTML entities resolved and user names masked."""
     return masked(words_in(value))
 
 
@@ -346,11 +348,11 @@ def _read(name: str, read: Callable[[Any], Any], value: Any) -> Any:
     try:
         return read(value)
     except ValueError as error:
-        raise Refused(f"{name}: {error}.") from None
+        raise RefusedRecord(f"{name}: {error}.") from None
 
 
 def _sections(value: Any, index: int) -> list[Any]:
-    """A section as the draft has it; headings in its text begin further ones."""
+    """Return a section in the draft's form. Each heading inside its text begins another section."""
     if isinstance(value, str):
         value = {"text": value}
     if not isinstance(value, dict):
@@ -367,7 +369,7 @@ def _sections(value: Any, index: int) -> list[Any]:
 
 
 def _are_plain(sections: list[Any]) -> bool:
-    """Whether sections are as a draft has them, without entities, marks and names: one look at all of them together."""
+    """Whether all sections have the draft's form already and hold no entities, marks or user names."""
     try:
         whole = "\n".join([f"{section['kind']} {section['heading']}\n{section['text']}" for section in sections])
     except (TypeError, KeyError):
@@ -381,12 +383,12 @@ def _quote(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """A list, or one in the cell of a table."""
+    """Return the value; parse it where it is a list in a table's cell."""
     return parsed(value.encode()) if isinstance(value, str) and value.lstrip().startswith("[") else value
 
 
 def _category_names(value: Any) -> list[str]:
-    """What a record names as its category: the whole name first, then its parts."""
+    """Return the names under which a record's category is looked up: the whole value first, then its parts."""
     if value is None or value == "":
         return []
     whole = [words_in(value).strip()] if isinstance(value, str) and not value.lstrip().startswith("[") else []
@@ -412,7 +414,7 @@ def _complaint(error: ValidationError) -> str:
 
 
 def _damage(data: bytes, message: str) -> str:
-    """What is wrong with JSON text, in an operator's words."""
+    """Say in an operator's words what is wrong with JSON text."""
     try:
         data.decode()
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""Bulk import: files of stories through a staging table into the newsroom's tables, one transaction per batch.
+"""Imports files of stories in bulk: through a staging table into the newsroom's tables, one transaction per batch.
 
-How far a file got is committed with each batch, so that an import that was killed goes on where it stopped. What a
-record means belongs in ``operations/imports/rules.py``; whether a story may be published is for
+Each batch commits how far the file was read, so that an import that was killed goes on where it stopped. What a record
+means belongs in ``operations/imports/rules.py``; whether a story may be published is for
 ``operations/imports/validation.py``.
 """
 
@@ -23,7 +23,7 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.engine import UNHURRIED
 from threadjuice_dagster.domain.language.text import cut, printable
-from threadjuice_dagster.operations.imports.batches import Batch, Sorted
+from threadjuice_dagster.operations.imports.batches import Batch, SortedBatch
 from threadjuice_dagster.operations.imports.fields import shown
 from threadjuice_dagster.operations.imports.files import (
     file_digest,
@@ -36,8 +36,14 @@ from threadjuice_dagster.operations.imports.files import (
     require_place,
     story_files,
 )
-from threadjuice_dagster.operations.imports.raw import Raw
-from threadjuice_dagster.operations.imports.rules import UNWANTED, RecordReader, Refused, StoryRow, UnknownCategory
+from threadjuice_dagster.operations.imports.raw import RawRecord
+from threadjuice_dagster.operations.imports.rules import (
+    UNWANTED,
+    RecordReader,
+    RefusedRecord,
+    StoryRow,
+    UnknownCategory,
+)
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -47,13 +53,13 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 BATCH_RECORDS, BATCH_BYTES = 1_000, 2 << 20
-"""A batch ends at whichever comes first."""
+"""Limits of a batch; it ends at the one that it reaches first."""
 
 COUNTS = ("read", "imported", "updated", "unchanged", "rejected", "kept_back")
-"""What is counted of every import; the others add up to what was read."""
+"""The counts of an import; ``read`` is the sum of the others."""
 
 _CATEGORY, _MOST_CATEGORIES = "category:", 500
-"""How unknown categories stand among the counts of a file, and how many of them are told apart."""
+"""Prefix of unknown categories among the counts of a file, and the most of them that are counted by name."""
 
 _REPORT_SECONDS = 5.0
 
@@ -108,7 +114,7 @@ _FORGET_VERDICTS = (
 
 @dataclasses.dataclass(frozen=True)
 class ImportSummary:
-    """What an import did, in records: each one read is counted once more.
+    """The result of an import, in records. Each record that was read is counted under one other name as well.
 
     ``rejects_file`` holds those that were refused and ``kept_back_file`` those that were not public where they come
     from, None where there are none or nothing is written; ``refusals`` and ``held`` are the first of them.
@@ -139,10 +145,10 @@ def import_files(
     default_category: str = "",
     progress: Progress = lambda _: None,
 ) -> ImportSummary:
-    """Import story files, and the story files of folders; one story per slug, the last one imported counts.
+    """Import story files, and the story files in folders. Of several records with one slug the last import counts.
 
     ``folder`` keeps what was refused, one file for each digest, unless ``rejects`` names a file for all of them. A
-    dry run does everything and takes it back. What is wrong with one file is told of that file. Raises ``UsageError``
+    dry run does everything and rolls it back. An error in one file is reported with that file. Raises ``UsageError``
     for a path that cannot be read, a place that cannot be written, or a category that is none of ours.
     """
     require_place(rejects)
@@ -170,7 +176,7 @@ def import_files(
 def _import_file(
     store: "Store", path: Path, folder: Path, reader: RecordReader, dry_run: bool, progress: Progress
 ) -> tuple[Counter[str], Path]:
-    """One file's counts, and the file that holds what was refused of it."""
+    """Return the counts of one file, and the path of the file that holds its refused records."""
     name = printable(path.name)
     try:
         digest = file_digest(path)
@@ -178,7 +184,7 @@ def _import_file(
         if not is_of_one_file(error):
             raise
         part = folder / f"{hashlib.sha256(name.encode()).hexdigest()}.unread.jsonl"
-        part.write_bytes(reject_line(name, Raw(1, 0, b"", "-"), f"The file cannot be read: {error.strerror}."))
+        part.write_bytes(reject_line(name, RawRecord(1, 0, b"", "-"), f"The file cannot be read: {error.strerror}."))
         return Counter(read=1, rejected=1), part
     part = folder / f"{digest}.{'dry-run' if dry_run else 'rejects'}.jsonl"
     with store.locks.waited_for(f"import:{digest}", lambda: progress(f"Waiting for another import of {name}")):
@@ -200,7 +206,7 @@ class _FileImport:
         self._reported = time.monotonic()
 
     def run(self, reader: RecordReader) -> Counter[str]:
-        """Store everything that is not stored yet; counts of the whole file. Reading and storing overlap."""
+        """Store what is not stored yet and return the counts of the whole file. Reading and storing overlap."""
         done = self._resume()
         with (
             _connection(self._store) as connection,
@@ -221,7 +227,7 @@ class _FileImport:
         return self._counts
 
     def _resume(self) -> int:
-        """Records stored by an import of this file that was killed; otherwise it starts at the beginning."""
+        """Return how many records a killed import of this file has stored; 0 to begin at the beginning."""
         table = t.import_files
         with self._store.engine.connect() as connection:
             row = connection.execute(sa.select(table).where(table.c.digest == self._digest)).one_or_none()
@@ -242,9 +248,9 @@ class _FileImport:
                 continue
             try:
                 if raw.problem:
-                    raise Refused(raw.problem)
+                    raise RefusedRecord(raw.problem)
                 batch.rows.append((raw, reader.read(raw.data)))
-            except Refused as refusal:
+            except RefusedRecord as refusal:
                 batch.refused.append((raw, str(refusal)))
                 if isinstance(refusal, UnknownCategory):
                     batch.categories[_CATEGORY + refusal.name] += 1
@@ -260,7 +266,7 @@ class _FileImport:
             yield batch
 
     def _store_batch(self, connection: "Connection[Any]", rejects: IO[bytes], batch: Batch) -> None:
-        """One transaction; records that the database cannot hold are found by halving, and refused."""
+        """Store a batch in one transaction. Records that the database cannot hold are found by halving, and refused."""
         from psycopg import DataError
 
         before = self._counts.copy()
@@ -274,7 +280,7 @@ class _FileImport:
                 self._store_batch(connection, rejects, part)
 
     def _write(self, connection: "Connection[Any]", rejects: IO[bytes], batch: Batch) -> None:
-        """Store what is new or changed, and with it how far the file got."""
+        """Store new and changed stories, and how far the file was read."""
         with connection.cursor() as cursor:
             cursor.execute(UNHURRIED)
             outcome = self._sort(cursor, batch)
@@ -295,11 +301,11 @@ class _FileImport:
             is_counted = name in self._counts or len(self._counts) < _MOST_CATEGORIES
             self._counts[name if is_counted else f"{_CATEGORY}others"] += count
 
-    def _sort(self, cursor: "Cursor[Any]", batch: Batch) -> Sorted:
+    def _sort(self, cursor: "Cursor[Any]", batch: Batch) -> SortedBatch:
         ids = [story_id for _, row in batch.rows for story_id in (row.story_id, row.earlier_id) if story_id]
         stored = {row[0]: row[1:] for row in cursor.execute(_STORED, [ids])}
         buried = {row[0] for row in cursor.execute(_BURIED, [ids])}
-        outcome = Sorted(refused=list(batch.refused))
+        outcome = SortedBatch(refused=list(batch.refused))
         for raw, row in batch.rows:
             if row.earlier_id in stored or row.earlier_id in buried:
                 row = row.stored_as(row.earlier_id)
@@ -332,7 +338,7 @@ class _FileImport:
             self._progress(f"{self._name}: {self._counts['read']:,} records")
 
 
-def _upsert(cursor: "Cursor[Any]", changed: Sequence[tuple[Raw, StoryRow]], file: str) -> None:
+def _upsert(cursor: "Cursor[Any]", changed: Sequence[tuple[RawRecord, StoryRow]], file: str) -> None:
     with cursor.copy("COPY staged_stories FROM STDIN") as copy:
         for raw, row in changed:
             copy.write_row((*row[:_STAGED], raw.number))
@@ -343,7 +349,7 @@ def _upsert(cursor: "Cursor[Any]", changed: Sequence[tuple[Raw, StoryRow]], file
 
 @contextmanager
 def _connection(store: "Store") -> "Iterator[Connection[Any]]":
-    """A connection of the pool as psycopg sees it; a lost one is told as an outage."""
+    """Lend psycopg's connection of the pool. Raises ``TransientFailure`` when it is lost."""
     import psycopg
 
     from threadjuice_dagster.database.server import unreachable

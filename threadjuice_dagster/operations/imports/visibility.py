@@ -1,7 +1,7 @@
-"""Whether a record was public where it was exported, by every sign that content systems give.
+"""Decides whether a record was public in the system that exported it, by every sign that content systems give.
 
-A sign that is unknown counts against it: nothing becomes public that was not. What happens to a record that was not
-public belongs in ``operations/imports/store.py``.
+An unknown sign counts as not public, so that nothing becomes public that was not. What happens to a record that was
+not public belongs in ``operations/imports/store.py``.
 """
 
 import functools
@@ -14,14 +14,14 @@ from threadjuice_dagster.operations.imports.fields import day_of, folded, labels
 _PUBLISHED = word_set(
     "published publish public live online active posted released usable visible listed enabled on yes true 1"
 )
-"""What a status may say of a story that was public."""
+"""Values of a status that say that a story was public."""
 _EVERYBODY = word_set("public everyone everybody anyone all world open free visible listed published none yes true on")
-"""What a visibility, an audience or a tier may say of a story that everybody could read."""
+"""Values of a visibility, an audience or a tier that say that everybody could read a story."""
 
 _REVIEWED = _PUBLISHED | word_set("approved accepted passed reviewed ok done complete completed")
-"""What a review may say of a story that was public; it is no word for it by itself."""
+"""Values of a review that do not speak against a story; they do not say that it was public either."""
 _KINDS = word_set("draft revision autosave autodraft trash template")
-"""Types of records that are no page."""
+"""Types of records that have no page of their own."""
 
 _OF_WHAT = " post entry article content page story news item doc document publication publish published publishing pub"
 _OF_WHAT += " workflow editorial creativework lifecycle current"
@@ -56,13 +56,13 @@ _UNTIL = (
     " scheduledtime scheduledpublishat scheduledpublishdate scheduledpublishtime publicationscheduledat embargountil"
     " embargoeduntil embargodate embargoends goliveat golivedate availablefrom visiblefrom publicfrom activefrom"
 )
-"""Dates of a plan: what is no date there, such as *next week*, is to come."""
+"""Dates of a plan. Anything but a date there, such as *next week*, counts as still to come."""
 _FIRST = (
     "publishedat publishedon publisheddate publishedtime publishdate publicationdate publicationtime datepublished"
     " datetimepublished pubdate firstpublished firstpublishedat firstpublicationdate firstpublisheddate lastpublished"
     " lastpublishedat publishedversion publishdetails"
 )
-"""What a system fills in when it publishes a story."""
+"""Fields that a system fills in when it publishes a story."""
 _STARTS = (
     "publishat publishon publishfrom publishup publishtime publishingdate datepublish postdate postdategmt date dategmt"
     " displaydate createdat releasedate releaseat releaseon launchdate validfrom starttime startdate startsat startson"
@@ -78,24 +78,24 @@ _INSIDE = word_set(
     "build sys system meta metadata attributes fields properties frontmatter publication publishing data workflow"
     " content settings preferences options flags control"
 )
-"""Objects inside a record whose own signs count as well."""
+"""Objects inside a record whose signs count as well."""
 _DEEPEST = 3
 
 Signs = Iterator[str]
 
 
 def why_not_public(record: Mapping[str, Any], moment: datetime) -> str:
-    """The first sign that a record was not public at a moment, as ``name: value``; empty where there is none.
+    """Return the first sign that a record was not public at a moment, as ``name: value``, or an empty string.
 
-    Shapes: a status or visibility in words or numbers, yes and no in any spelling, dates to come and dates that are
-    over, an empty date of publication (unless something else says that the record was public), in the record and in
-    the objects inside it.
+    Signs are a status or visibility, a yes or no in any spelling, a date of start to come, a date of end that is over,
+    and an empty date of publication unless something else says that the record was public. They are looked for in the
+    record and in the objects inside it.
     """
     return next(_signs(record, moment), "") if any(map(_matters, record)) else ""
 
 
 def says_it_was_public(record: Mapping[str, Any]) -> bool:
-    """Whether a status or a yes says so."""
+    """Whether a status or a yes says that a record was public."""
     for key, value in record.items() if any(map(_matters, record)) else ():
         name = _name(key)
         if (name in _STATUS_NAMES and _word(value) in _PUBLISHED) or (name in _SAYS_PUBLIC and truth(value)):
@@ -128,25 +128,25 @@ def _signs(record: Mapping[str, Any], moment: datetime, depth: int = 0) -> Itera
 
 @functools.lru_cache(maxsize=4096)
 def _matters(key: Any) -> bool:
-    """Whether a name is that of any sign: most records have none, and are not looked at."""
+    """Whether a name is that of a sign. Most records have none, so that they need not be examined."""
     name = _name(key)
     is_sign = name in _SIGNS or name in _INSIDE or name in _FIRST_DATES or name in _PAGE
     return is_sign or name == "tiers" or key == "_id" or key == "contentType"
 
 
 def _name(key: Any) -> str:
-    """A name as the sets above have it: ``isDraft``, ``draft_flag``, ``wp:draft`` and ``draft`` are one."""
+    """Return a name as the sets above spell it: ``isDraft``, ``draft_flag`` and ``wp:draft`` become ``draft``."""
     name = folded(str(key).rpartition(":")[2]).removesuffix("flag")
     return next((name[len(start) :] for start in ("is", "has", "wp") if name.startswith(start)), name)
 
 
 def _is_contentful_draft(record: Mapping[str, Any]) -> bool:
-    """The management API of Contentful tells a draft by what it does not have."""
+    """Whether a record is a draft of Contentful's management API, which marks drafts only by missing fields."""
     return "version" in record and "contentType" in record and not record.keys() & {"publishedVersion", "publishedAt"}
 
 
 def _status(value: Any, _: datetime) -> bool:
-    """A word of a fixed set is public, any other is not; nothing said is no sign."""
+    """Whether a status speaks against a story: it is not empty and not one of the public words."""
     return any(_word(part) not in _PUBLISHED for part in _parts(value))
 
 
@@ -180,7 +180,7 @@ def _word(value: Any) -> str:
 
 
 def _yes(value: Any, moment: datetime) -> bool:
-    """Whether a yes is denied; some systems put a date or a status under the same name."""
+    """Whether a field that says yes for public stories says no. Some systems put a date or a status there."""
     if value is None or value == "":
         return False
     if (answer := truth(value)) is not None:
@@ -190,12 +190,12 @@ def _yes(value: Any, moment: datetime) -> bool:
 
 
 def _no(value: Any, _: datetime) -> bool:
-    """Whether anything but a no stands there, such as a yes, a password or the date of a deletion."""
+    """Whether a field that is empty or no for public stories holds anything else, such as a password."""
     return not nothing(value) and truth(value) is not False
 
 
 def _until(value: Any, moment: datetime) -> bool:
-    """A day to come, or anything but a no."""
+    """Whether a plan's field holds a day to come, or anything else but no."""
     day = day_of(value)
     return day > moment if day else _no(value, moment)
 
