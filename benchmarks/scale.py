@@ -113,7 +113,8 @@ def _newsroom(folder: Path, size: int) -> "Iterator[NewsroomSession]":
     from threadjuice_dagster.assets.threads.threads import AssignmentConfig
     from threadjuice_dagster.cli.session import open_session
     from threadjuice_dagster.database.engine import lone_engine
-    from threadjuice_dagster.database.server import app_url, databases
+    from threadjuice_dagster.database.server import app_url
+    from threadjuice_dagster.instance import database_addresses
     from threadjuice_dagster.settings import load_settings
 
     began = time.perf_counter()
@@ -122,7 +123,7 @@ def _newsroom(folder: Path, size: int) -> "Iterator[NewsroomSession]":
         (real,) = generate_stories(newsroom, AssignmentConfig(count=1))
         fill(newsroom.store.engine, size)
         partitions = size // STORIES_PER_PARTITION
-        with lone_engine(app_url(databases(settings).dagster)).begin() as connection:
+        with lone_engine(app_url(database_addresses(settings).dagster)).begin() as connection:
             for statement in RUNS:
                 values = {"count": partitions, "run": real.run_id, "real": real.id}
                 text = sa.text(statement)
@@ -184,7 +185,7 @@ def _writing(newsroom: "NewsroomSession", size: int) -> dict[str, Operation]:
     return {
         "assign three threads": assign,
         "claim a story and settle its run": claim_and_settle,
-        "judge a story": lambda: store.judge(rejected, refusals),
+        "judge a story": lambda: store.record_verdicts(rejected, refusals),
         "look-ups of a story's run": look_up,
         "which of 20 pictures are used": pictures,
         "a free slug": lambda: store.free_slug("a-fence", story),

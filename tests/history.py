@@ -155,7 +155,7 @@ def live_a_year(store: Store, cdn: Path, place: str) -> datetime:
     store.claim(story.story_id, "run")
     for model in (make_draft(story.story_id), make_score(story.story_id), image):
         store.save(model)
-    store.judge(story.story_id, {gate: GateFinding(True, "fine") for gate in GATES})
+    store.record_verdicts(story.story_id, {gate: GateFinding(True, "fine") for gate in GATES})
     store.save(make_publication(store, story.story_id).model_copy(update={"image": image}))
     values = {"gates": list(GATES), "cents": json.dumps(CENTS), "place": place, "today": datetime.now(UTC).date()}
     with store.engine.begin() as connection:

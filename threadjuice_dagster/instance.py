@@ -14,6 +14,8 @@ from threadjuice_dagster.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+    from threadjuice_dagster.database.server import Databases
+
 POOLS = ("openai", "pictures", "reddit")
 """Every pool a step names; a test holds the assets to it."""
 
@@ -79,8 +81,6 @@ def prepare_home(settings: Settings) -> dict[str, str]:
     The returned addresses hold a password: they go to child processes, never to a log. Raises ``ConfigurationError``
     for a home that cannot be written to.
     """
-    from threadjuice_dagster.database.server import databases
-
     home = settings.home / "dagster"
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -94,8 +94,16 @@ def prepare_home(settings: Settings) -> dict[str, str]:
     return {
         "THREADJUICE_HOME": str(settings.home),
         "DAGSTER_HOME": str(home),
-        "DAGSTER_DATABASE_URL": databases(settings).dagster,
+        "DAGSTER_DATABASE_URL": database_addresses(settings).dagster,
     }
+
+
+def database_addresses(settings: Settings) -> "Databases":
+    """Return the addresses of both databases; starts the embedded server where none is configured."""
+    from threadjuice_dagster.database.server import databases
+
+    section = settings.database
+    return databases(section.url.get_secret_value(), section.dagster_url.get_secret_value(), settings.home)
 
 
 @contextlib.contextmanager

@@ -682,7 +682,7 @@ def published(store: Store) -> str:
     story_id = store.assign(store.open_order(1, None, None, 3))[0].story_id
     for model in (make_draft(story_id), make_score(story_id), make_image(story_id)):
         store.save(model)
-    store.judge(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
+    store.record_verdicts(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
     store.save(make_publication(store, story_id))
     return story_id
 

@@ -102,7 +102,7 @@ class Rooms:
     def fill(self, story_id: str, number: int, **draft: Any) -> None:
         for model in (make_draft(story_id, **draft), make_score(story_id), picture(story_id, number)):
             self.store.save(model)
-        self.store.judge(story_id, {gate: GateFinding(True, f"about {QUOTED}") for gate in GATES})
+        self.store.record_verdicts(story_id, {gate: GateFinding(True, f"about {QUOTED}") for gate in GATES})
         for variant in picture(story_id, number).variants:
             self.keep_file(variant.key)
 

@@ -35,7 +35,7 @@ def assigned(store: Store, thread_id: str = "abc123") -> str:
 
 def pass_all_gates(store: Store, story_id: str) -> None:
     for gate in GATES:
-        store.judge(story_id, {gate: GateFinding(True, "fine")})
+        store.record_verdicts(story_id, {gate: GateFinding(True, "fine")})
 
 
 class TestSchema:
@@ -135,7 +135,7 @@ class TestAssignments:
         while waiting := store.assign(order):
             tried.append(waiting[0].story_id)
             store.claim(waiting[0].story_id, "run")
-            store.judge(waiting[0].story_id, {GATES[0]: GateFinding(False, "too low")})
+            store.record_verdicts(waiting[0].story_id, {GATES[0]: GateFinding(False, "too low")})
         assert len(set(tried)) == len(tried) == 3
 
     def test_a_published_story_ends_the_order(self, store: Store) -> None:
@@ -243,7 +243,7 @@ class TestPublication:
 
         story_id = assigned(store)
         pass_all_gates(store, story_id)
-        store.judge(story_id, {gate: GateFinding(False, "no")})
+        store.record_verdicts(story_id, {gate: GateFinding(False, "no")})
         with pytest.raises(PermanentFailure, match=gate):
             store.save(make_publication(store, story_id))
         assert store.published() == []
@@ -253,7 +253,7 @@ class TestPublication:
 
         story_id = assigned(store)
         for gate in GATES[1:]:
-            store.judge(story_id, {gate: GateFinding(True, "fine")})
+            store.record_verdicts(story_id, {gate: GateFinding(True, "fine")})
         with pytest.raises(PermanentFailure, match=GATES[0]):
             store.save(make_publication(store, story_id))
 
@@ -270,9 +270,9 @@ class TestPublication:
 
     def test_an_overruled_gate_lets_the_story_through_and_keeps_name_and_reason(self, store: Store) -> None:
         story_id = assigned(store)
-        store.judge(story_id, {GATES[0]: GateFinding(False, "7.9 of 10")})
+        store.record_verdicts(story_id, {GATES[0]: GateFinding(False, "7.9 of 10")})
         assert store.overrule(story_id, "ada", "good enough") == [GATES[0]]
-        again = store.judge(story_id, {GATES[0]: GateFinding(False, "7.9 of 10")})[0]
+        again = store.record_verdicts(story_id, {GATES[0]: GateFinding(False, "7.9 of 10")})[0]
         assert again.lets_through
         assert (again.overridden_by, again.override_reason) == ("ada", "good enough")
 
@@ -305,7 +305,7 @@ class TestPublication:
         store.save(make_score(story_id))
         assert store.finished_steps(story_id) == ["story_draft"]
         for gate in GATES[:4]:
-            store.judge(story_id, {gate: GateFinding(True, "fine")})
+            store.record_verdicts(story_id, {gate: GateFinding(True, "fine")})
         assert store.finished_steps(story_id) == ["story_draft", "quality_score"]
 
     def test_hostile_text_is_stored_as_text(self, store: Store) -> None:

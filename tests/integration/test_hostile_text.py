@@ -170,7 +170,7 @@ class TestModels:
         image = with_text(make_image(story_id), text, KEPT)
         store.save(image)
         assert store.image(story_id) == image
-        store.judge(story_id, {gate: GateFinding(True, text) for gate in GATES})
+        store.record_verdicts(story_id, {gate: GateFinding(True, text) for gate in GATES})
         assert {verdict.message for verdict in store.verdicts(story_id)} == {text}
         published = with_text(make_publication(store, story_id), text, KEPT)
         store.save(published)
@@ -217,7 +217,7 @@ def ways_in(store: Store, story_id: str) -> dict[str, Callable[[str], Any]]:
         "turning down, by": lambda text: store.reject(story_id, text, "because"),
         "turning down, because": lambda text: store.reject(story_id, "ada", text),
         "withdrawing": lambda text: store.withdraw(text, text, text),
-        "a verdict": lambda text: store.judge(story_id, {GATES[0]: GateFinding(False, text)}),
+        "a verdict": lambda text: store.record_verdicts(story_id, {GATES[0]: GateFinding(False, text)}),
         "a failure": lambda text: store.fail(story_id, TransientFailure(text, text)),
         "an error": lambda text: Ledger(store.engine).add_error(TransientFailure(text, text), "site", text, text),
         "an event": lambda text: store.settle(text, text),

@@ -70,10 +70,10 @@ def fill(url: str) -> Store:
         store.claim(story_id, "run")
         for model in (make_draft(story_id), make_score(story_id), make_image(story_id)):
             store.save(model)
-        store.judge(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
+        store.record_verdicts(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
         store.save(make_publication(store, story_id))
     store.withdraw(stories[0], "ada", "asked to")
-    store.judge(stories[3], {GATES[0]: GateFinding(False, "7.9 of 10")})
+    store.record_verdicts(stories[3], {GATES[0]: GateFinding(False, "7.9 of 10")})
     store.overrule(stories[3], "ada", "good enough")
     Ledger(store.engine).add_error(TransientFailure("away", "wait"), "story_draft", stories[4], "run")
     return store

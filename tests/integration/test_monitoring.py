@@ -87,7 +87,7 @@ def publish(store: Store, story_id: str, run_id: str = "run") -> None:
     store.claim(story_id, run_id)
     for model in (make_draft(story_id), make_score(story_id), make_image(story_id)):
         store.save(model)
-    store.judge(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
+    store.record_verdicts(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
     store.save(make_publication(store, story_id).model_copy(update={"published_at": datetime.now(UTC)}))
 
 
@@ -166,7 +166,7 @@ class TestGeneration:
         first, second, third, fourth = [one.story_id for one in store.assign(store.open_order(4, None, None, 9))]
         Ledger(store.engine).add_error(TransientFailure("away"), "story_draft", first, "r")
         publish(store, first)
-        store.judge(second, {GATES[0]: GateFinding(False, "7.0 of 10"), GATES[1]: GateFinding(False, "rude")})
+        store.record_verdicts(second, {GATES[0]: GateFinding(False, "7.0 of 10"), GATES[1]: GateFinding(False, "rude")})
         Ledger(store.engine).add_error(Unsuitable("Nothing happens in it."), "story_draft", third, "r")
         Ledger(store.engine).add_error(TransientFailure("away"), "story_draft", fourth, "r")
         found = stories_of_day(store.engine, DAY).set_index("story_id")
@@ -201,7 +201,7 @@ class TestGeneration:
     ) -> None:
         first, second = [one.story_id for one in store.assign(store.open_order(2, None, None, 9))]
         publish(store, first)
-        store.judge(second, {GATES[0]: GateFinding(False, "7.0 of 10")})
+        store.record_verdicts(second, {GATES[0]: GateFinding(False, "7.0 of 10")})
         spend(store, first, 0.2)
         spend(store, first, 0.1, "judge")
         spend(store, second, 0.3)
@@ -246,7 +246,7 @@ class TestGeneration:
     ) -> None:
         stories = [one.story_id for one in store.assign(store.open_order(5, None, None, 9))]
         for story_id in stories[:3]:
-            store.judge(story_id, {GATES[0]: GateFinding(False, "7.0 of 10")})
+            store.record_verdicts(story_id, {GATES[0]: GateFinding(False, "7.0 of 10")})
         assert checked(look(generation_metrics))["gates_let_enough_through"].passed
         publish(store, stories[3])
         evaluation = checked(look(generation_metrics))["gates_let_enough_through"]

@@ -73,7 +73,7 @@ def judged(store: Store, finding: GateFinding, thread_id: str = "abc123") -> str
     story_id = store.assign(store.open_order(1, None, None, 3))[0].story_id
     store.save(make_draft(story_id))
     store.save(make_score(story_id))
-    store.judge(story_id, {gate: GateFinding(True, "fine") for gate in GATES[1:4]} | {GATES[0]: finding})
+    store.record_verdicts(story_id, {gate: GateFinding(True, "fine") for gate in GATES[1:4]} | {GATES[0]: finding})
     return story_id
 
 
@@ -99,7 +99,7 @@ def test_a_divided_judge_holds_a_story_and_a_low_score_rejects_it(database: Post
 
 def test_one_refusal_among_holds_rejects(database: Postgres) -> None:
     story_id = judged(database.store, GateFinding(False, "apart", held=True))
-    database.store.judge(
+    database.store.record_verdicts(
         story_id, {GATES[0]: GateFinding(False, "apart", held=True), GATES[1]: GateFinding(False, "flagged")}
     )
     assert status(database.store, story_id) == "rejected"

@@ -117,7 +117,7 @@ def assign(store: Store) -> None:
 def claim_and_settle(store: Store) -> None:
     store.claim(made(80), "run")
     store.settle(made(80), "run")
-    store.judge(made(80), {"is_original": GateFinding(False, "It repeats another.")})
+    store.record_verdicts(made(80), {"is_original": GateFinding(False, "It repeats another.")})
 
 
 def look_up(store: Store) -> None:
@@ -206,7 +206,7 @@ class TestCounts:
         assert (store.status_counts(), store.unused_threads()) == ({"assigned": 3}, 1)
         store.claim(one.story_id, "run-1")
         for gate in GATES:
-            store.judge(one.story_id, {gate: GateFinding(True, "Fine.")})
+            store.record_verdicts(one.story_id, {gate: GateFinding(True, "Fine.")})
         store.save(make_publication(store, one.story_id))
         store.claim(two.story_id, "run-2")
         store.settle(two.story_id, "run-2")
@@ -345,7 +345,7 @@ class TestLookUps:
         for number in range(1, 102):
             store.assign_manual(f"s{number}", category, persona)
             for gate in GATES:
-                store.judge(f"s{number}", {gate: GateFinding(True, "Fine.")})
+                store.record_verdicts(f"s{number}", {gate: GateFinding(True, "Fine.")})
             store.save(make_publication(store, f"s{number}"))
         assert store.publication("s101").slug == "a-fence-101"
         store.assign_manual("new", category, persona)

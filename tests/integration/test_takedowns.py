@@ -15,11 +15,11 @@ from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, commen
 from threadjuice_dagster.assets.threads.threads import AssignmentConfig
 from threadjuice_dagster.cli.session import NewsroomSession, open_session
 from threadjuice_dagster.cli.writing import generate_stories
-from threadjuice_dagster.database.server import databases
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.domain.judging.grounding import Grounding, Passage
 from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.instance import database_addresses
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.service import TakedownService
 from threadjuice_dagster.operations.takedowns.store import Takedowns
@@ -53,7 +53,7 @@ def published(store: Store, kind: str = "quote", thread_id: str = "abc123") -> s
     score = make_score(story_id).model_copy(update={"grounding": Grounding(passages=(passage,))})
     for model in (make_draft(story_id), score, make_image(story_id)):
         store.save(model)
-    store.judge(story_id, {gate: GateFinding(True, f"about {QUOTED}") for gate in GATES})
+    store.record_verdicts(story_id, {gate: GateFinding(True, f"about {QUOTED}") for gate in GATES})
     store.save(make_publication(store, story_id))
     return story_id
 
@@ -303,7 +303,7 @@ def test_after_one_sweep_it_is_gone_from_every_place_and_stays_gone_after_a_rest
     words = story.quotes[0].text
     assert files_with(home / "site", words)
     backup = home.parent / "older.dump"
-    pg_tool("pg_dump", "-Fc", "-f", str(backup), databases(settings).app)
+    pg_tool("pg_dump", "-Fc", "-f", str(backup), database_addresses(settings).app)
     sweep(rooms)
     assert len(rooms.store.published()) == 1
 
@@ -312,7 +312,7 @@ def test_after_one_sweep_it_is_gone_from_every_place_and_stays_gone_after_a_rest
 
     def gone() -> None:
         assert rooms.store.published() == []
-        for url in (databases(settings).app, databases(settings).dagster):
+        for url in (database_addresses(settings).app, database_addresses(settings).dagster):
             assert words not in everything(url), url
             assert "sourdough while she was away" not in everything(url), url
         for place in ("site", "cdn", "backups"):
@@ -321,7 +321,7 @@ def test_after_one_sweep_it_is_gone_from_every_place_and_stays_gone_after_a_rest
         assert not list((home / "cdn").rglob("*.avif"))
 
     gone()
-    pg_tool("pg_restore", "--clean", "--if-exists", "-d", databases(settings).app, str(backup))
+    pg_tool("pg_restore", "--clean", "--if-exists", "-d", database_addresses(settings).app, str(backup))
     assert len(rooms.store.published()) == 1
     rooms.build_site()
     gone()

@@ -166,7 +166,7 @@ def test_a_clock_that_is_a_day_ahead_deletes_nothing_and_is_told(year: Year, mon
 
 def test_a_newsroom_that_stood_still_is_not_cleaned_up_unasked(year: Year, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = datetime.now(UTC) - timedelta(days=5)
-    monkeypatch.setattr("threadjuice_dagster.database.clock.clocks", lambda engine: (datetime.now(UTC), stopped))
+    monkeypatch.setattr("threadjuice_dagster.operations.clock.clocks", lambda engine: (datetime.now(UTC), stopped))
     with pytest.raises(PermanentFailure, match="Nothing was written for 5 days") as failed:
         clean_up(year.newsroom, dry_run=False, force=False)
     assert "--force" in failed.value.next_step

@@ -47,11 +47,11 @@ def test_a_rejected_story_is_made_up_for_with_another_thread(database: Postgres)
     order = database.store.open_order(1, None, None, 3)
     first = tick(story_assignment_sensor, database).run_requests[0].partition_key
     database.store.claim(first, "run")
-    database.store.judge(first, {GATES[0]: GateFinding(False, "too low")})
+    database.store.record_verdicts(first, {GATES[0]: GateFinding(False, "too low")})
     second = tick(story_assignment_sensor, database).run_requests[0].partition_key
     assert second != first
     database.store.claim(second, "run")
-    database.store.judge(second, {GATES[0]: GateFinding(False, "too low")})
+    database.store.record_verdicts(second, {GATES[0]: GateFinding(False, "too low")})
     result = tick(story_assignment_sensor, database)
     assert isinstance(result, dg.SkipReason)
     assert order.id not in {one.id for one in database.store.open_orders()}

@@ -1,4 +1,4 @@
-"""Which PostgreSQL to talk to: the one in the settings, or the embedded one, started when first asked for."""
+"""The addresses of the newsroom's databases: a server that was configured, or the embedded one."""
 
 import dataclasses
 from pathlib import Path
@@ -13,18 +13,17 @@ from threadjuice_dagster.database.refusals import ALREADY_THERE, meaning, sqlsta
 from threadjuice_dagster.database.suitability import require_usable
 from threadjuice_dagster.database.tools import packaged_programs
 from threadjuice_dagster.failures import ConfigurationError, ThreadJuiceError
-from threadjuice_dagster.settings import Settings
 
 APP_DATABASE = "threadjuice"
 DAGSTER_DATABASE = "dagster"
 
-_FORBIDDEN = "42501"
-_KNOWN = "SELECT 1 FROM pg_database WHERE datname = :name"
+_NOT_PERMITTED = "42501"
+_EXISTS = "SELECT 1 FROM pg_database WHERE datname = :name"
 _LOCALE = """
 SELECT CASE encoding WHEN 6 THEN datcollate ELSE 'C' END, CASE encoding WHEN 6 THEN datctype ELSE 'C' END
 FROM pg_database WHERE datname = current_database()
 """
-"""The order of text of the database that is asked, if its encoding is UTF8 (6)."""
+"""The collation of the current database, if its encoding is UTF8 (6)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +37,24 @@ class Databases:
         return f"Databases(app={make_url(self.app)!r}, dagster={make_url(self.dagster)!r})"
 
 
-def databases(settings: Settings) -> Databases:
-    """Both addresses for these settings; starts the embedded server and creates databases where needed."""
-    configured = settings.database.url.get_secret_value()
-    app = parsed(configured) if configured else make_url(embedded_url(settings.home))
-    dagster = settings.database.dagster_url.get_secret_value()
-    if configured:
+def databases(url: str, dagster_url: str, home: Path) -> Databases:
+    """Return both addresses; starts the embedded server in ``home`` where ``url`` is empty, and creates databases.
+
+    ``dagster_url`` may be empty: Dagster's storage is then a second database on the newsroom's server.
+    """
+    app = parsed(url) if url else make_url(embedded_url(home))
+    if url:
         _require_usable(app)
-    if dagster:
-        _require_usable(parsed(dagster))
-        return Databases(app=app_url(app), dagster=_render(parsed(dagster), "psycopg2"))
-    name = f"{app.database}_{DAGSTER_DATABASE}" if configured else DAGSTER_DATABASE
+    if dagster_url:
+        _require_usable(parsed(dagster_url))
+        return Databases(app=app_url(app), dagster=_render(parsed(dagster_url), "psycopg2"))
+    name = f"{app.database}_{DAGSTER_DATABASE}" if url else DAGSTER_DATABASE
     create_database(app, name)
     return Databases(app=app_url(app), dagster=_render(app.set(database=name), "psycopg2"))
 
 
 def app_url(url: str | URL) -> str:
-    """The address as our own tables use it, through psycopg 3."""
+    """Return the address for our own tables, with psycopg 3 as its driver."""
     return _render(parsed(url), "psycopg")
 
 
@@ -67,7 +67,7 @@ def _require_usable(url: URL) -> None:
 
 
 def parsed(url: str | URL) -> URL:
-    """An address without what other programs wrote into it. Raises ``ConfigurationError`` if it cannot be one."""
+    """Return an address without the parameters of other programs. Raises ``ConfigurationError`` if it is none."""
     try:
         return make_url(clean_address(url) if isinstance(url, str) else url)
     except ValueError as error:
@@ -75,7 +75,7 @@ def parsed(url: str | URL) -> URL:
 
 
 def embedded_url(home: Path) -> str:
-    """Address of the embedded server's newsroom database under ``home``, started if it is not running."""
+    """Return the address of the newsroom's database on the embedded server in ``home``; starts the server."""
     packaged_programs()  # ends with the next step where the embedded server is not installed
     server = EmbeddedServer(home)
     server.use()
@@ -84,11 +84,11 @@ def embedded_url(home: Path) -> str:
 
 
 def create_database(server: URL, name: str) -> None:
-    """Create a database beside ``server``'s unless it is there."""
+    """Create a database of this name on a server unless it exists."""
     engine = lone_engine(app_url(server), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            if connection.execute(sa.text(_KNOWN), {"name": name}).scalar():
+            if connection.execute(sa.text(_EXISTS), {"name": name}).scalar():
                 return
             quoted = connection.dialect.identifier_preparer.quote_identifier(name)
             collate, ctype = connection.execute(sa.text(_LOCALE)).one()
@@ -97,7 +97,7 @@ def create_database(server: URL, name: str) -> None:
     except sa.exc.IntegrityError:  # another process created it at the same moment
         pass
     except sa.exc.DBAPIError as error:
-        if sqlstate(error) == _FORBIDDEN:
+        if sqlstate(error) == _NOT_PERMITTED:
             raise ConfigurationError(
                 f"The database user may not create the database {name}.",
                 "Give it CREATEDB, or create it with ENCODING 'UTF8'; Dagster's may be another DAGSTER_DATABASE_URL.",
@@ -107,7 +107,7 @@ def create_database(server: URL, name: str) -> None:
 
 
 def unreachable(error: Exception) -> ThreadJuiceError:
-    """The one way an error of the database is reported, with the server's words but not the address."""
+    """Return what an error of the database means, with the server's words but not the address."""
     return meaning(error)
 
 

@@ -126,7 +126,7 @@ class Store(Assignments):
             done.append(step)
         return done
 
-    def judge(self, story_id: str, findings: Mapping[str, GateFinding]) -> list[GateVerdict]:
+    def record_verdicts(self, story_id: str, findings: Mapping[str, GateFinding]) -> list[GateVerdict]:
         """Store what gates found, keeping overrides; a story that does not get through is rejected or held."""
         with self.engine.begin() as connection:
             for gate, finding in findings.items():

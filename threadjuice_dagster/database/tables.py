@@ -1,5 +1,7 @@
 """The newsroom's tables, as SQLAlchemy sees them. ``migrations/`` is what creates them."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 
@@ -20,39 +22,30 @@ def _now(name: str) -> "sa.Column[object]":
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
 
+def _required(kind: Any, *names: str) -> "list[sa.Column[Any]]":
+    """Return columns of one type that are never null."""
+    return [sa.Column(name, kind, nullable=False) for name in names]
+
+
 def _story_key() -> "sa.Column[str]":
     return sa.Column("story_id", sa.ForeignKey("assignments.story_id", ondelete="CASCADE"), primary_key=True)
 
 
-categories = sa.Table(
-    "categories",
-    metadata,
-    sa.Column("slug", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),
-    sa.Column("record", JSONB, nullable=False),
-)
+def _catalogue_table(name: str) -> sa.Table:
+    columns = (sa.Column("slug", sa.Text, primary_key=True), *_required(sa.Text, "name"))
+    position, record = sa.Column("position", sa.Integer, nullable=False), sa.Column("record", JSONB, nullable=False)
+    return sa.Table(name, metadata, *columns, position, record)
 
-personas = sa.Table(
-    "personas",
-    metadata,
-    sa.Column("slug", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),
-    sa.Column("record", JSONB, nullable=False),
-)
+
+categories, personas = _catalogue_table("categories"), _catalogue_table("personas")
 
 threads = sa.Table(
     "threads",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("subreddit", sa.Text, nullable=False),
-    sa.Column("title", sa.Text, nullable=False),
-    sa.Column("permalink", sa.Text, nullable=False),
+    *_required(sa.Text, "source", "subreddit", "title", "permalink", "digest"),
     sa.Column("engagement", sa.Float, nullable=False),
     sa.Column("num_comments", sa.Integer, nullable=False),
-    sa.Column("digest", sa.Text, nullable=False),
     sa.Column("record", JSONB, nullable=False),
     _now("fetched_at"),
     sa.Column("expired_at", sa.DateTime(timezone=True)),
@@ -60,16 +53,15 @@ threads = sa.Table(
     sa.Index("threads_unused_idx", sa.desc("engagement"), postgresql_where=sa.text("NOT used")),
     sa.Index("threads_fetched_at_idx", "fetched_at", postgresql_where=sa.text("expired_at IS NULL")),
 )
-"""Threads by id; a trigger keeps ``used``, whether there is a story of it."""
+"""Threads by id; a trigger keeps ``used``, which says whether a story was assigned for it."""
 
 orders = sa.Table(
     "orders",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("count", sa.Integer, nullable=False),
+    *_required(sa.Integer, "count", "max_attempts"),
     sa.Column("category", sa.Text),
     sa.Column("persona", sa.Text),
-    sa.Column("max_attempts", sa.Integer, nullable=False),
     sa.Column("by_command", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("closed_at", sa.DateTime(timezone=True)),
     _now("created_at"),
@@ -80,7 +72,7 @@ UNFINISHED = sa.text(
     "thread_id IS NOT NULL AND"
     " (status IN ('assigned', 'running') OR status = 'failed' AND error ->> 'kind' = 'transient')"
 )
-"""Stories a run or an outage may have left unfinished."""
+"""Stories that a dead run or an outage may have left unfinished."""
 
 assignments = sa.Table(
     "assignments",
@@ -105,21 +97,17 @@ story_counts = sa.Table(
     "story_counts",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("persona", sa.Text, nullable=False),
+    *_required(sa.Text, "status", "persona"),
     sa.Column("stories", sa.BigInteger, nullable=False),
 )
-"""How many assignments there are: the sum of these rows. A trigger adds one for each change, and now and then makes
-few of many; so nobody waits for anybody, and nobody counts a million rows."""
+"""How many assignments there are: the sum of these rows. A trigger adds a row for each change and merges them now and
+then. So no run waits for a shared counter, and no query counts a million rows."""
 
 stories = sa.Table(
     "stories",
     metadata,
     _story_key(),
-    sa.Column("title", sa.Text, nullable=False),
-    sa.Column("writer", sa.Text, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("prompt_version", sa.Text, nullable=False),
+    *_required(sa.Text, "title", "writer", "model", "prompt_version"),
     sa.Column("record", JSONB, nullable=False),
     sa.Column("signature", BYTEA, nullable=False),
     sa.Column("bands", ARRAY(sa.BigInteger), nullable=False),
@@ -155,8 +143,7 @@ images = sa.Table(
     "images",
     metadata,
     _story_key(),
-    sa.Column("provider", sa.Text, nullable=False),
-    sa.Column("source_id", sa.Text, nullable=False),
+    *_required(sa.Text, "provider", "source_id"),
     sa.Column("sha256", sa.Text, nullable=False, index=True),
     sa.Column("record", JSONB, nullable=False),
     _now("chosen_at"),
@@ -206,9 +193,7 @@ audit = sa.Table(
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("story_id", sa.Text, nullable=False, index=True),
-    sa.Column("action", sa.Text, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    *_required(sa.Text, "action", "actor", "reason"),
     sa.Column("detail", JSONB, nullable=False, server_default="{}"),
     _now("at"),
 )
@@ -225,7 +210,7 @@ tombstones = sa.Table(
     _now("at"),
     sa.Index("tombstones_uncleared_idx", "kind", "id", postgresql_where=sa.text("cleared_at IS NULL")),
 )
-"""What was deleted at its source; ``remains`` is what outside the database has still to go."""
+"""Sources that were deleted; ``remains`` lists what is still to be removed outside the database."""
 
 pipeline_errors = sa.Table(
     "pipeline_errors",
@@ -234,10 +219,7 @@ pipeline_errors = sa.Table(
     sa.Column("run_id", sa.Text, index=True),
     sa.Column("asset", sa.Text, nullable=False),
     sa.Column("story_id", sa.Text, index=True),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    sa.Column("next_step", sa.Text, nullable=False),
-    sa.Column("fingerprint", sa.Text, nullable=False),
+    *_required(sa.Text, "kind", "message", "next_step", "fingerprint"),
     _now("at"),
     sa.Index(None, "fingerprint", "at"),
     sa.Index(None, "at", postgresql_include=["fingerprint", "kind", "id"]),
@@ -249,11 +231,8 @@ model_usage = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("story_id", sa.Text, index=True),
     sa.Column("run_id", sa.Text),
-    sa.Column("purpose", sa.Text, nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("requests", sa.Integer, nullable=False),
-    sa.Column("input_tokens", sa.Integer, nullable=False),
-    sa.Column("output_tokens", sa.Integer, nullable=False),
+    *_required(sa.Text, "purpose", "model"),
+    *_required(sa.Integer, "requests", "input_tokens", "output_tokens"),
     sa.Column("cost_usd", sa.Float, nullable=False),
     _now("at"),
     sa.Index(None, "at"),
@@ -286,7 +265,7 @@ imports = sa.Table(
     sa.Index("imports_unchecked_idx", "story_id", postgresql_where=sa.text("state = 0")),
     sa.Index("imports_checked_idx", sa.desc("wanted"), "story_id", postgresql_where=sa.text("state = 1")),
 )
-"""Imported stories by file and record; ``state`` counts up: stored, checked, refused or handed over to be published."""
+"""Imported stories by file and record; ``state`` is 0 stored, 1 checked, 2 refused or handed over to be published."""
 
 import_files = sa.Table(
     "import_files",
@@ -316,7 +295,7 @@ backups = sa.Table(
     sa.Column("evidence", JSONB, nullable=False, server_default="[]"),
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
 )
-"""Every backup that was taken and what its restore showed; the files themselves are in storage."""
+"""Every backup that was taken, and what its trial restore showed; the files are in backup storage."""
 
 DEPLOYMENT_STATES = ("running", "staged", "live", "superseded", "rolled_back", "failed", "interrupted", "deleted")
 
@@ -335,7 +314,7 @@ deployments = sa.Table(
     _now("created_at"),
     sa.CheckConstraint(sa.column("state").in_(DEPLOYMENT_STATES), name="state"),
 )
-"""Every deployment of the site; ``probes`` are the files it is tested by."""
+"""Every deployment of the site; ``probes`` are the files that smoke tests compare."""
 
 deployment_steps = sa.Table(
     "deployment_steps",
@@ -349,7 +328,7 @@ deployment_steps = sa.Table(
     sa.Column("message", sa.Text, nullable=False, server_default=""),
     _now("at"),
 )
-"""Steps of deployments and rollbacks as they happened; one that still runs although its process is gone was killed."""
+"""Steps of deployments and rollbacks. A step in state ``running`` whose process is gone was killed."""
 
 engagement = sa.Table(
     "engagement",
@@ -357,12 +336,11 @@ engagement = sa.Table(
     _story_key(),
     sa.Column("day", sa.Date, primary_key=True, index=True),
     sa.Column("event", sa.Text, primary_key=True),
-    sa.Column("count", sa.BigInteger, nullable=False),
-    sa.Column("dropped", sa.BigInteger, nullable=False),
+    *_required(sa.BigInteger, "count", "dropped"),
     sa.Column("minute", sa.DateTime(timezone=True), nullable=False),
     sa.Column("in_minute", sa.Integer, nullable=False),
 )
-"""What readers did, counted; ``minute`` is that of the newest count, ``in_minute`` how much fell in it."""
+"""Counts of what readers did; ``in_minute`` is how many of them fell in ``minute``, the newest one."""
 
 incidents = sa.Table(
     "incidents",
@@ -374,7 +352,7 @@ incidents = sa.Table(
     sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
     sa.Index("incidents_open_idx", "source", postgresql_where=sa.text("open")),
 )
-"""Troubles by cause, as ``operations/alerts/rules.py`` has them."""
+"""Incidents by cause; their form is in ``operations/alerts/rules.py``."""
 
 alerts = sa.Table(
     "alerts",
@@ -389,7 +367,7 @@ alerts = sa.Table(
     sa.Column("delivered_at", sa.DateTime(timezone=True)),
     sa.Index("alerts_waiting_idx", "number", postgresql_where=sa.text("delivered_at IS NULL")),
 )
-"""The outbox: messages in the order they are to be delivered in; written with the incident they are about."""
+"""The outbox: messages in order of delivery, written in the transaction of their incident."""
 
 alert_positions = sa.Table(
     "alert_positions",
@@ -397,7 +375,7 @@ alert_positions = sa.Table(
     sa.Column("stream", sa.Text, primary_key=True),
     sa.Column("position", JSONB, nullable=False),
 )
-"""How far each of Dagster's logs was read for troubles."""
+"""How far each of Dagster's logs has been read for incidents."""
 
 outages = sa.Table(
     "outages",
@@ -408,7 +386,7 @@ outages = sa.Table(
     _now("since"),
     sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
 )
-"""Outside services that are down, and when one of them may be asked again."""
+"""Outside services that are down, and when a request to each may be tried again."""
 
 keys_seen = sa.Table(
     "keys_seen",
@@ -417,4 +395,4 @@ keys_seen = sa.Table(
     sa.Column("digest", sa.Text, nullable=False),
     _now("first_at"),
 )
-"""Since when each secret has its present value, told apart by a digest."""
+"""Since when each secret has its present value; a short digest of it tells values apart."""

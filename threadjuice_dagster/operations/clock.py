@@ -1,17 +1,49 @@
 """Whether a clock can be believed: nothing is deleted for its age by one that was set.
 
-What is compared is read in ``database/clock.py``.
+The clocks there are: this machine's, the database server's, and the one that wrote the newest record.
 """
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from threadjuice_dagster.operations.findings import Finding, judged
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 APART = timedelta(minutes=5)
 """Between two clocks, or a clock and what was written by it: more is no drift, one of them is wrong."""
 
 IDLE = timedelta(days=3)
 """A newsroom that wrote nothing for so long stood still, or its clock went ahead: only people can tell."""
+
+
+# The newest record is found by its number, not by its time: a record that a fast clock dated ahead counts only until
+# the next one is written.
+_CLOCKS = """
+SELECT clock_timestamp() AS server, greatest(
+    (SELECT at FROM events ORDER BY id DESC LIMIT 1), (SELECT at FROM audit ORDER BY id DESC LIMIT 1),
+    (SELECT at FROM pipeline_errors ORDER BY id DESC LIMIT 1), (SELECT at FROM model_usage ORDER BY id DESC LIMIT 1),
+    (SELECT created_at FROM alerts ORDER BY number DESC LIMIT 1),
+    (SELECT created_at FROM deployments ORDER BY number DESC LIMIT 1)
+) AS newest
+"""
+
+
+def clocks(engine: "sa.Engine") -> tuple[datetime, datetime | None]:
+    """Return the server's time, and when a record was last written (None in a newsroom that has none)."""
+    with engine.connect() as connection:
+        server, newest = connection.exec_driver_sql(_CLOCKS).one()
+    return server, newest
+
+
+def why_not_to_delete(engine: "sa.Engine", now: datetime, *, unless_idle: bool = False) -> str:
+    """Return why nothing may be deleted for its age at ``now``, this machine's time; empty if it may.
+
+    ``unless_idle`` refuses also where nothing was written for days, since ages may then be wrong.
+    """
+    server, newest = clocks(engine)
+    return clock_problem(now, server, newest) or (idle_problem(now, newest) if unless_idle else "")
 
 
 def clock_problem(now: datetime, server: datetime, newest: datetime | None) -> str:

@@ -450,7 +450,7 @@ class TestGates:
         store = service.store
         Validation(store).check()
         store.save(make_image(story_id))
-        store.judge(story_id, {GATES[-1]: GateFinding(True, "licensed")})
+        store.record_verdicts(story_id, {GATES[-1]: GateFinding(True, "licensed")})
         store.save(make_publication(store, story_id))
         broken = make_draft(story_id, writer="imported", prompt_version="")
         with store.engine.begin() as connection:

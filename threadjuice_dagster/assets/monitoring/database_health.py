@@ -72,7 +72,7 @@ def database_health(
 
 def agreement(engine: "sa.Engine") -> Finding:
     """Whether the clocks agree."""
-    from threadjuice_dagster.database.clock import clocks
+    from threadjuice_dagster.operations.clock import clocks
 
     return clock_finding(now(), *clocks(engine))
 

@@ -52,7 +52,7 @@ def image_library(
     publisher: Publisher,
 ) -> dg.MaterializeResult:
     """A sweep over all public stories: whose picture files are gone, lie elsewhere or are of another quality."""
-    from threadjuice_dagster.database.pictures import pictures_of_public_stories, stories_lacking_files
+    from threadjuice_dagster.database.publications import pictures_of_public_stories, stories_lacking_files
 
     engine = database.store.engine
     lacking = stories_lacking_files(engine, cdn.list("img/"))

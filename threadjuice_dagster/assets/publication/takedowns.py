@@ -25,8 +25,8 @@ def takedowns(
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
     """Sources deleted since: their stories and quotes leave database, storage, site and run history."""
-    from threadjuice_dagster.database.clock import why_not_to_delete
     from threadjuice_dagster.database.publications import Publications
+    from threadjuice_dagster.operations.clock import why_not_to_delete
     from threadjuice_dagster.operations.takedowns.store import Takedowns
 
     held_back = why_not_to_delete(database.store.engine, now())

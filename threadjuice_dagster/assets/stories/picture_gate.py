@@ -20,7 +20,7 @@ def picture_gate(context: dg.AssetCheckExecutionContext, database: Database) -> 
     """The partition's stored picture, held against its provider's terms."""
     story_id = context.partition_key
     found = licence_finding(database.store.image(story_id))
-    verdicts = database.store.judge(story_id, {PICTURE_GATE.name: found})
+    verdicts = database.store.record_verdicts(story_id, {PICTURE_GATE.name: found})
     mark_outcome(context, verdicts)
     for verdict in verdicts:
         yield result(story_id, verdict, story_image)

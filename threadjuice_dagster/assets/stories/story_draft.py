@@ -89,7 +89,7 @@ def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Ma
     overruled = any(one.gate == "is_appropriate" and one.overridden_by for one in store.verdicts(story_id))
     if verdict.flagged and not overruled:
         problem = f"The thread, before writing: {refusal(verdict)}"
-        store.judge(story_id, {"is_appropriate": GateFinding(False, problem)})
+        store.record_verdicts(story_id, {"is_appropriate": GateFinding(False, problem)})
         raise Unsuitable(problem, "Choose another thread, or: threadjuice content approve STORY --reason TEXT")
     return Material(
         thread=thread,

@@ -24,7 +24,7 @@ TEXT_GATES = (
 def text_gates(context: dg.AssetCheckExecutionContext, database: Database) -> Iterator[dg.AssetCheckResult]:
     """Quality, moderation, grounding and originality of the partition's story."""
     story_id = context.partition_key
-    verdicts = database.store.judge(story_id, gate_findings(database.store.score(story_id)))
+    verdicts = database.store.record_verdicts(story_id, gate_findings(database.store.score(story_id)))
     mark_outcome(context, verdicts)
     for verdict in verdicts:
         yield result(story_id, verdict, quality_score)

@@ -45,7 +45,7 @@ def expired_backups(
 
     Databases that restores put aside a month ago go with them.
     """
-    from threadjuice_dagster.database.clock import why_not_to_delete
+    from threadjuice_dagster.operations.clock import why_not_to_delete
 
     held_back = why_not_to_delete(database.store.engine, now())
     if held_back:

@@ -82,7 +82,7 @@ def prune_runs(context: dg.OpExecutionContext, config: PruningConfig, cleanup_se
 
 def refuse_wrong_clock(database: Database) -> None:
     """Raise ``PermanentFailure`` where ages cannot be believed: what a wrong clock has deleted is gone."""
-    from threadjuice_dagster.database.clock import why_not_to_delete
+    from threadjuice_dagster.operations.clock import why_not_to_delete
 
     if problem := why_not_to_delete(database.store.engine, now(), unless_idle=True):
         step = "Set the clock by NTP. If it is right: threadjuice maintenance cleanup --force"
