@@ -25,9 +25,9 @@ from threadjuice_dagster.resources.postgres import Database, Postgres
     freshness_policy=FRESH["database_backup"].policy,
 )
 def database_backup(context: dg.AssetExecutionContext, backup_service: BackupService) -> dg.MaterializeResult[None]:
-    """A dump of the newsroom's database in storage, with a manifest of what is in it.
+    """Dump the newsroom's database into storage, with a manifest of its contents.
 
-    A partition is the day the backup was taken for; a past day's, made again, is of today.
+    The partition is the day the backup is taken for; a backfill of a past day holds the data of today.
     """
     manifest = backup_service.take(context.run_id, context.log.info)
     return dg.MaterializeResult(metadata=_metadata(manifest, backup_service))
@@ -41,9 +41,9 @@ def database_backup(context: dg.AssetExecutionContext, backup_service: BackupSer
 def expired_backups(
     context: dg.AssetExecutionContext, database: Database, backup_service: BackupService
 ) -> dg.MaterializeResult[None]:
-    """The backups that ``BACKUP_RETENTION`` no longer keeps, deleted; never the newest proven one or any after it.
+    """Delete the backups that ``BACKUP_RETENTION`` no longer keeps; never the newest proven one or a later one.
 
-    Databases that restores put aside a month ago go with them.
+    Databases that restores put aside a month ago are dropped as well.
     """
     from threadjuice_dagster.operations.clock import why_not_to_delete
 
