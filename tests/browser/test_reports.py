@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from makers import make_image
+from waiting import eventually
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
@@ -140,9 +141,14 @@ def leave(page: Any, site: str) -> None:
     page.wait_for_timeout(300)
 
 
-def counted(store: Store) -> dict[str, int]:
-    """Counts by event, once the server has written them."""
+def counted(store: Store, expected: dict[str, int] | None = None) -> dict[str, int]:
+    """Counts by event once the server, which writes every second, has the expected ones."""
     threading.Event().wait(1.3)
+    eventually(lambda: (expected or {}).items() <= read_counts(store).items())
+    return read_counts(store)
+
+
+def read_counts(store: Store) -> dict[str, int]:
     with store.engine.connect() as connection:
         rows = connection.execute(sa.select(t.engagement.c.event, t.engagement.c.count))
         return {event: count for event, count in rows}
@@ -155,7 +161,10 @@ def scroll_to(page: Any, share: float) -> None:
         " scrollTo(0, scrollY + box.top + share * box.height - innerHeight) }",
         share,
     )
-    page.wait_for_timeout(100)
+    # Observers report with the frames; a busy machine draws few.
+    page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100))))"
+    )
 
 
 def test_a_reader_is_counted_as_far_as_they_read(
@@ -165,12 +174,14 @@ def test_a_reader_is_counted_as_far_as_they_read(
     page = visit(f"{address}/{STORY}")
     scroll_to(page, 0.6)
     leave(page, address)
-    assert counted(store) == {"view": 1, "depth:25": 1, "depth:50": 1}
+    expected = {"view": 1, "depth:25": 1, "depth:50": 1}
+    assert counted(store, expected) == expected
     page.goto(f"{address}/{STORY}")
     scroll_to(page, 1.0)
     page.go_back()
     leave(page, address)
-    assert counted(store) == {"view": 2, **dict.fromkeys(["depth:25", "depth:50"], 2), "depth:75": 1, "depth:100": 1}
+    expected = {"view": 2, **dict.fromkeys(["depth:25", "depth:50"], 2), "depth:75": 1, "depth:100": 1}
+    assert counted(store, expected) == expected
 
 
 def test_a_story_shorter_than_the_window_is_read_when_it_is_seen(
@@ -178,8 +189,9 @@ def test_a_story_shorter_than_the_window_is_read_when_it_is_seen(
 ) -> None:
     address = site(1)
     leave(visit(f"{address}/{STORY}", screen={"width": 1000, "height": 3000}), address)
-    assert counted(store)["view"] == 1
-    assert "depth:25" in counted(store)
+    counts = counted(store, {"view": 1, "depth:25": 1})
+    assert counts["view"] == 1
+    assert "depth:25" in counts
 
 
 def test_shares_and_reactions_are_counted_and_shown(
@@ -195,8 +207,8 @@ def test_shares_and_reactions_are_counted_and_shown(
     page.get_by_role("button", name="Link copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == f"{address}/{STORY}"
     leave(page, address)
-    found = counted(store)
-    assert (found["reaction:juicy"], found["share:link"], found["view"]) == (1, 1, 1)
+    expected = {"reaction:juicy": 1, "share:link": 1, "view": 1}
+    assert expected.items() <= counted(store, expected).items()
 
 
 def test_the_system_s_own_share_dialogue_is_used_where_there_is_one(
@@ -217,7 +229,7 @@ def test_the_system_s_own_share_dialogue_is_used_where_there_is_one(
     page.get_by_role("button", name="Share").click()
     assert page.evaluate("window.shared.url") == f"{address}/{STORY}"
     leave(page, address)
-    assert counted(store)["share:native"] == 1
+    assert counted(store, {"share:native": 1})["share:native"] == 1
     context.close()
 
 
