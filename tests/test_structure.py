@@ -90,7 +90,7 @@ STRUCTURE = _structure()
 MODULES = STRUCTURE.read_package(PACKAGE.parent)
 
 # What is over a bound today. These sets may only shrink.
-LONG_FILES = {"database.tables", "operations.environment.service", "operations.imports.rules"}
+LONG_FILES = {"operations.environment.service", "operations.imports.rules"}
 LONG_FUNCTIONS = {
     "assets.publication.image_library.image_library",
     "assets.publication.published_story.public_record",
@@ -98,20 +98,7 @@ LONG_FUNCTIONS = {
     "operations.backups.restore.restore_backup",
     "resources.http.send",
 }
-REPEATED_CLASSES = {
-    "Part",
-    "Picture",
-    "Question",
-    "Reading",
-    "Refusal",
-    "Refused",
-    "Rule",
-    "Source",
-    "Step",
-    "TableFigures",
-    "Thresholds",
-    "Upload",
-}
+REPEATED_CLASSES = {"Part", "Reading", "Refusal", "Rule", "Step", "TableFigures", "Thresholds", "Upload"}
 
 
 def test_no_file_is_longer_than_its_bound() -> None:
