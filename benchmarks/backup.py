@@ -18,7 +18,7 @@ from pathlib import Path
 SIZE = 200
 ROUNDS = 7
 ROW = 1490  # bytes of a row on disk, near enough
-KEYS = {"plain": "", "encrypted": "correct horse battery staple"}
+KEYS = {"plain": "", "encrypted": "AGE-SECRET-KEY-1DTSTRF232DQV2X0FDRHZWX6EQE2WFDLTZUDGZ79SCST3SUKW3XSQ80JA6C"}
 FILL = """
 INSERT INTO threads (id, source, subreddit, title, permalink, engagement, num_comments, digest, record)
 SELECT 'b' || i, 'file', 'bench', 'A fence ' || i, '', i, 3, md5(i::text), jsonb_build_object('id', 'b' || i, 'body', (
@@ -30,21 +30,22 @@ FROM generate_series(1, {rows}) i
 
 def measure(key: str, folder: str, url: str) -> None:
     """One backup and its proof, in this process: prints a line of figures as JSON."""
-    from threadjuice_dagster.operations.backups.dump import BackupStorage, take_backup
+    from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
+    from threadjuice_dagster.operations.backups.dump import take_backup
     from threadjuice_dagster.operations.backups.restore import prove
     from threadjuice_dagster.resources.encryption import Encryptor
     from threadjuice_dagster.resources.storage import FolderStorage
 
     before = resident()
-    vault = BackupStorage(FolderStorage(root=folder), Encryptor(key))
+    backup_storage = BackupStorage(FolderStorage(root=folder), Encryptor(key))
     began = time.perf_counter()
-    manifest = take_backup(vault, url, datetime.now(UTC))
+    manifest = take_backup(backup_storage, url, datetime.now(UTC))
     seconds = time.perf_counter() - began
-    proof = prove(vault, url, manifest.id, datetime.now(UTC))
+    proof = prove(backup_storage, url, manifest.id, datetime.now(UTC))
     assert not proof.problem, proof
     figures = {"seconds": seconds, "memory": resident() - before, "proof": proof.seconds, "bytes": manifest.bytes}
     print(json.dumps(figures))
-    vault.delete(manifest.id)
+    backup_storage.delete(manifest.id)
 
 
 def resident() -> float:

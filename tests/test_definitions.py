@@ -74,7 +74,7 @@ SECRETS = {
     "VERCEL_AUTOMATION_BYPASS_SECRET": "hunter2-automation",
     "VERCEL_PROTECTION_BYPASS": "hunter2-bypass",
     "DATABASE_REPLICA_URL": "postgresql://hunter2:hunter2@127.0.0.1:1/none",
-    "BACKUP_ENCRYPTION_KEY": "hunter2-backup-passphrase",
+    "BACKUP_ENCRYPTION_KEY": "age-secret-key-1hunter2qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqm5k35e",
     "OPENAI_API_KEY_NEXT": "sk-hunter2-next",
     "MONITORING_WEBHOOK_SECRET": "hunter2-webhook",
 }

@@ -71,5 +71,5 @@ def test_every_file_a_document_names_exists(document: Path) -> None:
 def test_every_command_a_document_names_exists(document: Path) -> None:
     names = {command.split()[0] for command in commands()} | set(commands())
     groups = "alerts|content|database|deploy|diagnose|maintenance"
-    for words in re.findall(rf"threadjuice ((?:{groups}) \w+|dev|status|watch)\b", document.read_text()):
+    for words in re.findall(rf"threadjuice ((?:{groups}) [\w-]+|dev|status|watch)\b", document.read_text()):
         assert words in names, words

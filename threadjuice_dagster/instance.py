@@ -145,7 +145,7 @@ def declare_pools(instance: "dg.DagsterInstance") -> None:
     and that run fails.
     """
     storage = instance.event_log_storage
-    for pool in set(POOLS) - {pool.name for pool in storage.get_pool_limits()}:
+    for pool in set(POOLS) - {known.name for known in storage.get_pool_limits()}:
         storage.initialize_concurrency_limit_to_default(pool)
 
 

@@ -4,6 +4,7 @@ A setting is one field here; ``env.example`` has its description and its example
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -47,6 +48,15 @@ def _is_retention(value: str) -> str:
         parse_retention(value)
     except ConfigurationError:
         raise ValueError("should be days, weeks and months") from None
+    return value
+
+
+def _is_identity(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"(AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58})?", value.get_secret_value(), re.IGNORECASE):
+        raise ValueError(
+            "should be an age identity: make one by `threadjuice database new-key`, or by"
+            " `threadjuice database new-key --from-passphrase` for the passphrase of an earlier version"
+        )
     return value
 
 
@@ -177,7 +187,9 @@ class DeploymentSettings(SettingsSection):
     image_cdn_url: Url = variable("IMAGE_CDN_URL", "")
     cdn_bucket: str = variable("CDN_BUCKET", "")
     backup_bucket: str = variable("BACKUP_BUCKET", "")
-    backup_encryption_key: SecretStr = variable("BACKUP_ENCRYPTION_KEY", SecretStr(""))
+    backup_encryption_key: Annotated[SecretStr, AfterValidator(_is_identity)] = variable(
+        "BACKUP_ENCRYPTION_KEY", SecretStr("")
+    )
     backup_retention: Annotated[str, AfterValidator(_is_retention)] = variable("BACKUP_RETENTION", "7d4w12m")
     cleanup_rejected_days: int = variable("CLEANUP_REJECTED_DAYS", 30, ge=1, le=36500)
     cleanup_withdrawn_days: int = variable("CLEANUP_WITHDRAWN_DAYS", 90, ge=1, le=36500)

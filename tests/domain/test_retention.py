@@ -182,7 +182,7 @@ class TestDatabasesThatRestoresPutAside:
 
 class TestWhoVouches:
     @pytest.mark.parametrize(
-        ("recipient", "key", "signed", "recorded", "has_history", "vouched"),
+        ("recipient", "key", "signed", "recorded", "has_history", "verified"),
         [
             ("age1a", "age1a", True, False, False, True),
             ("age1a", "age1a", None, False, False, False),
@@ -195,20 +195,28 @@ class TestWhoVouches:
         ],
     )
     def test_for_a_backup(
-        self, recipient: str, key: str, signed: bool | None, recorded: bool, has_history: bool, vouched: bool
+        self, recipient: str, key: str, signed: bool | None, recorded: bool, has_history: bool, verified: bool
     ) -> None:
         one = manifest(recipient=recipient, key=rules.dump_key(manifest().id, recipient), signed=signed)
         record = rules.Record.model_validate(one.model_dump()) if recorded else None
-        assert (rules.unvouched(one, key, record, has_history=has_history) == "") is vouched
-        assert rules.forgery(one, key, record) == ""
-        assert (rules.doubt(one, key, record, has_history=has_history) == "") is (signed is True)
+        origin = rules.check_origin(one, key, record, has_history=has_history)
+        assert (origin.unverified == "") is verified
+        assert origin.forged == ""
+        assert (origin.warning == "") is (signed is True)
 
     @pytest.mark.parametrize("change", [{"sha256": "x"}, {"bytes": 1}, {"taken_at": START - timedelta(days=1)}])
     def test_nobody_for_one_that_the_database_recorded_otherwise(self, change: dict[str, object]) -> None:
         record = rules.Record.model_validate(manifest(signed=True).model_dump())
-        assert "recorded another" in rules.forgery(manifest(signed=True, **change), "age1a", record)
+        origin = rules.check_origin(manifest(signed=True, **change), "age1a", record, has_history=True)
+        assert "recorded another" in origin.forged
 
-    def test_what_nobody_vouches_for_takes_no_ones_place_and_stays_for_whoever_looks_into_it(self) -> None:
+    def test_warns_of_a_recorded_backup_whose_signature_is_gone(self) -> None:
+        one = manifest(recipient="age1a", key=rules.dump_key(manifest().id, "age1a"), signed=None)
+        record = rules.Record.model_validate(one.model_dump())
+        origin = rules.check_origin(one, "age1a", record, has_history=True)
+        assert (origin.problem, "has no signature" in origin.warning) == ("", True)
+
+    def test_an_unverified_backup_takes_no_place_of_another_and_stays(self) -> None:
         ours = [backup(0), backup(1), backup(2)]
         strangers = [backup(day).model_copy(update={"is_ours": False}) for day in (0.5, 1.5, 9)]
         assert rules.expired([*ours, *strangers], rules.parse_retention("3d")) == []

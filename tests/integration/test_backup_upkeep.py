@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from backup_keys import KEY, OTHER_KEY
 from command import threadjuice
 from makers import make_thread
 from test_backups import drop_kept, now, restore
@@ -25,11 +26,13 @@ from threadjuice_dagster.database.schema import head_revision
 from threadjuice_dagster.database.store import open_store
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.operations.backups import rules
-from threadjuice_dagster.operations.backups.dump import BackupStorage, read_records, take_backup
-from threadjuice_dagster.operations.backups.loading import Script
+from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
+from threadjuice_dagster.operations.backups.dump import take_backup
+from threadjuice_dagster.operations.backups.loading import RestoreScript
 from threadjuice_dagster.operations.backups.restore import prove
-from threadjuice_dagster.operations.backups.restore_server import Server
+from threadjuice_dagster.operations.backups.restore_server import RestoreServer
 from threadjuice_dagster.operations.backups.service import BackupService
+from threadjuice_dagster.operations.backups.store import read_records
 from threadjuice_dagster.operations.imports import store as imports
 from threadjuice_dagster.operations.imports.store import import_files
 from threadjuice_dagster.resources.encryption import Encryptor
@@ -44,9 +47,7 @@ def folder(tmp_path: Path) -> FolderStorage:
 
 def make_desk(url: str, folder: FolderStorage, **options: Any) -> BackupService:
     database = Postgres(url=url, pool_size=3, **options)
-    return BackupService(
-        database=database, storage=folder, encryption_key="correct horse battery staple", retention="1d"
-    )
+    return BackupService(database=database, storage=folder, encryption_key=KEY, retention="1d")
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ class TestTwoBackupsAtOnce:
         older, newer = service.take(), service.take()
         for manifest in (older, newer):
             service.prove(manifest.id)
-        with Server(prepared_url) as other, other.reading(older.id):
+        with RestoreServer(prepared_url) as other, other.reading(older.id):
             assert service.expire() == []
         assert service.expire() == [older.id]
         with pytest.raises(PermanentFailure, match="There is no backup"):
@@ -120,7 +121,7 @@ class TestTwoBackupsAtOnce:
         locks = Locks(sa.make_url(prepared_url))
         with locks.held("backup") as got:
             assert got
-            other = threading.Thread(target=lambda: taken.append(service.take(tell=lambda _: waiting.set())))
+            other = threading.Thread(target=lambda: taken.append(service.take(say=lambda _: waiting.set())))
             other.start()
             assert waiting.wait(60)
             turn = datetime.now(UTC)
@@ -242,12 +243,12 @@ class TestWhatRestoresPutAside:
         with outside.connect() as connection:
             for name in (old, used, young, f"{live}_before_the_move"):
                 connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
-        with Server(prepared_url) as server:
+        with RestoreServer(prepared_url) as server:
             assert [one.name for one in server.kept()] == [old, used, young]
         with lone_engine(sa.make_url(prepared_url).set(database=used)).connect():
             assert service.drop_kept() == [old]
         assert service.drop_kept() == [used]
-        with Server(prepared_url) as server:
+        with RestoreServer(prepared_url) as server:
             assert [one.name for one in server.kept()] == [young]
 
 
@@ -296,7 +297,7 @@ class TestTheScriptOfADump:
     @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 64])
     def test_is_told_apart_into_lines_and_rows_however_it_arrives(self, size: int) -> None:
         text = b"--\nCOPY a (x) FROM stdin;\n\\.\n\nCOPY b (x) FROM stdin;\n1\\n\n.\n\\\\.\n\\.x\n\\.\nSELECT 1;\n"
-        script = Script(Pieces(text, size))  # type: ignore[arg-type]
+        script = RestoreScript(Pieces(text, size))  # type: ignore[arg-type]
         lines, rows = [], []
         for line in script.lines():
             lines.append(line)
@@ -306,7 +307,7 @@ class TestTheScriptOfADump:
         assert rows == [b"", b"1\\n\n.\n\\\\.\n\\.x\n"]
 
     def test_that_ends_within_rows_is_no_whole_one(self) -> None:
-        script = Script(BytesIO(b"COPY a (x) FROM stdin;\n1\n2\n"))
+        script = RestoreScript(BytesIO(b"COPY a (x) FROM stdin;\n1\n2\n"))
         assert next(script.lines()).startswith("COPY")
         with pytest.raises(PermanentFailure, match="ends within the rows"):
             list(script.rows())
@@ -319,7 +320,7 @@ class TestTheScriptOfADump:
                 self.left -= 1
                 return random.randbytes(1 << 18).replace(b"\n", b" ") if self.left else b""
 
-        assert list(Script(Endless()).lines()) == []  # type: ignore[arg-type]
+        assert list(RestoreScript(Endless()).lines()) == []  # type: ignore[arg-type]
 
 
 class Pieces:
@@ -336,11 +337,9 @@ def test_the_command_says_who_vouches_for_what_it_lists(newsroom_environment: di
     assert threadjuice("maintenance", "backup")[0] == 0
     (listed,) = threadjuice("database", "backups")[1]["backups"]
     assert (listed["proven"], listed["encrypted"], listed["signed"], listed["problem"]) == (True, False, False, "")
-    code, refused, _ = threadjuice(
-        "database", "restore", listed["id"], BACKUP_ENCRYPTION_KEY="correct horse battery staple"
-    )
+    code, refused, _ = threadjuice("database", "restore", listed["id"], BACKUP_ENCRYPTION_KEY=KEY)
     assert code == 1
     assert "plain and unsigned" in refused["error"]["message"]
-    assert "--unvouched" in refused["error"]["next_step"]
-    code, plan, _ = threadjuice("database", "restore", listed["id"], "--unvouched", BACKUP_ENCRYPTION_KEY="x" * 16)
+    assert "--unverified" in refused["error"]["next_step"]
+    code, plan, _ = threadjuice("database", "restore", listed["id"], "--unverified", BACKUP_ENCRYPTION_KEY=OTHER_KEY)
     assert (code, "plain and unsigned" in plan["plan"]["warning"]) == (0, True)

@@ -14,6 +14,7 @@ import boto3
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from backup_keys import KEY, OTHER_KEY
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 from moto.server import ThreadedMotoServer
 
@@ -28,18 +29,18 @@ from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tools import find_tool
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
-from threadjuice_dagster.operations.backups.dump import BackupStorage, History, read_contents, take_backup
+from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
+from threadjuice_dagster.operations.backups.dump import take_backup
 from threadjuice_dagster.operations.backups.restore import plan_restore, prove, restore_backup
-from threadjuice_dagster.operations.backups.restore_server import Server
+from threadjuice_dagster.operations.backups.restore_server import RestoreServer
 from threadjuice_dagster.operations.backups.rules import Manifest, Proof, manifest_key
 from threadjuice_dagster.operations.backups.service import BackupService
+from threadjuice_dagster.operations.backups.store import BackupHistory, read_contents
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.service import TakedownService
-from threadjuice_dagster.resources.encryption import Encryptor
+from threadjuice_dagster.resources.encryption import Encryptor, identity_of_passphrase
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Source, Storage
-
-KEY = "correct horse battery staple"
 
 
 def now() -> datetime:
@@ -353,23 +354,23 @@ class TestADamagedBackup:
 
 class TestAKey:
     @pytest.fixture
-    def sealed(self, engine: sa.Engine, database_url: str, folder: FolderStorage) -> Manifest:
+    def encrypted_backup(self, engine: sa.Engine, database_url: str, folder: FolderStorage) -> Manifest:
         return take_backup(BackupStorage(folder, Encryptor(KEY)), database_url, now())
 
     def test_that_is_wrong_is_told_and_says_which_one_is_right(
-        self, sealed: Manifest, database_url: str, folder: FolderStorage
+        self, encrypted_backup: Manifest, database_url: str, folder: FolderStorage
     ) -> None:
-        problem = proof_of(
-            BackupStorage(folder, Encryptor("another horse battery staple")), database_url, sealed
-        ).problem
+        problem = proof_of(BackupStorage(folder, Encryptor(OTHER_KEY)), database_url, encrypted_backup).problem
         assert "another key" in problem
         assert Encryptor(KEY).recipient in problem
         assert KEY not in problem
 
-    def test_that_is_not_set_is_told(self, sealed: Manifest, database_url: str, folder: FolderStorage) -> None:
+    def test_that_is_not_set_is_told(
+        self, encrypted_backup: Manifest, database_url: str, folder: FolderStorage
+    ) -> None:
         assert (
             "BACKUP_ENCRYPTION_KEY is not set"
-            in proof_of(BackupStorage(folder, Encryptor("")), database_url, sealed).problem
+            in proof_of(BackupStorage(folder, Encryptor("")), database_url, encrypted_backup).problem
         )
 
     def test_of_age_itself_is_taken_as_it_is(self, engine: sa.Engine, database_url: str, folder: FolderStorage) -> None:
@@ -382,11 +383,17 @@ class TestAKey:
         assert len(pyrage.decrypt(folder.get(manifest.key), [identity])) > 1000
         assert proof_of(vault, database_url, manifest).problem == ""
 
-    @pytest.mark.parametrize("key", ["tiny", "AGE-SECRET-KEY-1NOTONE"])
+    @pytest.mark.parametrize("key", ["tiny", "correct horse battery staple", "AGE-SECRET-KEY-1NOTONE"])
     def test_that_cannot_be_one_is_refused_without_showing_it(self, key: str) -> None:
         with pytest.raises(ConfigurationError, match="BACKUP_ENCRYPTION_KEY") as caught:
             Encryptor(key)
         assert key not in str(caught.value)
+        assert "database new-key" in str(caught.value.next_step)
+
+    def test_that_an_earlier_version_made_of_a_passphrase_is_found_again(self) -> None:
+        identity = identity_of_passphrase("correct horse battery staple")
+        assert Encryptor(identity).recipient == "age1juht3nf8m7s2hpskjnatd8rdwq6ehgvw8m8grdy35yrtupy3ms4qqzkjl5"
+        assert Encryptor(identity).sign(b"x") == "a7dcdb2da4109384def64f3e67514c080ec8c80fc5196c6798a9a2e8766040ec"
 
 
 class TestARestore:
@@ -399,7 +406,7 @@ class TestARestore:
         assert kept.startswith(f"{sa.make_url(database_url).database}_before_")
         old = sa.create_engine(sa.make_url(database_url).set(database=kept), poolclass=sa.NullPool)
         assert threads_in(old) == 0
-        known = BackupStorage(vault.storage, vault.seal, History(engine).records()).backups()
+        known = BackupStorage(vault.storage, vault.encryptor, BackupHistory(engine).records()).backups()
         assert [bool(one.proven_at) for one in known] == [False, True]
 
     def test_needs_a_token_that_fits_no_other_restore(
@@ -492,7 +499,7 @@ class TestARestore:
         self, pair: tuple[Manifest, Manifest], engine: sa.Engine, database_url: str, vault: BackupStorage
     ) -> None:
         with (
-            Server(database_url) as other,
+            RestoreServer(database_url) as other,
             other.restoring(),
             pytest.raises(TransientFailure, match="Another restore"),
         ):
@@ -528,7 +535,7 @@ class TestARestore:
     def test_leaves_the_scratch_database_of_a_living_process_alone(
         self, pair: tuple[Manifest, Manifest], database_url: str, vault: BackupStorage
     ) -> None:
-        with Server(database_url) as other, other.scratch() as url:
+        with RestoreServer(database_url) as other, other.scratch() as url:
             assert proof_of(vault, database_url, pair[0]).problem == ""
             assert databases_like(database_url, "_restore_") == [url.database]
 
@@ -722,7 +729,7 @@ import json, sys, time
 from datetime import UTC, datetime
 import sqlalchemy as sa
 from threadjuice_dagster.operations.backups import dump, loading, restore, restore_server
-from threadjuice_dagster.resources.encryption import Encryptor
+from threadjuice_dagster.resources.encryption import Encryptor, identity_of_passphrase
 from threadjuice_dagster.resources.storage import FolderStorage
 
 moment, url, root, identity = json.loads(sys.argv[1])
@@ -756,11 +763,11 @@ vault = dump.BackupStorage(Pausing(root=root), Encryptor(""))
 if not identity:
     dump.take_backup(vault, url, datetime.now(UTC))
 if moment == "in the restore":
-    vault.seal.unseal = lambda source, target, encrypted: (target.write(b"PGDMP"), pause())
+    vault.encryptor.decrypt = lambda source, target, encrypted: (target.write(b"PGDMP"), pause())
 if moment == "before the keys are made":
-    loading._take = pause
+    loading._copy_rows = pause
 if moment == "after it was handed over":
-    restore_server.Server.swap = pause
+    restore_server.RestoreServer.swap = pause
 if moment == "between the renames":
     @sa.event.listens_for(sa.Engine, "before_cursor_execute")
     def stop(connection, cursor, statement, *rest):

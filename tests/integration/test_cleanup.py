@@ -18,6 +18,7 @@ import boto3
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from backup_keys import KEY, OTHER_KEY
 from dagster._core.instance.ref import InstanceRef
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 from moto.server import ThreadedMotoServer
@@ -29,9 +30,10 @@ from threadjuice_dagster.database.server import create_database, embedded_url
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure
-from threadjuice_dagster.operations.backups.dump import BackupStorage, History
+from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
 from threadjuice_dagster.operations.backups.rules import Contents, Manifest, Proof, backup_id, dump_key
 from threadjuice_dagster.operations.backups.service import BackupService
+from threadjuice_dagster.operations.backups.store import BackupHistory
 from threadjuice_dagster.operations.cleanup.rules import CleanupReport, RuleReport
 from threadjuice_dagster.operations.cleanup.service import CleanupService, Site
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
@@ -42,7 +44,6 @@ from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.site.publisher import Publisher
 
-KEY = "correct horse battery staple"
 QUOTED = "Measure it twice before you say a word."
 
 
@@ -133,16 +134,16 @@ def prove_backup(service: BackupService, hours: float, *, proven: bool = True) -
     """A backup that was taken so long ago, as its label and the history have it."""
     moment = now() - timedelta(hours=hours)
     identity = backup_id(moment, f"{abs(int(hours)):08x}")
-    seal = Encryptor(service.encryption_key)
+    encryptor = Encryptor(service.encryption_key)
     manifest = Manifest(
-        id=identity, key=dump_key(identity, seal.recipient), taken_at=moment, database="x",
-        postgres="18", tools={}, recipient=seal.recipient, sha256="0" * 64, bytes=1, dump_bytes=1, seconds=1,
+        id=identity, key=dump_key(identity, encryptor.recipient), taken_at=moment, database="x",
+        postgres="18", tools={}, recipient=encryptor.recipient, sha256="0" * 64, bytes=1, dump_bytes=1, seconds=1,
         contents=Contents(revision="0004", tables={}),
     )  # fmt: skip
-    BackupStorage(service.storage, seal).put_manifest(manifest)
-    history = History(service.database.store.engine)
+    BackupStorage(service.storage, encryptor).put_manifest(manifest)
+    history = BackupHistory(service.database.store.engine)
     history.add(manifest)
-    history.prove(manifest.id, Proof(at=moment, problem="" if proven else "It could not be restored."))
+    history.add_proof(manifest.id, Proof(at=moment, problem="" if proven else "It could not be restored."))
 
 
 def make_desk(url: str, cdn: Storage, vault: Storage, key: str = "", **settings: Any) -> CleanupService:
@@ -479,7 +480,7 @@ class TestATakedown:
         rooms.back_up(hours=2)
         rooms.story(1)
         rooms.clean()
-        other = make_desk(database_url, cdn, vault, key="another passphrase altogether")
+        other = make_desk(database_url, cdn, vault, key=OTHER_KEY)
         other.takedown_service.bury([Tombstone(kind="thread", id="t1")], rooms.instance)
         assert vault.list("archive/") == []
 

@@ -37,7 +37,7 @@ from threadjuice_dagster.database.ledger import Ledger
 from threadjuice_dagster.database.server import app_url
 from threadjuice_dagster.database.tables import backups
 from threadjuice_dagster.failures import TransientFailure, Unsuitable
-from threadjuice_dagster.operations.backups.dump import BackupStorage
+from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport
 from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
@@ -49,7 +49,7 @@ SECRETS = {
     "REDDIT_CLIENT_SECRET": "hunter2-reddit",
     "UNSPLASH_ACCESS_KEY": "hunter2-unsplash",
     "VERCEL_TOKEN": "hunter2-vercel",
-    "BACKUP_ENCRYPTION_KEY": "hunter2-backup-passphrase",
+    "BACKUP_ENCRYPTION_KEY": "age-secret-key-1hunter2qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqm5k35e",
 }
 Check = Callable[..., EnvironmentReport]
 
@@ -408,8 +408,8 @@ class TestStorage:
         assert row.state == "stand-in"
         assert "written, read and removed" in row.message
 
-    def test_a_backup_key_that_is_too_short_has_failed(self, check: Check) -> None:
-        row = check("backups", BACKUP_ENCRYPTION_KEY="short").rows[0]
+    def test_a_backup_key_with_a_wrong_checksum_has_failed(self, check: Check) -> None:
+        row = check("backups", BACKUP_ENCRYPTION_KEY="AGE-SECRET-KEY-1" + "Q" * 58).rows[0]
         assert row.state == "failed"
         assert "BACKUP_ENCRYPTION_KEY" in row.message
 

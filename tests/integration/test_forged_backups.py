@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from backup_keys import KEY
 from makers import make_thread
-from test_backups import KEY, databases_like, drop_kept, now, restore
+from test_backups import databases_like, drop_kept, now, restore
 
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.locks import Locks
@@ -22,10 +23,12 @@ from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tools import find_tool
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.backups import rules
-from threadjuice_dagster.operations.backups.dump import BackupStorage, read_contents, read_records, take_backup
+from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
+from threadjuice_dagster.operations.backups.dump import take_backup
 from threadjuice_dagster.operations.backups.restore import plan_restore, prove
 from threadjuice_dagster.operations.backups.rules import Manifest
 from threadjuice_dagster.operations.backups.service import BackupService
+from threadjuice_dagster.operations.backups.store import read_contents, read_records
 from threadjuice_dagster.operations.cleanup.archive import Archive
 from threadjuice_dagster.operations.cleanup.rules import ARCHIVE, Label
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
@@ -220,7 +223,7 @@ class TestAForgedDump:
         assert (listed.proven_at, listed.is_ours) == (None, False)
         assert "plain and unsigned" in listed.problem
         assert "plain and unsigned" in prove(vault, url, manifest.id, now()).problem
-        with pytest.raises(PermanentFailure, match="--unvouched"):
+        with pytest.raises(PermanentFailure, match="--unverified"):
             plan_restore(vault, url, manifest.id, now())
         assert not marker.exists()
 
@@ -231,11 +234,11 @@ class TestAForgedDump:
         forge(vault, manifest, evil_dump, KEY)
         (listed,) = vault.backups()
         assert listed.proven_at is None
-        assert "Nothing vouches" in listed.problem
-        with pytest.raises(PermanentFailure, match="Nothing vouches"):
+        assert "Nothing verifies" in listed.problem
+        with pytest.raises(PermanentFailure, match="Nothing verifies"):
             restore(vault, url, manifest)
-        plan = plan_restore(vault, url, manifest.id, now(), unvouched=True)
-        assert "Nothing vouches" in plan.warning
+        plan = plan_restore(vault, url, manifest.id, now(), allow_unverified=True)
+        assert "Nothing verifies" in plan.warning
 
     def test_that_unpacks_without_end_is_given_up_at_the_manifests_figure(
         self, url: str, plain: tuple[BackupStorage, Manifest]
@@ -283,7 +286,7 @@ class TestAForgedManifest:
         (listed,) = vault.backups()
         assert "altered or forged" in listed.problem
         with pytest.raises(PermanentFailure, match="altered or forged"):
-            plan_restore(vault, url, manifest.id, now(), unvouched=True)
+            plan_restore(vault, url, manifest.id, now(), allow_unverified=True)
 
     def test_that_was_merely_laid_out_anew_is_as_good_as_before(self, signed: tuple[BackupStorage, Manifest]) -> None:
         vault, manifest = signed
@@ -303,7 +306,7 @@ class TestAForgedManifest:
             vault.storage.put(f"{rules.PREFIX}{newer.id}/{name}", moved)
         assert [one.id for one in vault.manifests()] == [older.id]
         with pytest.raises(PermanentFailure, match="cut short or altered"):
-            plan_restore(vault, url, newer.id, now(), unvouched=True)
+            plan_restore(vault, url, newer.id, now(), allow_unverified=True)
 
     @pytest.mark.parametrize("key", ["tombstones/thread-abc.json", "../outside", "backups/other/dump.zst"])
     def test_reaches_nothing_outside_of_its_folder(self, plain: tuple[BackupStorage, Manifest], key: str) -> None:
@@ -343,7 +346,7 @@ class TestWithoutAKey:
         assert (listed.proven_at, listed.is_ours) == (None, False)
         assert "the database recorded another dump" in listed.problem
         with pytest.raises(PermanentFailure, match="recorded another dump"):
-            service.plan(taken.id, unvouched=True)
+            service.plan(taken.id, allow_unverified=True)
         assert not marker.exists()
 
     def test_a_backup_that_the_database_does_not_know_is_refused_unless_somebody_vouches_for_it(
@@ -351,10 +354,10 @@ class TestWithoutAKey:
     ) -> None:
         service.take()
         stranger = take_backup(BackupStorage(folder, Encryptor("")), url, now() + timedelta(minutes=1))
-        with pytest.raises(PermanentFailure, match="Nothing vouches"):
+        with pytest.raises(PermanentFailure, match="Nothing verifies"):
             service.plan(stranger.id)
-        plan = service.plan(stranger.id, unvouched=True)
-        assert service.restore(stranger.id, plan.token, unvouched=True).rows
+        plan = service.plan(stranger.id, allow_unverified=True)
+        assert service.restore(stranger.id, plan.token, allow_unverified=True).rows
 
     def test_going_back_to_an_older_backup_forgets_no_newer_one(self, service: BackupService, url: str) -> None:
         older = service.take()
@@ -390,19 +393,19 @@ class TestABackupOfAnEarlierVersion:
     def test_is_restored_if_the_database_recorded_it(self, url: str, unsigned: tuple[BackupStorage, Manifest]) -> None:
         vault, manifest = unsigned
         record = rules.Record.model_validate(manifest.model_dump())
-        knowing = BackupStorage(vault.storage, vault.seal, {manifest.id: record})
+        knowing = BackupStorage(vault.storage, vault.encryptor, {manifest.id: record})
         assert prove(knowing, url, manifest.id, now()).problem == ""
         other = record.model_copy(update={"sha256": "0" * 64})
-        mistaken = BackupStorage(vault.storage, vault.seal, {manifest.id: other})
+        mistaken = BackupStorage(vault.storage, vault.encryptor, {manifest.id: other})
         assert "another dump" in prove(mistaken, url, manifest.id, now()).problem
 
     def test_needs_somebody_to_vouch_for_it_where_only_storage_and_key_are_left(
         self, url: str, unsigned: tuple[BackupStorage, Manifest]
     ) -> None:
         vault, manifest = unsigned
-        with pytest.raises(PermanentFailure, match="--unvouched"):
+        with pytest.raises(PermanentFailure, match="--unverified"):
             plan_restore(vault, url, manifest.id, now())
-        assert plan_restore(vault, url, manifest.id, now(), unvouched=True).rows
+        assert plan_restore(vault, url, manifest.id, now(), allow_unverified=True).rows
 
 
 class TestTheRoleThatRestores:
@@ -441,7 +444,7 @@ class TestAForgedLabelOfTheArchive:
         )
         vault.storage.put(f"{ARCHIVE}2026-01-01T000000Z-00000000/x.json", label.model_dump_json().encode())
         locks = Locks(url)
-        Archive(vault.storage, vault.seal, locks).forget([Tombstone(kind="thread", id="t1")])
+        Archive(vault.storage, vault.encryptor, locks).forget([Tombstone(kind="thread", id="t1")])
         locks.close()
         assert vault.storage.exists(manifest.key)
 

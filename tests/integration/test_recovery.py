@@ -7,17 +7,16 @@ from typing import Any
 import boto3
 import pytest
 import sqlalchemy as sa
+from backup_keys import KEY, OTHER_KEY
 from command import threadjuice
 from moto.server import ThreadedMotoServer
 
 from threadjuice_dagster.settings import load_settings
 
-PASSPHRASE = "a passphrase nobody guesses"
-
 
 @pytest.fixture(autouse=True)
 def _encrypted(newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BACKUP_ENCRYPTION_KEY", PASSPHRASE)
+    monkeypatch.setenv("BACKUP_ENCRYPTION_KEY", KEY)
 
 
 def restored(backup: str) -> dict[str, Any]:
@@ -168,7 +167,7 @@ def test_a_wrong_key_is_told_before_anything_is_touched(
     assert threadjuice("database", "seed")[0] == 0
     backup = threadjuice("maintenance", "backup")[1]["backup"]["id"]
     token = threadjuice("database", "restore", backup)[1]["plan"]["token"]
-    monkeypatch.setenv("BACKUP_ENCRYPTION_KEY", "another passphrase altogether")
+    monkeypatch.setenv("BACKUP_ENCRYPTION_KEY", OTHER_KEY)
     code, document, _ = threadjuice("database", "restore", backup, "--confirm", token)
     assert code == 2
     assert "another key" in document["error"]["message"]

@@ -1,6 +1,6 @@
-"""Findings as asset checks: how a monitoring asset declares checks, and how a finding becomes a result.
+"""Thresholds as asset checks: how a monitoring asset declares them, and how a finding becomes a result.
 
-A run that measures something wrong stays green; its check fails. Thresholds belong in ``operations/monitoring/``.
+A run that finds something wrong stays green: the check is what is seen. Thresholds are in ``domain/``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,12 +16,12 @@ _SEVERITIES = {"failed": dg.AssetCheckSeverity.ERROR}
 
 
 def specs(asset: str, **described: str) -> list[dg.AssetCheckSpec]:
-    """Return the checks that an asset evaluates itself, from name and description."""
+    """Checks that an asset evaluates itself, on the figures it has just measured."""
     return [dg.AssetCheckSpec(name, asset=asset, description=text) for name, text in described.items()]
 
 
 def results(findings: Iterable[Finding], day: date | None = None) -> Iterator[dg.AssetCheckResult]:
-    """Yield findings as check results. For a ``day`` before yesterday they pass, so that a backfill raises no alarm."""
+    """Findings as results. A ``day`` before yesterday was judged when it was new: a backfill raises no alarm."""
     past = day is not None and day < now().astimezone(UTC).date() - timedelta(days=1)
     for finding in findings:
         yield dg.AssetCheckResult(

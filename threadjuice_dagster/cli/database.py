@@ -1,12 +1,13 @@
 """`threadjuice database`: tables, the backups there are, and the way back to one."""
 
+import sys
 from typing import Annotated
 
 import typer
 
 from threadjuice_dagster.cli import printed
 from threadjuice_dagster.cli.shared import AsJson, opened, read_environment, reporting, say, show_document
-from threadjuice_dagster.failures import ThreadJuiceError
+from threadjuice_dagster.failures import ThreadJuiceError, UsageError
 from threadjuice_dagster.settings import Settings
 
 database = typer.Typer(no_args_is_help=True, help="The newsroom's database.")
@@ -53,8 +54,9 @@ def resign(as_json: AsJson = False) -> None:
 def restore(
     backup: Annotated[str, typer.Argument(metavar="BACKUP", help="A backup's id, as `database backups` shows it.")],
     confirm: Annotated[str, typer.Option(metavar="TOKEN", help="The token that the command prints without it.")] = "",
-    unvouched: Annotated[
-        bool, typer.Option("--unvouched", help="Also one that neither a key nor the database vouches for.")
+    unverified: Annotated[
+        bool,
+        typer.Option("--unverified", "--unvouched", help="Also restore one that no key and no database confirms."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,20 +66,45 @@ def restore(
 
         settings = read_environment()
         if confirm:
-            _restore(settings, backup, confirm, as_json, unvouched=unvouched)
+            _restore(settings, backup, confirm, as_json, unverified=unverified)
             return
-        plan = plan_restore(settings, backup, unvouched=unvouched)
+        plan = plan_restore(settings, backup, allow_unverified=unverified)
         show_document(
-            {"plan": plan.model_dump(mode="json")}, as_json, lambda: printed.plan_text(plan, unvouched=unvouched)
+            {"plan": plan.model_dump(mode="json")}, as_json, lambda: printed.plan_text(plan, unverified=unverified)
         )
 
 
-def _restore(settings: Settings, backup: str, token: str, as_json: bool, *, unvouched: bool) -> None:
+@database.command("new-key")
+def new_key(
+    from_passphrase: Annotated[
+        bool,
+        typer.Option("--from-passphrase", help="Print the key that earlier versions made of a passphrase."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print a new key for BACKUP_ENCRYPTION_KEY: an age identity. It is stored nowhere."""
+    with reporting(as_json):
+        from threadjuice_dagster.resources.encryption import Encryptor, identity_of_passphrase, new_identity
+
+        if from_passphrase:
+            ask = sys.stdin.isatty()
+            passphrase = typer.prompt("Passphrase", hide_input=True, err=True) if ask else sys.stdin.readline()
+            if not passphrase.strip():
+                raise UsageError("There is no passphrase.", "Type it, or pipe it into the command.")
+            identity = identity_of_passphrase(passphrase.rstrip("\r\n"))
+        else:
+            identity = new_identity()
+        recipient = Encryptor(identity).recipient
+        say(f"Its public half: {recipient}. Keep the key where the backups are not: without it they cannot be opened.")
+        show_document({"key": {"identity": identity, "recipient": recipient}}, as_json, lambda: identity)
+
+
+def _restore(settings: Settings, backup: str, token: str, as_json: bool, *, unverified: bool) -> None:
     from threadjuice_dagster.cli.maintenance import sweep_images
     from threadjuice_dagster.cli.recovery import restore
     from threadjuice_dagster.cli.session import open_session
 
-    restored = restore(settings, backup, token, say, unvouched=unvouched)
+    restored = restore(settings, backup, token, say, allow_unverified=unverified)
     document, problem = {"restored": restored.model_dump(mode="json")}, ""
     try:
         with open_session(settings, say, prepare=True) as session:

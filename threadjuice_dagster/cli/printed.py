@@ -58,20 +58,16 @@ def story_line(story: "StoryRecord") -> str:
 def backup_line(backup: dict[str, Any]) -> str:
     """A backup of a list."""
     state = {True: "proven", False: "not proven", None: "proven elsewhere, if at all"}[backup["proven"]]
-    size = f"{backup['bytes']:,} bytes, {_seal(backup['encrypted'], backup.get('signed', backup['encrypted']))}"
-    problem = f"\n    {backup['problem']}" if backup["problem"] else ""
-    return f"{backup['id']}  {size}, {state}  {backup['location']}{problem}"
+    signed = "and signed" if backup.get("signed", True) else "but NOT signed"
+    protection = f"encrypted {signed}" if backup["encrypted"] else "neither encrypted nor signed"
+    lines = [f"{backup['id']}  {backup['bytes']:,} bytes, {protection}, {state}  {backup['location']}"]
+    lines += [f"    {text}" for text in (backup["problem"], backup.get("warning")) if text]
+    return "\n".join(lines)
 
 
-def _seal(encrypted: bool, signed: bool) -> str:
-    if not encrypted:
-        return "neither encrypted nor signed"
-    return "encrypted and signed" if signed else "encrypted, not signed"
-
-
-def plan_text(plan: "RestorePlan", *, unvouched: bool = False) -> str:
+def plan_text(plan: "RestorePlan", *, unverified: bool = False) -> str:
     """What a restore would do, and how to have it done."""
-    option = " --unvouched" if unvouched else ""
+    option = " --unverified" if unverified else ""
     lines = [
         f"Nothing was restored. {plan.backup}, {plan.rows} rows in {plan.tables} tables, would take the place of "
         f"{plan.database}, which would be kept as {plan.keeps}; {plan.connections} connections would be ended.",

@@ -1,7 +1,4 @@
-"""Backups as the command line lists and restores them: that needs storage and key, not a newsroom that works.
-
-What a command prints belongs in ``cli/app.py``, how a restore is done in ``operations/backups/restore.py``.
-"""
+"""Listing and restoring backups for the command line: this needs storage and key, not a newsroom that works."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def list_backups(settings: Settings) -> list[dict[str, Any]]:
-    """Every backup in storage, newest first; ``proven`` is None where there is no database to know it."""
-    with _writer(settings) as service:
+    """Return every backup in storage, newest first; ``proven`` is None where no database records it."""
+    with _backup_service(settings) as service:
         knows_proofs = service.knows_proofs()
         return [
             {
@@ -29,22 +26,23 @@ def list_backups(settings: Settings) -> list[dict[str, Any]]:
                 "signed": bool(backup.manifest.signed),
                 "proven": backup.proven_at is not None if knows_proofs or backup.problem else None,
                 "problem": backup.problem,
+                "warning": backup.warning,
             }
             for backup in service.backups()
         ]
 
 
-def plan_restore(settings: Settings, backup: str, *, unvouched: bool = False) -> "RestorePlan":
-    """What restoring a backup would do, and the token that confirms it; as ``restore``, it creates the database."""
+def plan_restore(settings: Settings, backup: str, *, allow_unverified: bool = False) -> "RestorePlan":
+    """Return what restoring a backup would do, and the token that confirms it. Creates the database, as ``restore``."""
     _create_database(settings)
-    with _writer(settings) as service:
-        return service.plan(backup, unvouched=unvouched)
+    with _backup_service(settings) as service:
+        return service.plan(backup, allow_unverified=allow_unverified)
 
 
 def restore(
-    settings: Settings, backup: str, token: str, tell: Callable[[str], None], *, unvouched: bool = False
+    settings: Settings, backup: str, token: str, say: Callable[[str], None], *, allow_unverified: bool = False
 ) -> "Restored":
-    """Put a backup in place of the live database, with every takedown since then carried out in it.
+    """Put a backup in place of the live database, without anything that was taken down since.
 
     Where the server has no such database, as on an empty machine, an empty one is created first.
     """
@@ -55,17 +53,17 @@ def restore(
     with (
         open_instance(settings) as instance,
         takedowns.process_config_and_initialize_cm() as takedown_service,
-        _writer(settings) as service,
+        _backup_service(settings) as service,
     ):
 
         def prepare(address: str) -> None:
             replay_takedowns(takedown_service, address, instance)
 
-        return service.restore(backup, token, prepare, tell, unvouched=unvouched)
+        return service.restore(backup, token, prepare, say, allow_unverified=allow_unverified)
 
 
 @contextmanager
-def _writer(settings: Settings) -> "Iterator[BackupService]":
+def _backup_service(settings: Settings) -> "Iterator[BackupService]":
     with build_resources(settings)["backup_service"].process_config_and_initialize_cm() as service:
         yield service
 

@@ -1,7 +1,4 @@
-"""``pg_dump`` and ``pg_restore``: finding those that fit a server, and running them on pipes.
-
-What is dumped and restored belongs in ``operations/backups/dump.py`` and ``operations/backups/restore.py``.
-"""
+"""PostgreSQL's programs (``pg_dump``, ``pg_restore``): finding those that fit a server, and running them on pipes."""
 
 import contextlib
 import importlib.util
@@ -30,23 +27,24 @@ class Tool:
 
     @contextlib.contextmanager
     def running(self, url: sa.URL | None, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """The program on a database, or on none, with pipes for its input and output; it ends with the block.
+        """Run the program for the block, on a database or on none, with pipes for its input and output.
 
-        Its own failure, told by its exit code, is raised when the block ends, and also in place of a broken pipe.
+        Where its exit code says that it failed, that failure is raised at the end of the block, also instead of a
+        broken pipe.
         """
-        with tempfile.TemporaryFile() as said:
+        with tempfile.TemporaryFile() as stderr:
             process = subprocess.Popen(  # noqa: S603
                 [self._path, *([f"--dbname={_address(url)}", "--no-password"] if url else []), *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=stderr,
                 env={**os.environ, "LC_ALL": "C", **(_secrets(url) if url else {})},
                 pipesize=_PIPE,
             )
             try:
                 yield process
             except BrokenPipeError:
-                pass  # it ended before it had read everything: its exit code says whether that is a failure
+                pass  # the program ended early: its exit code says whether that is a failure
             except BaseException:
                 process.kill()
                 raise
@@ -56,36 +54,40 @@ class Tool:
                         pipe.close()  # type: ignore[union-attr]
                 process.wait()
             if process.returncode:
-                raise self._failure(said)
+                raise self._failure(stderr)
 
-    def _failure(self, said: IO[bytes]) -> PermanentFailure | TransientFailure:
-        said.seek(0)
-        words = said.read(1 << 20).decode(errors="replace")
-        errors = [line.partition("error: ")[2][:300] for line in words.splitlines() if "error: " in line]
+    def _failure(self, stderr: IO[bytes]) -> PermanentFailure | TransientFailure:
+        stderr.seek(0)
+        output = stderr.read(1 << 20).decode(errors="replace")
+        errors = [line.partition("error: ")[2][:300] for line in output.splitlines() if "error: " in line]
         message = f"{self._path.name} failed: {errors[0] if errors else 'it said nothing'}."
-        if _LOST.search(words):
+        if _LOST.search(output):
             return TransientFailure(message, "Check the database server, then try again.", exhausted=True)
         return PermanentFailure(message, "The run's log has the details.")
 
 
 def find_tool(name: str, server: str, *, tls: bool = False) -> Tool:
-    """The program of this name for a server of this version: the package's own, or one on PATH if those are too old.
+    """Return the oldest program of this name that is not older than the server.
 
-    The package's own are built without TLS, so a server that is reached over ``tls`` needs those on PATH.
-
-    The oldest that is not older than the server: ``pg_restore`` sets parameters that older servers do not know, and
-    tools refuse servers newer than themselves. Raises ``ConfigurationError`` if there is none.
+    Programs refuse newer servers, and ``pg_restore`` sets parameters that older servers do not have. The programs of
+    the package are built without TLS, so a server that is reached over ``tls`` needs one on PATH. Raises
+    ``ConfigurationError`` if there is none.
     """
-    found = [tool for path in _candidates(name, tls=tls) if (tool := _tool(path)) is not None]
-    fitting = [tool for tool in found if _major(tool.version) >= _major(server)]
+    tools = [tool for path in _candidates(name, tls=tls) if (tool := _tool(path)) is not None]
+    fitting = [tool for tool in tools if _major(tool.version) >= _major(server)]
     if not fitting:
-        known = ", ".join(tool.version for tool in found) or "none"
+        versions = ", ".join(tool.version for tool in tools) or "none"
         raise ConfigurationError(
             f"The server is PostgreSQL {server}{' behind TLS' if tls else ''}, and no {name} here is for it"
-            f" (there is: {known}).",
+            f" (there is: {versions}).",
             f"Install PostgreSQL {_major(server)}'s client programs and put them on PATH.",
         )
     return min(fitting, key=lambda tool: _major(tool.version))
+
+
+def server_version(connection: sa.Connection) -> str:
+    """Return the server's version, such as ``18.4``."""
+    return str(connection.exec_driver_sql("SHOW server_version").scalar()).partition(" ")[0]
 
 
 def packaged_programs() -> Path:
@@ -114,9 +116,9 @@ def _candidates(name: str, *, tls: bool) -> list[Path]:
 
 
 def _tool(path: Path) -> Tool | None:
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
-    version = re.search(r"\d+(\.\d+)*", said.stdout)
-    return Tool(path, version.group()) if version and not said.returncode else None
+    process = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+    version = re.search(r"\d+(\.\d+)*", process.stdout)
+    return Tool(path, version.group()) if version and not process.returncode else None
 
 
 def _major(version: str) -> int:
@@ -124,7 +126,7 @@ def _major(version: str) -> int:
 
 
 def _address(url: sa.URL) -> str:
-    """The form libpq reads of an address, without the password: command lines are for all to see."""
+    """Return an address as libpq reads it, without the password: every user of the machine can see command lines."""
     from psycopg.conninfo import make_conninfo
 
     parts = {**url.translate_connect_args(username="user", database="dbname"), **url.query}

@@ -1,17 +1,16 @@
-"""What a dump goes through on its way to storage and back: zstd, then age where there is a key.
+"""Compression and encryption of what goes into the backups' storage: zstd, then age where there is a key.
 
-Both are open formats, so that a backup can be opened without this program: ``age -d`` and ``zstd -d``. Nothing
-here holds more than some blocks in memory. Whoever knows an age recipient can encrypt for it, and recipients are no
-secret: that a file is ours is said by a signature, made with a key that is derived from the secret half.
+Both are open formats, so ``age -d`` and ``zstd -d`` open a backup without this program. A dump is streamed: only some
+blocks of it are in memory. Encryption does not say who made a file, since anybody can encrypt for an age recipient and
+manifests name it. A signature does, made with a key that is derived from the secret half.
 """
 
 import hashlib
 import hmac
-import io
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -20,116 +19,138 @@ from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
 
 BLOCK = 1 << 18
 LEVEL = 2
-"""Of zstd. Level 3 takes longer than the dump, so that it would decide how long a backup takes."""
+"""Of zstd. Level 3 is slower than ``pg_dump``, so it would decide how long a backup takes."""
 
-_IDENTITY = "AGE-SECRET-KEY-"
-_SHORTEST_PASSPHRASE = 16
 _SALT = b"threadjuice backup key"
 _SIGNING = b"threadjuice backup manifest"
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_ANOTHER = "Restore another backup."
 
 
 class Readable(Protocol):
-    """What is read from."""
+    """A stream to read from."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes, up to ``size`` of them, and none at the end."""
+        """Return the next bytes, at most ``size``, and none at the end."""
         ...
 
 
 class Writable(Protocol):
-    """What is written to."""
+    """A stream to write to."""
 
     def write(self, data: bytes, /) -> Any:
         """Take all of ``data``."""
 
     def flush(self) -> None:
-        """Keep nothing back."""
+        """Write out what is buffered."""
 
 
 class Encryptor:
-    """Compresses and encrypts with one key: an age identity, a passphrase, or ``""`` for no encryption."""
+    """Compresses, encrypts and signs with an age identity; with ``""`` it only compresses.
+
+    ``recipient`` is the public half of the identity, empty without one.
+    """
 
     def __init__(self, key: str) -> None:
-        self._identity = _identity(key) if key else None
+        self._identity = _parse_identity(key) if key else None
         self.recipient = str(self._identity.to_public()) if self._identity else ""
 
     @property
     def tools(self) -> dict[str, str]:
-        """What it compresses and encrypts with."""
+        """The versions of the libraries in use, by name."""
         from threadjuice_dagster.resources.zstd import zstd
 
         return {"zstd": zstd.zstd_version, **({"pyrage": version("pyrage")} if self._identity else {})}
 
-    def signature(self, content: bytes) -> str:
-        """The HMAC-SHA256 of ``content`` by a key derived from the secret by HKDF (RFC 5869); empty without one."""
+    def sign(self, content: bytes) -> str:
+        """Return the HMAC-SHA256 of ``content`` in hexadecimal, empty without a key.
+
+        Its key is derived from the identity by HKDF (RFC 5869).
+        """
         if self._identity is None:
             return ""
         extracted = hmac.digest(_SALT, str(self._identity).encode(), "sha256")
         return hmac.digest(hmac.digest(extracted, _SIGNING + b"\x01", "sha256"), content, "sha256").hex()
 
-    def signs(self, content: bytes, signature: str) -> bool:
-        """Whether a signature is this key's."""
+    def verify(self, content: bytes, signature: str) -> bool:
+        """Return whether a signature of ``content`` was made with this key."""
         given = signature.encode(errors="replace")
-        return self._identity is not None and hmac.compare_digest(self.signature(content).encode(), given)
+        return self._identity is not None and hmac.compare_digest(self.sign(content).encode(), given)
 
-    def seal(self, source: Readable, target: Writable) -> int:
-        """Write what is read, compressed and encrypted; returns how many bytes were read."""
-        import pyrage
-
-        compressing = _Compressing(source)
-        reader = io.BufferedReader(compressing, BLOCK)
-        if self._identity is None:
-            shutil.copyfileobj(reader, target, BLOCK)
-        else:
-            pyrage.encrypt_io(reader, target, [self._identity.to_public()])
-        return compressing.taken
-
-    def unseal(self, source: Readable, target: Writable, *, encrypted: bool) -> None:
-        """Write what was sealed as it was. Raises ``PermanentFailure`` if the file is not whole or not for this key."""
+    def encrypt(self, source: Readable, target: Writable) -> int:
+        """Write what ``source`` holds, compressed and encrypted; return how many bytes were read."""
         import pyrage
 
         from threadjuice_dagster.resources.zstd import zstd
 
-        plain = _Decompressing(target)
+        size = 0
+
+        def compress(compressed: Any) -> None:
+            nonlocal size
+            with zstd.ZstdFile(compressed, "w", level=LEVEL) as file:
+                shutil.copyfileobj(source, file, BLOCK)
+                size = file.tell()
+
+        if self._identity is None:
+            compress(target)
+        else:
+            with produced(compress) as compressed:
+                pyrage.encrypt_io(compressed, target, [self._identity.to_public()])
+        return size
+
+    def decrypt(self, source: Readable, target: Writable, *, encrypted: bool) -> None:
+        """Write the plain form of an encrypted file.
+
+        Raises ``PermanentFailure`` if the file is not whole or was encrypted for another key.
+        """
+        import pyrage
+
+        from threadjuice_dagster.resources.zstd import zstd
+
+        def decompress(compressed: Any) -> None:
+            with zstd.ZstdFile(compressed) as file:
+                while data := file.read(BLOCK):
+                    target.write(data)
+
         try:
             if encrypted:
-                pyrage.decrypt_io(source, plain, [self._identity])
+                with produced(lambda compressed: pyrage.decrypt_io(source, compressed, [self._identity])) as compressed:
+                    decompress(compressed)
             else:
-                shutil.copyfileobj(source, plain, BLOCK)
+                decompress(source)
         except BrokenPipeError:
-            raise  # the target's affair
+            raise  # the reader of the target has ended: its own exit code says why
+        except EOFError as error:
+            raise PermanentFailure("The dump cannot be opened: it ends too early.", _ANOTHER) from error
         except (pyrage.DecryptError, zstd.ZstdError, OSError) as error:
-            raise PermanentFailure(f"The dump cannot be opened: {error}.", "Restore another backup.") from error
-        if not plain.ended:
-            raise PermanentFailure("The dump cannot be opened: it ends too early.", "Restore another backup.")
+            raise PermanentFailure(f"The dump cannot be opened: {error}.", _ANOTHER) from error
 
 
-class Hashing:
-    """Passes on what is read or written, and knows its SHA-256 and how many bytes it was."""
+class HashingStream:
+    """A stream that counts and hashes (SHA-256) the bytes that pass through it."""
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._hash, self.bytes = stream, hashlib.sha256(), 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes of a stream that is read."""
+        """Return the next bytes of the stream."""
         data = bytes(self._stream.read(size))
         self._count(data)
         return data
 
     def write(self, data: bytes, /) -> int:
-        """Write to a stream that is written."""
+        """Write to the stream."""
         self._stream.write(data)
         self._count(data)
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing: no byte is buffered here."""
 
     @property
     def sha256(self) -> str:
-        """Of everything so far, in hexadecimal."""
+        """The digest of everything so far, in hexadecimal."""
         return self._hash.hexdigest()
 
     def _count(self, data: bytes) -> None:
@@ -139,114 +160,60 @@ class Hashing:
 
 @contextmanager
 def produced(produce: Callable[[Writable], None]) -> Iterator[Readable]:
-    """A stream of what ``produce`` writes in a thread of its own; reading to the end raises what it raised."""
+    """Yield a stream of what ``produce`` writes in a thread; reading to its end raises what ``produce`` raised."""
     reading, writing = os.pipe()
-    failures: list[BaseException] = []
 
     def run() -> None:
-        try:
-            with os.fdopen(writing, "wb", buffering=BLOCK) as target:
-                produce(target)
-        except BaseException as error:
-            failures.append(error)
+        with os.fdopen(writing, "wb", buffering=BLOCK) as target:
+            produce(target)
 
-    thread = threading.Thread(target=run, name="backup")
-    with os.fdopen(reading, "rb", buffering=BLOCK) as source:
-        thread.start()
-        try:
-            yield _Watched(source, thread, failures)
-        finally:
-            source.close()
-            thread.join()
+    with ThreadPoolExecutor(1, "backup") as thread, os.fdopen(reading, "rb", buffering=BLOCK) as source:
+        yield _Produced(source, thread.submit(run))
 
 
-class _Watched:
-    def __init__(self, source: Readable, thread: threading.Thread, failures: list[BaseException]) -> None:
-        self._source, self._thread, self._failures = source, thread, failures
+class _Produced:
+    def __init__(self, source: Readable, production: "Future[None]") -> None:
+        self._source, self._production = source, production
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._source.read(size)
-        if len(data) < size or size < 0:  # the end, whether the producer got there or died
-            self._thread.join()
-            if self._failures:
-                raise self._failures[0]
+        if len(data) < size or size < 0:  # the producer has ended, by finishing or by failing
+            self._production.result()
         return data
 
 
-class _Compressing(io.RawIOBase):
-    """The compressed form of a stream."""
-
-    def __init__(self, source: Readable) -> None:
-        from threadjuice_dagster.resources.zstd import zstd
-
-        self._source, self._ready, self.taken, self._ended = source, b"", 0, False
-        self._compressor = zstd.ZstdCompressor(LEVEL)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready and not self._ended:
-            data = self._source.read(BLOCK)
-            self.taken += len(data)
-            self._ended = not data
-            self._ready = self._compressor.compress(data) if data else self._compressor.flush()
-        part = self._ready[: len(buffer)]
-        self._ready = self._ready[len(part) :]
-        buffer[: len(part)] = part
-        return len(part)
-
-
-class _Decompressing:
-    """Writes the plain form of what is written to it, a block at a time however well it was compressed."""
-
-    def __init__(self, target: Writable) -> None:
-        from threadjuice_dagster.resources.zstd import zstd
-
-        self._target, self._decompressor = target, zstd.ZstdDecompressor()
-
-    @property
-    def ended(self) -> bool:
-        return self._decompressor.eof and not self._decompressor.unused_data
-
-    def write(self, data: bytes, /) -> int:
-        rest = bytes(data)
-        while not self._decompressor.eof:
-            plain = self._decompressor.decompress(rest, BLOCK * 4)
-            self._target.write(plain)
-            rest = b""
-            if self._decompressor.needs_input:
-                return len(data)
-        if rest:
-            raise PermanentFailure("The dump cannot be opened: something follows its end.", "Restore another backup.")
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
-
-
-def _identity(key: str) -> Any:
-    """The age identity of a key. A passphrase is stretched by scrypt (32 MB): the same one gives the same identity."""
+def new_identity() -> str:
+    """Make an age identity, as ``age-keygen`` does."""
     import pyrage
 
-    example = "Set it to an age identity (AGE-SECRET-KEY-1…, from age-keygen) or a passphrase of 16 characters or more."
-    if not key.upper().startswith(_IDENTITY) and len(key) < _SHORTEST_PASSPHRASE:
-        raise ConfigurationError(f"BACKUP_ENCRYPTION_KEY is too short ({len(key)} characters).", example)
-    if not key.upper().startswith(_IDENTITY):
-        stretched = hashlib.scrypt(key.encode(), salt=_SALT, n=1 << 15, r=8, p=1, maxmem=64 << 20, dklen=32)
-        key = bech32(_IDENTITY.lower(), stretched).upper()
+    return str(pyrage.x25519.Identity.generate())
+
+
+def identity_of_passphrase(passphrase: str) -> str:
+    """Return the age identity that earlier versions derived from a passphrase, by scrypt (32 MB).
+
+    Only for reading what they encrypted: a passphrase is no key any more.
+    """
+    data = hashlib.scrypt(passphrase.encode(), salt=_SALT, n=1 << 15, r=8, p=1, maxmem=64 << 20, dklen=32)
+    return _bech32("age-secret-key-", data).upper()
+
+
+def _parse_identity(key: str) -> Any:
+    import pyrage
+
     try:
         return pyrage.x25519.Identity.from_str(key.upper())
     except pyrage.IdentityError:
-        raise ConfigurationError("BACKUP_ENCRYPTION_KEY is no valid age identity.", example) from None
+        next_step = (
+            "Make one: threadjuice database new-key (add --from-passphrase for the passphrase of an older version)."
+        )
+        raise ConfigurationError("BACKUP_ENCRYPTION_KEY is no age identity (AGE-SECRET-KEY-1…).", next_step) from None
 
 
-def bech32(name: str, data: bytes) -> str:
-    """Bytes in the text form that age writes keys in (BIP 173): name, ``1``, data, checksum."""
-    bits, width = int.from_bytes(data, "big"), len(data) * 8
-    padding = -width % 5
-    bits, width = bits << padding, width + padding
-    values = [bits >> shift & 31 for shift in range(width - 5, -1, -5)]
+def _bech32(name: str, data: bytes) -> str:
+    """Return bytes in the text form of age's keys (BIP 173): name, ``1``, data, checksum."""
+    bits = int.from_bytes(data, "big") << -len(data) * 8 % 5
+    values = [bits >> shift & 31 for shift in range((len(data) * 8 - 1) // 5 * 5, -1, -5)]
     checksum = 1
     for value in [*(ord(letter) >> 5 for letter in name), 0, *(ord(letter) & 31 for letter in name), *values, *[0] * 6]:
         top, checksum = checksum >> 25, (checksum & 0x1FFFFFF) << 5 ^ value

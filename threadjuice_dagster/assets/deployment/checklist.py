@@ -100,9 +100,9 @@ def migrations(scene: CheckContext) -> Line:
     import sqlalchemy as sa
 
     from threadjuice_dagster.database.schema import head_revision, rehearse
-    from threadjuice_dagster.operations.backups.restore import Server
+    from threadjuice_dagster.operations.backups.restore_server import RestoreServer
 
-    with Server(scene.database.address()) as server, server.scratch() as url:
+    with RestoreServer(scene.database.address()) as server, server.scratch() as url:
         try:
             reached = rehearse(url)
         except sa.exc.DBAPIError as error:

@@ -39,7 +39,7 @@ AS_FAST = dg.AssetCheckSpec(
 def staged_deployment(
     context: dg.AssetExecutionContext, publisher: Publisher, deployment_service: DeploymentService
 ) -> dg.MaterializeResult:
-    """Bring the built site to the place it is deployed to and test it there page by page; readers do not see it yet."""
+    """The built site at the place it is deployed to, tested there page by page; readers do not see it yet."""
     record = context.instance.get_run_record_by_id(context.run_id)
     started = record.start_time if record and record.start_time else time.time()
     moment = datetime.fromtimestamp(started, UTC)
@@ -56,7 +56,7 @@ def production_deployment(
     config: PromotionConfig,
     deployment_service: DeploymentService,
 ) -> dg.MaterializeResult[None]:
-    """Show readers the staged deployment and validate it there; after a failure they see the one before again."""
+    """What readers see: the staged deployment, validated where they are, or after a failure the one before again."""
     run_id, service = context.run_id, deployment_service
     deployment = service.roll_back(config.roll_back, run_id) if config.roll_back else service.promote(run_id)
     return _materialized(deployment, service.history.steps(run_id))

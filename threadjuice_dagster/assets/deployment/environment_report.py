@@ -1,4 +1,4 @@
-"""Environment: the state of every variable and outside system. Whoever asks a system also rates its answer."""
+"""Environment: what the newsroom depends on, as it was found. What each answer means belongs in ``resources/``."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,7 +23,7 @@ YOUNG = dg.AssetCheckSpec(
 
 @asset(kinds={"python"}, check_specs=[ANSWER, YOUNG])
 def environment_report(database: Database, environment: EnvironmentService) -> dg.MaterializeResult:
-    """Check every variable and ask every outside system: state, milliseconds, and what to do about it."""
+    """Every variable looked at and every outside system asked: state, milliseconds, and what mends it."""
     settings, problems = read_settings()
     report = environment.report(settings, problems)
     environment.close_incidents(report)
@@ -39,7 +39,7 @@ def environment_report(database: Database, environment: EnvironmentService) -> d
 
 
 def check_results(report: EnvironmentReport, settings: Settings, database: Database) -> list[dg.AssetCheckResult]:
-    """Return both checks of a report."""
+    """Both checks on a report."""
     from threadjuice_dagster.database.keys import Keys
 
     return [_answer(report), _young(settings, Keys(database.store.engine).since(settings.keys), now())]
@@ -57,7 +57,7 @@ def _answer(report: EnvironmentReport) -> dg.AssetCheckResult:
 
 
 def _young(settings: Settings, since: Mapping[str, datetime], today: datetime) -> dg.AssetCheckResult:
-    """Check that no key has been in use for too long, counted from when it was first seen."""
+    """Which keys have been the same for too long; they count from when they were first seen."""
     limit = settings.deployment.key_max_age_days
     ages = {name: (today - first).days for name, first in since.items()}
     old = [f"{name} is {age} days old" for name, age in ages.items() if age > limit]
@@ -71,7 +71,7 @@ def _young(settings: Settings, since: Mapping[str, datetime], today: datetime) -
 
 
 def report_table(report: EnvironmentReport, kind: str) -> dg.TableMetadataValue:
-    """Return the rows of one kind as a table, the worst first."""
+    """The rows of one kind as the UI shows a table, the worst first."""
     order = ("failed", "warning", "stand-in", "ok")
     rows = sorted((row for row in report.rows if row.kind == kind), key=lambda row: order.index(row.state))
     return dg.MetadataValue.table(

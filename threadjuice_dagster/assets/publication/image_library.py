@@ -1,4 +1,4 @@
-"""The image library: every public story has all files of its picture, in the right place and quality.
+"""The image library: every public story has its picture's files, where and as they should be.
 
 The picture of a story that is being written belongs in ``assets/stories/story_image.py``.
 """
@@ -31,7 +31,7 @@ COMPLETE = dg.AssetCheckSpec(
 
 
 class SweepConfig(dg.Config):
-    """``redraw`` bounds the stories that get a new picture in one run; files found elsewhere are copied anyway."""
+    """How many stories at most get a picture anew in one run; files that only lie elsewhere are brought over anyway."""
 
     redraw: int = 200
 
@@ -51,7 +51,7 @@ def image_library(
     cdn: Storage,
     publisher: Publisher,
 ) -> dg.MaterializeResult:
-    """Go through all public stories and mend pictures whose files are gone, lie elsewhere or are of another quality."""
+    """A sweep over all public stories: whose picture files are gone, lie elsewhere or are of another quality."""
     from threadjuice_dagster.database.publications import pictures_of_public_stories, stories_lacking_files
 
     engine = database.store.engine
@@ -89,7 +89,7 @@ def image_library(
 
 @dataclasses.dataclass
 class Sweep:
-    """Mends pictures and counts what it did; ``left`` names the reason for each story that it left as it was."""
+    """What a sweep works with, and what it did: stories ``left`` as they are with the reason."""
 
     run_id: str
     database: Database
@@ -103,7 +103,7 @@ class Sweep:
     left: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def mend(self, image: StoryImage, *, is_lacking: bool, most: int) -> None:
-        """Make the files of the same picture again, or choose another picture where they are nowhere."""
+        """The same picture as it should be; where its files are nowhere, another one."""
         is_lost = is_lacking and not self._is_elsewhere(image)
         try:
             if is_lost or not self.pictures.is_encoded(image):
@@ -118,7 +118,7 @@ class Sweep:
             self.left[image.story_id] = str(classified(error))
 
     def _is_elsewhere(self, image: StoryImage) -> bool:
-        return bool(image.variants) and all(self.former.exists(variant.key) for variant in image.variants)
+        return bool(image.variants) and all(self.former.exists(one.key) for one in image.variants)
 
     def _count(self, most: int) -> None:
         if self.encoded >= most:
@@ -126,7 +126,7 @@ class Sweep:
         self.encoded += 1
 
     def _redraw(self, story_id: str) -> None:
-        """Choose another picture for a public story."""
+        """Another picture for one public story, judged."""
         story = self.database.store.draft(story_id)
         self._replace(choose_picture(story, self.run_id, self.database, self.writer, self.pictures, self.cdn), story)
 

@@ -1,4 +1,4 @@
-"""Publication in bulk: story files stored, from paths or from the inbox."""
+"""Publication in bulk: story files stored, from paths or from the inbox.."""
 
 import time
 from collections import Counter
@@ -25,7 +25,7 @@ _SHOWN = 25
 
 
 class ImportConfig(dg.Config):
-    """What to import; by default everything in the inbox."""
+    """What to import. Left as it is, everything in the inbox."""
 
     paths: list[str] = Field(default=[], description="Story files or folders on this machine; empty is the inbox.")
     dry_run: bool = Field(default=False, description="Say what would be done, and change nothing.")
@@ -44,7 +44,7 @@ def imported_stories(
     imports_folder: FolderStorage,
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
-    """Store the stories of files, one for each slug; a file keeps refused records. The gates still have to pass."""
+    """Stories of files, one for each slug; refused records are kept in a file. They still have to pass the gates."""
     intake = _Intake(context, config, database, Path(imports_folder.root), policy)
     if config.paths:
         intake.store([Path(path) for path in config.paths])
@@ -54,7 +54,7 @@ def imported_stories(
 
 
 class _Intake:
-    """Imports the files of one run. A file that cannot be taken is reported, and stops no other."""
+    """What one run imports. A file that cannot be taken is told of, and stops no other."""
 
     def __init__(
         self,

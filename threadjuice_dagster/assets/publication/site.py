@@ -20,7 +20,7 @@ from threadjuice_dagster.site.publisher import Publisher
 def site(
     context: dg.AssetExecutionContext, database: Database, publisher: Publisher, takedown_service: TakedownService
 ) -> dg.MaterializeResult[None]:
-    """Bring the static site up to date, check it and swap it in at once, without anything that was taken down."""
+    """The static site, brought up to date, checked and swapped in at once; nothing on it that was taken down."""
     from threadjuice_dagster.database.publications import Publications
 
     # A restored database may hold what was taken down since its backup was made.

@@ -12,7 +12,7 @@ from threadjuice_dagster.operations.backups.service import BackupService
 @dg.asset_check(asset=database_backup, blocking=True, retry_policy=RETRIES)
 @reports_failures
 def restore_is_proven(context: dg.AssetCheckExecutionContext, backup_service: BackupService) -> dg.AssetCheckResult:
-    """Restore the backup into a scratch database and compare rows, contents and migration with its manifest."""
+    """Restored into a scratch database, the backup has the rows, contents and migration its manifest names."""
     identity = backup_service.newest(context.run.run_id)
     if identity is None:
         return _result(False, "There is no backup to prove. Materialize database_backup.")

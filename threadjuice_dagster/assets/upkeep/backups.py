@@ -25,9 +25,9 @@ from threadjuice_dagster.resources.postgres import Database, Postgres
     freshness_policy=FRESH["database_backup"].policy,
 )
 def database_backup(context: dg.AssetExecutionContext, backup_service: BackupService) -> dg.MaterializeResult[None]:
-    """Dump the newsroom's database into storage, with a manifest of its contents.
+    """A dump of the newsroom's database in storage, with a manifest of what is in it.
 
-    The partition is the day the backup is taken for; a backfill of a past day holds the data of today.
+    A partition is the day the backup was taken for; a past day's, made again, is of today.
     """
     manifest = backup_service.take(context.run_id, context.log.info)
     return dg.MaterializeResult(metadata=_metadata(manifest, backup_service))
@@ -41,9 +41,9 @@ def database_backup(context: dg.AssetExecutionContext, backup_service: BackupSer
 def expired_backups(
     context: dg.AssetExecutionContext, database: Database, backup_service: BackupService
 ) -> dg.MaterializeResult[None]:
-    """Delete the backups that ``BACKUP_RETENTION`` no longer keeps; never the newest proven one or a later one.
+    """The backups that ``BACKUP_RETENTION`` no longer keeps, deleted; never the newest proven one or any after it.
 
-    Databases that restores put aside a month ago are dropped as well.
+    Databases that restores put aside a month ago go with them.
     """
     from threadjuice_dagster.operations.clock import why_not_to_delete
 
@@ -66,12 +66,12 @@ def expired_backups(
 class RestoreConfig(dg.Config):
     """Which backup to restore. Without ``confirm`` the run says what it would do, and the token that confirms it.
 
-    ``unvouched`` lets a backup through that neither a key nor the database vouches for.
+    ``unverified`` also restores a backup that neither a key nor the database confirms.
     """
 
     backup: str
     confirm: str = ""
-    unvouched: bool = False
+    unverified: bool = False
 
 
 @dg.op
@@ -88,14 +88,14 @@ def restore_database(
 
     try:
         if not config.confirm:
-            plan = backup_service.plan(config.backup, unvouched=config.unvouched)
+            plan = backup_service.plan(config.backup, allow_unverified=config.unverified)
             raise UsageError(
                 f"Nothing was restored. {plan.backup} with {plan.rows} rows would take the place of {plan.database}, "
                 f"which would be kept as {plan.keeps}. {plan.warning}",
                 f"To restore it, run this again with confirm: {plan.token}",
             )
         restored = backup_service.restore(
-            config.backup, config.confirm, prepare, context.log.info, unvouched=config.unvouched
+            config.backup, config.confirm, prepare, context.log.info, allow_unverified=config.unverified
         )
         context.log.info(f"{restored.backup} is live; the database before it is kept as {restored.kept or 'nothing'}.")
     except Exception as error:

@@ -1,6 +1,6 @@
-"""Clean-up: old content is archived and then removed, and the oldest runs are deleted from Dagster.
+"""Clean-up: what has served its time leaves the newsroom, archived first, and the oldest runs leave Dagster.
 
-What is removed, and what prevents it, belongs in ``operations/cleanup/service.py``.
+What is removed, and what holds a clean-up back, belongs in ``operations/cleanup/service.py``.
 """
 
 import dagster as dg
@@ -41,7 +41,7 @@ def content_cleanup(
     cleanup_service: CleanupService,
     publisher: Publisher,
 ) -> dg.MaterializeResult:
-    """Archive and delete test content, rejected drafts, withdrawn stories, expired threads, old events, unused files.
+    """Test content, rejected drafts, withdrawn stories, expired threads, old events, files of nobody: archived, gone.
 
     By default a dry run, which removes nothing; launch it with `dry_run: false` to clean up.
     """
@@ -53,13 +53,13 @@ def content_cleanup(
         context.instance, site, now(), dry_run=config.dry_run, force=config.force, tell=context.log.info
     )
     held = ", ".join(f"{rule.name}: {rule.refused}" for rule in report.refused)
-    check = dg.AssetCheckResult(
+    found = dg.AssetCheckResult(
         check_name=COMPLETE.name,
         passed=not held,
         severity=dg.AssetCheckSeverity.WARN,
         description=described(held or "Nothing was held back."),
     )
-    return dg.MaterializeResult(metadata=_metadata(report), check_results=[check])
+    return dg.MaterializeResult(metadata=_metadata(report), check_results=[found])
 
 
 class PruningConfig(dg.Config):

@@ -1,8 +1,8 @@
-"""Filling an empty database from a dump: the tables come from our own migrations, of the dump come rows and no SQL.
+"""Filling an empty database from a dump: our own migrations make the tables, and the dump gives rows but no SQL.
 
-``pg_restore`` decodes the dump, connected to nothing. Of the script that it writes, the rows of our own tables and the
-positions of our own sequences are taken; whatever else stands there is passed over, so that nothing a forger has put
-into a dump is ever executed, and nothing that others keep in the database decides over a backup.
+``pg_restore`` decodes the dump without a connection to any database. From the script that it writes, only rows of our
+tables and positions of our sequences are used. So no SQL that a forger puts into a dump is ever executed, and objects
+of others in the database cannot make a restore fail.
 """
 
 import re
@@ -19,7 +19,7 @@ from threadjuice_dagster.resources.encryption import BLOCK
 ANOTHER = "Choose another backup: threadjuice database backups"
 
 _LONGEST = 1 << 16
-"""Bytes of a line between the rows that are looked at; ours are shorter."""
+"""How many bytes of a line outside of the rows are read; the lines we use are shorter."""
 
 _NAME = r'(?:[a-z_][a-z0-9_$]*|"(?:[^"]|"")+")'
 _COPY = re.compile(rf"COPY ({_NAME}\.{_NAME}) \(({_NAME}(?:, {_NAME})*)\) FROM stdin;")
@@ -45,7 +45,7 @@ WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' ORDER BY 1
 
 
 class Change(NamedTuple):
-    """A statement that takes something out of the way of the rows, and the one that puts it back."""
+    """A statement that drops a key or index before rows are loaded, and the one that makes it again."""
 
     dropping: str
     adding: str
@@ -54,11 +54,10 @@ class Change(NamedTuple):
 def load_rows(engine: sa.Engine, decoded: IO[bytes], check: Callable[[], None]) -> None:
     """Fill the tables of a freshly migrated database with the rows in ``pg_restore``'s script, in one transaction.
 
-    ``check`` is called when the script has ended and raises what speaks against the dump; then nothing is kept. Keys,
-    indexes and foreign keys are made after the rows, as ``pg_restore`` does. Raises ``PermanentFailure`` for rows that
-    do not fit the tables.
+    ``check`` is called at the end of the script; if it raises, nothing is kept. Keys, indexes and foreign keys are made
+    after the rows, as ``pg_restore`` does, which is faster. Raises ``PermanentFailure`` for rows that do not fit.
     """
-    with _fitting(), engine.begin() as connection:
+    with _classified_failures(), engine.begin() as connection:
         tables = {_unquoted(name): name for name in _run(connection, _TABLES).scalars()}
         changes = [
             Change(row.dropping, row.adding) for query in (_CONSTRAINTS, _INDEXES) for row in _run(connection, query)
@@ -68,7 +67,7 @@ def load_rows(engine: sa.Engine, decoded: IO[bytes], check: Callable[[], None]) 
         for change in changes:
             _run(connection, change.dropping)
         _run(connection, f"TRUNCATE {', '.join(tables.values())}")
-        _take(Script(decoded), connection, tables)
+        _copy_rows(RestoreScript(decoded), connection, tables)
         check()
         for change in reversed(changes):
             _run(connection, change.adding)
@@ -76,14 +75,14 @@ def load_rows(engine: sa.Engine, decoded: IO[bytes], check: Callable[[], None]) 
             _run(connection, f"ALTER TABLE {name} ENABLE TRIGGER USER")
 
 
-class Script:
-    """What ``pg_restore`` writes, read as lines and, after a COPY, as blocks of rows; never more than some blocks."""
+class RestoreScript:
+    """The output of ``pg_restore``, read as lines and, after a COPY, as blocks of rows; some blocks are in memory."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._ahead = stream, b""
 
     def lines(self) -> Iterator[str]:
-        """The lines that are no rows; of a very long one only its beginning."""
+        """Yield the lines that are no rows, and only the beginning of a very long one."""
         while True:
             beginning = b""
             while (end := self._ahead.find(b"\n")) < 0:
@@ -95,8 +94,8 @@ class Script:
             yield line[:_LONGEST].decode(errors="replace")
 
     def rows(self) -> Iterator[bytes]:
-        """The rows that follow a COPY, up to the line that ends them. Raises ``PermanentFailure`` if none does."""
-        held, start = b"\n" + self._ahead, 1  # a table without rows begins with their end
+        """Yield the rows after a COPY. Raises ``PermanentFailure`` if the line that ends them is missing."""
+        held, start = b"\n" + self._ahead, 1  # the rows of an empty table are just the line that ends them
         while (end := held.find(_END)) < 0:
             if len(held) > len(_END):
                 yield held[start : 1 - len(_END)]
@@ -109,8 +108,8 @@ class Script:
         yield held[start : end + 1]
 
 
-class Bounded:
-    """Passes on what is written, up to so many bytes, for as long as somebody reads it."""
+class BoundedPipe:
+    """A pipe that takes at most a number of bytes, and drops them once its reader has ended."""
 
     def __init__(self, target: IO[bytes], most: int) -> None:
         self._target, self._left = target, most
@@ -120,15 +119,15 @@ class Bounded:
         self._left -= len(data)
         if self._left < 0:
             raise PermanentFailure("The dump was altered: it unpacks to more than its manifest says.", ANOTHER)
-        with suppress(BrokenPipeError):  # what it ended for is told by it
+        with suppress(BrokenPipeError):  # the exit code of the reader says why it ended
             self._target.write(data)
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is kept back that ``close`` does not pass on."""
+        """Do nothing: ``close`` writes out what is buffered."""
 
     def close(self) -> None:
-        """The end, for the reader too."""
+        """Close the pipe, so that its reader sees the end."""
         with suppress(BrokenPipeError):
             self._target.close()
 
@@ -137,8 +136,8 @@ def _run(connection: sa.Connection, statement: str) -> sa.CursorResult[Any]:
     return connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
-def _take(script: Script, connection: sa.Connection, tables: dict[tuple[str, ...], str]) -> None:
-    """Copy the rows of ``tables`` and set their sequences; all other lines and rows are passed over."""
+def _copy_rows(script: RestoreScript, connection: sa.Connection, tables: dict[tuple[str, ...], str]) -> None:
+    """Copy the rows of ``tables`` and set their sequences; skip all other lines and rows."""
     for line in script.lines():
         if copy := _COPY.fullmatch(line):
             table, columns = tables.get(_unquoted(copy[1])), ", ".join(map(_quoted, _unquoted(copy[2])))
@@ -155,8 +154,8 @@ _SET_POSITION = sa.text(
 )
 
 
-def _copy(script: Script, connection: sa.Connection, statement: str) -> None:
-    """Give the rows that follow to a COPY of ours; those of a table that is not ours are only read over."""
+def _copy(script: RestoreScript, connection: sa.Connection, statement: str) -> None:
+    """Pass the rows that follow to our COPY statement; without one, as for tables of others, skip them."""
     if not statement:
         for _ in script.rows():
             pass
@@ -168,9 +167,9 @@ def _copy(script: Script, connection: sa.Connection, statement: str) -> None:
 
 
 def _unquoted(names: str) -> tuple[str, ...]:
-    """The names of a list parted by dots or commas, without the quotes around some of them."""
-    found = re.findall(_NAME, names)
-    return tuple(name[1:-1].replace('""', '"') if name[0] == '"' else name for name in found)
+    """Split names at dots or commas, and remove quotes."""
+    parts = re.findall(_NAME, names)
+    return tuple(name[1:-1].replace('""', '"') if name[0] == '"' else name for name in parts)
 
 
 def _quoted(name: str) -> str:
@@ -178,8 +177,8 @@ def _quoted(name: str) -> str:
 
 
 @contextmanager
-def _fitting() -> Iterator[None]:
-    """Tell rows that do not fit from a server that fails."""
+def _classified_failures() -> Iterator[None]:
+    """Raise ``PermanentFailure`` for rows that do not fit, and the usual failure for a server that fails."""
     import psycopg
 
     refused = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.NotSupportedError)
@@ -189,5 +188,5 @@ def _fitting() -> Iterator[None]:
         cause = getattr(error, "orig", error)
         if not isinstance(cause, refused):
             raise unreachable(error) from error
-        told = str(cause).strip().splitlines()[0][:200]
-        raise PermanentFailure(f"The dump does not fit the newsroom's tables: {told}.", ANOTHER) from error
+        reason = str(cause).strip().splitlines()[0][:200]
+        raise PermanentFailure(f"The dump does not fit the newsroom's tables: {reason}.", ANOTHER) from error

@@ -1,7 +1,4 @@
-"""The backup desk: takes, proves, expires and restores backups of the newsroom's database.
-
-How a dump is taken and restored belongs in ``operations/backups/dump.py`` and ``operations/backups/restore.py``.
-"""
+"""Backups of the newsroom's database: taken, proven, listed, restored, and deleted when they expire."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,9 +21,10 @@ from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
 
 if TYPE_CHECKING:
-    from threadjuice_dagster.operations.backups.dump import BackupStorage, History
+    from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
+    from threadjuice_dagster.operations.backups.store import BackupHistory
 
-Tell = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 class BackupService(dg.ConfigurableResource):
@@ -37,105 +35,113 @@ class BackupService(dg.ConfigurableResource):
     encryption_key: str = ""
     retention: str = "7d4w12m"
 
-    def take(self, run_id: str | None = None, tell: Tell = lambda _: None) -> Manifest:
-        """Take a backup and record it; the database is brought to this version's tables first, or refused."""
+    def take(self, run_id: str | None = None, say: Say = lambda _: None) -> Manifest:
+        """Take a backup and record it. A database of another version is migrated first, or refused."""
         from threadjuice_dagster.operations.backups.dump import take_backup
 
         history = self._history
         return take_backup(
-            self._vault, self.database.address(), tell=tell, record=lambda manifest: history.add(manifest, run_id)
+            self._backup_storage,
+            self.database.address(),
+            say=say,
+            record=lambda manifest: history.add(manifest, run_id),
         )
 
     def prove(self, identity: str) -> Proof:
         """Restore a backup beside the live database, compare it, and record what that showed."""
         from threadjuice_dagster.operations.backups.restore import prove
 
-        proof = prove(self._vault, self.database.address(), identity, _now())
-        self._history.prove(identity, proof)
+        proof = prove(self._backup_storage, self.database.address(), identity, _now())
+        self._history.add_proof(identity, proof)
         return proof
 
     def expire(self) -> list[str]:
-        """Delete what the retention does not keep; returns the ids. The newest proven backup and all since stay.
+        """Delete the backups that the retention does not keep; return their ids.
 
-        What is being taken, judged or restored is left alone, and so is what nobody vouches for.
+        The newest proven backup and all after it stay. So do backups that are not ours, that are being restored, or
+        whose run still has to prove them.
         """
-        from threadjuice_dagster.operations.backups.restore_server import Server
+        from threadjuice_dagster.operations.backups.restore_server import RestoreServer
 
-        vault, history = self._vault, self._history
+        backup_storage, history = self._backup_storage, self._history
         deleted = []
-        with Server(self.database.address()) as server:
-            for backup in expired(vault.backups(), parse_retention(self.retention)):
+        with RestoreServer(self.database.address()) as server:
+            for backup in expired(backup_storage.backups(), parse_retention(self.retention)):
                 identity = backup.manifest.id
                 with server.unread(identity) as unread:
-                    if unread and not self._is_under_way((vault.records or {}).get(identity)):
-                        vault.delete(identity)
+                    if unread and not self._is_under_way((backup_storage.records or {}).get(identity)):
+                        backup_storage.delete(identity)
                         history.mark_deleted(identity)
                         deleted.append(identity)
         return deleted
 
     def drop_kept(self) -> list[str]:
-        """Drop the databases that restores put aside long ago; returns their names. One in use stays."""
-        from threadjuice_dagster.operations.backups.restore_server import Server
+        """Drop the databases that restores put aside long ago; return their names. One in use stays."""
+        from threadjuice_dagster.operations.backups.restore_server import RestoreServer
 
-        with Server(self.database.address()) as server:
-            names = outlived((one.name for one in server.kept()), server.live, _now())
+        with RestoreServer(self.database.address()) as server:
+            names = outlived((kept.name for kept in server.kept()), server.live, _now())
             return [name for name in names if server.drop_kept(name)]
 
     def backups(self) -> list[Backup]:
-        """Every backup in storage with what is known of it, newest first; for a machine without a database too."""
-        return self._vault.backups()
+        """Return every backup in storage, newest first; this works on a machine without a database too."""
+        return self._backup_storage.backups()
 
     def knows_proofs(self) -> bool:
-        """Whether there is a database that remembers which backups were proven."""
-        return self._vault.records is not None
+        """Return whether there is a database that records which backups were proven."""
+        return self._backup_storage.records is not None
 
     def count(self) -> int:
-        """How many backups are in storage."""
-        return len(self._vault.identities())
+        """Return how many backups are in storage."""
+        return len(self._backup_storage.identities())
 
     def newest(self, run_id: str) -> str | None:
-        """The backup a run took, or the newest one there is."""
-        return self._history.of_run(run_id) or next(iter(self._vault.identities()), None)
+        """Return the id of the backup that a run took, or of the newest one there is."""
+        return self._history.find_by_run(run_id) or next(iter(self._backup_storage.identities()), None)
 
-    def plan(self, identity: str, *, unvouched: bool = False) -> RestorePlan:
-        """What restoring a backup would do, and the token that confirms it."""
+    def plan(self, identity: str, *, allow_unverified: bool = False) -> RestorePlan:
+        """Return what restoring a backup would do, and the token that confirms it."""
         from threadjuice_dagster.operations.backups.restore import plan_restore
 
-        return plan_restore(self._vault, self.database.address(), identity, _now(), unvouched=unvouched)
+        address = self.database.address()
+        return plan_restore(self._backup_storage, address, identity, _now(), allow_unverified=allow_unverified)
 
     def restore(
         self,
         identity: str,
         confirm: str,
         prepare: Callable[[str], None] = lambda _: None,
-        tell: Tell = lambda _: None,
+        say: Say = lambda _: None,
         *,
-        unvouched: bool = False,
+        allow_unverified: bool = False,
     ) -> Restored:
-        """Put a backup in place of the live database; as ``restore_backup``."""
+        """Put a backup in place of the live database, as ``restore_backup`` does."""
         from threadjuice_dagster.operations.backups.restore import restore_backup
 
-        address = self.database.address()
-        return restore_backup(self._vault, address, identity, confirm, _now(), prepare, tell, unvouched=unvouched)
+        storage, address = self._backup_storage, self.database.address()
+        return restore_backup(
+            storage, address, identity, confirm, _now(), prepare, say, allow_unverified=allow_unverified
+        )
 
-    def _is_under_way(self, record: "Record | None") -> bool:
-        """Whether the run that took a backup has still to judge it."""
+    def _is_under_way(self, record: Record | None) -> bool:
+        """Return whether the run that took a backup still has to prove it."""
         if record is None or record.is_settled or not record.run_id:
             return False
         return self.database.store.run_lives(record.run_id)
 
     @property
-    def _vault(self) -> "BackupStorage":
-        from threadjuice_dagster.operations.backups.dump import BackupStorage, read_records
+    def _backup_storage(self) -> "BackupStorage":
+        from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
+        from threadjuice_dagster.operations.backups.store import read_records
         from threadjuice_dagster.resources.encryption import Encryptor
 
         return BackupStorage(self.storage, Encryptor(self.encryption_key), read_records(self.database.address()))
 
     @property
-    def _history(self) -> "History":
-        from threadjuice_dagster.operations.backups.dump import History
+    def _history(self) -> "BackupHistory":
+        from threadjuice_dagster.operations.backups.store import BackupHistory
 
-        return History(self.database.store.engine)
+        return BackupHistory(self.database.store.engine)
 
 
 def _now() -> datetime:

@@ -31,23 +31,23 @@ _ABANDONED = timedelta(days=1)
 class Archive:
     """Parts and labels under ``archive/`` of a storage."""
 
-    def __init__(self, storage: "Storage", seal: Encryptor, locks: Locks) -> None:
-        self._storage, self._seal, self._locks = storage, seal, locks
+    def __init__(self, storage: "Storage", encryptor: Encryptor, locks: Locks) -> None:
+        self._storage, self._encryptor, self._locks = storage, encryptor, locks
 
     def add(self, name: str, rule: str, rows: list[dict[str, Any]], **about: Mapping[str, Any]) -> Label:
         """Store rows (``{table, row}``) as part ``name`` and read them back; ``about`` is the label's ids.
 
         Raises ``PermanentFailure`` where storage gives back something else than it was given.
         """
-        key = f"{ARCHIVE}{name}.jsonl.zst{'.age' if self._seal.recipient else ''}"
+        key = f"{ARCHIVE}{name}.jsonl.zst{'.age' if self._encryptor.recipient else ''}"
         plain = _lines(rows)
-        sealed = self._sealed(plain)
-        self._storage.put(key, sealed)
+        encrypted = self._encrypted(plain)
+        self._storage.put(key, encrypted)
         stored = self._storage.get(key)
-        if stored != sealed or self._opened(stored, encrypted=bool(self._seal.recipient)) != plain:
+        if stored != encrypted or self._opened(stored, encrypted=bool(self._encryptor.recipient)) != plain:
             message = f"{key} is not in storage as it was written, so nothing of it was deleted."
             raise PermanentFailure(message, "Check the health of the backups' storage, then clean up again.")
-        size, digest, recipient = len(sealed), _digest(sealed), self._seal.recipient
+        size, digest, recipient = len(encrypted), _digest(encrypted), self._encryptor.recipient
         label = Label(key=key, rule=rule, rows=len(rows), sha256=digest, bytes=size, recipient=recipient, **about)
         self._put_label(f"{ARCHIVE}{name}.json", label)
         return label
@@ -114,20 +114,20 @@ class Archive:
         if not left:
             self._delete((label.key, key))
             return
-        sealed = self._sealed(_lines(left))
-        self._storage.put(label.key, sealed)
-        self._put_label(key, label.without(stories, len(left), _digest(sealed), len(sealed)))
+        encrypted = self._encrypted(_lines(left))
+        self._storage.put(label.key, encrypted)
+        self._put_label(key, label.without(stories, len(left), _digest(encrypted), len(encrypted)))
 
-    def _sealed(self, plain: bytes) -> bytes:
+    def _encrypted(self, plain: bytes) -> bytes:
         target = io.BytesIO()
-        self._seal.seal(io.BytesIO(plain), target)
+        self._encryptor.encrypt(io.BytesIO(plain), target)
         return target.getvalue()
 
-    def _opened(self, sealed: bytes, *, encrypted: bool) -> bytes:
-        if encrypted and not self._seal.recipient:
+    def _opened(self, stored: bytes, *, encrypted: bool) -> bytes:
+        if encrypted and not self._encryptor.recipient:
             raise PermanentFailure("The archive is encrypted.", "Set BACKUP_ENCRYPTION_KEY.")
         target = io.BytesIO()
-        self._seal.unseal(io.BytesIO(sealed), target, encrypted=encrypted)
+        self._encryptor.decrypt(io.BytesIO(stored), target, encrypted=encrypted)
         return target.getvalue()
 
     def _put_label(self, key: str, label: Label) -> None:

@@ -206,8 +206,7 @@ class EnvironmentService(dg.ConfigurableResource):
     def _database_backups(self) -> Found:
         """Whether a backup could be taken and proven: by the programs there are, in a database the user may create."""
         from threadjuice_dagster.database.suitability import may_create_databases, over_tls
-        from threadjuice_dagster.database.tools import find_tool
-        from threadjuice_dagster.operations.backups.dump import server_version
+        from threadjuice_dagster.database.tools import find_tool, server_version
 
         with _connections(self._address(), 1) as (connection,):
             tool = find_tool("pg_dump", server_version(connection), tls=over_tls(connection))
