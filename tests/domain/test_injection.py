@@ -12,6 +12,7 @@ import yaml
 from corpora.injections import ATTACKS, HARMLESS, ORDERS, STORIES, Attack, thread
 
 import threadjuice_dagster
+from threadjuice_dagster.domain.judging.assess import assess
 from threadjuice_dagster.domain.judging.grounding import ground
 from threadjuice_dagster.domain.judging.injection import addresses_machine, for_people
 from threadjuice_dagster.domain.judging.rubric import rate
@@ -185,7 +186,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("attack", REPEATED, ids=lambda attack: attack.name)
     def test_a_link_that_only_an_order_brought_into_the_thread_counts_as_added(self, attack: Attack) -> None:
-        assert not ground(obedient(attack), thread(attack)).ok
+        assert not assess(obedient(attack), thread(attack)).grounding.ok
 
     @every_obeyed
     def test_praise_and_demands_in_the_text_do_not_lift_the_score(self, attack: Attack) -> None:

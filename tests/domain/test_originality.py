@@ -12,6 +12,7 @@ from makers import make_comment, make_thread
 from threadjuice_dagster.domain.judging.originality import (
     MAX_SIMILARITY,
     SIGNATURE_VERSION,
+    Neighbour,
     bands,
     longest_copied_run,
     originality_problem,
@@ -152,17 +153,19 @@ def test_a_quote_breaks_a_run() -> None:
 
 @pytest.mark.parametrize(("count", "blocked"), [(40, False), (41, True), (100, True)])
 def test_a_run_of_more_than_forty_words_is_refused(count: int, blocked: bool) -> None:
-    problem = originality_problem(draft(words_of(0, count)), thread(SOURCE), "", 0.0, excerpting=False)
+    problem = originality_problem(draft(words_of(0, count)), thread(SOURCE), Neighbour(), excerpting=False)
     assert (problem is not None) is blocked
-    assert originality_problem(draft(words_of(0, count)), thread(SOURCE), "", 0.0, excerpting=True) is None
-    assert originality_problem(draft(words_of(0, count), "excerpt"), thread(SOURCE), "", 0.0, excerpting=False) is None
+    assert originality_problem(draft(words_of(0, count)), thread(SOURCE), Neighbour(), excerpting=True) is None
+    assert (
+        originality_problem(draft(words_of(0, count), "excerpt"), thread(SOURCE), Neighbour(), excerpting=False) is None
+    )
 
 
 def test_a_story_close_to_a_published_one_is_refused_by_name_whoever_wrote_it() -> None:
-    problem = originality_problem(draft("Short."), None, "abc-geese", MAX_SIMILARITY, excerpting=True)
+    problem = originality_problem(draft("Short."), None, Neighbour("abc-geese", MAX_SIMILARITY), excerpting=True)
     assert problem
     assert "abc-geese" in problem
-    assert originality_problem(draft("Short."), None, "abc-geese", 0.16, excerpting=False) is None
+    assert originality_problem(draft("Short."), None, Neighbour("abc-geese", 0.16), excerpting=False) is None
 
 
 def test_a_thread_that_repeats_itself_costs_little() -> None:

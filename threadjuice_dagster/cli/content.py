@@ -129,21 +129,30 @@ def validate(
 
 
 @content.command()
-def score(files: TextFiles) -> None:
+def score(files: TextFiles, as_json: AsJson = False) -> None:
     """Score texts by the rubric: JSONL of {id, title, text, thread?} in, of {id, overall, dimensions, flags} out."""
-    with reporting(as_json=False):
+    with reporting(as_json):
         from threadjuice_dagster.cli.texts import score_line
 
-        _each_line(files, score_line)
+        _each_line(files, score_line, as_json)
 
 
 @content.command()
-def moderate(files: TextFiles) -> None:
+def moderate(files: TextFiles, as_json: AsJson = False) -> None:
     """Moderate texts locally: JSONL of {id, title, text} in, of {id, flagged, score, categories} out."""
-    with reporting(as_json=False):
+    with reporting(as_json):
         from threadjuice_dagster.cli.texts import moderate_line
 
-        _each_line(files, moderate_line)
+        _each_line(files, moderate_line, as_json)
+
+
+@content.command()
+def check(files: TextFiles, as_json: AsJson = False) -> None:
+    """Check drafts by every gate on the text: JSONL of {id, draft, thread} in, {id, outcome, gates, claims} out."""
+    with reporting(as_json):
+        from threadjuice_dagster.cli.texts import check_line
+
+        _each_line(files, check_line, as_json)
 
 
 @content.command()
@@ -224,22 +233,31 @@ def _decision(by: str, reason: str, as_json: bool) -> tuple[str, str]:
     return by.strip() or getpass.getuser(), reason.strip()
 
 
-def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]") -> None:
-    """Answer every line of JSONL files (``-`` is standard input) with a line; bad ones are told of, not fatal."""
-    bad = 0
+def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]", as_json: bool) -> None:
+    """Answer every line of JSONL files (``-`` is standard input) with a line, or all of them with one document.
+
+    A bad line is reported and does not end the rest; the command then exits with 1.
+    """
+    answers: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
     for name in files:
         if name != "-" and not Path(name).is_file():
-            fail(UsageError(f"There is no file {name}.", "Pass a JSONL file, or - for standard input."), as_json=False)
+            fail(UsageError(f"There is no file {name}.", "Pass a JSONL file, or - for standard input."), as_json)
         with sys.stdin if name == "-" else Path(name).open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
                 try:
-                    print(json.dumps(answer(line), ensure_ascii=False), flush=name == "-")
+                    answers.append(answer(line))
                 except UsageError as error:
-                    bad += 1
+                    errors.append({"file": name, "line": number, **error.record})
                     say(f"{name}, line {number}: {error}")
-    if bad:
+                    continue
+                if not as_json:
+                    print(json.dumps(answers.pop(), ensure_ascii=False), flush=name == "-")
+    if as_json:
+        show_document({"answers": answers, "errors": errors}, as_json, str)
+    if errors:
         raise typer.Exit(1)
 
 

@@ -1,48 +1,76 @@
-"""Scoring and moderating texts that are not stored: one JSON line in, one answer out."""
+"""Scoring, moderating and checking texts that are not stored: one JSON line in, one answer out."""
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from threadjuice_dagster.domain.judging.grounding import ground
+from pydantic import ValidationError
+
+from threadjuice_dagster.domain.judging.assess import assess
+from threadjuice_dagster.domain.judging.claims import find_claims
 from threadjuice_dagster.domain.judging.moderation import load_moderator
-from threadjuice_dagster.domain.judging.originality import originality_problem
-from threadjuice_dagster.domain.judging.rubric import draft_from_text, rate
+from threadjuice_dagster.domain.judging.rubric import draft_from_text
+from threadjuice_dagster.domain.judging.screening import screen
+from threadjuice_dagster.domain.judging.verdicts import Assessment, gate_findings, overall_outcome
+from threadjuice_dagster.domain.story.stories import Draft
 from threadjuice_dagster.domain.story.threads import Comment, Thread
-from threadjuice_dagster.failures import Unsuitable, UsageError
+from threadjuice_dagster.failures import ThreadJuiceError, Unsuitable, UsageError
 from threadjuice_dagster.sources.reddit_parser import ThreadFormatError, parse_thread
 
 
 def score_line(line: str) -> dict[str, Any]:
-    """``{id, overall, dimensions, flags}`` of a JSON line ``{id, title, text, thread?}``.
+    """Return ``{id, overall, dimensions, flags}`` of a JSON line ``{id, title, text, thread?}``.
 
     ``overall`` and ``dimensions`` (name to score) are 0 to 10; ``flags`` are the rubric's evidence and, with a
     thread, what is not grounded in it or copied from it. Raises ``UsageError`` for a line that is no such object.
     """
-    record = _record(line)
+    record = _text_record(line)
     thread = _thread(record.get("thread"))
-    draft = draft_from_text(record["title"], record["text"])
-    rubric = rate(draft, thread)
-    flags = [f"{one.name}: {fact}" for one in rubric.dimensions for fact in one.evidence]
+    found = assess(draft_from_text(record["title"], record["text"]), thread)
+    flags = [f"{dimension.name}: {fact}" for dimension in found.rubric.dimensions for fact in dimension.evidence]
     if thread:
-        flags += [f"quotes_are_grounded: {problem}" for problem in ground(draft, thread).problems]
-        copied = originality_problem(draft, thread, "", 0.0, excerpting=False)
-        flags += [f"is_original: {copied}"] if copied else []
-    dimensions = {one.name: one.score for one in rubric.dimensions}
-    return {"id": record.get("id"), "overall": rubric.overall, "dimensions": dimensions, "flags": flags}
+        flags += [f"quotes_are_grounded: {problem}" for problem in found.grounding.problems]
+        flags += [f"is_original: {found.originality_problem}"] if found.originality_problem else []
+    dimensions = {dimension.name: dimension.score for dimension in found.rubric.dimensions}
+    return {"id": record.get("id"), "overall": found.rubric.overall, "dimensions": dimensions, "flags": flags}
 
 
 def moderate_line(line: str) -> dict[str, Any]:
-    """``{id, flagged, score, categories, reasons}`` of a JSON line ``{id, title?, text, category?}``.
+    """Return ``{id, flagged, score, categories, reasons}`` of a JSON line ``{id, title?, text, category?}``.
 
-    ``category`` is the desk whose thresholds apply. Raises ``UsageError`` for a line that is no such object.
+    ``category`` is the story category whose thresholds apply. Raises ``UsageError`` for a line that is no such object.
     """
-    record = _record(line)
+    record = _text_record(line)
     text = f"{record['title']}\n\n{record['text']}".strip()
     verdict = load_moderator().moderate(text, str(record.get("category") or ""))
-    shown = verdict.model_dump(include={"flagged", "score", "categories", "reasons"})
-    return {"id": record.get("id"), **shown}
+    return {"id": record.get("id"), **verdict.model_dump(include={"flagged", "score", "categories", "reasons"})}
+
+
+def check_line(line: str) -> dict[str, Any]:
+    """Return ``{id, outcome, gates, claims}`` of a JSON line ``{id, draft, thread?, category?, persona?, writer?}``.
+
+    ``draft`` is what a model answers, ``thread`` Reddit's two listings or a thread in this project's own form. Without
+    ``category`` the general thresholds of moderation apply, without ``persona`` nothing but the thread is a source.
+    Raises ``UsageError`` for a line that is no such object.
+    """
+    record = _record(line)
+    draft, thread = _draft(record.get("draft")), _thread(record.get("thread"))
+    category, framing = str(record.get("category") or ""), _framing(record.get("persona"))
+    screened = None if thread is None or thread.expired else screen(thread, category)[0]
+    writer = str(record.get("writer") or "")
+    found = assess(draft, thread, screened=screened, framing=framing, writer=writer, category=category)
+    findings = gate_findings(found)
+    gates = {
+        gate: {"outcome": finding.outcome, "reasons": [] if finding.passed else _reasons(gate, finding.message, found)}
+        for gate, finding in findings.items()
+    }
+    claims = [claim.model_dump(mode="json") for claim in find_claims(draft, screened, found.grounding, framing)]
+    return {"id": record.get("id"), "outcome": overall_outcome(findings), "gates": gates, "claims": claims}
+
+
+def _reasons(gate: str, message: str, found: Assessment) -> list[str]:
+    return list(found.grounding.problems) or [message] if gate == "quotes_are_grounded" else [message]
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -50,36 +78,79 @@ def _record(line: str) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError):
         raise UsageError("It is not JSON.", "Write one object to a line.") from None
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+    if not isinstance(record, dict):
+        raise UsageError("It is not a JSON object.", "Write one object to a line.")
+    return record
+
+
+def _text_record(line: str) -> dict[str, Any]:
+    record = _record(line)
+    if not isinstance(record.get("text"), str):
         raise UsageError("It has no text.", "Write {id, title, text} with optional thread.")
     return {**record, "title": record["title"] if isinstance(record.get("title"), str) else ""}
 
 
+def _draft(value: Any) -> Draft:
+    """Read a draft as a model's answer is read: an object, or text that holds one."""
+    from threadjuice_dagster.resources.openai_answers import read_answers
+
+    if not value:
+        raise UsageError("It has no draft.", "Write {id, draft, thread}.")
+    answer = next(read_answers({"choices": [{"message": {"content": value}}]}, Draft))
+    if isinstance(answer, ThreadJuiceError):
+        problem = answer.message.replace("The model's answer", "Its draft")
+        raise UsageError(problem, "Write title, sections and quotes as a model answers them.")
+    return answer
+
+
+def _framing(persona: Any) -> tuple[str, ...]:
+    """Return the lines of a persona (slug or name), none without one."""
+    from threadjuice_dagster.database.catalogue import read_catalogue
+
+    if not persona:
+        return ()
+    personas = read_catalogue()[1]
+    named = [one.lines for one in personas if str(persona).casefold() in (one.slug, one.name.casefold())]
+    if not named:
+        slugs = ", ".join(one.slug for one in personas)
+        raise UsageError(f"There is no persona {str(persona)[:60]!r}.", f"Leave it out, or name one of: {slugs}.")
+    return named[0]
+
+
 def _thread(value: Any) -> Thread | None:
-    """A thread as Reddit saves one, as an object ``{title, body, comments}``, or as plain text; None for none."""
+    """Return a thread, None for none.
+
+    It may be Reddit's listings, a thread in this project's own form, any object ``{title, body, comments}``, a list of
+    comments, or plain text.
+    """
     if not value:
         return None
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(one, dict) and "data" in one for one in value):
+    listed = value if isinstance(value, list) else [value]
+    if all(isinstance(part, Mapping) and isinstance(part.get("data"), Mapping) for part in listed):
         try:
             return parse_thread(value, "file")
         except ThreadFormatError as error:
             raise UsageError(f"Its thread cannot be read: {error}.", "Leave it out, or save it from Reddit.") from None
         except Unsuitable as error:
             raise UsageError(f"Its thread cannot be used: {error.message}", "Leave it out.") from None
-    if isinstance(value, str):
-        value = {"body": value}
-    return _plain_thread(value if isinstance(value, Mapping) else {"comments": value})
+    if isinstance(value, Mapping):
+        try:
+            return Thread.model_validate(value)
+        except ValidationError:
+            return _plain_thread(value)
+    return _plain_thread({"comments": value} if isinstance(value, list) else {"body": value})
 
 
 def _plain_thread(value: Mapping[str, Any]) -> Thread:
     moment = datetime.fromtimestamp(0, UTC)
-    given = value.get("comments") or ()
-    bodies = [one.get("body") or one.get("text") if isinstance(one, Mapping) else one for one in given]
-    ids = [one.get("id") if isinstance(one, Mapping) else None for one in given]
+    given = value.get("comments") or []
+    if not isinstance(given, list):
+        raise UsageError("The comments of its thread are no list.", "Write them as [{id, body}].")
+    records = [comment if isinstance(comment, Mapping) else {"body": comment} for comment in given]
     comments = [
-        Comment(id=str(name or f"c{number}"), body=str(body), created_at=moment)
-        for number, (name, body) in enumerate(zip(ids, bodies, strict=True))
-        if body
+        Comment(id=str(record.get("id") or f"c{number}").removeprefix("t1_"), body=str(body), created_at=moment)
+        for number, record in enumerate(records)
+        if (body := record.get("body") or record.get("text"))
     ]
     return Thread(
         id=str(value.get("id") or "thread"),

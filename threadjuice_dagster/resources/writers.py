@@ -11,6 +11,7 @@ import dagster as dg
 
 from threadjuice_dagster.domain.judging.judge import JudgeVerdict
 from threadjuice_dagster.domain.judging.moderation import Verdict, load_moderator
+from threadjuice_dagster.domain.judging.screening import screen
 from threadjuice_dagster.domain.story.stories import EXTRACTIVE, MANUAL, Category, Draft, Persona
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.budget import Budget, Spent
@@ -22,9 +23,6 @@ from threadjuice_dagster.resources.openai_connection import SERVICE
 
 SCREENED_CHARACTERS = 20_000
 """Characters of a thread that the moderation endpoint sees before a story is written, in one request."""
-
-FEW_COMMENTS = 6
-"""In a thread with fewer comments, the share of inappropriate ones is not meaningful."""
 
 EXTRACTIVE_VERSION = "extractive-2"
 """Changes when the extractive writer composes differently."""
@@ -112,7 +110,7 @@ class ExtractiveWriter(Writer):
 
     def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
         """Return the local moderator's verdict."""
-        return _screened(thread, category)
+        return screen(thread, category)
 
     def inspect(self, data: bytes, content_type: str, meter: Meter) -> Verdict | None:
         """Return None: nothing here can judge pictures."""
@@ -170,7 +168,7 @@ class OpenAIWriter(Writer):
 
     def screen(self, thread: Thread, category: str, meter: Meter) -> tuple[Thread, Verdict]:
         """Return the stricter verdict, or the local one in an outage if ``fallback`` allows the extractive writer."""
-        kept, local = _screened(thread, category)
+        kept, local = screen(thread, category)
         if local.flagged:
             return kept, local
         try:
@@ -191,17 +189,6 @@ def _extract(material: Material, seed: int, note: str = "") -> Writing:
 
     draft = compose(material.thread, material.category, material.persona, seed)
     return Writing(draft, EXTRACTIVE, EXTRACTIVE, EXTRACTIVE_VERSION, note)
-
-
-def _screened(thread: Thread, category: str) -> tuple[Thread, Verdict]:
-    moderator = load_moderator()
-    verdict = moderator.moderate(f"{thread.title}\n\n{thread.body}", category)
-    kept = tuple(comment for comment in thread.comments if not moderator.moderate(comment.body, category).flagged)
-    lost, count = len(thread.comments) - len(kept), len(thread.comments)
-    if count >= FEW_COMMENTS and lost > count / 3:
-        reason = f"{lost} of {count} comments are inappropriate"
-        verdict = verdict.model_copy(update={"flagged": True, "reasons": (*verdict.reasons, reason)})
-    return thread.model_copy(update={"comments": kept}), verdict
 
 
 def _stricter(local: Verdict, remote: Verdict | None, category: str) -> Verdict:

@@ -1,4 +1,4 @@
-"""Quality: what rubric, judge, moderation, grounding and originality found of each draft."""
+"""Quality: the assessment of each draft by rubric, judge, moderation, grounding and originality."""
 
 from typing import TYPE_CHECKING
 
@@ -7,12 +7,12 @@ import dagster as dg
 from threadjuice_dagster.assets.decorators import story_asset
 from threadjuice_dagster.assets.preview import escape, quote_table, score_table
 from threadjuice_dagster.assets.steps import now
-from threadjuice_dagster.domain.judging.grounding import ground
-from threadjuice_dagster.domain.judging.injection import for_people
-from threadjuice_dagster.domain.judging.originality import bands, originality_problem, signature, similarity
-from threadjuice_dagster.domain.judging.rubric import DIMENSIONS, VERSION, rate
-from threadjuice_dagster.domain.judging.verdicts import QualityScore, overall_score
-from threadjuice_dagster.domain.story.stories import EXTRACTIVE, StoryDraft
+from threadjuice_dagster.domain.judging.assess import assess, public_text
+from threadjuice_dagster.domain.judging.originality import Neighbour, bands, nearest, signature
+from threadjuice_dagster.domain.judging.rubric import DIMENSIONS, VERSION
+from threadjuice_dagster.domain.judging.screening import screen
+from threadjuice_dagster.domain.judging.verdicts import QualityScore
+from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import Writer
@@ -64,45 +64,29 @@ def quality_score(
 def _score(story: StoryDraft, store: "Store", writer: Writer, meter: Meter) -> QualityScore:
     from threadjuice_dagster.database.catalogue import Catalogue
 
-    draft, excerpting = story.draft, story.writer == EXTRACTIVE
     assignment = store.assignment(story.story_id)
-    source = store.thread(assignment.thread_id) if assignment.thread_id else None
-    thread = for_people(source) if source else None
-    nearest, closeness = _nearest(store, story)
-    rubric = rate(draft, thread, nearest=closeness, excerpting=excerpting)
-    judge = writer.judge(draft, thread, story.writer, meter) if thread else None
-    return QualityScore(
-        story_id=story.story_id,
-        rubric=rubric,
-        judge=judge,
-        moderation=writer.moderate(_everything(story), story.writer, meter, assignment.category),
-        grounding=ground(draft, source, Catalogue(store.engine).persona(assignment.persona).lines),
-        originality_problem=originality_problem(draft, thread, nearest, closeness, excerpting),
-        nearest_story=nearest,
-        similarity=closeness,
-        overall=overall_score(rubric, judge),
-        usage=meter.usage,
-        scored_at=now(),
+    thread = store.thread(assignment.thread_id) if assignment.thread_id else None
+    screened = screen(thread, assignment.category)[0] if thread else None
+    assessment = assess(
+        story.draft,
+        thread,
+        screened=screened,
+        framing=Catalogue(store.engine).persona(assignment.persona).lines,
+        writer=story.writer,
+        category=assignment.category,
+        neighbour=_neighbour(store, story),
+        judge=writer.judge(story.draft, screened, story.writer, meter) if screened else None,
+        moderation=writer.moderate(public_text(story.draft), story.writer, meter, assignment.category),
     )
+    return QualityScore.of(assessment, story_id=story.story_id, usage=meter.usage, scored_at=now())
 
 
-def _nearest(store: "Store", story: StoryDraft) -> tuple[str, float]:
-    """The published story most like this one and how alike the two are."""
+def _neighbour(store: "Store", story: StoryDraft) -> Neighbour:
+    """Return the published story most like this one."""
     own = signature(story.draft.shown)
-    alike = store.stories_alike(list(bands(own)), excluding=story.story_id)
-    pairs = [(similarity(own, other), story_id) for story_id, other in alike]
-    closeness, nearest = max(pairs, default=(0.0, ""))
-    return nearest, closeness
+    return nearest(own, dict(store.stories_alike(list(bands(own)), excluding=story.story_id)))
 
 
 def _moderation_line(score: QualityScore) -> str:
-    found = score.moderation
-    return f"{found.source}: {found.score:.2f}" if found else "no verdict"
-
-
-def _everything(story: StoryDraft) -> str:
-    """All text of a draft that reaches a page."""
-    draft = story.draft
-    parts = [draft.title, draft.dek, *(f"{s.heading}\n{s.text}" for s in draft.sections)]
-    parts += [quote.text for quote in draft.quotes]
-    return "\n\n".join([*parts, draft.seo_title, draft.seo_description, draft.alt_text, ", ".join(draft.tags)])
+    verdict = score.moderation
+    return f"{verdict.source}: {verdict.score:.2f}" if verdict else "no verdict"

@@ -8,12 +8,11 @@ from threadjuice_dagster.assets.decorators import story_asset
 from threadjuice_dagster.assets.preview import story_markdown, story_summary
 from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.assets.threads.threads import story_assignments
+from threadjuice_dagster.domain.judging.assess import assess
 from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFinding
-from threadjuice_dagster.domain.judging.grounding import ground
-from threadjuice_dagster.domain.judging.injection import for_people
-from threadjuice_dagster.domain.judging.rubric import feedback, rate
+from threadjuice_dagster.domain.judging.rubric import feedback
 from threadjuice_dagster.domain.judging.verdicts import refusal
-from threadjuice_dagster.domain.story.stories import EXTRACTIVE, StoryDraft
+from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
 from threadjuice_dagster.failures import PermanentFailure, Unsuitable
@@ -85,7 +84,7 @@ def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Ma
     assignment = store.assignment(story_id)
     if assignment.thread_id is None:
         raise PermanentFailure(f"Story {story_id} was written by a person.", "Import a new version of it instead.")
-    thread, verdict = writer.screen(for_people(store.thread(assignment.thread_id)), assignment.category, meter)
+    thread, verdict = writer.screen(store.thread(assignment.thread_id), assignment.category, meter)
     overruled = any(one.gate == "is_appropriate" and one.overridden_by for one in store.verdicts(story_id))
     if verdict.flagged and not overruled:
         problem = f"The thread, before writing: {refusal(verdict)}"
@@ -99,23 +98,23 @@ def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Ma
 
 
 def write_best(writer: Writer, material: Material, meter: Meter) -> tuple[Writing, int]:
-    """The best of the first draft and its revisions, and how many revisions were asked for."""
+    """Return the best of the first draft and its revisions, and how many revisions were asked for."""
     best, revisions = writer.write(material, meter), 0
-    merit, findings = _assess(best, material)
+    merit, findings = _merit(best, material)
     while findings and revisions < MAX_REVISIONS:
         revisions += 1
         writing = writer.revise(material, best, findings, revisions, meter)
-        revised_merit, revised_findings = _assess(writing, material)
+        revised_merit, revised_findings = _merit(writing, material)
         if revised_merit > merit:
             best, merit, findings = writing, revised_merit, revised_findings
     return best, revisions
 
 
-def _assess(writing: Writing, material: Material) -> tuple[tuple[bool, float], list[str]]:
-    """How good a draft is (grounded, then the rubric's score), and what a revision has to put right."""
-    rubric = rate(writing.draft, material.thread, excerpting=writing.writer == EXTRACTIVE)
-    grounding = ground(writing.draft, material.thread, material.persona.lines)
-    findings = list(grounding.problems)
-    if rubric.overall < QUALITY_THRESHOLD:
-        findings += feedback(rubric).splitlines()
-    return (grounding.ok, rubric.overall), findings
+def _merit(writing: Writing, material: Material) -> tuple[tuple[bool, float], list[str]]:
+    """Return how good a draft is (grounded, then the rubric's score), and what a revision has to put right."""
+    thread, framing = material.thread, material.persona.lines
+    found = assess(writing.draft, thread, screened=thread, framing=framing, writer=writing.writer)
+    findings = list(found.grounding.problems)
+    if found.rubric.overall < QUALITY_THRESHOLD:
+        findings += feedback(found.rubric).splitlines()
+    return (found.grounding.ok, found.rubric.overall), findings

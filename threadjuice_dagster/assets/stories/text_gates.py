@@ -1,4 +1,4 @@
-"""The gates on a story's text: blocking checks that read the stored findings and store their verdicts."""
+"""The gates on a story's text: blocking checks that read the story's score and store their verdicts."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from threadjuice_dagster.assets.decorators import claims_story
 from threadjuice_dagster.assets.steps import RETRIES, mark_outcome
 from threadjuice_dagster.assets.stories.quality_score import quality_score
 from threadjuice_dagster.assets.stories.verdict_results import gate, result
-from threadjuice_dagster.domain.judging.verdicts import gate_findings
+from threadjuice_dagster.domain.judging.verdicts import QualityScore, gate_findings
 from threadjuice_dagster.resources.postgres import Database
 
 TEXT_GATES = (
@@ -19,12 +19,14 @@ TEXT_GATES = (
 )
 
 
-@dg.multi_asset_check(specs=TEXT_GATES, retry_policy=RETRIES)
+@dg.multi_asset_check(specs=TEXT_GATES, ins={"score": quality_score.key}, retry_policy=RETRIES)
 @claims_story
-def text_gates(context: dg.AssetCheckExecutionContext, database: Database) -> Iterator[dg.AssetCheckResult]:
+def text_gates(
+    context: dg.AssetCheckExecutionContext, score: QualityScore, database: Database
+) -> Iterator[dg.AssetCheckResult]:
     """Quality, moderation, grounding and originality of the partition's story."""
     story_id = context.partition_key
-    verdicts = database.store.record_verdicts(story_id, gate_findings(database.store.score(story_id)))
+    verdicts = database.store.record_verdicts(story_id, gate_findings(score))
     mark_outcome(context, verdicts)
     for verdict in verdicts:
         yield result(story_id, verdict, quality_score)

@@ -1,11 +1,11 @@
-"""Facts that a story states and its thread does not hold: numbers by value, names of people, places, brands and days.
+"""Numbers and names that a story states, each with whether its thread has them: numbers by value, names by word.
 
-Read off the words, so some stay unseen (a name that is also an everyday word) and some true ones are told in words the
-thread does not use. How many of them a story may have belongs in ``domain/judging/grounding.py``.
+They are read off the words, so some stay unseen (a name that is also an everyday word), and some true ones count as
+missing because the thread says them differently. How many a story may have is set in ``domain/judging/grounding.py``.
 
-No facts are: one, once and first; two, unless it measures time, money or distance; "a third" and "the third", which
-count what the story has just named, and a number of commenters, replies or readers, both up to the number of the
-comments; points that the post or a comment has; and the words a newsroom uses of every thread.
+Some numbers need no source: one, once and first; two, unless it measures time, money or distance; "a third" and "the
+third" and a number of commenters, replies or readers, up to the number of comments; the points of the post or of a
+comment. Neither do the words that a newsroom uses of every thread.
 """
 
 import re
@@ -57,17 +57,23 @@ _DOES = re.compile(
 
 
 class Fact(NamedTuple):
-    """A number or name as written, and the sentence it stands in."""
+    """A number or name as written, the sentence it stands in, and whether the thread has it.
+
+    ``meanings`` are the values of a number, ``words`` the folded words of a name.
+    """
 
     text: str
     sentence: str
+    supported: bool
+    meanings: frozenset[float | str] = frozenset()
+    words: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line for an operator."""
         return f"{self.text} (in “{cut(self.sentence, 90)}”)"
 
 
-class Known(NamedTuple):
+class ThreadFacts(NamedTuple):
     """What a thread holds: its words folded, those in lower case, its numbers by meaning, its scores and comments."""
 
     words: frozenset[str]
@@ -77,53 +83,72 @@ class Known(NamedTuple):
     comments: int
 
 
-def known(thread: Thread, more: Iterable[str] = ()) -> Known:
-    """What a thread holds, with its forum, date and figures; ``more`` are other texts that a story may draw on."""
-    said = "\n".join((*thread.texts, *more))
+def thread_facts(thread: Thread, framing: Iterable[str] = ()) -> ThreadFacts:
+    """Return what a thread holds, its forum, date and figures included. ``framing`` may be drawn on as well."""
+    written = "\n".join((*thread.texts, *framing))
     date = f"{thread.created_at:%A %B} {thread.created_at.day} {thread.created_at.year}"
     forum = " ".join((thread.subreddit, *re.findall(r"[A-Z]?[a-z]+|[A-Z]+", thread.subreddit)))
-    text = f"{said}\n{date}\n{forum}"
-    return Known(
-        words=frozenset(form for word in set(WORD.findall(text)) for form in _forms(word)),
-        lower=frozenset(_LOWER.findall(said)),
+    text = f"{written}\n{date}\n{forum}"
+    return ThreadFacts(
+        words=folded_forms(text),
+        lower=frozenset(_LOWER.findall(written)),
         meanings=frozenset(meaning for number in numbers(text) for meaning in number.meanings),
-        points=frozenset(map(float, (thread.score, *(one.score for one in thread.comments)))),
+        points=frozenset(map(float, (thread.score, *(comment.score for comment in thread.comments)))),
         comments=max(thread.num_comments, len(thread.comments)),
     )
 
 
-def unsupported(draft: Draft, told: Known) -> list[Fact]:
-    """The numbers and names of the writer's own words that the thread does not hold, each once."""
+def stated_facts(draft: Draft, source: ThreadFacts) -> Iterator[Fact]:
+    """Yield every number and name in the writer's own words, except numbers that need no source."""
     titles = (draft.title, draft.seo_title, *(section.heading for section in draft.sections))
     texts = (*titles, draft.dek, draft.seo_description, draft.narration)
-    lower = told.lower.union(*(_LOWER.findall(text) for text in texts))
-    found: dict[object, Fact] = {}
+    lower = source.lower.union(*(_LOWER.findall(text) for text in texts))
     for sentence in (sentence for text in texts for sentence in sentences(text)):
         for number in numbers(sentence):
-            if not number.meanings & told.meanings and not _follows(number, sentence, told):
-                found.setdefault(number.meanings, Fact(_with_sign(number, sentence), sentence))
-        for name in () if sentence in titles and _is_title(sentence) else _names(sentence, lower, told.words):
-            parts = [form for word in WORD.findall(name) for form in _forms(word)[:1]]
-            if any(part not in told.words and part not in found for part in parts):
-                found |= {part: Fact(name, sentence) for part in parts if part not in told.words and part not in found}
-    return list(dict.fromkeys(found.values()))
+            supported = bool(number.meanings & source.meanings)
+            if supported or not _needs_no_source(number, sentence, source):
+                yield Fact(_with_sign(number, sentence), sentence, supported, meanings=number.meanings)
+        # In a line of title case a capital letter does not mark a name.
+        for name in () if sentence in titles and _is_title(sentence) else _names(sentence, lower, source.words):
+            parts = tuple(_forms(word)[0] for word in WORD.findall(name))
+            supported = all(part in source.words for part in parts)
+            if not (supported and all(map(_is_everyday, parts))):
+                yield Fact(name, sentence, supported, words=parts)
 
 
-def _follows(number: Number, sentence: str, told: Known) -> bool:
-    """Whether a number needs no source (see the module's docstring)."""
-    value = max((one for one in number.meanings if isinstance(one, float)), default=None)
+def unsupported(draft: Draft, source: ThreadFacts) -> list[Fact]:
+    """Return the numbers and names that the thread does not hold, each value and each new word of a name once."""
+    values: set[frozenset[float | str]] = set()
+    new_words: set[str] = set()
+    missing: list[Fact] = []
+    for fact in stated_facts(draft, source):
+        strange = {word for word in fact.words if word not in source.words} - new_words
+        if not fact.supported and (strange or (fact.meanings and fact.meanings not in values)):
+            missing.append(fact)
+            new_words |= strange
+            values.add(fact.meanings)
+    return missing
+
+
+def folded_forms(text: str) -> frozenset[str]:
+    """Return every form in which a word of a text counts as known."""
+    return frozenset(form for word in set(WORD.findall(text)) for form in _forms(word))
+
+
+def _needs_no_source(number: Number, sentence: str, source: ThreadFacts) -> bool:
+    value = max((meaning for meaning in number.meanings if isinstance(meaning, float)), default=None)
     before, after = _before(sentence, number.start), sentence[number.end : number.end + 60]
     if value is None:
         return False
     if value <= 2:
         return value <= 1 or not (_MEASURED.match(after) or re.search(r"[$£€¥]\s?$", before))
     if discussed := _DISCUSSION.match(after):
-        return value in told.points if discussed["points"] else value <= told.comments
-    return number.ordinal and value <= told.comments and bool(re.search(r"\b(?:an?|the)\s+$", before, re.IGNORECASE))
+        return value in source.points if discussed["points"] else value <= source.comments
+    return number.ordinal and value <= source.comments and bool(re.search(r"\b(?:an?|the)\s+$", before, re.IGNORECASE))
 
 
 def _with_sign(number: Number, sentence: str) -> str:
-    """The number with its currency, per cent sign, or the letters it is part of."""
+    """Return the number with its currency, per cent sign, or the letters that it is part of."""
     before = re.search(r"[$£€¥]\s?$|\b[A-Za-z]+-?$", _before(sentence, number.start))
     after = re.match(r"\s?%|[-\w]*\w", sentence[number.end : number.end + 20])
     return f"{before.group() if before else ''}{number.text}{after.group() if after else ''}"
@@ -134,35 +159,35 @@ def _before(sentence: str, place: int) -> str:
 
 
 def _is_title(sentence: str) -> bool:
-    """Whether a line is set in capitals or title case, where a capital says nothing."""
-    found = [word for word in WORD.findall(sentence) if len(word) > 3]
-    return len(found) > 1 and sum(word[0].isupper() for word in found) > 0.7 * len(found)
+    """Whether a line is set in capitals or title case."""
+    long_words = [word for word in WORD.findall(sentence) if len(word) > 3]
+    return len(long_words) > 1 and sum(word[0].isupper() for word in long_words) > 0.7 * len(long_words)
 
 
-def _names(sentence: str, lower: frozenset[str], told: frozenset[str]) -> Iterator[str]:
-    """The names of a sentence that are not known whole: capitalised words with their capitalised neighbours."""
+def _names(sentence: str, lower: frozenset[str], in_thread: frozenset[str]) -> Iterator[str]:
+    """Yield the names of a sentence: capitalised words with their capitalised neighbours."""
     group: list[re.Match[str]] = []
     for spot in WORD.finditer(sentence):
         if group and not re.fullmatch(r" |\. ", sentence[group[-1].end() : spot.start()]):
-            yield from _name(group, sentence, told)
+            yield from _name(group, sentence)
             group = []
         before = _before(sentence, spot.start()).rstrip()
         opens = not group and (not before or bool(_STARTS.search(before)))
-        if _is_name(spot, sentence, lower, told, opens):
+        if _is_name(spot, sentence, lower, in_thread, opens):
             group.append(spot)
         else:
-            yield from _name(group, sentence, told)
+            yield from _name(group, sentence)
             group = []
-    yield from _name(group, sentence, told)
+    yield from _name(group, sentence)
 
 
-def _name(group: list[re.Match[str]], sentence: str, told: frozenset[str]) -> Iterator[str]:
-    if any(_forms(spot.group())[0] not in told for spot in group):
+def _name(group: list[re.Match[str]], sentence: str) -> Iterator[str]:
+    if group:
         yield re.sub(r"['’]s?$", "", sentence[group[0].start() : group[-1].end()])
 
 
-def _is_name(spot: re.Match[str], sentence: str, lower: frozenset[str], told: frozenset[str], opens: bool) -> bool:
-    """Whether a word is a name; one that opens a sentence has to look like one and act like one."""
+def _is_name(spot: re.Match[str], sentence: str, lower: frozenset[str], in_thread: frozenset[str], opens: bool) -> bool:
+    """Whether a word is a name. One that opens a sentence has to look like a name and act like one."""
     word = spot.group()
     folded = _forms(word)[0]
     if (
@@ -175,7 +200,7 @@ def _is_name(spot: re.Match[str], sentence: str, lower: frozenset[str], told: fr
         return False
     if folded in _CALENDAR and not (opens and folded in ("may", "march")):
         return True
-    if not opens or folded in told:
+    if not opens or folded in in_thread:
         return True
     if _is_everyday(folded) or folded.removesuffix("s") in lower or f"{folded}s" in lower:
         return False
@@ -198,7 +223,7 @@ def _everyday() -> frozenset[str]:
 
 
 def _forms(word: str) -> tuple[str, ...]:
-    """The forms in which a word counts as known: folded, not possessive, singular, its parts, a day's full name."""
+    """Return the forms in which a word counts as known: not possessive, singular, plural, parts, a day's full name."""
     folded = re.sub(r"'s?$", "", word.casefold().replace("’", "'"))
     days = [day for day in _CALENDAR if word[0].isupper() and len(folded) > 2 and day.startswith(folded)]
     return (folded, folded.removesuffix("s"), f"{folded}s", *folded.split("-"), *days)

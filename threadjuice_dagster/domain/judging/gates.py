@@ -1,6 +1,9 @@
-"""The gates a story has to pass, and what they say. How a score becomes findings is ``domain/judging/verdicts.py``."""
+"""The gates a story has to pass, and what they say.
 
-from typing import NamedTuple
+How an assessment becomes findings is decided in ``domain/judging/verdicts.py``.
+"""
+
+from typing import Literal, NamedTuple
 
 from threadjuice_dagster.domain.model import Model
 
@@ -13,12 +16,20 @@ QUALITY_THRESHOLD = 8.0
 """The lowest overall score, of 10, that is published."""
 
 
+Outcome = Literal["pass", "hold", "reject"]
+
+
 class GateFinding(NamedTuple):
-    """What a gate makes of what was found; ``held`` leaves a story that did not pass for a person to decide."""
+    """What a gate says of an assessment. A story that did not pass and is ``held`` waits for a person to decide."""
 
     passed: bool
     message: str
     held: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the story passes the gate, waits for a person, or is rejected."""
+        return "pass" if self.passed else "hold" if self.held else "reject"
 
 
 class GateVerdict(Model):

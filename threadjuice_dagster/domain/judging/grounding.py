@@ -1,15 +1,15 @@
 """Whether a draft keeps to its thread: quotes in their comments word for word, no added link, few added facts.
 
 Wording is compared in ``domain/language/wording.py``, numbers and names are found in ``domain/judging/facts.py``. How
-much was copied belongs in ``domain/judging/originality.py``, how good the text is in ``domain/judging/rubric.py``.
+much was copied belongs in ``domain/judging/originality.py``, how good the text is in ``domain/judging/rubric.py``. One
+claim after the other is reported by ``domain/judging/claims.py``.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from threadjuice_dagster.domain.judging.facts import known, unsupported
-from threadjuice_dagster.domain.judging.injection import for_people
+from threadjuice_dagster.domain.judging.facts import thread_facts, unsupported
 from threadjuice_dagster.domain.judging.leaks import leaked
 from threadjuice_dagster.domain.language.text import cut, sentences, words
 from threadjuice_dagster.domain.language.wording import MIN_QUOTE_WORDS, locate, plain, quoted_spans, stands
@@ -49,9 +49,9 @@ _MARKUP = re.compile(r"<\s*/?\s*[a-zA-Z][^<>]*>|!?\[[^\]\n]{0,500}\]\([^)\n]{0,2
 
 
 class QuoteFinding(Model):
-    """What became of one quote; ``message`` says what is wrong with one that was not found.
+    """Whether one quote was found; ``message`` says what is wrong with one that was not.
 
-    A found one is ``body[start:end]`` of its comment as stored.
+    A quote that was found is ``body[start:end]`` of its comment as stored.
     """
 
     text: str
@@ -93,25 +93,30 @@ class Grounding(Model):
         return not self.problems
 
 
-def ground(draft: Draft, thread: Thread | None, framing: Iterable[str] = ()) -> Grounding:
-    """Hold every quote, excerpt, quoted span, link, number and name of a draft against its thread.
+def ground(
+    draft: Draft, thread: Thread | None, framing: Iterable[str] = (), screened: Thread | None = None
+) -> Grounding:
+    """Compare every quote, excerpt, quoted span, link, number and name of a draft with its thread.
 
-    ``framing`` are texts a story may draw on beside the thread: the persona's name and lines. Without the text of a
-    thread only added links, markup, user names and leaked instructions can be seen.
+    ``thread`` is the thread as stored: places in it count in its characters. ``screened`` is what of it counts as
+    evidence, all of it by default. ``framing`` are texts a story may draw on as well: the persona's name and lines.
+    Without the text of a thread only added links, markup, user names and leaked instructions can be found.
     """
     if thread is None or thread.expired:
         return Grounding(problems=tuple(_added(draft, None)), unverifiable=_unverifiable(draft, thread))
-    comments = {comment.id: plain(comment.body) for comment in thread.comments}
-    everywhere = (plain(thread.title), plain(thread.body), *comments.values())
+    evidence = screened or thread
+    comments = {comment.id: plain(comment.body) for comment in evidence.comments}
+    everywhere = (plain(evidence.title), plain(evidence.body), *comments.values())
     quotes = tuple(_find_quote(quote, comments, thread) for quote in draft.quotes)
-    facts = tuple(map(str, unsupported(draft, known(thread, framing))))
+    facts = tuple(map(str, unsupported(draft, thread_facts(evidence, framing))))
     missing = (finding.message for finding in quotes if not finding.found)
     strayed = (*_bad_excerpts(draft, everywhere), *_bad_spans(draft, everywhere))
+    places = {POST: plain(evidence.body), **comments}
     return Grounding(
         quotes=quotes,
-        problems=(*missing, *strayed, *_added(draft, thread), *_too_many(facts)),
+        problems=(*missing, *strayed, *_added(draft, evidence), *_too_many(facts)),
         unsupported=facts,
-        passages=tuple(dict.fromkeys((*_quoted(quotes, thread), *_copied(draft, thread, comments)))),
+        passages=tuple(dict.fromkeys((*_quoted(quotes, thread), *_copied(draft, thread, places)))),
     )
 
 
@@ -124,14 +129,14 @@ def _unverifiable(draft: Draft, thread: Thread | None) -> str:
 
 def _find_quote(quote: Quote, comments: Mapping[str, str], thread: Thread) -> QuoteFinding:
     comment_id = quote.comment_id.removeprefix("t1_")
-    if problem := _quote_problem(plain(quote.text), comment_id, comments):
+    if problem := _quote_problem(plain(quote.text), comment_id, comments, thread):
         message = f"Quote “{cut(quote.text, 80)}” {problem}"
         return QuoteFinding(text=quote.text, comment_id=comment_id, found=False, message=message)
     start, end = locate(quote.text, _body(thread, comment_id)) or (-1, -1)
     return QuoteFinding(text=quote.text, comment_id=comment_id, found=True, start=start, end=end)
 
 
-def _quote_problem(wanted: str, comment_id: str, comments: Mapping[str, str]) -> str:
+def _quote_problem(wanted: str, comment_id: str, comments: Mapping[str, str], thread: Thread) -> str:
     if len(words(wanted)) < MIN_QUOTE_WORDS:
         return f"is shorter than {MIN_QUOTE_WORDS} words; leave it out."
     if comment_id in comments and stands(wanted, [comments[comment_id]]):
@@ -139,29 +144,33 @@ def _quote_problem(wanted: str, comment_id: str, comments: Mapping[str, str]) ->
     other = next((key for key, body in comments.items() if stands(wanted, [body])), None)
     if other:
         return f"stands in comment {other}, not in {comment_id or 'an unnamed one'}; correct comment_id."
+    if comment_id not in comments and thread.comment(comment_id):
+        return f"names comment {comment_id}, which was screened out; leave the quote out."
     if comment_id not in comments:
         return f"names comment {comment_id or '(none)'}, which the thread does not have."
     return f"is not in comment {comment_id} word for word; quote it exactly or leave it out."
 
 
 def _bad_excerpts(draft: Draft, everywhere: Sequence[str]) -> Iterator[str]:
-    for sentence in _excerpted(draft):
+    for sentence in excerpted(draft):
         if words(sentence) and not stands(plain(sentence), everywhere):
             yield f"Excerpt “{cut(sentence, 80)}” is not in the thread word for word; copy it exactly."
 
 
 def _bad_spans(draft: Draft, everywhere: Sequence[str]) -> Iterator[str]:
-    for span in _spans(draft):
+    for span in spans(draft):
         if len(words(span)) >= MIN_SPAN_WORDS and not stands(plain(span), everywhere):
             yield f"The text puts {cut(span, 80)} in quotation marks, but nobody in the thread wrote it."
 
 
-def _excerpted(draft: Draft) -> Iterator[str]:
+def excerpted(draft: Draft) -> Iterator[str]:
+    """Yield the sentences of a draft's excerpts."""
     for section in draft.sections:
         yield from sentences(section.text) if section.kind == "excerpt" else ()
 
 
-def _spans(draft: Draft) -> Iterator[str]:
+def spans(draft: Draft) -> Iterator[str]:
+    """Yield what stands in quotation marks in the writer's own words."""
     yield from (match.group() for match in quoted_spans(_own_words(draft)))
 
 
@@ -170,17 +179,16 @@ def _own_words(draft: Draft) -> str:
 
 
 def _quoted(quotes: Iterable[QuoteFinding], thread: Thread) -> Iterator[Passage]:
-    for one in quotes:
-        if one.found:
-            yield _passage(one.comment_id, "quote", (one.start, one.end), thread)
+    for quote in quotes:
+        if quote.found:
+            yield _passage(quote.comment_id, "quote", (quote.start, quote.end), thread)
 
 
-def _copied(draft: Draft, thread: Thread, comments: Mapping[str, str]) -> Iterator[Passage]:
-    """The post's and commenters' words in the text itself; of several places the post, then the best comment."""
-    places = {POST: plain(thread.body), **comments}
-    told = [one for one in sentences(draft.narration) if len(words(one)) >= MIN_COPIED_WORDS]
-    spans = [one for one in _spans(draft) if len(words(one)) >= MIN_QUOTE_WORDS]
-    for text in dict.fromkeys((*_excerpted(draft), *told, *spans)):
+def _copied(draft: Draft, thread: Thread, places: Mapping[str, str]) -> Iterator[Passage]:
+    """Yield the post's and commenters' words in the text itself; of several places the post, then the best comment."""
+    copied = [sentence for sentence in sentences(draft.narration) if len(words(sentence)) >= MIN_COPIED_WORDS]
+    quoted = [span for span in spans(draft) if len(words(span)) >= MIN_QUOTE_WORDS]
+    for text in dict.fromkeys((*excerpted(draft), *copied, *quoted)):
         wanted = plain(text)
         place = next((place for place, source in places.items() if stands(wanted, [source])), None)
         if place and (span := locate(text, _body(thread, place))):
@@ -203,21 +211,20 @@ def _too_many(facts: Sequence[str]) -> Iterator[str]:
 
 
 def _added(draft: Draft, thread: Thread | None) -> Iterator[str]:
-    """User names, links, markup and instructions of ours that the draft adds to what the thread holds."""
-    # A link that only an order to a machine brought into the thread is not the thread's own.
-    told = "\n".join((*for_people(thread).texts, thread.permalink, thread.subreddit) if thread else ())
-    addresses = {_address(url) for url in _URL.findall(told)}
+    """Yield the user names, links, markup and instructions of ours that the draft adds to what the thread holds."""
+    source = "\n".join((*thread.texts, thread.permalink, thread.subreddit) if thread else ())
+    addresses = {_address(url) for url in _URL.findall(source)}
     fields = (draft.seo_title, draft.seo_description, draft.alt_text, *draft.tags)
     text = "\n\n".join((_own_words(draft), draft.text, *(quote.text for quote in draft.quotes), *fields))
     unlinked = _URL.sub(" ", text)
     for name in dict.fromkeys((*_USERNAME.findall(unlinked), *_NAMED_USER.findall(unlinked))):
-        if name.lower() not in told.lower():
+        if name.lower() not in source.lower():
             yield f"The draft names the user {name}, who is not in the thread; leave user names out."
     for url in dict.fromkeys(_URL.findall(text)):
         if _address(url) not in addresses:
             yield f"The draft adds a link that is not in the thread: {cut(url, 80)}; leave it out."
     for markup in dict.fromkeys(_MARKUP.findall(text)):
-        if markup not in told:
+        if markup not in source:
             yield f"The draft adds a link or markup: {cut(markup, 80)}; write plain text."
     if leak := leaked(text, thread):
         yield f"The draft repeats the newsroom's instructions: “{leak} …”; leave them out."

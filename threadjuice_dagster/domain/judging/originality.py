@@ -8,8 +8,8 @@ subject. Looking neighbours up belongs in ``database/``; whether quotes are exac
 import hashlib
 import re
 import struct
-from collections.abc import Iterable, Iterator
-from operator import eq
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from threadjuice_dagster.domain.language.lexicon import lexicon
 from threadjuice_dagster.domain.language.text import WORD, cut, folded_words, runs
@@ -64,14 +64,32 @@ def signature(text: str) -> bytes:
 
 
 def similarity(a: bytes, b: bytes) -> float:
-    """How alike two signed texts are, 0 to 1: the geometric mean of the estimated Jaccard of their words and runs.
+    """Return how alike two signed texts are, 0 to 1: the geometric mean of the estimated Jaccard of words and of runs.
 
-    0 when either is empty or of another size.
+    It is 0 when either is empty or of another size.
     """
-    if not a or len(a) != len(b):
-        return 0.0
-    same = list(map(eq, memoryview(a).cast("I"), memoryview(b).cast("I")))
-    return (sum(same[:HASHES]) / HASHES * sum(same[HASHES:]) / HASHES) ** 0.5
+    return nearest(a, {"other": b}).similarity
+
+
+class Neighbour(NamedTuple):
+    """The story that another one is most like, and how like it is, 0 to 1; no story and 0 where none is near."""
+
+    story_id: str = ""
+    similarity: float = 0.0
+
+
+def nearest(own: bytes, others: Mapping[str, bytes]) -> Neighbour:
+    """Return the most similar of the signed stories (id to signature), by the same measure as ``similarity``."""
+    import numpy as np
+
+    comparable = {story_id: signed for story_id, signed in others.items() if own and len(signed) == len(own)}
+    if not comparable:
+        return Neighbour()
+    table = np.frombuffer(b"".join(comparable.values()), dtype="<u4").reshape(len(comparable), 2, HASHES)
+    shares = (table == np.frombuffer(own, dtype="<u4").reshape(2, HASHES)).mean(axis=2)
+    similarities = np.sqrt(shares.prod(axis=1))
+    best = int(similarities.argmax())
+    return Neighbour(list(comparable)[best], float(similarities[best])) if similarities[best] else Neighbour()
 
 
 def bands(signed: bytes) -> tuple[int, ...]:
@@ -109,17 +127,15 @@ def own_text(draft: Draft) -> str:
     return text
 
 
-def originality_problem(
-    draft: Draft, thread: Thread | None, nearest_id: str, nearest: float, excerpting: bool
-) -> str | None:
-    """Why the draft is not original enough to publish, in one line, or None.
+def originality_problem(draft: Draft, thread: Thread | None, neighbour: Neighbour, excerpting: bool) -> str | None:
+    """Return in one line why the draft is not original enough to publish, or None.
 
-    ``nearest`` is the highest ``similarity`` with another published story, named by ``nearest_id``. ``excerpting``
-    says that the writer's declared method is to excerpt the source.
+    ``neighbour`` is the most similar published story. ``excerpting`` says that the writer's declared method is to
+    excerpt the source.
     """
-    if nearest >= MAX_SIMILARITY:
-        bound = f"similarity {nearest:.2f}, refused from {MAX_SIMILARITY:.2f}"
-        return f"The story repeats {nearest_id or 'a published story'} ({bound}); tell another one."
+    if neighbour.similarity >= MAX_SIMILARITY:
+        bound = f"similarity {neighbour.similarity:.2f}, refused from {MAX_SIMILARITY:.2f}"
+        return f"The story repeats {neighbour.story_id or 'a published story'} ({bound}); tell another one."
     if thread is None or excerpting:
         return None
     length, run = longest_copied_run(draft, thread)

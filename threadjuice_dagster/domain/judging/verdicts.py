@@ -1,9 +1,12 @@
-"""All judgements of one draft together: rubric, judge, moderation, grounding and originality."""
+"""All judgements of one draft together, and what the gates on its text make of them.
+
+The judgements are made in ``domain/judging/assess.py``.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
 
-from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFinding
+from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFinding, Outcome
 from threadjuice_dagster.domain.judging.grounding import Grounding
 from threadjuice_dagster.domain.judging.judge import JudgeVerdict
 from threadjuice_dagster.domain.judging.moderation import Verdict
@@ -12,10 +15,9 @@ from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.story.stories import Usage
 
 
-class QualityScore(Model):
-    """What was found of one draft. ``moderation`` None means no verdict could be had, which is no pass."""
+class Assessment(Model):
+    """What was found of one draft. Without a verdict of ``moderation`` a story does not pass."""
 
-    story_id: str
     rubric: Rubric
     judge: JudgeVerdict | None = None
     moderation: Verdict | None = None
@@ -24,18 +26,31 @@ class QualityScore(Model):
     nearest_story: str = ""
     similarity: float = 0.0
     overall: float
+
+
+class QualityScore(Assessment):
+    """The assessment of a stored story, with what it cost and when it was made."""
+
+    story_id: str
     usage: Usage = Usage()
     scored_at: datetime
 
+    @classmethod
+    def of(
+        cls, assessment: Assessment, *, story_id: str, scored_at: datetime, usage: Usage = Usage()
+    ) -> "QualityScore":
+        """Return the score that is stored of an assessment."""
+        return cls(**dict(assessment), story_id=story_id, usage=usage, scored_at=scored_at)
+
 
 def overall_score(rubric: Rubric, judge: JudgeVerdict | None) -> float:
-    """The lower of the rubric's and the judge's scores, 0 to 10: neither can talk the other up."""
+    """Return the lower of the rubric's and the judge's scores, 0 to 10, so that neither can raise the other."""
     scores = [rubric.overall] + ([judge.overall] if judge else [])
     return round(min(scores), 2)
 
 
-def gate_findings(score: QualityScore) -> Mapping[str, GateFinding]:
-    """What each gate on the text says of a score."""
+def gate_findings(score: Assessment) -> Mapping[str, GateFinding]:
+    """Return what each gate on the text says of an assessment."""
     return {
         "meets_quality_threshold": _quality(score),
         "is_appropriate": _appropriateness(score.moderation),
@@ -47,12 +62,18 @@ def gate_findings(score: QualityScore) -> Mapping[str, GateFinding]:
     }
 
 
+def overall_outcome(findings: Mapping[str, GateFinding]) -> Outcome:
+    """Return the outcome of all gates together: one that rejects decides before one that holds."""
+    outcomes = {finding.outcome for finding in findings.values()}
+    return "reject" if "reject" in outcomes else "hold" if "hold" in outcomes else "pass"
+
+
 def refusal(verdict: Verdict) -> str:
-    """Why a moderation verdict refuses, in one line."""
+    """Return in one line why a moderation verdict refuses."""
     return f"Flagged ({verdict.source}): {'; '.join(verdict.reasons) or 'see categories'}"
 
 
-def _quality(score: QualityScore) -> GateFinding:
+def _quality(score: Assessment) -> GateFinding:
     line = f"{score.overall:.1f} of 10 (rubric {score.rubric.overall:.1f}"
     line += f", judge {score.judge.overall:.1f})" if score.judge else ")"
     weak = [d for d in score.rubric.dimensions if d.score < QUALITY_THRESHOLD and d.evidence]

@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
+from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.engine import UNHURRIED
 from threadjuice_dagster.domain.judging.gates import PICTURE_GATE, GateFinding
-from threadjuice_dagster.domain.judging.originality import MAX_SIMILARITY, SIGNATURE_VERSION, bands
+from threadjuice_dagster.domain.judging.originality import MAX_SIMILARITY, SIGNATURE_VERSION, Neighbour, bands, nearest
 from threadjuice_dagster.domain.judging.verdicts import QualityScore, gate_findings
 from threadjuice_dagster.domain.pictures.images import StoryImage
-from threadjuice_dagster.domain.pictures.licences import licence_problem
+from threadjuice_dagster.domain.pictures.licences import licence_finding
 from threadjuice_dagster.failures import UsageError
-from threadjuice_dagster.operations.imports.validation_rules import Near, Subject, assess, sign
+from threadjuice_dagster.operations.imports.validation_rules import Subject, assess_again, sign
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
@@ -40,6 +41,8 @@ SMALL = 40
 CHUNK = 10
 """Stories sent to a process at once."""
 
+_COUNTED_AS = {"pass": "passed", "hold": "held", "reject": "refused"}
+
 LISTED = 200
 """Stories a report names; it counts all of them."""
 
@@ -47,7 +50,7 @@ RELEASE = 20
 """Imported stories that may be on their way to a picture and the site at once."""
 
 _SUBJECTS = """
-SELECT s.story_id, a.category, a.status, a.created_at, p.published_at, s.signature = '' AS first, m.wanted,
+SELECT s.story_id, a.category, a.persona, a.status, a.created_at, p.published_at, s.signature = '' AS first, m.wanted,
     s.record AS story, th.record AS thread, q.record AS score, i.record AS image,
     (SELECT coalesce(jsonb_object_agg(v.gate, v.passed OR v.overridden_by IS NOT NULL), '{}')
      FROM gate_verdicts v WHERE v.story_id = s.story_id) AS verdicts
@@ -151,9 +154,8 @@ class ValidationReport:
 
     def count(self, gate: str, finding: GateFinding) -> None:
         """Add one finding of a gate."""
-        outcome = "passed" if finding.passed else "held" if finding.held else "refused"
         counted = self.gates.setdefault(gate, {"passed": 0, "held": 0, "refused": 0})
-        counted[outcome] += 1
+        counted[_COUNTED_AS[finding.outcome]] += 1
 
 
 class Validation:
@@ -161,6 +163,11 @@ class Validation:
 
     def __init__(self, store: "Store", progress: Callable[[str], None] = lambda _: None) -> None:
         self._engine, self._store, self._progress = store.engine, store, progress
+
+    @functools.cached_property
+    def _framings(self) -> dict[str, tuple[str, ...]]:
+        """The lines of every persona."""
+        return {persona.slug: persona.lines for persona in Catalogue(self._engine).personas()}
 
     def check(
         self, ids: Sequence[str] | None = None, *, everything: bool = False, limit: int | None = None
@@ -231,7 +238,12 @@ class Validation:
 
     def _check(self, rows: Sequence[Any], report: ValidationReport, moment: datetime, pool: Executor | None) -> None:
         run: Any = functools.partial(pool.map, chunksize=CHUNK) if pool else map
-        subjects = {row.story_id: Subject(row.story_id, row.category, row.story, row.thread, row.score) for row in rows}
+        subjects = {
+            row.story_id: Subject(
+                row.story_id, row.category, row.story, row.thread, row.score, self._framings.get(row.persona, ())
+            )
+            for row in rows
+        }
         signed = dict(zip(subjects, run(sign, subjects.values()), strict=True))
         report.checked += len(rows)
         damaged = [{"id": one, "problem": problem} for one, (_, problem) in signed.items() if problem]
@@ -240,15 +252,16 @@ class Validation:
         sound = [row for row in rows if not signed[row.story_id][1]]
         with self._engine.begin() as connection:
             connection.exec_driver_sql(UNHURRIED)
-            near = self._nearest(connection, sound, {one: found[0] for one, found in signed.items()})
-            moments = itertools.repeat(moment)
-            told = ((subjects[row.story_id], near.get(row.story_id, Near())) for row in sound)
-            scores = list(run(assess, *zip(*told, strict=True), moments)) if sound else []
+            near = self._nearest(connection, sound, {story_id: minhash for story_id, (minhash, _) in signed.items()})
+            ids = [row.story_id for row in sound]
+            neighbours = [near.get(story_id, Neighbour()) for story_id in ids]
+            given = (map(subjects.__getitem__, ids), neighbours, itertools.repeat(moment, len(ids)))
+            scores = list(run(assess_again, *given))
             self._store_scores(connection, sound, scores, report)
 
     def _nearest(
         self, connection: sa.Connection, rows: Sequence[Any], signatures: Mapping[str, bytes]
-    ) -> dict[str, Near]:
+    ) -> dict[str, Neighbour]:
         """The story each one repeats most, of those in the database and of those before it in this batch."""
         signed = [
             {
@@ -268,10 +281,10 @@ class Validation:
         connection.execute(sa.text("SET LOCAL enable_seqscan = on"))
         for story_id, other, signature in itertools.chain(pairs, _within(signed, rows, signatures)):
             alike[story_id][other] = signature
-        near = {story_id: _closest(signatures[story_id], others) for story_id, others in alike.items()}
+        near = {story_id: nearest(signatures[story_id], others) for story_id, others in alike.items()}
         public = {row.story_id for row in rows if row.published_at}
         for one in signed:
-            repeats = near.get(one["story_id"], Near()).similarity >= MAX_SIMILARITY
+            repeats = near.get(one["story_id"], Neighbour()).similarity >= MAX_SIMILARITY
             one["kept"] = [] if repeats and one["story_id"] not in public else one["bands"]
         connection.execute(sa.text(_SIGN), {"rows": json.dumps(signed)})
         return near
@@ -346,16 +359,6 @@ def _tidy_index(connection: sa.Connection) -> None:
         connection.execute(sa.text("SELECT gin_clean_pending_list('stories_bands_idx')"))
 
 
-def _closest(own: bytes, others: Mapping[str, bytes]) -> Near:
-    """The nearest of the others by the share of equal values in their MinHashes, all compared at once."""
-    import numpy as np
-
-    table = np.frombuffer(b"".join(others.values()), dtype="<u4").reshape(len(others), -1)
-    shares = (table == np.frombuffer(own, dtype="<u4")).mean(axis=1)
-    best = int(shares.argmax())
-    return Near(list(others)[best], float(shares[best]))
-
-
 def _precedence(row: Any) -> tuple[bool, datetime, datetime, str]:
     return (row.published_at is None, row.published_at or row.created_at, row.created_at, row.story_id)
 
@@ -375,11 +378,7 @@ def _within(
 
 
 def _picture(row: Any) -> dict[str, GateFinding]:
-    if not row.image:
-        return {}
-    problem = licence_problem(StoryImage.model_validate(row.image))
-    message = problem or "Licensed for this use, credited and delivered as its provider asks."
-    return {PICTURE_GATE: GateFinding(problem is None, message)}
+    return {PICTURE_GATE: licence_finding(StoryImage.model_validate(row.image))} if row.image else {}
 
 
 def _report(report: ValidationReport, row: Any, findings: Mapping[str, GateFinding]) -> None:

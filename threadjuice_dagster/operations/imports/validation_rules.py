@@ -1,4 +1,4 @@
-"""A stored story held against its schema and the gates on its text, by the newsroom's own rules alone.
+"""A stored story checked against its schema and assessed again, by the newsroom's own rules alone.
 
 No model is asked: what a judge or a moderation service said when the story was written is kept. Reading and storing
 many stories belongs in ``operations/imports/validation.py``.
@@ -10,34 +10,27 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from threadjuice_dagster.domain.judging.grounding import Grounding, ground
-from threadjuice_dagster.domain.judging.moderation import Verdict, load_moderator
-from threadjuice_dagster.domain.judging.originality import originality_problem, signature
-from threadjuice_dagster.domain.judging.rubric import rate
-from threadjuice_dagster.domain.judging.verdicts import QualityScore, overall_score
-from threadjuice_dagster.domain.story.stories import EXTRACTIVE, Draft, StoryDraft
+from threadjuice_dagster.domain.judging.assess import assess
+from threadjuice_dagster.domain.judging.moderation import Verdict
+from threadjuice_dagster.domain.judging.originality import Neighbour, signature
+from threadjuice_dagster.domain.judging.verdicts import QualityScore
+from threadjuice_dagster.domain.story.stories import StoryDraft, Usage
 from threadjuice_dagster.domain.story.threads import Thread
 
 
 class Subject(NamedTuple):
-    """A story as it is stored: JSON records of the draft, of its thread and of its last score, where there are any."""
+    """A story as stored: JSON records of the draft, of its thread and of its last score, where there are any."""
 
     story_id: str
     category: str
     story: Mapping[str, Any]
     thread: Mapping[str, Any] | None = None
     score: Mapping[str, Any] | None = None
-
-
-class Near(NamedTuple):
-    """The story that another one is most like, and how like it is, 0 to 1."""
-
-    story_id: str = ""
-    similarity: float = 0.0
+    framing: tuple[str, ...] = ()
 
 
 def sign(subject: Subject) -> tuple[bytes, str]:
-    """The MinHash of a story, or what is wrong with its record."""
+    """Return the MinHash of a story, or what is wrong with its record."""
     try:
         return signature(StoryDraft.model_validate(subject.story).draft.shown), ""
     except ValidationError as error:
@@ -45,46 +38,25 @@ def sign(subject: Subject) -> tuple[bytes, str]:
         return b"", f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
-def assess(subject: Subject, near: Near, moment: datetime) -> QualityScore:
-    """Everything the gates on the text go by, found anew."""
+def assess_again(subject: Subject, neighbour: Neighbour, moment: datetime) -> QualityScore:
+    """Assess a stored story; the judge's verdict and what only a service could see are taken from its last score."""
     story = StoryDraft.model_validate(subject.story)
-    thread = Thread.model_validate(subject.thread) if subject.thread else None
     last = QualityScore.model_validate(subject.score) if subject.score else None
-    source = None if thread is None or thread.expired else thread
-    excerpting = story.writer == EXTRACTIVE
-    rubric = rate(story.draft, source, nearest=near.similarity, excerpting=excerpting)
-    judge = last.judge if last else None
-    return QualityScore(
-        story_id=subject.story_id,
-        rubric=rubric,
-        judge=judge,
-        moderation=_moderation(story.draft, subject.category, last),
-        grounding=_grounding(story.draft, thread, last),
-        originality_problem=originality_problem(story.draft, source, near.story_id, near.similarity, excerpting),
-        nearest_story=near.story_id,
-        similarity=near.similarity,
-        overall=overall_score(rubric, judge),
-        **({"usage": last.usage} if last else {}),
-        scored_at=moment,
+    assessment = assess(
+        story.draft,
+        Thread.model_validate(subject.thread) if subject.thread else None,
+        framing=subject.framing,
+        writer=story.writer,
+        category=subject.category,
+        neighbour=neighbour,
+        judge=last.judge if last else None,
+        moderation=_flagged_by_service(last),
+        earlier_grounding=last.grounding if last else None,
     )
+    usage = last.usage if last else Usage()
+    return QualityScore.of(assessment, story_id=subject.story_id, usage=usage, scored_at=moment)
 
 
-def shown_text(draft: Draft) -> str:
-    """All text of a draft that reaches a page."""
-    parts = [draft.title, draft.dek, *(f"{one.heading}\n{one.text}" for one in draft.sections)]
-    parts += [quote.text for quote in draft.quotes]
-    return "\n\n".join([*parts, draft.seo_title, draft.seo_description, draft.alt_text, ", ".join(draft.tags)])
-
-
-def _moderation(draft: Draft, category: str, last: QualityScore | None) -> Verdict:
-    """The local verdict, unless a service had flagged the story before."""
-    local = load_moderator().moderate(shown_text(draft), category)
-    before = last.moderation if last else None
-    return before if before and before.flagged and before.source != local.source else local
-
-
-def _grounding(draft: Draft, thread: Thread | None, last: QualityScore | None) -> Grounding:
-    """What was found while the thread's text was there outlives it."""
-    if thread and thread.expired and last:
-        return last.grounding
-    return ground(draft, thread)
+def _flagged_by_service(last: QualityScore | None) -> Verdict | None:
+    verdict = last.moderation if last else None
+    return verdict if verdict and verdict.flagged and verdict.source != "local" else None
