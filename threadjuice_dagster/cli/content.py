@@ -254,7 +254,7 @@ def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]", as_j
                     say(f"{name}, line {number}: {error}")
                     continue
                 if not as_json:
-                    print(json.dumps(answers.pop(), ensure_ascii=False), flush=name == "-")
+                    print(json_text(answers.pop()), flush=name == "-")
     if as_json:
         show_document({"answers": answers, "errors": errors}, as_json, str)
     if errors:

@@ -123,4 +123,9 @@ def say(line: str) -> None:
 
 def show_document(document: Any, as_json: bool, text: Callable[[], str]) -> None:
     """Print a command's result: the document, or its text for people."""
-    print(json.dumps(document, ensure_ascii=False, indent=2) if as_json else text(), flush=True)
+    print(json_text(document, indent=2) if as_json else text(), flush=True)
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """Return a document as JSON text. Half a surrogate pair, which UTF-8 cannot encode, becomes its JSON escape."""
+    return json.dumps(document, ensure_ascii=False, indent=indent).encode(errors="backslashreplace").decode()

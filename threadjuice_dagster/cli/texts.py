@@ -92,7 +92,7 @@ def _text_record(line: str) -> dict[str, Any]:
 
 def _draft(value: Any) -> Draft:
     """Read a draft as a model's answer is read: an object, or text that holds one."""
-    from threadjuice_dagster.resources.openai_answers import read_answers
+    from threadjuice_dagster.resources.openai_compatibility import read_answers
 
     if not value:
         raise UsageError("It has no draft.", "Write {id, draft, thread}.")

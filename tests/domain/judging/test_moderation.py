@@ -12,7 +12,7 @@ from corpora.stories import stories
 
 from threadjuice_dagster.domain.judging.moderation import LocalModerator, Verdict, load_moderator
 
-CORPORA = Path(__file__).parents[1] / "corpora"
+CORPORA = Path(__file__).parents[2] / "corpora"
 
 STORIES = [f"{story.title}\n{story.text}" for story in stories("dev")[-10:]]
 
