@@ -2,7 +2,6 @@
 
 import dataclasses
 import getpass
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from threadjuice_dagster.cli import printed
-from threadjuice_dagster.cli.shared import AsJson, fail, opened, reporting, say, show_document
+from threadjuice_dagster.cli.shared import AsJson, fail, json_text, opened, reporting, say, show_document
 from threadjuice_dagster.failures import UsageError
 
 if TYPE_CHECKING:
