@@ -65,7 +65,12 @@ def stories(store: Store) -> list[tuple[Assignment, Thread, StoryDraft]]:
         draft = damaged(compose(thread, category, persona), number % 5)
         writer = EXTRACTIVE if number % 2 else "openai"
         story = StoryDraft(
-            story_id=assignment.story_id, draft=draft, writer=writer, model=writer, prompt_version="1", written_at=MOMENT
+            story_id=assignment.story_id,
+            draft=draft,
+            writer=writer,
+            model=writer,
+            prompt_version="1",
+            written_at=MOMENT,
         )
         store.save(story)
         written.append((assignment, thread, story))
