@@ -13,7 +13,7 @@ from test_openai import CATEGORY, DRAFT, PERSONA, THREAD, judge, model, moderate
 from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.resources.openai_compatibility import CutOff, learned_of
-from threadjuice_dagster.resources.openai_connection import ATTEMPTS, Refused
+from threadjuice_dagster.resources.openai_connection import ATTEMPTS, ModelRefused
 from threadjuice_dagster.settings import read_settings
 from threadjuice_dagster.wiring import build_resources
 
@@ -51,7 +51,7 @@ def test_an_answer_that_holds_none_is_an_outage(server: OpenAIServer, name: str)
         ({"error": {"code": 402, "message": "Insufficient credits"}}, TransientFailure, "quota"),
         ({"error": {"message": "Budget has been exceeded!", "type": "budget_exceeded"}}, TransientFailure, "quota"),
         ({"error": {"code": 403, "message": "Key limit exceeded (total limit)"}}, TransientFailure, "quota"),
-        ({"error": {"code": 403, "message": "Your input was flagged"}}, Refused, "policy"),
+        ({"error": {"code": 403, "message": "Your input was flagged"}}, ModelRefused, "policy"),
         ({"error": {"code": 401, "message": "No auth"}}, ConfigurationError, "OPENAI_API_KEY"),
         ({"error": "Unexpected endpoint or method. (POST /chat/completions)"}, ConfigurationError, "no such endpoint"),
         ({"object": "error", "message": "The model `x` does not exist.", "code": 404}, ConfigurationError, "model"),
@@ -97,7 +97,7 @@ def test_an_answer_that_was_cut_off_gets_more_room_once_and_is_a_limit_then(serv
 @pytest.mark.parametrize("fault", ["filtered", "azure_filter"])
 def test_what_a_filter_stops_is_refused(server: OpenAIServer, fault: str) -> None:
     server.always("write", fault)
-    with pytest.raises(Refused):
+    with pytest.raises(ModelRefused):
         write(server)
     assert len(server.requests) == 1
 

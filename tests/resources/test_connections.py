@@ -159,7 +159,7 @@ class TestTheBoundOverProcesses:
     def test_a_process_that_finds_no_room_says_which_setting_to_raise(
         self, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(postgres, "SEAT_SECONDS", 0.0)
+        monkeypatch.setattr(postgres, "SLOT_SECONDS", 0.0)
         here = Locks(database_url)
         assert here.kept(["seat 0"])
         with pytest.raises(TransientFailure, match=r"1 processes .*DATABASE_MAX_CONNECTIONS \(it is 6\)"):
@@ -170,7 +170,7 @@ class TestTheBoundOverProcesses:
         asked = Postgres(url=database_url, pool_size=20, migrates_itself=True)
         assert asked.largest_pool == asked.store.engine.pool.size() == 20  # type: ignore[attr-defined]
         others = [Locks(database_url) for _ in range(7)]
-        assert [other.kept(asked._seats) for other in others] == [True] * 6 + [False]
+        assert [other.kept(asked._slots) for other in others] == [True] * 6 + [False]
         for other in others:
             other.close()
         close_all(database_url)
@@ -178,7 +178,7 @@ class TestTheBoundOverProcesses:
     def test_the_next_that_asks_gets_what_is_left_and_one_that_does_not_ask_its_share(self, database_url: str) -> None:
         here = Locks(database_url)
         asked = Postgres(url=database_url, pool_size=20, migrates_itself=True)
-        assert here.kept_of(asked._further_seats[1:]) == 3
+        assert here.kept_of(asked._further_slots[1:]) == 3
         assert asked.store.engine.pool.size() == 9  # type: ignore[attr-defined]
         here.close()
         close_all(database_url)

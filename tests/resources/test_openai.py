@@ -21,7 +21,7 @@ from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure
 from threadjuice_dagster.resources.openai import OpenAIResource
 from threadjuice_dagster.resources.openai_compatibility import BadAnswer, learned_of
-from threadjuice_dagster.resources.openai_connection import ATTEMPTS, Refused, RequestLimiter
+from threadjuice_dagster.resources.openai_connection import ATTEMPTS, ModelRefused, RequestLimiter
 from threadjuice_dagster.resources.writers import SCREENED_CHARACTERS, ExtractiveWriter, OpenAIWriter
 
 KEY = "sk-loopback-0123456789abcdef"
@@ -224,7 +224,7 @@ def test_an_unknown_model_is_a_setting_to_mend(server: OpenAIServer) -> None:
 def test_a_refusal_is_permanent_and_keeps_its_reason_and_its_cost(server: OpenAIServer) -> None:
     server.always("write", "refusal")
     meter = Meter()
-    with pytest.raises(Refused, match="can't help"):
+    with pytest.raises(ModelRefused, match="can't help"):
         write(server, meter)
     assert len(server.requests) == 1
     assert meter.usage.input_tokens > 0
@@ -310,7 +310,7 @@ def test_unusable_samples_are_replaced_and_a_judge_that_gives_none_fails_the_gat
 
 def test_a_judge_that_refuses_gives_no_verdict(server: OpenAIServer) -> None:
     server.always("judge", "refusal")
-    with pytest.raises(Refused):
+    with pytest.raises(ModelRefused):
         judge(server)
 
 

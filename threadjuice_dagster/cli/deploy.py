@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from threadjuice_dagster.cli.session import NewsroomSession
-    from threadjuice_dagster.operations.deployment.rules import Step
+    from threadjuice_dagster.operations.deployment.rules import DeploymentStep
 
 STEPS_OF_ASSETS = {"database_schema": "migrate", "editorial_catalogue": "seed", "site": "build"}
 """Assets that are steps of a deployment, by the names they have there."""
@@ -152,9 +152,9 @@ def _migrate(session: "NewsroomSession") -> dict[str, Any]:
     }
 
 
-def _steps_of_assets(session: "NewsroomSession", result: "dg.ExecuteInProcessResult") -> "list[Step]":
+def _steps_of_assets(session: "NewsroomSession", result: "dg.ExecuteInProcessResult") -> "list[DeploymentStep]":
     from threadjuice_dagster.cli.session import failure_of
-    from threadjuice_dagster.operations.deployment.rules import Step
+    from threadjuice_dagster.operations.deployment.rules import DeploymentStep
 
     stats = {step.step_key: step for step in session.instance.get_run_step_stats(result.run_id)}
     done = {event.step_key for event in result.all_events if event.is_step_success}
@@ -165,7 +165,9 @@ def _steps_of_assets(session: "NewsroomSession", result: "dg.ExecuteInProcessRes
             continue
         seconds = round((step.end_time or step.start_time) - step.start_time, 3)
         message = "" if asset in done else str(failure_of(result))
-        steps.append(Step(name=name, state="done" if asset in done else "failed", seconds=seconds, message=message))
+        steps.append(
+            DeploymentStep(name=name, state="done" if asset in done else "failed", seconds=seconds, message=message)
+        )
     return steps
 
 

@@ -75,10 +75,10 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
         while (day := spending.reserve(usd, self.daily_budget_usd)) is None:
             spent = spending.today().spent
             if spent + usd > self.daily_budget_usd or time.monotonic() > deadline:
-                told = (
+                message = (
                     f"{spent:.4f} of {self.daily_budget_usd:g} USD are spent today, and a request may cost {usd:.4f}."
                 )
-                raise BudgetSpent(f"{told} Stories wait for the next day.")
+                raise BudgetSpent(f"{message} Stories wait for the next day.")
             time.sleep(0.5)
         return day
 
@@ -138,6 +138,7 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
         from threadjuice_dagster.database.locks import lock_key
 
         with self.database.store.engine.begin() as connection:
+            # One process at a time counts and adds: otherwise two could both see the last free place.
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"limit:{service}"))))
             window = {"service": service, "window": WINDOW}
             connection.execute(sa.text(_EXPIRE), window)

@@ -251,6 +251,7 @@ def _exchange(
             body += chunk
             if len(body) > MAX_JSON:
                 raise PermanentFailure(f"{urlsplit(url).hostname} answered more than {MAX_JSON} bytes.")
+            # The client's timeout bounds each read; this bounds all of them together.
             if time.monotonic() > began + timeout:
                 raise httpx2.ReadTimeout("the answer took too long")
         return Answer(response.status_code, response.headers, bytes(body), first_byte)

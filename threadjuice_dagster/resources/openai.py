@@ -38,8 +38,8 @@ from threadjuice_dagster.resources.openai_compatibility import (
 )
 from threadjuice_dagster.resources.openai_connection import (
     BudgetOnlyLimiter,
+    ModelRefused,
     OpenAIConnection,
-    Refused,
     Rejected,
     UnknownThing,
 )
@@ -80,7 +80,7 @@ class OpenAIResource(OpenAIConnection):
     def write(self, thread: Thread, category: Category, persona: Persona, meter: Meter) -> tuple[Draft, str]:
         """Write a draft of the thread's story. Return it, and the model that wrote it.
 
-        Raises ``Refused``, ``BadAnswer``, ``ConfigurationError`` or, after its own retries, ``TransientFailure``.
+        Raises ``ModelRefused``, ``BadAnswer``, ``ConfigurationError`` or, after its own retries, ``TransientFailure``.
         """
         return self._draft(prompts.write_messages(thread, category, persona), meter)
 
@@ -219,7 +219,7 @@ class OpenAIResource(OpenAIConnection):
                     answers.append(outcome)
             if len(answers) >= wanted:
                 return answers[:wanted], cut(clean(str(document.get("model") or model)), 100)
-            if not answers and (isinstance(problem, Refused) or not self._speaks_otherwise(model, problem)):
+            if not answers and (isinstance(problem, ModelRefused) or not self._speaks_otherwise(model, problem)):
                 break
         raise problem
 

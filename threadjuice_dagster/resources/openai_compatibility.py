@@ -19,7 +19,13 @@ from threadjuice_dagster.domain.judging.moderation import Verdict
 from threadjuice_dagster.domain.language.text import clean, cut
 from threadjuice_dagster.domain.writing import prompts
 from threadjuice_dagster.failures import ThreadJuiceError, TransientFailure, Unsuitable
-from threadjuice_dagster.resources.openai_connection import Complaint, Refused, Rejected, UnknownThing, complaint_in
+from threadjuice_dagster.resources.openai_connection import (
+    Complaint,
+    ModelRefused,
+    Rejected,
+    UnknownThing,
+    complaint_in,
+)
 
 _MAX_ANSWER = 200_000
 _MOST_STARTS = 50
@@ -74,9 +80,9 @@ def read_answers(document: Mapping[str, Any], shape: type[Answer]) -> Iterator[A
             if not isinstance(outcome, BadAnswer):
                 break
         if message.get("refusal"):
-            yield Refused(f"The model declined: {cut(clean(str(message['refusal'])), 200)}")
+            yield ModelRefused(f"The model declined: {cut(clean(str(message['refusal'])), 200)}")
         elif _reason(choice) in _FILTERED:
-            yield Refused(f"The server's content filter stopped the answer ({_reason(choice)}).")
+            yield ModelRefused(f"The server's content filter stopped the answer ({_reason(choice)}).")
         elif isinstance(outcome, BadAnswer) and _reason(choice) in _CUT_OFF:
             yield CutOff()
         else:
@@ -141,6 +147,7 @@ def _parsed(text: str, shape: type[Answer]) -> Answer | BadAnswer:
 
 def _documents(text: str) -> Iterator[Any]:
     """Yield each JSON object in a text, or the one value that the text is. Other text is skipped."""
+    # Some servers put a byte order mark before the JSON.
     text = text.replace("\ufeff", "").strip()
     if not text.startswith("{"):
         text = _THOUGHT.sub("", _THINKING.sub("", text)).strip()
@@ -283,6 +290,7 @@ class Dialect:
             return None
         if "response_format" in sent and _SHAPE.search(hint):
             return dataclasses.replace(self, form=_WEAKER[self.form])
+        # A refusal that names nothing: several answers at once are what servers most often lack.
         if "n" in sent and (_SEVERAL.search(hint) or "response_format" not in sent):
             return dataclasses.replace(self, several=False)
         if "response_format" in sent:

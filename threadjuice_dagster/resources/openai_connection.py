@@ -72,7 +72,7 @@ class Rejected(PermanentFailure):
     hint = ""
 
 
-class Refused(Unsuitable):
+class ModelRefused(Unsuitable):
     """The model, or a filter before it, declined to answer."""
 
 
@@ -117,7 +117,7 @@ class RequestLimiter:
     """Decides whether and when a request may be sent. This one has no limit: the server's own is the only one."""
 
     def enter(self, service: str) -> bool:
-        """Return whether this caller is to try out if ``service`` is back. Raises while it is known to be down."""
+        """Return whether this caller is to send the trial request of an outage. Raises while another one does."""
         return False
 
     def acquire(self, service: str) -> None:
@@ -232,6 +232,7 @@ class OpenAIConnection(dg.ConfigurableResource):
             self._on_next = True
             self.limiter.record_refused_key("OPENAI_API_KEY", outcome.message)
             return self._ask(send, complaint)
+        # Only the first success closes the incident of a refused key.
         if self._on_next is None and isinstance(outcome, dict):
             self._on_next = False
             self.limiter.record_accepted_key("OPENAI_API_KEY")
@@ -256,6 +257,7 @@ class OpenAIConnection(dg.ConfigurableResource):
         except openai.APITimeoutError:
             return _MayBeBilled(f"{self._host} did not answer within {self.timeout_seconds:g} s.", "Try again later.")
         except openai.APIConnectionError as error:
+            # A refused connection cost nothing; a connection lost after the request may have.
             lost = type(error.__cause__).__name__ != "ConnectError"
             message = f"{self._host} cannot be reached or broke the connection off."
             return (_MayBeBilled if lost else TransientFailure)(message, "Try again later.")
@@ -268,6 +270,7 @@ class OpenAIConnection(dg.ConfigurableResource):
         return failure_of(complaint, self._host, self.model, key, requested_wait(headers))
 
     def _pause(self, attempt: int, retry_after: float | None) -> float:
+        # Jitter: processes that failed together must not retry together.
         spread = random.uniform(1.0, 1.25)  # noqa: S311 -- keeps processes apart, hides nothing
         wait = self.backoff_seconds * 2 ** (attempt - 1) if retry_after is None else retry_after
         return min(wait * spread, MAX_WAIT)
@@ -348,7 +351,7 @@ def failure_of(
         message = f"The quota of {host} is used up."
         return TransientFailure(message, "Add credit or raise the account's limit, then run it again.", exhausted=True)
     if status in (400, 403, 422) and _POLICY.search(hint):
-        return Refused(f"{host} refused the request by its content policy.")
+        return ModelRefused(f"{host} refused the request by its content policy.")
     if status in (401, 403):
         return RefusedKey(
             f"{host} refused the key in {key[0]} ({status}).",
@@ -375,11 +378,9 @@ def failure_of(
 
 
 def _outage(status: int, host: str, retry_after: float | None) -> TransientFailure:
-    if status == 429:
-        message = f"{host} limits requests (429)."
-    else:
-        message = f"{host} fails ({status})." if status >= 400 else f"{host} answered without an answer."
-    return TransientFailure(message, "Try again later.", retry_after=retry_after)
+    problem = f"fails ({status})" if status >= 400 else "answered without an answer"
+    problem = "limits requests (429)" if status == 429 else problem
+    return TransientFailure(f"{host} {problem}.", "Try again later.", retry_after=retry_after)
 
 
 def _status(status: int, code: str, hint: str) -> int:

@@ -1,4 +1,4 @@
-"""The newsroom's database as a resource: any PostgreSQL by address, or the embedded one; and a replica to read from."""
+"""The newsroom's database as a resource: any PostgreSQL by address, or the embedded one, and a replica for reads."""
 
 import logging
 import math
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AT_ONCE = 12
-"""Processes that should find room at once; each one's share of the connections is cut for that."""
+"""Processes that should be able to run at once. Each one's share of the connections is sized for that."""
 
 DEFAULT_SHARE = 4
-"""Connections of a process's pool where DATABASE_POOL_SIZE does not ask for others."""
+"""Connections of a process's pool without DATABASE_POOL_SIZE."""
 
 LEAST = 2
-"""Connections of a pool that are enough for any process: one transaction may look something up in another."""
+"""Fewest connections of a pool: a transaction may open a second one."""
 
-SEAT_SECONDS = 300.0
-"""How long a process waits for others to leave the database."""
+SLOT_SECONDS = 300.0
+"""Seconds that a process waits for a free slot."""
 
 
 _opening = threading.Lock()
@@ -42,10 +42,10 @@ _stores: "dict[tuple[str, int | None, int, float], Store]" = {}
 class Database(dg.ConfigurableResource):
     """Access to the newsroom's tables. A run holds the lock of its id for as long as it lives.
 
-    ``max_connections`` bounds the connections of all processes together. A process that comes takes a seat, the lock
-    of a number, and with it a fixed share: its pool and the connection of its locks. Where no seat is free it waits
-    and holds nothing, so that processes never wait for one another in a circle. One that asks for a larger pool takes
-    further seats, if free, of the upper half; the lower half stays for others.
+    ``max_connections`` bounds the connections of all processes together. Each process takes a slot, which is a numbered
+    lock, and with it a fixed share: its pool, and the connection of its locks. A process without a slot waits and holds
+    nothing, so that processes never wait for each other in a circle. A process with a larger DATABASE_POOL_SIZE takes
+    further free slots of the upper half; the lower half stays for others.
     """
 
     pool_size: int | None = None
@@ -56,23 +56,23 @@ class Database(dg.ConfigurableResource):
 
     @abstractmethod
     def address(self) -> str:
-        """SQLAlchemy address of the database."""
+        """Return the SQLAlchemy address of the database."""
 
     @property
     def share(self) -> int:
-        """Connections the pool of every process may open."""
+        """Connections that the pool of every process may open."""
         return max(LEAST, min(self.pool_size or DEFAULT_SHARE, self.max_connections // AT_ONCE - 1))
 
     @property
     def largest_pool(self) -> int:
-        """Connections the pool of one process may open while few others are there."""
-        return self._pool(len(self._further_seats))
+        """Connections that the pool of a process may open while few others run."""
+        return self._pool(len(self._further_slots))
 
     @property
     def unchecked_store(self) -> "Store":
-        """The store of a database whose tables may not be there yet; only migrating uses this.
+        """The store of a database whose tables may be missing; only migrations use this.
 
-        Raises ``TransientFailure`` if the database cannot be reached or has no room for another process.
+        Raises ``TransientFailure`` if the database cannot be reached or no slot becomes free.
         """
         import sqlalchemy as sa
 
@@ -100,7 +100,7 @@ class Database(dg.ConfigurableResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["Database", None, None]:
-        """Hold the run's lock while the run executes; without a run there is nothing to hold."""
+        """Hold the run's lock while the run executes, if there is a run."""
         if context.run_id is None:
             yield self
             return
@@ -110,54 +110,55 @@ class Database(dg.ConfigurableResource):
             yield self
 
     def _opened(self, address: str) -> "Store":
-        """The process's store, with a seat taken. Threads open it one after the other."""
+        """Return the process's store, with a slot taken. Threads open it one after the other."""
         from threadjuice_dagster.database.locks import Locks
         from threadjuice_dagster.database.store import open_store
 
         key = (address, self.pool_size, self.max_connections, self.statement_seconds)
         with _opening:
             if key in _stores:
-                self._sit_down(_stores[key].locks)
+                self._take_slot(_stores[key].locks)
                 return _stores[key]
             locks = Locks(address)
-            self._sit_down(locks)
-            size = self._pool(locks.kept_of(self._further_seats))
+            self._take_slot(locks)
+            size = self._pool(locks.kept_of(self._further_slots))
             if size < (self.pool_size or 0):
                 log.info("This process may open %d connections, not DATABASE_POOL_SIZE=%d.", size, self.pool_size)
             _stores[key] = open_store(address, size, self.statement_seconds, locks)
             return _stores[key]
 
-    def _pool(self, further_seats: int) -> int:
-        most = self.share + further_seats * (self.share + 1)
+    def _pool(self, further_slots: int) -> int:
+        most = self.share + further_slots * (self.share + 1)
         return max(self.share, min(self.pool_size or 0, most))
 
     @property
-    def _seats(self) -> list[str]:
-        room = (self.max_connections - 1) // (self.share + 1)  # one is for those who ask
+    def _slots(self) -> list[str]:
+        room = (self.max_connections - 1) // (self.share + 1)  # one connection is left for waiting processes
         return [f"seat {number}" for number in range(max(1, room))]
 
     @property
-    def _further_seats(self) -> list[str]:
-        """Seats that a process may take for the larger pool it asks for."""
+    def _further_slots(self) -> list[str]:
+        """Slots that a process may take in addition for a larger pool."""
+        # A slot is worth a share of the pool and one connection for locks.
         wanted = math.ceil(((self.pool_size or 0) - self.share) / (self.share + 1))
-        upper = self._seats[math.ceil(len(self._seats) / 2) :]
+        upper = self._slots[math.ceil(len(self._slots) / 2) :]
         return upper[: max(0, wanted)]
 
-    def _sit_down(self, locks: "Locks") -> None:
-        seats = self._seats
-        began, told = time.monotonic(), False
-        while not locks.kept(seats):
-            if time.monotonic() - began > SEAT_SECONDS:
+    def _take_slot(self, locks: "Locks") -> None:
+        slots = self._slots
+        began, is_logged = time.monotonic(), False
+        while not locks.kept(slots):
+            if time.monotonic() - began > SLOT_SECONDS:
                 raise TransientFailure(
-                    f"{len(seats)} processes use the database already, and none has ended in {SEAT_SECONDS:.0f} s.",
+                    f"{len(slots)} processes use the database already, and none has ended in {SLOT_SECONDS:.0f} s.",
                     f"Stop some, or raise DATABASE_MAX_CONNECTIONS (it is {self.max_connections}) as far as the"
                     " server's max_connections allows.",
                     exhausted=True,
                 )
-            if not told:
-                log.warning("Waiting for one of %d other processes to leave the database.", len(seats))
-                told = True
-            time.sleep(random.uniform(0.5, 1.0))  # noqa: S311 -- keeps processes apart, hides nothing
+            if not is_logged:
+                log.warning("Waiting for one of %d other processes to leave the database.", len(slots))
+                is_logged = True
+            time.sleep(random.uniform(0.5, 1.0))  # noqa: S311 -- spreads processes, no secret
 
 
 class Postgres(Database):
@@ -166,7 +167,7 @@ class Postgres(Database):
     url: str
 
     def address(self) -> str:
-        """The configured address, through psycopg 3."""
+        """Return the configured address, for psycopg 3."""
         from threadjuice_dagster.database.server import app_url
 
         return app_url(self.url)
@@ -179,24 +180,24 @@ class EmbeddedPostgres(Database):
     migrates_itself: bool = True
 
     def address(self) -> str:
-        """The embedded server's address, started if it is not running."""
+        """Return the embedded server's address. Start the server if it is not running."""
         from threadjuice_dagster.database.server import embedded_url
 
         return embedded_url(Path(self.home))
 
 
 class Reads(NamedTuple):
-    """A store in which every write is refused, and where it reads: ``replica``, or ``primary`` and why."""
+    """A read-only store, and its source: ``replica``, or ``primary`` with the reason."""
 
     store: "Store"
     source: str
 
 
 class Replica(dg.ConfigurableResource):
-    """Reads that may be a little old: for reports and figures, never for a decision.
+    """Reads that may be a little old, for reports and figures, never for a decision.
 
-    They come from a replica where there is one that answers and follows, else from the primary. Locks are not
-    replicated: whether a run lives can only be asked of the primary.
+    They come from a replica that answers and keeps up, else from the primary. Locks are not replicated, so that only
+    the primary knows whether a run is alive.
     """
 
     database: dg.ResourceDependency[Database]
@@ -204,7 +205,7 @@ class Replica(dg.ConfigurableResource):
     max_lag_seconds: float = 60.0
 
     def reads(self) -> Reads:
-        """Where to read now. Raises ``TransientFailure`` if neither replica nor primary can be reached."""
+        """Return the store to read from. Raises ``TransientFailure`` if neither can be reached."""
         from threadjuice_dagster.database.engine import read_only
         from threadjuice_dagster.database.replica import open_replica, problem
         from threadjuice_dagster.database.store import Store

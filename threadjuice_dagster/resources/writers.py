@@ -172,6 +172,7 @@ class OpenAIWriter(Writer):
         if local.flagged:
             return kept, local
         try:
+            # The local verdict comes first: it costs nothing, and a flagged thread needs no request.
             remote = self.openai.moderate("\n\n".join(kept.texts)[:SCREENED_CHARACTERS], meter)
         except TransientFailure as failure:
             if self.fallback != EXTRACTIVE:

@@ -142,6 +142,7 @@ class BuildState:
         # secure_delete: a withdrawn story must not stay readable in free pages. WAL: a reader never waits for a build.
         pragmas = "PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL;"
         self._db.executescript(f"{pragmas} {'' if form else _TABLES} {_INCOMING}")
+        # One transaction for the whole build: a killed build leaves the state of the last one.
         self._db.execute("BEGIN IMMEDIATE")
         self._sum = int(self.get("sum") or "0", 16)
 
@@ -295,6 +296,7 @@ class BuildState:
 
     def record_file(self, path: str, file: BuiltFile | None, before: BuiltFile | None) -> None:
         """Record that a file was written, or with None removed. ``before`` is the file that was at the path."""
+        # A sum of digests: it is updated in constant time, and does not depend on the order of writes.
         self._sum = (self._sum - _number(before) + _number(file)) % 2**256
         if file:
             self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", file)

@@ -96,6 +96,7 @@ def build_site(
     source = stories if isinstance(stories, PublicationSource) else StoriesInMemory(stories)
     fetch = partial(place_picture, storage_root=storage_root, read_picture=read_picture)
     started, address = time.perf_counter(), site_address(site_url)
+    # A second round builds everything anew, if the build state or files on disk turn out to be damaged.
     for last in (False, True):
         try:
             with next_version(target, afresh=last) as version:
@@ -107,6 +108,7 @@ def build_site(
                 name, changed = version.publish(build.marker, keep_old)
                 return build.result(name, changed, started)
         except sqlite3.DatabaseError as error:
+            # OperationalError is a full disk or a lock, not damage: building anew would not help.
             if last or isinstance(error, sqlite3.OperationalError):
                 raise (OSError(errno.ENOSPC, str(error)) if "is full" in str(error) else error) from error
     raise AssertionError

@@ -38,7 +38,7 @@ CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
 UNCACHED = {"Cache-Control": "no-cache"}
 
 
-class Rule(NamedTuple):
+class HeaderRule(NamedTuple):
     """The headers of every path that ``source``, a regular expression of the whole path, matches."""
 
     source: str
@@ -54,13 +54,13 @@ def content_policy(origins: Iterable[str]) -> str:
     )
 
 
-def header_rules(origins: Iterable[str]) -> tuple[Rule, ...]:
+def header_rules(origins: Iterable[str]) -> tuple[HeaderRule, ...]:
     """Return the headers of a site whose pictures also come from ``origins``."""
     policy = {"Content-Security-Policy": f"{content_policy(origins)}; frame-ancestors 'none'"}
     return (
-        Rule("/(.*)", {**policy, **ALWAYS}),
-        Rule(f"/({'|'.join(IMMUTABLE)})/(.*)", CACHED),
-        Rule(f"/((?!{'/|'.join(IMMUTABLE)}/).*)", UNCACHED),
+        HeaderRule("/(.*)", {**policy, **ALWAYS}),
+        HeaderRule(f"/({'|'.join(IMMUTABLE)})/(.*)", CACHED),
+        HeaderRule(f"/((?!{'/|'.join(IMMUTABLE)}/).*)", UNCACHED),
     )
 
 

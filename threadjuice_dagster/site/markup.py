@@ -139,6 +139,7 @@ def _broken_links(page: str, text: str, base: str, exists: Callable[[str], bool]
     for link in parsed.addresses():
         if link.startswith(("https://", "http://", "data:")):
             continue
+        # The usual case, without parsing the address: a site has millions of links.
         if link.startswith(root) and _PLAIN.fullmatch(link, len(root)) and exists(link[len(root) :]):
             continue
         parts = urlsplit(link)

@@ -29,7 +29,7 @@ _KEY = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-
 
 
 @dataclass(frozen=True)
-class Picture:
+class StoryPicture:
     """One story's picture with the address of each variant, narrowest first: a path in the site, or a URL."""
 
     image: StoryImage
@@ -78,11 +78,11 @@ class Picture:
         return [place for place in self.places if place[0].format == name]
 
 
-def picture_of(image: StoryImage) -> Picture | None:
+def picture_of(image: StoryImage) -> StoryPicture | None:
     """Return the picture with each variant's address, or None without a variant. Raises ``PermanentFailure``."""
     ordered = sorted(image.variants, key=lambda variant: variant.width)
     places = tuple((variant, _place(image.story_id, variant)) for variant in ordered)
-    return Picture(image, places) if places else None
+    return StoryPicture(image, places) if places else None
 
 
 def place_picture(variant: Variant, target: Path, storage_root: Path | None, read_picture: ReadPicture | None) -> None:

@@ -155,6 +155,7 @@ def next_version(target: Path, afresh: bool = False) -> Iterator[SiteVersion]:
     """
     (target / "versions").mkdir(parents=True, exist_ok=True)
     with (target / ".lock").open("w") as lock:
+        # The kernel releases the lock if the process is killed.
         fcntl.flock(lock, fcntl.LOCK_EX)
         for name in (STATE_FILE, f"{STATE_FILE}-wal", f"{STATE_FILE}-shm") if afresh else ():
             (target / name).unlink(missing_ok=True)
@@ -172,6 +173,7 @@ def next_version(target: Path, afresh: bool = False) -> Iterator[SiteVersion]:
 def _restore_link(target: Path, state: BuildState) -> None:
     """Finish a swap that was killed half way. Clear the build state if the version it describes is gone."""
     name = state.get("folder")
+    # The state is saved before the link is moved, so that a kill in between is seen here.
     if name and (target / "versions" / name).is_dir():
         if not (target / "current").is_symlink() or (target / "current").readlink().name != name:
             point_link(target, name)

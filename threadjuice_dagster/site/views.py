@@ -15,7 +15,7 @@ from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import EXTRACTIVE, IMPORTED, MANUAL, Category, Quote, Section
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.site.links import comment_link, safe_link
-from threadjuice_dagster.site.pictures import Picture, picture_of
+from threadjuice_dagster.site.pictures import StoryPicture, picture_of
 
 WORDS_PER_MINUTE = 230
 """Silent reading speed for non-fiction: 238 words a minute (Brysbaert 2019), rounded down."""
@@ -46,7 +46,7 @@ class StoryView:
     """One story. Its draft is clean already; every other text from outside is cleaned here."""
 
     story: PublishedStory
-    picture: Picture | None
+    picture: StoryPicture | None
 
     @property
     def path(self) -> str:
@@ -171,7 +171,7 @@ class StoryView:
         return SectionView(section.kind, section.heading, tuple(paragraphs(section.text)), shown)
 
 
-def credit_of(picture: Picture) -> tuple[CreditPart, ...]:
+def credit_of(picture: StoryPicture) -> tuple[CreditPart, ...]:
     """Return the picture's credit line with checked addresses, some of which may be empty."""
     return tuple(
         replace(part, text=clean(part.text), address=safe_link(part.address))

@@ -96,6 +96,7 @@ class RedditThreads(ThreadSource):
             raise ConfigurationError("No subreddits are set.", "Name some, as in REDDIT_SUBREDDITS=cooking,travel.")
         reddit = self._reddit()
         listed = _readable(self.subreddits, lambda name: self._listed(reddit, name))
+        # Listings carry no comments, which the final ranking needs: hence twice as many.
         promising = [thread.id for thread in ranked(listed)[: max(limit, 0) * 2]]
         return ranked(_readable(promising, lambda thread_id: [self._fetched(reddit, thread_id)]))[:limit]
 
@@ -216,6 +217,7 @@ class _Recheck:
         import prawcore
 
         thread_id = self._thread_of[name]
+        # One comment and its parents, or the post with one comment: the smallest page that answers.
         focus: dict[str, str | int] = {"comment": name[3:]} if name.startswith("t1_") else {"limit": 1}
         self._requests += 1
         with _failures(f"thread {thread_id}"):

@@ -116,6 +116,7 @@ def _entries(document: Any) -> Iterator[Entry]:
 
 def _within(listing: Mapping[str, Any]) -> Iterator[Entry]:
     """Yield the post or comments of a listing (or of a single thing), each before its replies."""
+    # A stack instead of recursion: threads nest deeper than Python's recursion limit.
     waiting = [(child, 0) for child in reversed(_children(listing))]
     while waiting:
         child, depth = waiting.pop()
@@ -271,6 +272,7 @@ def why_barred(post: Thing) -> str:
 def with_parents(post: Thing) -> Iterator[Thing]:
     """Yield a post, then the posts that it crossposts, nearest first."""
     waiting = [post]
+    # Bounded: a forged document could nest crossposts without end.
     for _ in range(_MOST_PARENTS):
         if not waiting:
             return

@@ -7,9 +7,9 @@ import pytest
 from threadjuice_dagster.operations.deployment.rules import (
     LARGEST,
     SAMPLE,
+    DeploymentStep,
     File,
     SmokeRequest,
-    Step,
     find_problem,
     interrupted,
     sample_files,
@@ -102,6 +102,6 @@ def test_a_marker_names_version_stories_and_origins_and_may_say_more() -> None:
 
 
 def test_a_step_that_runs_without_its_process_was_interrupted() -> None:
-    steps = [Step(name="stage", state="done"), Step(name="promote", state="running")]
+    steps = [DeploymentStep(name="stage", state="done"), DeploymentStep(name="promote", state="running")]
     assert interrupted(steps, alive=True) == steps
     assert [step.state for step in interrupted(steps, alive=False)] == ["done", "interrupted"]

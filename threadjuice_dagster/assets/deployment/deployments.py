@@ -16,7 +16,7 @@ from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.publication.site import site
 from threadjuice_dagster.failures import ThreadJuiceError
 from threadjuice_dagster.operations.deployment.reader import compared_with_live
-from threadjuice_dagster.operations.deployment.rules import Compared, Deployment, Step, speed_finding
+from threadjuice_dagster.operations.deployment.rules import Compared, Deployment, DeploymentStep, speed_finding
 from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.targets import Staged
 from threadjuice_dagster.site.publisher import Publisher
@@ -100,7 +100,7 @@ def _figures(rows: Sequence[Compared]) -> dict[str, Any]:
 
 
 def _materialized(
-    deployment: Deployment, steps: Sequence[Step], checks: Sequence[dg.AssetCheckResult] = (), **figures: Any
+    deployment: Deployment, steps: Sequence[DeploymentStep], checks: Sequence[dg.AssetCheckResult] = (), **figures: Any
 ) -> dg.MaterializeResult[None]:
     rows = [dg.TableRecord(step.model_dump(mode="json")) for step in steps]
     return dg.MaterializeResult(

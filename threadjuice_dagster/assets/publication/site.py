@@ -1,4 +1,4 @@
-"""Site: the static pages of every public story."""
+"""The static site: the pages of every public story."""
 
 import dagster as dg
 
@@ -20,12 +20,12 @@ from threadjuice_dagster.site.publisher import Publisher
 def site(
     context: dg.AssetExecutionContext, database: Database, publisher: Publisher, takedown_service: TakedownService
 ) -> dg.MaterializeResult[None]:
-    """The static site, brought up to date, checked and swapped in at once; nothing on it that was taken down."""
+    """The static site: brought up to date, checked, and shown to readers at once, without what was taken down."""
     from threadjuice_dagster.database.publications import Publications
 
     # A restored database may hold what was taken down since its backup was made.
-    returned = takedown_service.replay(context.instance)
-    built = publisher.build(Publications(database.store.engine), keep_old=not returned)
+    replayed = takedown_service.replay(context.instance)
+    built = publisher.build(Publications(database.store.engine), keep_old=not replayed)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(built.version),
         metadata={

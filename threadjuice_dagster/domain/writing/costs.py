@@ -78,6 +78,7 @@ def _listed(model: str, base_url: str, tokens_in: int, tokens_out: int) -> tuple
     from genai_prices import Usage, calc_price
 
     usage = Usage(input_tokens=tokens_in, output_tokens=tokens_out)
+    # An address that the list does not know is mostly a proxy or a compatible server.
     for provider in (base_url or "https://api.openai.com", None):
         try:
             price = calc_price(usage, model_ref=model, provider_api_url=provider)

@@ -16,7 +16,7 @@ from threadjuice_dagster.resources.http import Answer, request_once
 from threadjuice_dagster.site.markup import Page
 
 
-class Reading(NamedTuple):
+class Fetched(NamedTuple):
     """The answer to a link, and the seconds until all of it had arrived."""
 
     link: str
@@ -29,7 +29,7 @@ class Reading(NamedTuple):
         return self.answer.body.decode(errors="replace")
 
 
-def read(site: Opened, link: str) -> Reading:
+def read(site: Opened, link: str) -> Fetched:
     """Fetch a link of the front page. The headers that open a protected site are sent to its own address only.
 
     Raises ``TransientFailure`` without an answer.
@@ -38,10 +38,10 @@ def read(site: Opened, link: str) -> Reading:
     own = urlsplit(address).netloc == urlsplit(site.url).netloc
     began = time.monotonic()
     answer = request_once(address, site.headers if own else None)
-    return Reading(link, answer, time.monotonic() - began)
+    return Fetched(link, answer, time.monotonic() - began)
 
 
-def read_page(site: Opened, link: str) -> Reading:
+def read_page(site: Opened, link: str) -> Fetched:
     """Fetch a page of the site. Raises ``PermanentFailure`` if it is missing."""
     reading = read(site, link)
     if reading.answer.status != 200:

@@ -42,7 +42,7 @@ _READ_AS = ("html", "css", "javascript", "xml")
 _OF_ANY_SERVER = ("content-type", "cache-control")
 
 
-class Step(Model):
+class DeploymentStep(Model):
     """A step of a deployment."""
 
     name: str
@@ -128,7 +128,7 @@ def sends_site_headers(headers: Mapping[str, str], promised: Mapping[str, str]) 
     return any(name.lower() in own for name in headers)
 
 
-def interrupted(steps: Iterable[Step], *, alive: bool) -> list[Step]:
+def interrupted(steps: Iterable[DeploymentStep], *, alive: bool) -> list[DeploymentStep]:
     """Return the steps of a run. A running step is shown as interrupted unless its process is ``alive``."""
     gone = {"state": "interrupted", "message": KILLED}
     return [step if alive or step.state != "running" else step.model_copy(update=gone) for step in steps]

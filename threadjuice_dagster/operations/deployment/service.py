@@ -95,6 +95,7 @@ class DeploymentService(dg.ConfigurableResource):
             deployment, before = history.staged(run_id), history.live()
             if deployment is None:
                 raise PermanentFailure("No deployment is staged.", "Run: threadjuice deploy production")
+            # Of two runs that staged, the one that promotes last must not bring back the older site.
             if before and before.number > deployment.number:
                 history.skip(deployment, run_id, "promote", f"Deployment {before.id}, which is newer, is live.")
                 return deployment
@@ -188,6 +189,7 @@ class DeploymentService(dg.ConfigurableResource):
         """Test the site where readers see it, and return a summary. Raises for any wrong answer."""
         with self.deployer.opened() as opened:
             deadline = time.monotonic() + self.settle_seconds
+            # Edges of a network show the new version one after the other, within seconds.
             while deployment and _marker(opened).version != deployment.version and time.monotonic() < deadline:
                 time.sleep(0.5)
             return self._tested(opened, deployment)
@@ -271,6 +273,7 @@ def _built(site: Path) -> Iterator[Path]:
     ).version:
         raise PermanentFailure(f"There is no finished site in {site}.", "Materialize site, then deploy again.")
     with (site / ".lock").open("a") as lock:
+        # Builds take this lock exclusively; several deployments may read at once.
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield (site / "current").resolve()
 

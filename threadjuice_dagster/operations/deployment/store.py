@@ -20,8 +20,8 @@ from threadjuice_dagster.operations.deployment.rules import (
     PREVIOUS,
     VALIDATED,
     Deployment,
+    DeploymentStep,
     State,
-    Step,
     interrupted,
 )
 from threadjuice_dagster.site.layout import File
@@ -52,6 +52,7 @@ class Deployments:
             with self._engine.begin() as connection:
                 deployments, steps = t.deployments, t.deployment_steps
                 running = deployments.c.state == "running"
+                # Whoever holds the lock is alone: a step that still runs belongs to a process that was killed.
                 connection.execute(deployments.update().where(running).values(state="interrupted"))
                 values = {"state": "interrupted", "message": KILLED}
                 connection.execute(steps.update().where(steps.c.state == "running").values(values))
@@ -104,13 +105,13 @@ class Deployments:
         with self._engine.begin() as connection:
             connection.execute(t.deployment_steps.insert().values(row))
 
-    def steps(self, run_id: str) -> list[Step]:
+    def steps(self, run_id: str) -> list[DeploymentStep]:
         """Return the steps of a run in order."""
         columns = t.deployment_steps.c
         query = sa.select(columns.name, columns.state, columns.seconds, columns.message)
         with self._engine.connect() as connection:
             rows = connection.execute(query.where(columns.run_id == run_id).order_by(columns.id))
-            steps = [Step.model_validate(dict(row._mapping)) for row in rows]
+            steps = [DeploymentStep.model_validate(dict(row._mapping)) for row in rows]
         return interrupted(steps, alive=not any(step.state == "running" for step in steps) or self._lives(run_id))
 
     def of_run(self, run_id: str) -> Deployment | None:

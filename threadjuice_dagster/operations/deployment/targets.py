@@ -151,6 +151,7 @@ class LocalTarget(Deployer):
             link(f"{root}/{file.path}", f"{part}/{file.path}")
         listing = {path: file.sha1 for path, (file, _) in wanted.items()}
         (self._listings / f"{name}.json").write_text(json.dumps(listing))
+        # The age of a folder decides which version is reused next; renaming does not change it.
         os.utime(part)
         part.rename(self._version(name))
         self._point(STAGING, name)
@@ -241,6 +242,7 @@ class LocalTarget(Deployer):
         versions = self._root / "versions"
         versions.mkdir(parents=True, exist_ok=True)
         self._listings.mkdir(exist_ok=True)
+        # Half-made versions of killed deployments.
         for leftover in versions.glob(".part-*"):
             shutil.rmtree(leftover)
         for listing in self._listings.iterdir():

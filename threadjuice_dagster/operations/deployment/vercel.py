@@ -71,6 +71,7 @@ class VercelTarget(Deployer):
         upload = upload_of(folder, files, shared)
         wanted, sent = upload.files, set[str]()
         _refuse_weight(files)
+        # Vercel names the digests that it lacks only when a deployment is requested: request, upload, request again.
         for _ in range(ROUNDS):
             document, missing = self._create(name, wanted.values())
             if not missing:
@@ -169,12 +170,14 @@ class VercelTarget(Deployer):
             "name": "threadjuice",
             "project": self.project_id,
             "target": "production",
+            # Otherwise Vercel would show the deployment to readers before it is tested.
             "autoAssignCustomDomains": False,
             "files": [{"file": file.path, "sha": file.sha1, "size": file.size} for file in files],
             "projectSettings": {"framework": None},
             "meta": {"threadjuiceDeployment": name},
         }
         path = "/v13/deployments"
+        # Without it Vercel asks which framework the site uses, and refuses to deploy.
         params = {"skipAutoDetectionConfirmation": "1"}
         answer, created = self._asked("POST", path, document, params, allowed=(400,))
         error = created.get("error") or {}
@@ -198,11 +201,13 @@ class VercelTarget(Deployer):
                 for upload in sending:
                     upload.result()
             finally:
+                # After a failure the other uploads are of no use.
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _confirm(self, identity: str) -> None:
         def is_confirmed(project: Mapping[str, Any]) -> bool:
             last = project.get("lastAliasRequest") or {}
+            # The project still reports the alias request of an earlier promotion for a moment.
             if last.get("toDeploymentId", identity) != identity:
                 return False
             if last.get("jobStatus") == "failed":
@@ -260,6 +265,7 @@ class VercelTarget(Deployer):
             raise ConfigurationError("VERCEL_TOKEN is set, but not VERCEL_PROJECT_ID.", "Set VERCEL_PROJECT_ID=prj_...")
         raw = isinstance(content, bytes)
         kind = {} if content is None else {"Content-Type": "application/octet-stream" if raw else "application/json"}
+        # The token travels in a header only: addresses end up in logs and messages.
         given = {"Authorization": f"Bearer {self.token}", **kind, **(headers or {})}
         team = {"teamId": self.team_id} if self.team_id else {}
         body = content if content is None or isinstance(content, bytes) else json.dumps(content).encode()

@@ -43,7 +43,7 @@ _PACKERS = 4
 Content = Callable[[], bytes]
 
 
-class Upload(NamedTuple):
+class VercelUpload(NamedTuple):
     """The files of a deployment by path, and functions that make their contents by digest.
 
     Files without such a function are at Vercel already. ``is_bundled`` says that Vercel has to unpack archives.
@@ -54,7 +54,7 @@ class Upload(NamedTuple):
     is_bundled: bool
 
 
-def upload_of(folder: Path, files: Collection[File], shared: Collection[File]) -> Upload:
+def upload_of(folder: Path, files: Collection[File], shared: Collection[File]) -> VercelUpload:
     """Return what to send of the site in a folder. ``shared`` are files of the deployment before, which Vercel has."""
     origins = Marker.read((folder / MARKER).read_bytes()).origins
     is_bundled = len(files) > MOST_LOOSE
@@ -70,7 +70,7 @@ def upload_of(folder: Path, files: Collection[File], shared: Collection[File]) -
         for file, content in zip(pool.map(_described, made, made.values()), made.values(), strict=True):
             wanted[file.path] = file
             contents[file.sha1] = content
-    return Upload(wanted, contents, is_bundled)
+    return VercelUpload(wanted, contents, is_bundled)
 
 
 def function_files() -> dict[str, bytes]:
@@ -122,6 +122,7 @@ def _bundles(folder: Path, files: Collection[File]) -> Mapping[str, Content]:
     """Return a function for each bundle, by its path. Files of one folder are in the same bundle."""
     members: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
+        # By folder, not by file: a story's page and record then change one bundle, not two.
         place = hashlib.sha256(file.path.rpartition("/")[0].encode()).digest()
         members[f"bundles/{int.from_bytes(place[:8]) % BUNDLES:04}.tgz"].append(file.path)
     return {path: functools.partial(_packed, folder, sorted(inside)) for path, inside in sorted(members.items())}
@@ -136,6 +137,7 @@ def _packed(folder: Path, paths: Sequence[str]) -> bytes:
             member = tarfile.TarInfo(path)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
+    # mtime=0: a time in the header would give unchanged bundles a new digest.
     return gzip.compress(stream.getvalue(), mtime=0)
 
 

@@ -1,7 +1,8 @@
-"""The gateway before the Dagster UI, as ASGI: what ``operations/ui/rules.py`` refuses never reaches Dagster.
+"""An ASGI gateway before the Dagster UI: requests that ``operations/ui/rules.py`` refuses never reach Dagster.
 
-A browser gets a cookie with the UI's page, and nothing else without it: pages of other sites cannot have it sent.
-Programs of this machine need none. Where a password is set, it is asked for before the page, and of every program.
+A browser gets a session cookie with the UI's page, and needs it for everything else; pages of other sites cannot make a
+browser send it. Programs on this machine need no cookie. A password, if one is set, is required for the page and of
+every program.
 """
 
 import base64
@@ -20,7 +21,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from threadjuice_dagster.operations.ui.rules import FAILURE_SECONDS, FailedLogins, KnownNames, Refusal, Visit, refusal
+from threadjuice_dagster.operations.ui.rules import (
+    FAILURE_SECONDS,
+    FailedLogins,
+    KnownNames,
+    RequestRefusal,
+    Visit,
+    refusal,
+)
 
 HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
@@ -29,54 +37,55 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Added to every answer: no other site may frame, open or load any of it."""
+"""Headers added to every answer: no other site may frame, open or load any of it."""
 
 
 class Session:
-    """The cookie that shows that a browser was given the UI's page, and the password that it was given for.
+    """The session cookie of a browser that loaded the UI's page, and the password.
 
-    ``key`` is secret and stays the same, so that open pages outlive a restart; a new password ends all sessions.
+    ``key`` is secret and stays the same, so that open pages survive a restart. A new password ends all sessions.
     """
 
     def __init__(self, key: bytes, password: str) -> None:
-        self.cookie = (
-            f"threadjuice_{hashlib.sha256(key).hexdigest()[:8]}"  # cookies know no ports, newsrooms have several
-        )
+        # Cookies are shared by all ports of a host, and several newsrooms may run on one.
+        self.cookie = f"threadjuice_{hashlib.sha256(key).hexdigest()[:8]}"
         self.token = hmac.new(key, f"session\0{password}".encode(), "sha256").hexdigest()
         self.password = password
         self._failed = FailedLogins()
 
-    def refusal(self, visit: Visit, client: str) -> Refusal | None:
-        """Why whoever sends this may not; None where they may."""
+    def refusal(self, visit: Visit, client: str) -> RequestRefusal | None:
+        """Return why this request is refused, or None."""
         if self._has_token(visit):
             return None
         if self.password and (refused := self._login(visit, client)):
             return refused
         if visit.is_from_browser and not visit.is_page_load:
-            return Refusal(status=403, message="Load the page again: this browser has no session here.")
+            return RequestRefusal(status=403, message="Load the page again: this browser has no session here.")
         return None
 
     def header(self, visit: Visit, *, secure: bool) -> str:
-        """The cookie as it is set."""
+        """Return the ``Set-Cookie`` header."""
         return f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
 
     def _has_token(self, visit: Visit) -> bool:
         return any(_equal(cookie_parser(value).get(self.cookie, ""), self.token) for value in visit.values("cookie"))
 
-    def _login(self, visit: Visit, client: str) -> Refusal | None:
-        """Why HTTP Basic does not let them in; any user name will do."""
+    def _login(self, visit: Visit, client: str) -> RequestRefusal | None:
+        """Return why HTTP Basic refuses the request, or None. Any user name is accepted."""
         if self._failed.are_too_many(client, time.monotonic()):
-            return Refusal(status=429, message=f"Too many wrong passwords: wait {FAILURE_SECONDS:.0f} seconds.")
+            return RequestRefusal(status=429, message=f"Too many wrong passwords: wait {FAILURE_SECONDS:.0f} seconds.")
         given = _password(visit.value("authorization"))
         if given is not None and _equal(given, self.password):
             return None
         if given is not None:
             self._failed.add(client, time.monotonic())
-        return Refusal(status=401, message="The password is the one in THREADJUICE_UI_PASSWORD; any user name will do.")
+        return RequestRefusal(
+            status=401, message="The password is the one in THREADJUICE_UI_PASSWORD; any user name will do."
+        )
 
 
 class Gateway:
-    """Passes on to ``app`` what may reach it."""
+    """Passes allowed requests on to ``app``."""
 
     def __init__(self, app: ASGIApp, names: KnownNames, session: Session) -> None:
         self._app, self._names, self._session = app, names, session
@@ -88,7 +97,7 @@ class Gateway:
         client = scope["client"][0] if scope.get("client") else ""
         refused = refusal(visit, self._names) or self._session.refusal(visit, client)
         if refused and visit.kind == "websocket":
-            await WebSocketClose()(scope, receive, send)  # the handshake is answered with 403
+            await WebSocketClose()(scope, receive, send)  # this answers the handshake with 403
             return
         answer = _answer(refused) if refused else self._app
 
@@ -102,20 +111,22 @@ class Gateway:
     def _mark(self, headers: MutableHeaders, scope: Scope, visit: Visit, *, given: bool) -> None:
         for name, value in HEADERS.items():
             headers.setdefault(name, value)
-        headers.append("Content-Security-Policy", "frame-ancestors 'self'")  # beside Dagster's own: both hold
+        headers.append(
+            "Content-Security-Policy", "frame-ancestors 'self'"
+        )  # a second policy beside Dagster's: browsers enforce both
         if given and visit.is_page_load and headers.get("content-type", "").startswith("text/html"):
             secure = scope["scheme"] == "https" or visit.value("host") == self._secure_host
             headers.append("Set-Cookie", self._session.header(visit, secure=secure))
 
 
 def session_key(path: Path) -> bytes:
-    """The key that is kept in a file only its owner can read, made when there is none."""
+    """Return the session key, which is stored in a file that only its owner can read. Make it if it is missing."""
     if not path.exists():
         beside = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
         try:
-            path.hardlink_to(beside)  # fails where another process was first: one key holds for all
+            path.hardlink_to(beside)  # fails if another process was first: then its key counts
         except FileExistsError:
             pass
         finally:
@@ -135,7 +146,7 @@ def _visit(scope: Scope) -> Visit:
     )
 
 
-def _answer(refused: Refusal) -> PlainTextResponse:
+def _answer(refused: RequestRefusal) -> PlainTextResponse:
     headers = {"Cache-Control": "no-store"}
     if refused.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="ThreadJuice", charset="UTF-8"'
@@ -145,7 +156,7 @@ def _answer(refused: Refusal) -> PlainTextResponse:
 
 
 def _password(authorization: str) -> str | None:
-    """The password of HTTP Basic; None where there is none."""
+    """Return the password of HTTP Basic, or None where there is none."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -156,5 +167,5 @@ def _password(authorization: str) -> str | None:
 
 
 def _equal(given: str, right: str) -> bool:
-    """Whether two texts are equal, in a time that tells nothing of how far they are."""
+    """Compare two texts in a time that does not depend on where they differ."""
     return hmac.compare_digest(given.encode(errors="replace"), right.encode(errors="replace"))

@@ -1,4 +1,4 @@
-"""Child processes of a foreground command, which end together and leave nothing behind."""
+"""Child processes of a foreground command, which end together with all that they started."""
 
 import contextlib
 import os
@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 GRACE_SECONDS = 5.0
-"""How long processes may take to end in order; then they are killed with all that they started."""
+"""Seconds that processes have to end by themselves. Then they are killed with all that they started."""
 
 _INTERRUPTED = ""
 
 
 class Processes:
-    """Within ``with``, SIGINT, SIGTERM and SIGHUP end the wait; afterwards every process is stopped.
+    """Child processes. In a ``with`` block SIGINT, SIGTERM and SIGHUP end the wait; its end stops every process.
 
-    Each has a group of its own: a terminal's Ctrl-C reaches this process alone, and what a dead child had started is
-    still found. Interrupted again while it stops them, it kills them at once.
+    Each child has a process group of its own, so that a terminal's Ctrl-C reaches only this process, and what a dead
+    child had started is still found. A second interrupt kills them at once.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ class Processes:
 
     def __enter__(self) -> "Processes":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Set before the start: a child would inherit a shell's "ignore" for background jobs, but not a handler.
+            # Set before the start: a child would inherit a shell's "ignore" for background jobs, but not this handler.
             signal.signal(number, lambda *_: self._ended.put(_INTERRUPTED))
         return self
 
@@ -45,7 +45,7 @@ class Processes:
         self._signal(signal.SIGKILL)
 
     def start(self, name: str, command: Sequence[str], keep: Sequence[int] = ()) -> None:
-        """Start a process that keeps the open files ``keep``."""
+        """Start a process that inherits the open files ``keep``."""
         process = subprocess.Popen(command, env=self._environment, pass_fds=keep, process_group=0)  # noqa: S603 -- ours
         self._running[name] = process
 
@@ -56,7 +56,7 @@ class Processes:
         threading.Thread(target=watch, daemon=True).start()
 
     def wait(self, until: Callable[[], bool] | None = None) -> str | None:
-        """The name of the process that ended, empty when interrupted, or None as soon as ``until`` is true."""
+        """Return the name of the process that ended, empty when interrupted, or None as soon as ``until`` is true."""
         while True:
             try:
                 return self._ended.get(timeout=0.05 if until else None)

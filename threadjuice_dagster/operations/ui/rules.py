@@ -1,7 +1,7 @@
-"""Which requests may reach the Dagster UI: rules on host, origin, method and session.
+"""Rules for requests to the Dagster UI: host, origin, method and session.
 
-Dagster itself runs a mutation that comes by GET, as ``text/plain``, from any page and under any name. Browsers say
-where a request comes from in ``Origin`` and, on https and on this machine, in ``Sec-Fetch-*``
+Dagster itself runs mutations sent by GET, as ``text/plain``, from any page and under any host name. Browsers state the
+origin of a request in ``Origin`` and, on https and on this machine, in ``Sec-Fetch-*``
 (https://www.w3.org/TR/fetch-metadata).
 """
 
@@ -27,12 +27,12 @@ DATA_PATHS = (
     "/report_asset_check",
     "/report_asset_observation",
 )
-"""Where Dagster's webserver answers with something else than the UI's page or one of its files."""
+"""Paths where Dagster's webserver answers with data, not with the UI's page or one of its files."""
 
 UNKNOWN_NAME = "This server is not known by that name."
 
 MAX_FAILURES = 10
-"""Wrong passwords of one address in ``FAILURE_SECONDS``; then even the right one is not looked at."""
+"""Wrong passwords from one address in ``FAILURE_SECONDS`` after which even the right one is refused."""
 
 FAILURE_SECONDS = 60.0
 
@@ -40,7 +40,7 @@ _MOST_ADDRESSES = 4096
 
 
 class Visit(BaseModel):
-    """What a request, or the handshake of a websocket, says of itself. Names of headers are in lower case."""
+    """A request, or the handshake of a websocket. Names of headers are in lower case."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,41 +50,41 @@ class Visit(BaseModel):
     query: str = ""
     headers: Sequence[tuple[str, str]] = ()
     arrived_at: str = ""
-    """The address of this machine that was connected to."""
+    """The address of this machine that the client connected to."""
 
     def values(self, name: str) -> list[str]:
-        """Every value of a header."""
+        """Return every value of a header."""
         return [value.strip() for header, value in self.headers if header == name]
 
     def value(self, name: str) -> str:
-        """A header's only value; empty where there is none or several."""
+        """Return a header's only value, or an empty text if there is none or several."""
         values = self.values(name)
         return values[0] if len(values) == 1 else ""
 
     @property
     def is_from_browser(self) -> bool:
-        """Whether a browser sends it: programs set none of these headers unless they are told to."""
+        """Whether a browser sent it: programs do not set these headers by themselves."""
         return any(name == "origin" or name.startswith("sec-fetch-") for name, _ in self.headers)
 
     @property
     def is_opened(self) -> bool:
-        """Whether a browser says that somebody opens this in a window, by its address or by a link anywhere."""
+        """Whether a browser says that a user opened this in a window, by its address or by any link."""
         return self.value("sec-fetch-dest") == "document" and self.value("sec-fetch-mode") == "navigate"
 
     @property
     def is_page_load(self) -> bool:
-        """Whether it can only show the UI's page, or one of its files to a program."""
+        """Whether its answer can only be the UI's page or one of its files."""
         if self.kind != "http" or self.method not in ("GET", "HEAD"):
             return False
-        if self.path == GRAPHQL:  # so asked, Dagster answers with the page of GraphiQL
+        if self.path == GRAPHQL:  # then Dagster answers with the page of GraphiQL
             is_page = not self.query and "text/html" in self.value("accept")
         else:
             is_page = not any(self.path == path or self.path.startswith(f"{path}/") for path in DATA_PATHS)
         return is_page and (self.is_opened or not any(name.startswith("sec-fetch-") for name, _ in self.headers))
 
 
-class Refusal(BaseModel):
-    """Why a request is turned away, as a status of HTTP and a line for whoever reads it."""
+class RequestRefusal(BaseModel):
+    """The refusal of a request: an HTTP status and a line for people."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -93,7 +93,7 @@ class Refusal(BaseModel):
 
 
 class KnownNames(BaseModel):
-    """By which names, beside this machine's own, a server is reached: its public address and the host it listens on."""
+    """The names of a server beside this machine's own: its public address and the host it listens on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -101,45 +101,45 @@ class KnownNames(BaseModel):
     listening_on: str = ""
 
     def has_host(self, visit: Visit) -> bool:
-        """Whether ``Host`` is a name of ours; a page whose own name was pointed at this machine sends its own."""
+        """Return whether ``Host`` is one of our names. After DNS rebinding a page sends its own name instead."""
         host = _host_name(visit.value("host"))
         ours = {_host_name(urlsplit(self.public_url).netloc), self.listening_on.lower(), visit.arrived_at.lower()}
         return bool(host) and (is_loopback(host) or host in ours - {""})
 
     def has_origin(self, visit: Visit) -> bool:
-        """Whether every ``Origin`` is the page that this very server gave out."""
-        known = {f"{scheme}://{visit.value('host').lower()}" for scheme in ("http", "https")}
+        """Return whether every ``Origin`` is this server's own."""
+        own = {f"{scheme}://{visit.value('host').lower()}" for scheme in ("http", "https")}
         ui = urlsplit(self.public_url)
-        known.add(f"{ui.scheme}://{ui.netloc}".lower())
-        return all(origin.lower() in known for origin in visit.values("origin"))
+        own.add(f"{ui.scheme}://{ui.netloc}".lower())
+        return all(origin.lower() in own for origin in visit.values("origin"))
 
 
-def refusal(visit: Visit, names: KnownNames) -> Refusal | None:
-    """Why a request may not reach Dagster, whoever sends it; None where it may."""
+def refusal(visit: Visit, names: KnownNames) -> RequestRefusal | None:
+    """Return why a request may not reach Dagster, whoever sent it, or None."""
     if not names.has_host(visit):
-        return Refusal(status=403, message=f"{UNKNOWN_NAME} Set DAGSTER_UI_URL to its address.")
+        return RequestRefusal(status=403, message=f"{UNKNOWN_NAME} Set DAGSTER_UI_URL to its address.")
     if not names.has_origin(visit):
-        return Refusal(status=403, message="Requests of other sites are refused.")
+        return RequestRefusal(status=403, message="Requests of other sites are refused.")
     sites = set(visit.values("sec-fetch-site"))
     if not (sites <= {"same-origin", "none"} or (visit.is_page_load and visit.is_opened)):
-        return Refusal(status=403, message="Requests of other sites are refused.")
+        return RequestRefusal(status=403, message="Requests of other sites are refused.")
     return _wrong_form(visit) if visit.kind == "http" else None
 
 
-def _wrong_form(visit: Visit) -> Refusal | None:
-    """Why a request has a form that other sites can send too, or that Dagster has no use for."""
+def _wrong_form(visit: Visit) -> RequestRefusal | None:
+    """Return why the method or content type is refused: other sites could send it, or Dagster needs no such request."""
     if visit.method not in ("GET", "HEAD", "POST"):
-        return Refusal(status=405, message="Only GET, HEAD and POST are answered.")
+        return RequestRefusal(status=405, message="Only GET, HEAD and POST are answered.")
     if visit.method == "POST":
         types = {value.split(";")[0].strip().lower() for value in visit.values("content-type")}
-        return None if types == {"application/json"} else Refusal(status=415, message="Send application/json.")
+        return None if types == {"application/json"} else RequestRefusal(status=415, message="Send application/json.")
     if visit.path.rstrip("/") == GRAPHQL and not visit.is_page_load:
-        return Refusal(status=405, message="GraphQL is answered by POST only.")
+        return RequestRefusal(status=405, message="GraphQL is answered by POST only.")
     return None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address can only be this machine. No name server is asked about ``localhost``."""
+    """Return whether a name or address can only be this machine. ``localhost`` is not looked up."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -147,7 +147,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _host_name(netloc: str) -> str:
-    """The name or address of ``name:port`` in lower case, IPv6 without brackets; empty where it is no such thing."""
+    """Return the name or address in ``name:port`` in lower case, IPv6 without brackets, or an empty text."""
     try:
         parts = urlsplit(f"//{netloc}")
         _ = parts.port  # raises where it is no number
@@ -157,18 +157,18 @@ def _host_name(netloc: str) -> str:
 
 
 class FailedLogins:
-    """Counts wrong passwords by the address they came from; the addresses of one IPv6 network count as one."""
+    """Counts wrong passwords by client address. All addresses of an IPv6 network count as one."""
 
     def __init__(self) -> None:
         self._moments: dict[str, deque[float]] = {}
 
     def are_too_many(self, address: str, now: float) -> bool:
-        """Whether this address has to wait."""
+        """Return whether this address has to wait."""
         moments = self._moments.get(_network(address), deque())
         return sum(now - moment < FAILURE_SECONDS for moment in moments) >= MAX_FAILURES
 
     def add(self, address: str, now: float) -> None:
-        """Count one; of the addresses the ones that have been quiet for longest are forgotten."""
+        """Count a wrong password. If there are too many addresses, forget the one that was quiet for longest."""
         network = _network(address)
         moments = self._moments.pop(network, deque(maxlen=MAX_FAILURES))
         moments.append(now)

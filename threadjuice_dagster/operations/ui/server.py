@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _GRACE_SECONDS = 2
-"""How long open requests and live logs may go on once the server is to stop."""
+"""How long open requests and live logs may continue once the server stops."""
 
 
 def listen(settings: Settings, host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 picks a free one. Raises ``ConfigurationError`` where strangers could reach it."""
+    """Return a listening socket; port 0 picks a free one.
+
+    Raises ``ConfigurationError`` if other machines could reach it without a password.
+    """
     if not (is_loopback(host) or settings.deployment.ui_password.get_secret_value()):
         raise ConfigurationError(
             f"Dagster has no login of its own, and others can reach {host}.",
@@ -41,13 +44,13 @@ def listen(settings: Settings, host: str, port: int) -> socket.socket:
 
 
 def address_of(listener: socket.socket, host: str) -> str:
-    """Where a browser on this machine finds what listens on ``host``."""
-    name = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 -- read, not bound
+    """Return the address by which a browser on this machine reaches what listens on ``host``."""
+    name = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 -- compared, not bound
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}"
 
 
 def check_workspace(path: Path) -> None:
-    """Raise ``ConfigurationError`` for a file that names no code locations that Dagster understands."""
+    """Raise ``ConfigurationError`` for a file that is no workspace of Dagster's."""
     import dagster as dg
     from dagster._core.workspace.load_target import WorkspaceFileTarget
     from dagster_shared.check import CheckError
@@ -62,10 +65,10 @@ def check_workspace(path: Path) -> None:
 
 
 def server_of(app: "ASGIApp", public_url: str) -> "uvicorn.Server":
-    """What serves the UI.
+    """Return the server of the UI.
 
-    ``X-Forwarded-For`` is believed only where ``public_url`` names a proxy: whoever guesses passwords on this machine
-    could give another address each time.
+    ``X-Forwarded-For`` is trusted only if ``public_url`` names a proxy: otherwise a client that guesses passwords could
+    claim a new address each time.
     """
     import uvicorn
 
@@ -81,7 +84,7 @@ def server_of(app: "ASGIApp", public_url: str) -> "uvicorn.Server":
 
 
 def serve(settings: Settings, listener: socket.socket, host: str, workspace: Path | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. ``workspace`` names the code locations; by default this process starts our own."""
+    """Serve until SIGINT or SIGTERM. ``workspace`` names the code locations; by default this process starts ours."""
     from dagster._core.workspace.context import WorkspaceProcessContext
     from dagster._core.workspace.load_target import WorkspaceFileTarget
     from dagster_webserver.app import create_app_from_workspace_process_context
@@ -89,7 +92,7 @@ def serve(settings: Settings, listener: socket.socket, host: str, workspace: Pat
 
     from threadjuice_dagster.operations.ui.gateway import Gateway, Session, session_key
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # by default it would leave a code server behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the default action would leave a code server running
     home, section = settings.home / "dagster", settings.deployment
     with open_instance(settings) as instance:
         instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
