@@ -1,4 +1,4 @@
-"""Which algorithm made the stored originality signatures, and computing them anew with the present one.
+"""Finds originality signatures that another version of the algorithm made, and computes them anew.
 
 Signatures of another version are never compared, so that a story finds only those neighbours that were signed alike.
 What a signature is belongs in ``domain/judging/originality.py``.

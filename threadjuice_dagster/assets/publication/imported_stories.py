@@ -1,4 +1,4 @@
-"""Publication in bulk: story files stored, from paths or from the inbox.."""
+"""Imports story files from paths or from the inbox."""
 
 import time
 from collections import Counter
@@ -54,7 +54,7 @@ def imported_stories(
 
 
 class _Intake:
-    """What one run imports. A file that cannot be taken is told of, and stops no other."""
+    """The import of one run. A file that cannot be taken is reported and stops no other."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class _Intake:
         }
 
     def take_all(self, inbox: Inbox) -> None:
-        """Every file of the inbox that is there in full; the others are left for later."""
+        """Take every complete file of the inbox; leave the others for a later run."""
         self._require_categories()
         ready = self._settled(inbox)
         tried = passed_over(self._store.engine, [file.mark for file in ready])
@@ -96,7 +96,7 @@ class _Intake:
                 self._pass_over(inbox, file, error)
 
     def store(self, paths: Sequence[Path]) -> "ImportSummary":
-        """Import these files or folders, and count what was done."""
+        """Import these files or folders and add to the counts."""
         from threadjuice_dagster.operations.imports.store import COUNTS, import_files
 
         summary = import_files(
@@ -116,7 +116,7 @@ class _Intake:
         return summary
 
     def metadata(self) -> dict[str, dg.MetadataValue | int]:
-        """The counts, and the files and categories to look at."""
+        """Return the counts, and the files and categories that need attention."""
         from threadjuice_dagster.operations.imports.store import COUNTS
 
         unknown = [f"{name}: {count} records" for name, count in self._categories.most_common()]
@@ -127,7 +127,7 @@ class _Intake:
         }
 
     def _require_categories(self) -> None:
-        """Raise for a category map that is wrong, before any file is taken for it."""
+        """Raise ``UsageError`` for a wrong category map before any file is taken."""
         from threadjuice_dagster.assets.steps import now
         from threadjuice_dagster.database.catalogue import Catalogue
         from threadjuice_dagster.operations.imports.rules import RecordReader
@@ -136,7 +136,7 @@ class _Intake:
         RecordReader(catalogue.categories(), catalogue.personas(), now(), self._mapped, self._default)
 
     def _settled(self, inbox: Inbox) -> list[InboxFile]:
-        """Files that are there in full; what was written just now is waited for once."""
+        """Return the complete files; wait once for those that were written just now."""
         seconds, moment = self._config.quiet_seconds, time.time()
         young = [file for file in inbox.waiting() if not inbox.is_quiet(file, seconds, moment)]
         if young:
@@ -160,7 +160,7 @@ class _Intake:
                 self._files["kept_back_files" if name.endswith(".kept-back.jsonl") else "rejects"].append(name)
 
     def _pass_over(self, inbox: Inbox, file: InboxFile, error: Exception) -> None:
-        """Remember a file that cannot be taken or moved away, and tell of it; one that is gone needs nothing."""
+        """Remember and report a file that cannot be taken or moved away, unless it is gone or changed."""
         from threadjuice_dagster.database.ledger import Ledger
         from threadjuice_dagster.operations.imports.fields import shown
 
@@ -178,7 +178,7 @@ class _Intake:
 
 
 def _stops_all(error: Exception) -> bool:
-    """Whether an exception would meet every other file, too: database, disk or network, not one file."""
+    """Whether an exception concerns every file, as one of the database, disk or network does."""
     import psycopg
     import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""The provenance of a story: its source, how it was made, and who signed it off. It is published beside the page.
+"""The provenance of a story: its source, how it was made and who signed it off. The site publishes it with the page.
 
 It holds ids, offsets and digests of its sources and never their text, so that it may be kept when they are deleted.
 """

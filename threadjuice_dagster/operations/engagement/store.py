@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Run = Callable[[str, Mapping[str, Any]], Sequence[Any]]
 """Runs a statement with values by name (``%(name)s``) in a transaction of its own, and returns its rows."""
 
-MAX_KNOWN = 10_000
+MAX_REMEMBERED = 10_000
 """Slugs that a process remembers. A slug never changes its story, and a withdrawn story is not counted anyway."""
 
 _PUBLIC = "SELECT slug FROM publications WHERE slug = ANY(%(slugs)s::text[]) AND withdrawn_at IS NULL"
@@ -64,7 +64,7 @@ class ViewCounts:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._known: set[str] = set()
+        self._public: set[str] = set()
         self._joining, self._asking = threading.Lock(), threading.Lock()
         self._next = _SlugLookup()
 
@@ -74,7 +74,7 @@ class ViewCounts:
         One query runs at a time and looks up every slug that arrived meanwhile. So a flood of unknown slugs keeps one
         connection busy and no more, and no report is refused because of it.
         """
-        if slug in self._known:
+        if slug in self._public:
             return True
         with self._joining:
             question = self._next
@@ -89,9 +89,9 @@ class ViewCounts:
         return slug in question.public
 
     def _remember(self, slugs: set[str]) -> None:
-        if len(self._known) + len(slugs) > MAX_KNOWN:
-            self._known.clear()
-        self._known |= slugs
+        if len(self._public) + len(slugs) > MAX_REMEMBERED:
+            self._public.clear()
+        self._public |= slugs
 
     def add(self, counts: Mapping[Key, int]) -> None:
         """Add counts to those of today (UTC). Counts beyond the limit of a minute are added to ``dropped`` only."""

@@ -2,7 +2,7 @@
 
 It takes title, slug, excerpt, category, status, author, persona, creation time, tags, and of the parts in
 ``content`` their headings and texts. Comments (their authors are left out) and quotes become quotes that a person has
-to check; a picture's caption becomes a search for another one, since nobody can tell its licence. Quizzes, embeds and
+to check; a picture's caption becomes a search for another one, since its licence is not known. Quizzes, embeds and
 advertisements have no text of the story, so they are left out, as are all counters.
 """
 
