@@ -27,20 +27,22 @@ Example = tuple[set[str], int]
 
 def fit(examples: Sequence[Example], prior: Tone) -> Tone:
     """Weights for every stem of the examples and the prior, in steps of ``GRAIN``."""
-    places = {stem: place for place, stem in enumerate(sorted(set().union(*(found for found, _ in examples))))}
+    places = {
+        stem: place for place, stem in enumerate(sorted(set().union(*(text_stems for text_stems, _ in examples))))
+    }
     table = np.zeros((len(examples), len(places) + 1))
-    for row, (found, _) in zip(table, examples, strict=True):
-        row[[places[stem] for stem in found]] = 1 / spread(len(found))
+    for row, (text_stems, _) in zip(table, examples, strict=True):
+        row[[places[stem] for stem in text_stems]] = 1 / spread(len(text_stems))
     table[:, -1] = 1
-    known = np.array([prior.weights.get(stem, 0.0) for stem in places] + [0.0])
-    labels, moved, speed = np.array([label for _, label in examples]), np.zeros(len(known)), np.zeros(len(known))
+    start = np.array([prior.weights.get(stem, 0.0) for stem in places] + [0.0])
+    labels, moved, speed = np.array([label for _, label in examples]), np.zeros(len(start)), np.zeros(len(start))
     for _ in range(STEPS):
-        odds = 1 / (1 + np.exp(-(table @ (known + moved))))
+        odds = 1 / (1 + np.exp(-(table @ (start + moved))))
         slope = table.T @ (odds - labels) / len(labels) + RIDGE * np.append(moved[:-1], 0)
         speed = 0.9 * speed - slope
         moved[:-1] = np.clip((moved + speed)[:-1], -FARTHEST, FARTHEST)
         moved[-1] += speed[-1]
-    weights = {**prior.weights, **dict(zip(places, (known + moved)[:-1].tolist(), strict=True))}
+    weights = {**prior.weights, **dict(zip(places, (start + moved)[:-1].tolist(), strict=True))}
     return Tone(round(float(moved[-1]), 2), grouped(weights))
 
 
@@ -63,8 +65,8 @@ def cross_validated(examples: list[Example], sound: list[Example], prior: Tone) 
     scores, labels = [], []
     for fold in range(FOLDS):
         held = examples[fold::FOLDS]
-        tone = fit([one for at, one in enumerate(examples) if at % FOLDS != fold] + sound, prior)
-        scores += [round(tone.lean(found), 6) for found, _ in held]
+        tone = fit([example for at, example in enumerate(examples) if at % FOLDS != fold] + sound, prior)
+        scores += [round(tone.lean(text_stems), 6) for text_stems, _ in held]
         labels += [label for _, label in held]
     return average_precision(labels, scores)
 

@@ -32,11 +32,12 @@ def main() -> None:
 def _sound(half: str) -> Iterator[str]:
     from corpora.inventions import sound
 
-    found = [ground(*story) for story in sound(half)]
-    counts = Counter(len(one.unsupported) for one in found)
-    yield f"facts listed in {len(found)} sound stories: {dict(sorted(counts.items()))}"
-    yield f"sound stories refused for their facts {sum(len(one.unsupported) > MAX_UNSUPPORTED for one in found)}"
-    strayed = sum("quotation marks" in " ".join(one.problems) for one in found)
+    groundings = [ground(*story) for story in sound(half)]
+    counts = Counter(len(grounding.unsupported) for grounding in groundings)
+    yield f"facts listed in {len(groundings)} sound stories: {dict(sorted(counts.items()))}"
+    refused = sum(len(grounding.unsupported) > MAX_UNSUPPORTED for grounding in groundings)
+    yield f"sound stories refused for their facts {refused}"
+    strayed = sum("quotation marks" in " ".join(grounding.problems) for grounding in groundings)
     yield f"stories refused for words in quotation marks that their thread does not hold {strayed}"
 
 
@@ -49,8 +50,8 @@ def _planted(half: str) -> Iterator[str]:
             for number, story in enumerate(sound(half) * TRIES)
             if (after := plant(*story[:2], Random(number), half))
         ]
-        found = sum(_seen(after, story) for story, after in changed)
-        yield f"{kind:<26} {found:>3} of {len(changed)}"
+        seen = sum(_seen(after, story) for story, after in changed)
+        yield f"{kind:<26} {seen:>3} of {len(changed)}"
     refused = 0
     for number, (draft, thread, framing) in enumerate(sound(half)):
         for place, kind in enumerate(FACTS):
@@ -61,8 +62,8 @@ def _planted(half: str) -> Iterator[str]:
 
 def _seen(after: Draft, story: Told) -> bool:
     """Whether grounding says something of the changed story that it does not say of the sound one."""
-    before, found = ground(*story), ground(after, *story[1:])
-    return bool({*found.problems, *found.unsupported} - {*before.problems, *before.unsupported})
+    before, now = ground(*story), ground(after, *story[1:])
+    return bool({*now.problems, *now.unsupported} - {*before.problems, *before.unsupported})
 
 
 def _speed(half: str) -> Iterator[str]:

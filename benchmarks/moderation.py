@@ -24,12 +24,12 @@ def corpus(half: str) -> list[dict[str, Any]]:
 
 def average_precision(labels: list[int], scores: list[float]) -> float:
     """Sum of precision times gain in recall down the ranking; texts of equal score count as one step."""
-    found = seen = 0
+    hits = seen = 0
     area = 0.0
     for score in sorted(set(scores), reverse=True):
-        tied = [label for label, one in zip(labels, scores, strict=True) if one == score]
-        found, seen = found + sum(tied), seen + len(tied)
-        area += sum(tied) / sum(labels) * found / seen
+        tied = [label for label, other in zip(labels, scores, strict=True) if other == score]
+        hits, seen = hits + sum(tied), seen + len(tied)
+        area += sum(tied) / sum(labels) * hits / seen
     return area
 
 

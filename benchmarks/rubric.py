@@ -32,10 +32,10 @@ def main() -> None:
         print(f"rubric: {name:<27} {speed(known):.0f} stories/s on one core (goal at least 300)")
 
 
-def speed(known: bool) -> float:
+def speed(with_thread: bool) -> float:
     """Stories rated in a second of CPU time, drafts already made; the best of several rounds."""
-    chosen = [one for half in HALVES for one in stories(half) if one.thread or not known]
-    drafts = [(draft_from_text(one.title, one.text), one.thread if known else None) for one in chosen]
+    chosen = [story for half in HALVES for story in stories(half) if story.thread or not with_thread]
+    drafts = [(draft_from_text(story.title, story.text), story.thread if with_thread else None) for story in chosen]
     best = 0.0
     for _ in range(ROUNDS):
         start = time.process_time()

@@ -151,17 +151,17 @@ def _joined(parts: Sequence[str]) -> str:
 
 def sentences_shuffled(story: Story, rng: Random, others: Sequence[Story]) -> str:
     """Every sentence anywhere, in paragraphs of the lengths they had."""
-    told = sentences(story.text)
+    all_sentences = sentences(story.text)
     sizes = [len(sentences(part)) for part in paragraphs(story.text)]
-    rng.shuffle(told)
-    return _joined([" ".join(told[sum(sizes[:i]) : sum(sizes[: i + 1])]) for i in range(len(sizes))])
+    rng.shuffle(all_sentences)
+    return _joined([" ".join(all_sentences[sum(sizes[:i]) : sum(sizes[: i + 1])]) for i in range(len(sizes))])
 
 
 def sentences_regrouped(story: Story, rng: Random, others: Sequence[Story]) -> str:
     """Every sentence anywhere, in paragraphs of one length."""
-    told, size = sentences(story.text), rng.choice([3, 4, 5])
-    rng.shuffle(told)
-    return _joined([" ".join(told[i : i + size]) for i in range(0, len(told), size)])
+    all_sentences, size = sentences(story.text), rng.choice([3, 4, 5])
+    rng.shuffle(all_sentences)
+    return _joined([" ".join(all_sentences[i : i + size]) for i in range(0, len(all_sentences), size)])
 
 
 def paragraphs_shuffled(story: Story, rng: Random, others: Sequence[Story]) -> str:
@@ -174,9 +174,9 @@ def paragraphs_shuffled(story: Story, rng: Random, others: Sequence[Story]) -> s
 
 def cut_off(story: Story, rng: Random, others: Sequence[Story]) -> str:
     """The text ends between two words of a sentence."""
-    found = story.text.split(" ")
-    ends = [i for i in range(len(found) * 6 // 10, len(found) - 2) if found[i][-1].isalpha() and found[i].islower()]
-    return " ".join(found[: rng.choice(ends) + 1])
+    words = story.text.split(" ")
+    ends = [i for i in range(len(words) * 6 // 10, len(words) - 2) if words[i][-1].isalpha() and words[i].islower()]
+    return " ".join(words[: rng.choice(ends) + 1])
 
 
 def paragraph_repeated(story: Story, rng: Random, others: Sequence[Story]) -> str:
@@ -200,7 +200,7 @@ def _inserted(story: Story, rng: Random, part: str) -> str:
 
 def stray_paragraph(story: Story, rng: Random, others: Sequence[Story]) -> str:
     """A paragraph of another story is put in."""
-    other = rng.choice([one for one in others if one.title != story.title])
+    other = rng.choice([candidate for candidate in others if candidate.title != story.title])
     long = [part for part in paragraphs(other.text) if len(part.split()) >= 30]
     return _inserted(story, rng, rng.choice(long or [max(paragraphs(other.text), key=len)]))
 
@@ -252,10 +252,10 @@ def words_shuffled(story: Story, rng: Random, others: Sequence[Story]) -> str:
 
 def _grown(parts: Sequence[str], rng: Random, length: int) -> str:
     """Paragraphs of one lot in any order, until the text is about as long as a story."""
-    told: list[str] = []
-    while len(" ".join(told).split()) < length:
-        told += [rng.choice(_CONNECTIVES) + part for part in rng.sample(parts, len(parts))]
-    return _joined([told[0], *told[1:]])
+    grown: list[str] = []
+    while len(" ".join(grown).split()) < length:
+        grown += [rng.choice(_CONNECTIVES) + part for part in rng.sample(parts, len(parts))]
+    return _joined(grown)
 
 
 def platitudes(story: Story, rng: Random, others: Sequence[Story]) -> str:
@@ -269,7 +269,7 @@ def about_nothing(story: Story, rng: Random, others: Sequence[Story]) -> str:
 
 def another_story(story: Story, rng: Random, others: Sequence[Story]) -> str:
     """A sound story, but of something else; only its thread can tell."""
-    return rng.choice([one for one in others if one.title != story.title]).text
+    return rng.choice([candidate for candidate in others if candidate.title != story.title]).text
 
 
 def spliced(story: Story, rng: Random, others: Sequence[Story]) -> str:

@@ -67,27 +67,27 @@ def discriminant(sound: np.ndarray, shuffled: np.ndarray) -> tuple[np.ndarray, f
 def logistic(rows: np.ndarray, stray: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights and shift of the logarithm of the odds that a paragraph is a stray."""
     middle, spread = rows.mean(0), rows.std(0) + 0.02
-    known = np.c_[(rows - middle) / spread, np.ones(len(rows))]
+    scaled = np.c_[(rows - middle) / spread, np.ones(len(rows))]
     matters = np.where(stray, 1.0, SOUND_WEIGHT)
-    ridge = STRAY_RIDGE * np.eye(known.shape[1])
+    ridge = STRAY_RIDGE * np.eye(scaled.shape[1])
     ridge[-1, -1] = 1e-6
-    weights = np.zeros(known.shape[1])
+    weights = np.zeros(scaled.shape[1])
     for _ in range(30):
-        odds = 1 / (1 + np.exp(-np.clip(known @ weights, -30, 30)))
-        slope = known.T @ (matters * (odds - stray)) + ridge @ weights
-        weights -= np.linalg.solve((known * (matters * odds * (1 - odds))[:, None]).T @ known + ridge, slope)
+        odds = 1 / (1 + np.exp(-np.clip(scaled @ weights, -30, 30)))
+        slope = scaled.T @ (matters * (odds - stray)) + ridge @ weights
+        weights -= np.linalg.solve((scaled * (matters * odds * (1 - odds))[:, None]).T @ scaled + ridge, slope)
     scaled = weights[:-1] / spread
     return scaled, float(weights[-1] - middle @ scaled)
 
 
-def fit_order(told: Sequence[Story]) -> Fit:
-    sound = [order.signals(prose.read(one.text)) for one in told]
-    draws = [[_shuffled(one, told, number, draw) for draw in range(DRAWS)] for number, one in enumerate(told)]
+def fit_order(corpus: Sequence[Story]) -> Fit:
+    sound = [order.signals(prose.read(story.text)) for story in corpus]
+    draws = [[_shuffled(story, corpus, number, draw) for draw in range(DRAWS)] for number, story in enumerate(corpus)]
     names = sorted({name for row in sound for name in row})
     good, bad = table(sound, names), np.array([table(rows, names) for rows in draws])
-    held = np.zeros(len(told))
+    held = np.zeros(len(corpus))
     for fold in range(FOLDS):
-        out = np.arange(len(told)) % FOLDS == fold
+        out = np.arange(len(corpus)) % FOLDS == fold
         weights, shift = discriminant(good[~out], bad[~out].reshape(-1, len(names)))
         held[out] = good[out] @ weights + shift
     weights, shift = discriminant(good, bad.reshape(-1, len(names)))
@@ -96,8 +96,8 @@ def fit_order(told: Sequence[Story]) -> Fit:
     return Fit(names, weights, shift - float(held.mean() - ORDER_LINE * held.std()), by_paragraph)
 
 
-def _shuffled(story: Story, told: Sequence[Story], number: int, draw: int) -> Signals:
-    text = SHUFFLES[draw % len(SHUFFLES)](story, Random(number * 1000 + draw), told)
+def _shuffled(story: Story, corpus: Sequence[Story], number: int, draw: int) -> Signals:
+    text = SHUFFLES[draw % len(SHUFFLES)](story, Random(number * 1000 + draw), corpus)
     return order.signals(prose.read(text))
 
 
@@ -110,16 +110,16 @@ def _threads(story: Story) -> list[frozenset[str]]:
     return [frozenset(prose.subjects(words(cut))) for cut in cuts]
 
 
-def fit_strays(told: Sequence[Story]) -> Fit:
+def fit_strays(corpus: Sequence[Story]) -> Fit:
     rows: list[Signals] = []
     marks: list[tuple[int, int, bool]] = []
-    for number, story in enumerate(told):
-        for known in _threads(story):
+    for number, story in enumerate(corpus):
+        for thread_subjects in _threads(story):
             for draw in range(-1, DRAWS):
                 damage = STRANGERS[draw % len(STRANGERS)]
-                text = damage(story, Random(number * 777 + draw), told) if draw >= 0 else story.text
+                text = damage(story, Random(number * 777 + draw), corpus) if draw >= 0 else story.text
                 reading, own = prose.read(text), {*paragraphs(story.text)}
-                for i, signals in unity.stray_signals(unity.take_apart(reading), known):
+                for i, signals in unity.stray_signals(unity.take_apart(reading), thread_subjects):
                     rows.append(signals)
                     marks.append((number, draw, reading.paragraphs[i] not in own))
     names = list(rows[0])
@@ -127,7 +127,7 @@ def fit_strays(told: Sequence[Story]) -> Fit:
     home = np.array([mark[0] for mark in marks])
     weights, shift = logistic(held, stray)
     undamaged = np.array([mark[1] < 0 for mark in marks])
-    worst = np.full(len(told), -99.0)
+    worst = np.full(len(corpus), -99.0)
     for fold in range(FOLDS):
         out = home % FOLDS == fold
         part, part_shift = logistic(held[~out], stray[~out])
@@ -137,8 +137,8 @@ def fit_strays(told: Sequence[Story]) -> Fit:
 
 
 def main() -> None:
-    told = stories("dev")
-    write(fit_order(told), fit_strays(told))
+    corpus = stories("dev")
+    write(fit_order(corpus), fit_strays(corpus))
 
 
 def write(order_fit: Fit, stray_fit: Fit) -> None:

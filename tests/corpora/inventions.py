@@ -50,15 +50,19 @@ SAYINGS = {
 
 def _choice(lots: dict[str, str], thread: Thread, chance: Random, half: str) -> str:
     """Something of the half's lot that no word of the thread names."""
-    told = f"{thread.created_at:%A %B}\n".join(thread.texts).casefold()
+    thread_text = f"{thread.created_at:%A %B}\n".join(thread.texts).casefold()
     options = lots[half].split("|")
-    strange = [one for one in options if one.split()[-1].casefold() not in told and not _known_value(one, told)]
+    strange = [
+        option
+        for option in options
+        if option.split()[-1].casefold() not in thread_text and not _known_value(option, thread_text)
+    ]
     return chance.choice(strange or options)
 
 
-def _known_value(text: str, told: str) -> bool:
-    known = {meaning for number in numbers(told) for meaning in number.meanings}
-    return any(number.meanings & known for number in numbers(text))
+def _known_value(text: str, thread_text: str) -> bool:
+    meanings = {meaning for number in numbers(thread_text) for meaning in number.meanings}
+    return any(number.meanings & meanings for number in numbers(text))
 
 
 def _sentence(patterns: str, lots: dict[str, str]) -> Plant:
@@ -68,9 +72,9 @@ def _sentence(patterns: str, lots: dict[str, str]) -> Plant:
         invented = _choice(lots, thread, chance, half)
         sentence = chance.choice(patterns.split("|")).replace("%", invented)
         place = chance.choice([i for i, section in enumerate(draft.sections) if section.kind != "excerpt"])
-        told = sentences(draft.sections[place].text)
-        spot = chance.randint(1, len(told))
-        return _with_text(draft, place, " ".join((*told[:spot], sentence, *told[spot:])))
+        before = sentences(draft.sections[place].text)
+        spot = chance.randint(1, len(before))
+        return _with_text(draft, place, " ".join((*before[:spot], sentence, *before[spot:])))
 
     return plant
 
@@ -95,14 +99,14 @@ def changed_number(draft: Draft, thread: Thread, chance: Random, half: str) -> D
     place, number = chance.choice(spots)
     text = draft.sections[place].text
     digits = number.text[0].isdigit()
-    known = "\n".join((*thread.texts, str(thread.score), str(thread.num_comments), str(thread.created_at)))
-    options = [str(one) for one in range(13, 99)] if digits else ["eleven", "thirteen", "sixteen", "seventy"]
-    new = chance.choice([one for one in options if not _known_value(one, known)])
+    thread_text = "\n".join((*thread.texts, str(thread.score), str(thread.num_comments), str(thread.created_at)))
+    options = [str(option) for option in range(13, 99)] if digits else ["eleven", "thirteen", "sixteen", "seventy"]
+    new = chance.choice([option for option in options if not _known_value(option, thread_text)])
     return _with_text(draft, place, text[: number.start] + new + text[number.end :])
 
 
 def _is_figure(number: Number) -> bool:
-    return not number.ordinal and all(isinstance(one, float) and one > 2 for one in number.meanings)
+    return not number.ordinal and all(isinstance(meaning, float) and meaning > 2 for meaning in number.meanings)
 
 
 def _quote_plant(change: Callable[[Quote, Draft, Thread, Random, str], Quote | None]) -> Plant:
@@ -122,14 +126,16 @@ def _invented_quote(quote: Quote, draft: Draft, thread: Thread, chance: Random, 
 
 
 def _altered_quote(quote: Quote, draft: Draft, thread: Thread, chance: Random, half: str) -> Quote:
-    found = words(quote.text)
-    word = chance.choice(found)
-    other = chance.choice([one for one in words(thread.title) if one.casefold() != word.casefold()])
+    quote_words = words(quote.text)
+    word = chance.choice(quote_words)
+    other = chance.choice(
+        [word_of_title for word_of_title in words(thread.title) if word_of_title.casefold() != word.casefold()]
+    )
     return quote.model_copy(update={"text": quote.text.replace(word, other, 1)})
 
 
 def _moved_quote(quote: Quote, draft: Draft, thread: Thread, chance: Random, half: str) -> Quote | None:
-    others = [one.id for one in thread.comments if quote.text not in one.body]
+    others = [comment.id for comment in thread.comments if quote.text not in comment.body]
     return quote.model_copy(update={"comment_id": chance.choice(others)}) if others else None
 
 
@@ -159,8 +165,8 @@ def sound(half: str) -> tuple[tuple[Draft, Thread, tuple[str, ...]], ...]:
 def _written(half: str) -> Iterator[tuple[Draft, Thread, tuple[str, ...]]]:
     for story in stories(half):
         if story.thread:
-            told = tuple(Section(kind="narrative", heading="", text=text) for text in paragraphs(story.text))
-            yield Draft(title=story.title, sections=told, quotes=tuple(_quotes(story.thread))), story.thread, ()
+            sections = tuple(Section(kind="narrative", heading="", text=text) for text in paragraphs(story.text))
+            yield Draft(title=story.title, sections=sections, quotes=tuple(_quotes(story.thread))), story.thread, ()
 
 
 def _quotes(thread: Thread) -> Iterator[Quote]:

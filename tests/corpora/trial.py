@@ -25,24 +25,26 @@ class Trial(NamedTuple):
 
 def try_rubric(half: str, draws: int = 1) -> Trial:
     """Every second damaged story that has a thread is held against it, and every sound one with and without."""
-    told = stories(half)
-    sound = [score(one, one.text, known) for one in told for known in {False, one.thread is not None}]
+    corpus = stories(half)
+    sound = [
+        score(story, story.text, with_thread) for story in corpus for with_thread in {False, story.thread is not None}
+    ]
     damaged: dict[str, list[float]] = {}
     for kind, damage in enumerate((*DAMAGES, *HARDEST)):
         if damage is another_story:
-            chosen = [(i, one, True) for i, one in enumerate(told) if one.thread]
+            chosen = [(i, story, True) for i, story in enumerate(corpus) if story.thread]
         else:
-            chosen = [(i, one, bool((i + kind) % 2)) for i, one in enumerate(told)]
+            chosen = [(i, story, bool((i + kind) % 2)) for i, story in enumerate(corpus)]
         damaged[damage.__name__] = [
-            score(one, damage(one, Random(1000 * draw + i), told), known)
+            score(story, damage(story, Random(1000 * draw + i), corpus), with_thread)
             for draw in range(draws)
-            for i, one, known in chosen
+            for i, story, with_thread in chosen
         ]
     return Trial(sound, damaged)
 
 
-def score(story: Story, text: str, known: bool = False) -> float:
-    return rate(draft_from_text(story.title, text), story.thread if known else None).overall
+def score(story: Story, text: str, with_thread: bool = False) -> float:
+    return rate(draft_from_text(story.title, text), story.thread if with_thread else None).overall
 
 
 def auc(sound: Sequence[float], damaged: Sequence[float]) -> float:
@@ -53,4 +55,4 @@ def auc(sound: Sequence[float], damaged: Sequence[float]) -> float:
 
 def stopped(damaged: Sequence[float]) -> float:
     """The share that the gate stops."""
-    return sum(one < GATE for one in damaged) / len(damaged)
+    return sum(damaged_score < GATE for damaged_score in damaged) / len(damaged)

@@ -47,7 +47,7 @@ class Tone:
     def certainty(self, plain: str) -> float:
         """Return how sure the tone of a lower-case text alone makes us, 0 to 0.55; 0.5 at log-odds of 1.
 
-        Measured by cross-validation: of texts at 1 or more, 94 in 100 are harmful, and no sample thread has any.
+        Measured by cross-validation: of 39 texts at 1 or more, 36 are harmful, and no sample thread is over 0.
         """
         lean = self.lean(stems(plain))
         return _MOST / (1 + math.exp(-_SLOPE * lean)) if lean > _SILENT else 0.0

@@ -8,18 +8,10 @@ import html
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from threadjuice_dagster.domain.language.text import words
+from threadjuice_dagster.domain.language.text import TYPOGRAPHY, words
 
 MIN_QUOTE_WORDS = 2
 
-_TYPOGRAPHY = str.maketrans(
-    {
-        **dict.fromkeys("“”„‟«»″", '"'),
-        **dict.fromkeys("‘’‚‛`´′", "'"),
-        **dict.fromkeys("–—‑−", "-"),
-        "…": "...",
-    }
-)
 _STEPS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
     (re.compile(r"&(?:\#\d+;? | \#x[\da-f]+;? | [^\t\n\f\ <&\#;]{1,32};?)", re.VERBOSE | re.IGNORECASE), html.unescape),
     (
@@ -31,7 +23,7 @@ _STEPS: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
         lambda marks: "",
     ),
     (re.compile(r"^\s+|\s+$|[^\S ]\s*| \s+"), lambda space: " "),
-    (re.compile(r"[A-Z]+|[^\x00-\x7f]+"), lambda run: run.translate(_TYPOGRAPHY).casefold()),
+    (re.compile(r"[A-Z]+|[^\x00-\x7f]+"), lambda run: run.translate(TYPOGRAPHY).casefold()),
     (re.compile(r"\s*(?:\.{2,}|\.(?: \.){2,}|-+)\s*"), lambda joint: "..." if "." in joint else "-"),
 )
 """What is unified, in order; markup at the start of a line goes while there are lines."""
