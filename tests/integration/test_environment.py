@@ -457,12 +457,12 @@ class TestWebhook:
 
 
 def test_one_unforeseen_error_is_one_failed_row() -> None:
-    from threadjuice_dagster.operations.environment.service import Found, SmokeRequest, ask_all
+    from threadjuice_dagster.operations.environment.service import Found, Question, ask_all
 
     def broken() -> Found:
         raise RuntimeError("with sk-hunter2 in it")
 
-    rows = ask_all([SmokeRequest("a", ("A",), broken, 1), SmokeRequest("b", (), lambda: Found("ok", "fine"), 1)], {})
+    rows = ask_all([Question("a", ("A",), broken, 1), Question("b", (), lambda: Found("ok", "fine"), 1)], {})
     assert [row.state for row in rows] == ["failed", "ok"]
     assert "hunter2" not in rows[0].message
 

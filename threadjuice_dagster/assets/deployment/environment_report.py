@@ -6,7 +6,7 @@ from datetime import datetime
 import dagster as dg
 
 from threadjuice_dagster.assets.decorators import asset
-from threadjuice_dagster.assets.preview import described
+from threadjuice_dagster.assets.findings import result
 from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport
 from threadjuice_dagster.operations.environment.service import EnvironmentService
@@ -47,13 +47,9 @@ def check_results(report: EnvironmentReport, settings: Settings, database: Datab
 
 def _answer(report: EnvironmentReport) -> dg.AssetCheckResult:
     silent = [row for row in report.failed() if row.kind == "system"]
-    return dg.AssetCheckResult(
-        check_name=ANSWER.name,
-        passed=not silent,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=described("; ".join(f"{row.name}: {row.message}" for row in silent) or "Every system answers."),
-        metadata={"next step": silent[0].next_step if silent else "Nothing needs to be done."},
-    )
+    message = "; ".join(f"{row.name}: {row.message}" for row in silent) or "Every system answers."
+    advice = {"next step": silent[0].next_step if silent else "Nothing needs to be done."}
+    return result(ANSWER.name, not silent, message, dg.AssetCheckSeverity.ERROR, advice)
 
 
 def _young(settings: Settings, since: Mapping[str, datetime], today: datetime) -> dg.AssetCheckResult:
@@ -61,13 +57,9 @@ def _young(settings: Settings, since: Mapping[str, datetime], today: datetime) -
     limit = settings.deployment.key_max_age_days
     ages = {name: (today - first).days for name, first in since.items()}
     old = [f"{name} is {age} days old" for name, age in ages.items() if age > limit]
-    return dg.AssetCheckResult(
-        check_name=YOUNG.name,
-        passed=not old,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=described("; ".join(old) or f"{len(ages)} keys, none older than {limit} days."),
-        metadata={"next step": "Replace it as the runbook says.", "runbook": "key-rotation", **ages},
-    )
+    message = "; ".join(old) or f"{len(ages)} keys, none older than {limit} days."
+    advice = {"next step": "Replace it as the runbook says.", "runbook": "key-rotation", **ages}
+    return result(YOUNG.name, not old, message, metadata=advice)
 
 
 def report_table(report: EnvironmentReport, kind: str) -> dg.TableMetadataValue:

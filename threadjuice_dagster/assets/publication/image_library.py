@@ -8,8 +8,8 @@ import dataclasses
 import dagster as dg
 
 from threadjuice_dagster.assets.decorators import asset
+from threadjuice_dagster.assets.findings import result
 from threadjuice_dagster.assets.plots import listed
-from threadjuice_dagster.assets.preview import described
 from threadjuice_dagster.assets.publication.published_story import public_record
 from threadjuice_dagster.assets.steps import classified
 from threadjuice_dagster.assets.stories.story_image import choose_picture
@@ -36,12 +36,7 @@ class SweepConfig(dg.Config):
     redraw: int = 200
 
 
-@asset(
-    kinds={"pillow", "s3"},
-    deps=["published_story", "content_cleanup"],
-    check_specs=[COMPLETE],
-    pool="pictures",
-)
+@asset(kinds={"pillow", "s3"}, deps=["published_story", "content_cleanup"], check_specs=[COMPLETE], pool="pictures")
 def image_library(
     context: dg.AssetExecutionContext,
     config: SweepConfig,
@@ -76,14 +71,7 @@ def image_library(
             "left": len(left),
             "stories": listed(why, "all complete"),
         },
-        check_results=[
-            dg.AssetCheckResult(
-                check_name=COMPLETE.name,
-                passed=not left,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=described(f"{len(left)} stories lack picture files." if left else "Nothing is missing."),
-            )
-        ],
+        check_results=[result(COMPLETE.name, not left, f"{len(left) or 'No'} stories lack picture files.")],
     )
 
 

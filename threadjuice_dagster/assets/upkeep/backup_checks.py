@@ -3,7 +3,8 @@
 import dagster as dg
 
 from threadjuice_dagster.assets.decorators import reports_failures
-from threadjuice_dagster.assets.preview import described, escape
+from threadjuice_dagster.assets.findings import result
+from threadjuice_dagster.assets.preview import escape
 from threadjuice_dagster.assets.steps import RETRIES
 from threadjuice_dagster.assets.upkeep.backups import database_backup
 from threadjuice_dagster.operations.backups.service import BackupService
@@ -28,6 +29,5 @@ def restore_is_proven(context: dg.AssetCheckExecutionContext, backup_service: Ba
     )
 
 
-def _result(passed: bool, description: str, **metadata: str | float | dg.MetadataValue) -> dg.AssetCheckResult:
-    severity = dg.AssetCheckSeverity.ERROR
-    return dg.AssetCheckResult(passed=passed, severity=severity, description=described(description), metadata=metadata)
+def _result(passed: bool, message: str, **metadata: str | float | dg.MetadataValue) -> dg.AssetCheckResult:
+    return result("restore_is_proven", passed, message, dg.AssetCheckSeverity.ERROR, metadata)

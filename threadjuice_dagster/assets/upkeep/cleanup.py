@@ -6,7 +6,7 @@ What is removed, and what holds a clean-up back, belongs in ``operations/cleanup
 import dagster as dg
 
 from threadjuice_dagster.assets.decorators import asset
-from threadjuice_dagster.assets.preview import described
+from threadjuice_dagster.assets.findings import result
 from threadjuice_dagster.assets.steps import classified, now
 from threadjuice_dagster.assets.upkeep.backups import database_backup
 from threadjuice_dagster.failures import PermanentFailure
@@ -53,13 +53,8 @@ def content_cleanup(
         context.instance, site, now(), dry_run=config.dry_run, force=config.force, tell=context.log.info
     )
     held = ", ".join(f"{rule.name}: {rule.refused}" for rule in report.refused)
-    found = dg.AssetCheckResult(
-        check_name=COMPLETE.name,
-        passed=not held,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=described(held or "Nothing was held back."),
-    )
-    return dg.MaterializeResult(metadata=_metadata(report), check_results=[found])
+    check = result(COMPLETE.name, not held, held or "Nothing was held back.")
+    return dg.MaterializeResult(metadata=_metadata(report), check_results=[check])
 
 
 class PruningConfig(dg.Config):
