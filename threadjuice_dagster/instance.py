@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from threadjuice_dagster.database.server import Databases
 
 POOLS = ("openai", "pictures", "reddit")
-"""Every pool a step names; a test holds the assets to it."""
+"""Every pool that a step names. A test compares them with the assets."""
 
 DAGSTER_YAML = """\
 # Written by ThreadJuice. Storage is PostgreSQL, by the address in DAGSTER_DATABASE_URL.
@@ -44,7 +44,7 @@ run_retries:
   enabled: true
   max_retries: 2
   retry_on_asset_or_op_failure: false
-# Steps print nothing: what they have to say goes to the event log. Capturing costs two processes per run.
+# Steps print nothing; they write to the event log. Capturing their output would cost two processes per run.
 compute_logs:
   module: dagster.core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
@@ -57,7 +57,7 @@ python_logs:
       jsonl: {class: threadjuice_dagster.logs.JsonLines, level: INFO}
 sensors: {use_threads: true, num_workers: 4}
 schedules: {use_threads: true, num_workers: 2}
-# Days a tick of a schedule or sensor is kept; a sensor ticks every ten seconds, mostly with nothing to do.
+# Days that a tick of a schedule or sensor is kept. A sensor ticks every ten seconds, and most ticks do nothing.
 retention:
   schedule: {purge_after_days: {skipped: 30, failure: 90, success: 90}}
   sensor: {purge_after_days: {skipped: 2, failure: 30, success: 30}}
@@ -76,7 +76,7 @@ load_from:
 
 
 def prepare_home(settings: Settings) -> dict[str, str]:
-    """Write the instance's files and return the environment Dagster's own processes need.
+    """Write the instance's files and return the environment that Dagster's own processes need.
 
     The returned addresses hold a password: they go to child processes, never to a log. Raises ``ConfigurationError``
     for a home that cannot be written to.
@@ -108,7 +108,7 @@ def database_addresses(settings: Settings) -> "Databases":
 
 @contextlib.contextmanager
 def open_instance(settings: Settings) -> "Iterator[dg.DagsterInstance]":
-    """The instance the UI shows, for this process."""
+    """Open the instance that the UI shows, for this process."""
     environment = prepare_home(settings)
     os.environ.update(environment)
     with _first_in_turn(environment["DAGSTER_DATABASE_URL"]) as instance:
@@ -120,7 +120,7 @@ def open_instance(settings: Settings) -> "Iterator[dg.DagsterInstance]":
 
 @contextlib.contextmanager
 def _first_in_turn(address: str) -> "Iterator[dg.DagsterInstance]":
-    """The instance, opened by one process at a time: Dagster creates its tables and pools without a lock."""
+    """Open the instance under a lock, because Dagster creates its tables and pools without one."""
     import dagster as dg
     from sqlalchemy.engine import make_url
 
@@ -139,20 +139,20 @@ def _first_in_turn(address: str) -> "Iterator[dg.DagsterInstance]":
 
 
 def declare_pools(instance: "dg.DagsterInstance") -> None:
-    """Give every pool the instance's default limit; the caller makes sure that it does so alone.
+    """Give every pool the instance's default limit. The caller holds a lock.
 
-    Dagster does this when a step first claims a slot. Of two processes that do it together, PostgreSQL refuses one,
-    and that run fails.
+    Dagster does this when a step first claims a slot. If two processes do it at the same time, PostgreSQL refuses one,
+    and its run fails.
     """
     storage = instance.event_log_storage
-    for pool in set(POOLS) - {known.name for known in storage.get_pool_limits()}:
+    for pool in set(POOLS) - {limit.name for limit in storage.get_pool_limits()}:
         storage.initialize_concurrency_limit_to_default(pool)
 
 
 def forget_story(instance: "dg.DagsterInstance", story_id: str, *, whole: bool) -> bool:
-    """Remove the runs of a story with all they said, and of a ``whole`` story the partition; False while one goes on.
+    """Delete the finished runs of a story, and its partition if ``whole``; return False while a run is in progress.
 
-    Dagster keeps the last event of every asset and check beside the runs: those are removed as well.
+    Dagster keeps the last event of every asset and check beside the runs. They are deleted as well.
     """
     import dagster as dg
 
@@ -167,7 +167,7 @@ def forget_story(instance: "dg.DagsterInstance", story_id: str, *, whole: bool) 
 
 
 def delete_runs(instance: "dg.DagsterInstance", run_ids: Sequence[str]) -> None:
-    """Delete runs with all they said. The run itself goes last: whoever is killed before finds it again."""
+    """Delete runs with their events. The run itself goes last, so that an interrupted deletion can be repeated."""
     from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
 
     checks, last = AssetCheckExecutionsTable, AssetKeyTable
