@@ -14,7 +14,8 @@ from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports.formats import split_records
 from threadjuice_dagster.operations.imports.raw import MAX_RECORD, RawRecord
-from threadjuice_dagster.operations.imports.rules import RecordReader, RefusedRecord, StoryRow, category_map, slug_for
+from threadjuice_dagster.operations.imports.rules import RecordReader, RefusedRecord, StoryRow, category_map
+from threadjuice_dagster.operations.imports.slugs import slug_for
 
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLAIN = {"title": "A fence moves", "category": "neighbours", "text": "The fence moved by a metre."}

@@ -29,6 +29,7 @@ from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports import rules
 from threadjuice_dagster.operations.imports import store as imports
 from threadjuice_dagster.operations.imports.files import records_of
+from threadjuice_dagster.operations.imports.slugs import earlier_slugify
 from threadjuice_dagster.operations.imports.store import COUNTS, ImportSummary, import_files
 from threadjuice_dagster.operations.imports.validation import Validation
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
@@ -253,7 +254,7 @@ class TestDamage:
         records = [{"title": title, "category": "neighbours", "text": "It rained."} for title in RENAMED]
         with monkeypatch.context() as earlier:
             make = rules.slug_for
-            earlier.setattr(rules, "slug_for", lambda slug, title, *_: make(slug, title, rules.earlier_slugify))
+            earlier.setattr(rules, "slug_for", lambda slug, title, *_: make(slug, title, earlier_slugify))
             assert counts(service.take(lines(records), "first.jsonl")) == (3, 3, 0, 0, 0)
         before = everything(service.store)
         assert "imported-he-leftforever-and-she-never-asked" in {row.story_id for row in before}

@@ -13,32 +13,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from threadjuice_dagster.domain import editorial
 from threadjuice_dagster.domain.language.text import cut, printable, unescaped
 
-_NAMED = {
-    "title": "title headline posttitle titletext subject",
-    "slug": "slug postname urlslug urltitle",
-    "dek": "dek excerpt summary description subtitle standfirst postexcerpt customexcerpt teaser abstract",
-    "text": "text body content postcontent contenttext contentbody bodytext posttext articlebody articletext plaintext"
-    " markdown bodymarkdown contentmarkdown html bodyhtml contenthtml",
-    "sections": "sections",
-    "quotes": "quotes",
-    "category": "category categories desk categoryname categoryslug postcategory primarycategory postcategories",
-    "persona": "persona",
-    "author": "author byline authors authorname postauthor creator dccreator writtenby",
-    "tags": "tags taglist tagnames posttags",
-    "seo_title": "seotitle metatitle",
-    "seo_description": "seodescription metadescription",
-    "picture_query": "picturequery imagequery",
-    "alt_text": "alttext imagealt featureimagealt featuredimagealt",
-    "dated": "publishedat publishedon publisheddate publishedtime publishdate publicationdate publicationtime"
-    " datepublished datetimepublished firstpublished firstpublishedat firstpublicationdate firstpublisheddate pubdate"
-    " published postdategmt postdate dategmt date publishat publishtime createdat createdon datecreated created",
-}
-"""The names of each field as ``folded`` spells them. The first name with a value is used."""
-
-_YES = frozenset(("true", "yes", "y", "on", "t", "1"))
-_NO = frozenset(("false", "no", "n", "off", "f", "0", "none", "null", "nil", "~", "never"))
+_TABLE = editorial.table("imports")
+_YES, _NO = (frozenset(_TABLE[name].split()) for name in ("yes_words", "no_words"))
 _LETTER = re.compile(r"[^\W\d_]")
 _EMAIL = re.compile(r"[<(\[]?(?:mailto:)?[\w.+-]+@[\w-]+(?:\.[\w-]+)+[>)\]]?")
 _NAMES = ("name", "displayname", "fullname", "title", "label", "slug", "rendered", "nicename", "username")
@@ -230,4 +209,4 @@ def _parsed(text: str) -> Any:
         raise ValueError("it is neither words nor JSON") from None
 
 
-_PLACES = {name: (field, rank) for field, names in _NAMED.items() for rank, name in enumerate(names.split())}
+_PLACES = {name: (field, rank) for field, names in _TABLE["fields"].items() for rank, name in enumerate(names.split())}

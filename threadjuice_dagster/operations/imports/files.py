@@ -18,6 +18,7 @@ from threadjuice_dagster.domain.language.text import printable
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.imports.fields import field_of, shown
 from threadjuice_dagster.operations.imports.formats import split_records
+from threadjuice_dagster.operations.imports.inbox import is_unfinished
 from threadjuice_dagster.operations.imports.raw import RawRecord
 from threadjuice_dagster.operations.imports.rules import RefusedRecord, parsed
 
@@ -37,24 +38,10 @@ _ALWAYS = 256 << 20
 _LONGEST_WINDOW = 31
 """The longest window of zstd, 2 GiB; memory is taken only as the window fills."""
 
-_BEGINNINGS = (".", "_", "~", "#")
-_ENDINGS = (
-    *(".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".opdownload", ".filepart", ".aria2"),
-    *(".upload", ".uploading", ".incomplete", ".!ut", ".!qb", ".swp", ".swo", ".swx", ".lock", "~", "#"),
-    *(".rejects.jsonl", ".kept-back.jsonl", "thumbs.db", "desktop.ini"),
-)
 _EVERY_FILE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _KEPT_BACK = b'{"kept_back": '
 _CHUNK = 256 << 10
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-
-
-def is_unfinished(key: str) -> bool:
-    """Whether the name of a file or of a folder above it says that it is hidden, unfinished or another program's own.
-
-    Examples: ``.~lock.x.csv#`` and ``~$x.csv`` of an office program, ``x.csv.crdownload`` of a browser, ``_drafts/``.
-    """
-    return any(part.startswith(_BEGINNINGS) for part in key.split("/")) or key.lower().endswith(_ENDINGS)
 
 
 def story_files(path: Path) -> list[Path]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from threadjuice_dagster.domain.language.text import printable
-from threadjuice_dagster.operations.imports.files import is_unfinished
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
 
 if TYPE_CHECKING:
@@ -30,6 +29,12 @@ ARCHIVE = "archived/"
 QUIET_SECONDS = 5.0
 """Seconds for which a file must not have changed before it is taken; before that it may still be written."""
 
+_BEGINNINGS = (".", "_", "~", "#")
+_ENDINGS = (
+    *(".part", ".partial", ".tmp", ".temp", ".crdownload", ".download", ".opdownload", ".filepart", ".aria2"),
+    *(".upload", ".uploading", ".incomplete", ".!ut", ".!qb", ".swp", ".swo", ".swx", ".lock", "~", "#"),
+    *(".rejects.jsonl", ".kept-back.jsonl", "thumbs.db", "desktop.ini"),
+)
 _BLOCK = 1 << 18
 _LONGEST_NAME, _LONGEST_KEY = 200, 900
 """Bytes of a name (of 255 in a folder) and of a key (of 1,024 in a bucket), which leave room for an ending."""
@@ -145,6 +150,14 @@ class Inbox:
         with path.open("rb") as file:
             self._storage.put_stream(key, file)
         path.unlink()
+
+
+def is_unfinished(key: str) -> bool:
+    """Whether the name of a file or of a folder above it says that it is hidden, unfinished or another program's own.
+
+    Examples: ``.~lock.x.csv#`` and ``~$x.csv`` of an office program, ``x.csv.crdownload`` of a browser, ``_drafts/``.
+    """
+    return any(part.startswith(_BEGINNINGS) for part in key.split("/")) or key.lower().endswith(_ENDINGS)
 
 
 def passed_over(engine: "sa.Engine", marks: Sequence[str]) -> set[str]:

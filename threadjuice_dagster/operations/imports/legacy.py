@@ -10,30 +10,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from threadjuice_dagster.domain import editorial
 from threadjuice_dagster.domain.story.stories import SECTION_KINDS
 
-KINDS = {
-    "intro": "opening",
-    "introduction": "opening",
-    "hook": "opening",
-    "setup": "opening",
-    "comments": "discussion",
-    "reactions": "discussion",
-    "tldr": "facts",
-    "summary": "facts",
-    "list": "facts",
-    "twist": "turn",
-    "update": "turn",
-    "outro": "closing",
-    "conclusion": "closing",
-    "aftermath": "closing",
-    "takeaway": "closing",
-}
-"""The kind of section that each type of part becomes. Any other part with text becomes narrative."""
-
-_QUOTES = ("quote", "quotes", "pullquote", "tweet", "twitter_quote")
-_PICTURES = ("image", "photo", "picture", "hero")
-_WITHOUT_TEXT = ("quiz", "poll", "embed", "media", "media_embed", "video", "gif", "audio", "ad", "newsletter", "cta")
+_TABLE = editorial.table("imports")["legacy"]
+KINDS = {part: kind for kind, parts in _TABLE["kinds"].items() for part in parts.split()}
+_QUOTES, _PICTURES, _WITHOUT_TEXT = (_TABLE[name].split() for name in ("quotes", "pictures", "without_text"))
 _NUMBER = re.compile(r"[-_ ]?\d+$")
 _TEXTS = ("content", "text", "body", "paragraphs", "items", "description")
 

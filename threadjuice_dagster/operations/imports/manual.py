@@ -13,14 +13,8 @@ from threadjuice_dagster.domain.story.stories import MANUAL
 from threadjuice_dagster.operations.imports.formats import split_records
 from threadjuice_dagster.operations.imports.json_records import start_of_list
 from threadjuice_dagster.operations.imports.raw import RawRecord
-from threadjuice_dagster.operations.imports.rules import (
-    ImportedStory,
-    RefusedRecord,
-    earlier_slug_for,
-    earlier_slugify,
-    parsed,
-    slug_for,
-)
+from threadjuice_dagster.operations.imports.rules import ImportedStory, RefusedRecord, parsed
+from threadjuice_dagster.operations.imports.slugs import earlier_slug_for, earlier_slugify, slug_for
 
 _HEAD = re.compile(r"\A\s*---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")

@@ -1,7 +1,7 @@
 """Decides whether a record was public in the system that exported it, by every sign that content systems give.
 
 An unknown sign counts as not public, so that nothing becomes public that was not. What happens to a record that was
-not public belongs in ``operations/imports/store.py``.
+not public belongs in ``operations/imports/store.py``. The words and names are data (``editorial/imports.yaml``).
 """
 
 import functools
@@ -9,76 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from threadjuice_dagster.domain import editorial
 from threadjuice_dagster.operations.imports.fields import day_of, folded, labels_in, nothing, shown, truth, word_set
 
-_PUBLISHED = word_set(
-    "published publish public live online active posted released usable visible listed enabled on yes true 1"
+_WORDS = editorial.table("imports")["visibility"]
+_PUBLISHED, _EVERYBODY, _KINDS, _SAYS_PUBLIC, _INSIDE = (
+    word_set(_WORDS[name]) for name in ("published", "everybody", "no_pages", "public_names", "inner_names")
 )
-"""Values of a status that say that a story was public."""
-_EVERYBODY = word_set("public everyone everybody anyone all world open free visible listed published none yes true on")
-"""Values of a visibility, an audience or a tier that say that everybody could read a story."""
-
-_REVIEWED = _PUBLISHED | word_set("approved accepted passed reviewed ok done complete completed")
-"""Values of a review that do not speak against a story; they do not say that it was public either."""
-_KINDS = word_set("draft revision autosave autodraft trash template")
-"""Types of records that have no page of their own."""
-
-_OF_WHAT = " post entry article content page story news item doc document publication publish published publishing pub"
-_OF_WHAT += " workflow editorial creativework lifecycle current"
+_REVIEWED = _PUBLISHED | word_set(_WORDS["reviewed"])
 _NOUNS = ("status", "state", "stage", "step")
-_STATUS = " ".join(("workflow", *(f"{of}{noun}" for of in _OF_WHAT.split(" ") for noun in _NOUNS)))
-_REVIEW = " ".join(f"{of}{noun}" for of in ("review", "moderation", "approval") for noun in _NOUNS)
-_KIND = "type posttype recordtype layout kind"
-_ACCESS = (
-    "visibility postvisibility contentvisibility access accesslevel accesstype contentaccess audience privacy"
-    " privacystatus tier accesstier membership membershiplevel subscription subscriptionlevel plan security emailtype"
-    " visibleto viewableby readableby whocanview whocanread availableto restrictedto"
-)
-_YES = (
-    "published publish public live online currentlypublished active enabled enabledforsite visible listed free"
-    " accessibleforfree approved released routable discoverable readytopublish readyforpublication"
-)
-_SAYS_PUBLIC = word_set("published publish public live online currentlypublished")
-_NO = (
-    "draft unpublished private hidden hiddenfromfeed unlisted delisted archived archivedindashboard deleted softdeleted"
-    " trashed intrash trash expired disabled inactive pending inreview needsreview notpublished notforpublication"
-    " donotpublish neverpublish nopublish wip workinprogress unfinished paid paidonly paidcontent paidpost premium"
-    " premiumonly premiumcontent memberonly membersonly memberscontent subscriberonly subscribersonly subscribercontent"
-    " forsubscribers subscriptionrequired requiressubscription requiresmembership requirespayment paywall paywalled"
-    " pricingplanids mincentspledgedtoview locked passwordprotected protected password postpassword requireslogin"
-    " loginrequired requiresauth authrequired restricted readrestricted publicaccessrulesenabled allowedroles"
-    " allowedgroups usersegmentid fegroup withdrawn retracted removed rejected suspended spam headless emailonly"
-    " internal confidential deletedat deletedon deleteddate archivedat archivedon archiveddate trashedat removedat"
-    " withdrawnat retractedat hiddenat discardedat deletedversion archivedversion"
-)
-_UNTIL = (
-    "embargo embargoed scheduled schedule future publishscheduled scheduledat scheduledfor scheduledon scheduleddate"
-    " scheduledtime scheduledpublishat scheduledpublishdate scheduledpublishtime publicationscheduledat embargountil"
-    " embargoeduntil embargodate embargoends goliveat golivedate availablefrom visiblefrom publicfrom activefrom"
-)
-"""Dates of a plan. Anything but a date there, such as *next week*, counts as still to come."""
-_FIRST = (
-    "publishedat publishedon publisheddate publishedtime publishdate publicationdate publicationtime datepublished"
-    " datetimepublished pubdate firstpublished firstpublishedat firstpublicationdate firstpublisheddate lastpublished"
-    " lastpublishedat publishedversion publishdetails"
-)
-"""Fields that a system fills in when it publishes a story."""
-_STARTS = (
-    "publishat publishon publishfrom publishup publishtime publishingdate datepublish postdate postdategmt date dategmt"
-    " displaydate createdat releasedate releaseat releaseon launchdate validfrom starttime startdate startsat startson"
-    " effective effectivedate"
-)
-_ENDS = (
-    "expiresat expireson expires expireat expireon expirydate expiredate expirationdate expirationtime expiry"
-    " expiration expiredat unpublishat unpublishon unpublishdate unpublishedat publishdown datedepublish depublishat"
-    " depublishedat availableuntil visibleuntil publicuntil activeuntil activeto validuntil validto endtime enddate"
-    " endsat endson takedownat takedowndate"
-)
-_INSIDE = word_set(
-    "build sys system meta metadata attributes fields properties frontmatter publication publishing data workflow"
-    " content settings preferences options flags control"
-)
-"""Objects inside a record whose signs count as well."""
+_OWNERS = ("", *_WORDS["status_owners"].split())
+_STATUS = " ".join(("workflow", *(f"{owner}{noun}" for owner in _OWNERS for noun in _NOUNS)))
+_REVIEW = " ".join(f"{owner}{noun}" for owner in ("review", "moderation", "approval") for noun in _NOUNS)
 _DEEPEST = 3
 
 Signs = Iterator[str]
@@ -212,16 +154,20 @@ def _ends(value: Any, moment: datetime) -> bool:
     return day is None or day <= moment
 
 
-_STATUS_NAMES, _FIRST_DATES, _PAGE = word_set(_STATUS), word_set(_FIRST), word_set("render list permalink")
+_STATUS_NAMES, _FIRST_DATES, _PAGE = (
+    word_set(_STATUS),
+    word_set(_WORDS["first_names"]),
+    word_set("render list permalink"),
+)
 _GROUPS: tuple[tuple[str, Callable[[Any, datetime], bool]], ...] = (
     (_STATUS, _status),
     (_REVIEW, _review),
-    (_KIND, _kind),
-    (_ACCESS, _access),
-    (_YES, _yes),
-    (_NO, _no),
-    (_UNTIL, _until),
-    (f"{_FIRST} {_STARTS}", _starts),
-    (_ENDS, _ends),
+    (_WORDS["kind_names"], _kind),
+    (_WORDS["access_names"], _access),
+    (_WORDS["yes_names"], _yes),
+    (_WORDS["no_names"], _no),
+    (_WORDS["until_names"], _until),
+    (f"{_WORDS['first_names']} {_WORDS['start_names']}", _starts),
+    (_WORDS["end_names"], _ends),
 )
 _SIGNS = {name: sign for names, sign in _GROUPS for name in names.split()}
