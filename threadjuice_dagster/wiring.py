@@ -33,7 +33,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     database, cdn, backups = _database(settings), _cdn(settings), _backups(settings)
     backup_service = _backup_service(settings, database, backups)
     takedown_service = TakedownService(
-        database=database, vault=backups, cdn=cdn, encryption_key=_encryption_key(settings)
+        database=database, storage=backups, cdn=cdn, encryption_key=_encryption_key(settings)
     )
     resources = {
         "database": database,

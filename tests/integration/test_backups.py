@@ -611,12 +611,12 @@ class TestInDagster:
         self, service: BackupService, instance: dg.DagsterInstance, engine: sa.Engine, tmp_path: Path
     ) -> None:
         takedowns = TakedownService(
-            database=service.database, vault=service.storage, cdn=FolderStorage(root=str(tmp_path / "cdn"))
+            database=service.database, storage=service.storage, cdn=FolderStorage(root=str(tmp_path / "cdn"))
         )
         store = service.database.store
         story = published(store)
         manifest = service.take()
-        takedowns.bury([Tombstone(kind="thread", id=str(store.assignment(story).thread_id))], instance)
+        takedowns.record_deletions([Tombstone(kind="thread", id=str(store.assignment(story).thread_id))], instance)
         assert store.published() == []
 
         @dg.job

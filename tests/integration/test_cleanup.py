@@ -151,7 +151,7 @@ def make_desk(url: str, cdn: Storage, vault: Storage, key: str = "", **settings:
     return CleanupService(
         database=database,
         backup_service=BackupService(database=database, storage=vault, encryption_key=key),
-        takedown_service=TakedownService(database=database, vault=vault, cdn=cdn, encryption_key=key),
+        takedown_service=TakedownService(database=database, storage=vault, cdn=cdn, encryption_key=key),
         **settings,
     )
 
@@ -179,12 +179,12 @@ class TestADryRun:
     def test_says_what_would_go_and_removes_nothing(self, rooms: Rooms) -> None:
         rooms.story(1)
         rooms.keep_file("img/nobody/480.jpg")
-        before = (rooms.written(), rooms.cdn.list(), rooms.takedowns.vault.list())
+        before = (rooms.written(), rooms.cdn.list(), rooms.takedowns.storage.list())
         report = rooms.clean(dry_run=True)
         assert rule(report, "rejected_drafts").found == 1
         assert rule(report, "orphan_files").found == 1
         assert (removed(report), report.archive) == ({}, "")
-        assert (rooms.written(), rooms.cdn.list(), rooms.takedowns.vault.list()) == before
+        assert (rooms.written(), rooms.cdn.list(), rooms.takedowns.storage.list()) == before
 
     def test_without_a_backup_says_that_nothing_would_go(self, rooms: Rooms, tmp_path: Path) -> None:
         rooms.story(1)
@@ -219,7 +219,7 @@ class TestACleanUp:
         assert Path(report.archive.removeprefix("file://")).is_dir()
 
     def test_is_encrypted_as_backups_are(self, rooms: Rooms, database_url: str) -> None:
-        cdn, vault = rooms.cdn, rooms.takedowns.vault
+        cdn, vault = rooms.cdn, rooms.takedowns.storage
         rooms.service = make_desk(database_url, cdn, vault, key=KEY)
         rooms.back_up(hours=2)
         rooms.story(1)
@@ -249,7 +249,7 @@ class TestACleanUp:
 
     def test_keeps_the_audit_and_the_tombstones(self, rooms: Rooms) -> None:
         rooms.story(1, "withdrawn", days=91)
-        rooms.takedowns.bury([Tombstone(kind="thread", id="elsewhere")], rooms.instance)
+        rooms.takedowns.record_deletions([Tombstone(kind="thread", id="elsewhere")], rooms.instance)
         before = rooms.execute("SELECT * FROM audit"), rooms.execute("SELECT * FROM tombstones")
         rooms.clean()
         assert (rooms.execute("SELECT * FROM audit"), rooms.execute("SELECT * FROM tombstones")) == before
@@ -297,11 +297,11 @@ class TestACleanUp:
     def test_removes_archives_that_are_old(self, rooms: Rooms) -> None:
         rooms.story(1)
         rooms.clean()
-        assert rooms.takedowns.vault.list("archive/")
+        assert rooms.takedowns.storage.list("archive/")
         rooms.back_up(hours=-24 * 91)
         report = rooms.service.clean(rooms.instance, rooms.site, now() + timedelta(days=91), dry_run=False)
         assert removed(report) == {"old_archives": 2}
-        assert rooms.takedowns.vault.list("archive/") == []
+        assert rooms.takedowns.storage.list("archive/") == []
 
     def test_leaves_a_story_alone_whose_run_lives(self, rooms: Rooms) -> None:
         story_id = rooms.story(1, "withdrawn", days=91)
@@ -403,7 +403,7 @@ class TestTheGuards:
     @pytest.mark.parametrize(("hours", "proven"), [(27, True), (1, False)])
     def test_refuse_without_a_backup_proven_lately(self, rooms: Rooms, hours: float, proven: bool) -> None:
         story_id = rooms.story(1)
-        shutil.rmtree(Path(rooms.takedowns.vault.root))  # type: ignore[attr-defined]
+        shutil.rmtree(Path(rooms.takedowns.storage.root))  # type: ignore[attr-defined]
         rooms.back_up(hours, proven=proven)
         with pytest.raises(PermanentFailure, match=r"no proven backup.*threadjuice maintenance backup"):
             rooms.clean(force=True)
@@ -453,7 +453,7 @@ class TestATakedown:
         kept = rooms.story(2)
         rooms.clean()
         assert rooms.takedowns.sources() == {"t1": {"c2"}, "t2": {"c2"}}
-        rooms.takedowns.bury([Tombstone(kind="thread", id="t1")], rooms.instance)
+        rooms.takedowns.record_deletions([Tombstone(kind="thread", id="t1")], rooms.instance)
         assert {one["row"]["story_id"] for one in rooms.archived()} == {kept}
         assert rooms.takedowns.sources() == {"t2": {"c2"}}
         label = next(label for _, label in rooms.takedowns.archive.labels())
@@ -465,28 +465,28 @@ class TestATakedown:
         rooms.clean()
         named = story_id if reference == "the story" else reference
         found = Takedowns(rooms.store.engine).find(named, rooms.takedowns.sources)
-        rooms.takedowns.bury([found], rooms.instance)
-        assert rooms.takedowns.vault.list("archive/") == []
+        rooms.takedowns.record_deletions([found], rooms.instance)
+        assert rooms.takedowns.storage.list("archive/") == []
 
     def test_of_test_content_of_which_no_row_is_left_reaches_the_archive(self, rooms: Rooms) -> None:
         rooms.story(1, title="[test] A fence")
         rooms.clean()
-        rooms.takedowns.bury([Tombstone(kind="comment", id="c2", thread="t1")], rooms.instance)
+        rooms.takedowns.record_deletions([Tombstone(kind="comment", id="c2", thread="t1")], rooms.instance)
         assert rooms.archived() == []
 
     def test_of_a_part_for_another_key_removes_the_part(self, rooms: Rooms, database_url: str) -> None:
-        cdn, vault = rooms.cdn, rooms.takedowns.vault
+        cdn, vault = rooms.cdn, rooms.takedowns.storage
         rooms.service = make_desk(database_url, cdn, vault, key=KEY)
         rooms.back_up(hours=2)
         rooms.story(1)
         rooms.clean()
         other = make_desk(database_url, cdn, vault, key=OTHER_KEY)
-        other.takedown_service.bury([Tombstone(kind="thread", id="t1")], rooms.instance)
+        other.takedown_service.record_deletions([Tombstone(kind="thread", id="t1")], rooms.instance)
         assert vault.list("archive/") == []
 
     def test_leaves_nothing_for_a_clean_up_to_archive(self, rooms: Rooms) -> None:
         story_id = rooms.story(1, "withdrawn", days=91)
-        rooms.takedowns.bury([Tombstone(kind="thread", id="t1")], rooms.instance)
+        rooms.takedowns.record_deletions([Tombstone(kind="thread", id="t1")], rooms.instance)
         rooms.fill(story_id, 1)  # a run went on writing
         rooms.execute("UPDATE assignments SET updated_at = now() - interval '91 days'")
         rooms.clean()
@@ -501,7 +501,7 @@ class TestATakedown:
         )  # fmt: skip
         rooms.clean()
         assert len(rooms.archived()) == 2
-        rooms.takedowns.bury([Tombstone(kind="thread", id="t1")], rooms.instance)
+        rooms.takedowns.record_deletions([Tombstone(kind="thread", id="t1")], rooms.instance)
         assert [one["row"]["kind"] for one in rooms.archived()] == ["y"]
 
 
@@ -546,7 +546,7 @@ if given["moment"] == "before the runs go":
     cleanup.forget_story = pause
 with dg.DagsterInstance.from_ref(InstanceRef.from_dir(given["dagster"])) as instance:
     if given["moment"] == "in a takedown":
-        desk.takedown_service.bury([Tombstone(kind="thread", id="t1")], instance)
+        desk.takedown_service.record_deletions([Tombstone(kind="thread", id="t1")], instance)
     site = cleanup.Site(False, lambda: None)
     desk.clean(instance, site, datetime.now(UTC), dry_run=False)
 print("ENDED", flush=True)
@@ -632,9 +632,9 @@ class TestACleanUpThatWasKilled:
     def test_leaves_no_part_without_a_label_for_ever(self, retry_lost_connection: Rooms, tmp_path: Path) -> None:
         killed_at(retry_lost_connection, "while archiving", tmp_path)
         stray = "archive/2020-01-01T000000Z-00000000/rejected_drafts-00001.jsonl.zst"
-        retry_lost_connection.takedowns.vault.put(stray, b"half")
+        retry_lost_connection.takedowns.storage.put(stray, b"half")
         retry_lost_connection.clean()
-        assert stray not in retry_lost_connection.takedowns.vault.list()
+        assert stray not in retry_lost_connection.takedowns.storage.list()
 
     def test_holds_another_one_up_only_while_it_lives(self, retry_lost_connection: Rooms, tmp_path: Path) -> None:
         told, done = threading.Event(), threading.Event()
@@ -691,14 +691,14 @@ def test_a_full_disk_under_the_archive_is_one_clear_line_and_loses_nothing(
             file.write(b"x" * size)
 
     before = retry_lost_connection.written()
-    manifest = retry_lost_connection.takedowns.vault.list("backups/")[0]
-    kept = retry_lost_connection.takedowns.vault.get(manifest)
+    manifest = retry_lost_connection.takedowns.storage.list("backups/")[0]
+    kept = retry_lost_connection.takedowns.storage.get(manifest)
     command = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(tmp_path / "vault")]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
     try:
-        retry_lost_connection.takedowns.vault.put(manifest, kept)
+        retry_lost_connection.takedowns.storage.put(manifest, kept)
         fill(24_000)
         with pytest.raises(TransientFailure, match="No space left on device"):
             retry_lost_connection.clean()
@@ -866,7 +866,7 @@ class TestRuns:
         url = retry_lost_connection.store.engine.url.render_as_string(hide_password=False)
         strict, retry_lost_connection.service = (
             retry_lost_connection.service,
-            make_desk(url, retry_lost_connection.cdn, retry_lost_connection.takedowns.vault, run_days=101),
+            make_desk(url, retry_lost_connection.cdn, retry_lost_connection.takedowns.storage, run_days=101),
         )
         assert len(self.prune(retry_lost_connection)) == 2
         retry_lost_connection.service = strict

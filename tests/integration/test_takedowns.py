@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from backup_keys import KEY, OTHER_KEY
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, post
 
@@ -34,7 +35,7 @@ QUOTED = "Measure it twice before you say a word."
 def service(database_url: str, tmp_path: Path) -> TakedownService:
     return TakedownService(
         database=Postgres(url=database_url, pool_size=3, migrates_itself=True),
-        vault=FolderStorage(root=str(tmp_path / "vault")),
+        storage=FolderStorage(root=str(tmp_path / "vault")),
         cdn=FolderStorage(root=str(tmp_path / "cdn")),
     )
 
@@ -75,7 +76,7 @@ class TestAThreadThatWasDeleted:
         store = service.database.store
         story_id = published(store)
         service.cdn.put("img/a/480.jpg", b"picture")
-        assert service.bury([Tombstone(kind="thread", id="abc123")], instance) == [story_id]
+        assert service.record_deletions([Tombstone(kind="thread", id="abc123")], instance) == [story_id]
         assert store.published() == []
         assert service.cdn.list() == []
         left = everything(database_url)
@@ -89,14 +90,14 @@ class TestAThreadThatWasDeleted:
         published(service.database.store)
         published(service.database.store, thread_id="abd124")
         service.cdn.put("img/a/480.jpg", b"picture")
-        service.bury([Tombstone(kind="thread", id="abc123")], instance)
+        service.record_deletions([Tombstone(kind="thread", id="abc123")], instance)
         assert service.cdn.list() == ["img/a/480.jpg"]
         assert len(service.database.store.published()) == 1
 
     def test_is_never_stored_or_written_again(self, service: TakedownService, instance: dg.DagsterInstance) -> None:
         store = service.database.store
         story_id = published(store)
-        service.bury([Tombstone(kind="thread", id="abc123")], instance)
+        service.record_deletions([Tombstone(kind="thread", id="abc123")], instance)
         assert store.save_threads([make_thread("abc123")]) == 0
         with pytest.raises(PermanentFailure, match="was deleted"):
             store.claim(story_id, "a-run")
@@ -105,7 +106,7 @@ class TestAThreadThatWasDeleted:
         self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
     ) -> None:
         story_id = published(service.database.store)
-        service.bury([Tombstone(kind="thread", id="abc123")], instance)
+        service.record_deletions([Tombstone(kind="thread", id="abc123")], instance)
         service.database.store.save(make_draft(story_id))
         assert service.replay(instance) == [story_id]
         assert QUOTED not in everything(database_url)
@@ -114,7 +115,7 @@ class TestAThreadThatWasDeleted:
         self, service: TakedownService, instance: dg.DagsterInstance
     ) -> None:
         published(service.database.store)
-        service.bury([Tombstone(kind="thread", id="abc123", reason="asked to")], instance)
+        service.record_deletions([Tombstone(kind="thread", id="abc123", reason="asked to")], instance)
         decision = service.database.store.decisions()[0]
         assert (decision.action, decision.story_id, decision.reason) == ("takedown", "abc123", "asked to")
 
@@ -129,7 +130,7 @@ class TestAThreadThatWasDeleted:
 
         instance.add_dynamic_partitions("stories", [story_id])
         dg.materialize([told], instance=instance, partition_key=story_id)
-        service.bury([Tombstone(kind="thread", id="abc123")], instance)
+        service.record_deletions([Tombstone(kind="thread", id="abc123")], instance)
         assert instance.get_runs() == []
         assert instance.get_dynamic_partitions("stories") == []
         record = instance.get_asset_records([told.key])
@@ -143,7 +144,7 @@ class TestACommentThatWasDeleted:
         store = service.database.store
         story_id = published(store, kind="quote")
         before = store.last_publication()[0]
-        service.bury([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
+        service.record_deletions([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
         story = store.published()[0]
         assert story.story_id == story_id
         assert story.draft.quotes == ()
@@ -155,7 +156,7 @@ class TestACommentThatWasDeleted:
         self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
     ) -> None:
         published(service.database.store, kind="text")
-        service.bury([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
+        service.record_deletions([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
         assert service.database.store.published() == []
         assert QUOTED not in everything(database_url)
 
@@ -163,7 +164,7 @@ class TestACommentThatWasDeleted:
         self, service: TakedownService, instance: dg.DagsterInstance
     ) -> None:
         published(service.database.store)
-        service.bury([Tombstone(kind="comment", id="c1", thread="abc123")], instance)
+        service.record_deletions([Tombstone(kind="comment", id="c1", thread="abc123")], instance)
         assert service.database.store.published()[0].draft.quotes[0].text == QUOTED
 
 
@@ -172,7 +173,7 @@ class TestAnOlderDatabase:
         self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
     ) -> None:
         story_id = published(service.database.store)
-        service.bury([Tombstone(kind="thread", id="abc123")], instance)
+        service.record_deletions([Tombstone(kind="thread", id="abc123")], instance)
         with service.database.store.engine.begin() as connection:
             connection.execute(sa.text("ALTER TABLE audit DISABLE TRIGGER ALL"))
             tables = "tombstones, audit, events, orders, assignments, threads, stories"
@@ -361,3 +362,36 @@ def pg_tool(name: str, *arguments: str) -> None:
     *options, last = (one.replace("postgresql+psycopg2", "postgresql").replace("+psycopg", "") for one in arguments)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(folder.parent / "lib")}
     subprocess.run([str(folder / name), *options, last], check=True, env=environment, capture_output=True)
+
+
+class TestATombstoneInStorage:
+    def test_is_carried_out_only_if_our_key_signed_it_unless_a_database_is_restored(
+        self, service: TakedownService, instance: dg.DagsterInstance
+    ) -> None:
+        signing = service.model_copy(update={"encryption_key": KEY})
+        story_id = published(service.database.store)
+        forged, messages = Tombstone(kind="thread", id="abc123"), []
+        for data in (forged.model_dump_json(), forged.model_dump_json()[:-1] + ', "signature": "00"}', "[]", "{"):
+            service.storage.put(forged.key, data.encode())
+            assert signing.replay(instance, say=messages.append) == []
+        assert len(messages) == 4
+        assert "is not signed" in messages[0]
+        assert "cannot be read" in messages[3]
+        service.storage.put(forged.key, forged.model_dump_json().encode())
+        assert signing.replay(instance, accept_unsigned=True, say=messages.append) == [story_id]
+        assert "restored database" in messages[4]
+
+    def test_that_our_key_signed_is_carried_out_by_another_database(
+        self, service: TakedownService, instance: dg.DagsterInstance
+    ) -> None:
+        signing = service.model_copy(update={"encryption_key": KEY})
+        signing.record_deletions([Tombstone(kind="thread", id="abc123")], instance)
+        with service.database.store.engine.begin() as connection:
+            connection.execute(sa.text("DELETE FROM tombstones"))
+        story_id = published(service.database.store)
+        other = service.model_copy(update={"encryption_key": OTHER_KEY})
+        messages: list[str] = []
+        assert other.replay(instance, say=messages.append) == []
+        assert len(messages) == 1
+        assert signing.replay(instance, say=messages.append) == [story_id]
+        assert len(messages) == 1

@@ -33,7 +33,7 @@ def takedowns(
     expired = 0 if held_back else Takedowns(database.store.engine).expire(policy.thread_retention_hours)
     sources = takedown_service.sources()
     deletions = threads.deleted(sources)
-    changed = takedown_service.bury(_tombstones(deletions, sources), context.instance)
+    changed = takedown_service.record_deletions(_tombstones(deletions, sources), context.instance, context.log.warning)
     if changed:
         publisher.build(Publications(database.store.engine), keep_old=False)
     return dg.MaterializeResult(

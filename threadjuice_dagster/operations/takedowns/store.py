@@ -50,7 +50,7 @@ class Takedowns:
         """Remove everything that rests on a deleted source; what is left outside the database is remembered."""
         with self._engine.begin() as connection:
             story_id = self._story_of(connection, tombstone)
-            remains = self._bury(connection, tombstone, story_id)
+            remains = self._remove(connection, tombstone, story_id)
             left = {**remains.model_dump(mode="json"), "thread": tombstone.thread}
             row = {**tombstone.model_dump(include={"kind", "id", "reason"}), "remains": left}
             statement = insert(t.tombstones).values(row)
@@ -143,14 +143,14 @@ class Takedowns:
         this = columns.story_id == tombstone.id if tombstone.kind == "story" else of_thread
         return connection.scalar(sa.select(columns.story_id).where(this).with_for_update())
 
-    def _bury(self, connection: sa.Connection, tombstone: Tombstone, story_id: str | None) -> Remains:
+    def _remove(self, connection: sa.Connection, tombstone: Tombstone, story_id: str | None) -> Remains:
         if tombstone.kind == "comment":
-            return self._bury_comment(connection, tombstone, story_id)
+            return self._remove_comment(connection, tombstone, story_id)
         if tombstone.kind == "thread":
             self._change_thread(connection, tombstone.id, Thread.without_text)
         return self._erase(connection, story_id) if story_id else Remains()
 
-    def _bury_comment(self, connection: sa.Connection, tombstone: Tombstone, story_id: str | None) -> Remains:
+    def _remove_comment(self, connection: sa.Connection, tombstone: Tombstone, story_id: str | None) -> Remains:
         self._change_thread(connection, tombstone.thread, lambda thread: thread.without_comment(tombstone.id))
         story = _read(connection, t.stories, story_id, StoryDraft)
         score = _read(connection, t.quality_scores, story_id, QualityScore)
