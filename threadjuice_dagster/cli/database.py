@@ -34,9 +34,9 @@ def backups(as_json: AsJson = False) -> None:
     with reporting(as_json):
         from threadjuice_dagster.cli.recovery import list_backups
 
-        found = list_backups(read_environment())
+        listed = list_backups(read_environment())
         show_document(
-            {"backups": found}, as_json, lambda: "\n".join(map(printed.backup_line, found)) or "No backups yet."
+            {"backups": listed}, as_json, lambda: "\n".join(map(printed.backup_line, listed)) or "No backups yet."
         )
 
 

@@ -105,10 +105,10 @@ def _diagnose(subject: str, as_json: bool, parts: Iterable[Part]) -> None:
         close_incidents(
             cast("EnvironmentService", systems.environment),
             report,
-            lambda: [one.name for one in findings if one.passed],
+            lambda: [finding.name for finding in findings if finding.passed],
         )
         ok = all(finding.passed for finding in findings)
-        shown = [one.model_dump(include={"name", "state", "message", "next_step"}) for one in findings]
+        shown = [finding.model_dump(include={"name", "state", "message", "next_step"}) for finding in findings]
         show_document({"subject": subject, "ok": ok, "findings": shown}, as_json, lambda: text(subject, findings))
         if not ok:
             raise typer.Exit(1)
@@ -155,9 +155,9 @@ def _errors(systems: Systems) -> Iterator[Finding]:
     from threadjuice_dagster.operations.monitoring.generation_store import stories_of_day
 
     engine = _engine(systems)
-    found = errors_of_day(engine, _today())
-    yield error_finding(found.kinds, len(stories_of_day(engine, _today())), found.groups)
-    for group in [one for one in found.groups if one.kind not in NO_FAULTS][:PATTERNS]:
+    errors = errors_of_day(engine, _today())
+    yield error_finding(errors.kinds, len(stories_of_day(engine, _today())), errors.groups)
+    for group in [group for group in errors.groups if group.kind not in NO_FAULTS][:PATTERNS]:
         times = f"{group.count} times today, last {group.last_at.astimezone(UTC):%H:%M} UTC"
         yield Finding(name=f"error in {group.asset}", state="ok", message=f"{group.message} ({group.kind}; {times})")
 
@@ -170,12 +170,12 @@ def _fallback(systems: Systems) -> Iterator[Finding]:
     if not isinstance(writer, OpenAIWriter):
         yield Finding(name="fallback", state="stand-in", message="No model is used: the extractive writer writes.")
     elif writer.fallback:
-        told = f"The {writer.fallback} writer steps in when the model's API is down."
-        yield Finding(name="fallback", state="ok", message=told)
+        message = f"The {writer.fallback} writer steps in when the model's API is down."
+        yield Finding(name="fallback", state="ok", message=message)
     else:
-        told = "Nobody writes while the model's API is down: WRITER_FALLBACK is not set."
+        message = "Nobody writes while the model's API is down: WRITER_FALLBACK is not set."
         step = "Set WRITER_FALLBACK=extractive, or let people write: threadjuice content import --manual FILE"
-        yield Finding(name="fallback", state="ok", message=told, next_step=step)
+        yield Finding(name="fallback", state="ok", message=message, next_step=step)
 
 
 def _health(systems: Systems) -> list[Finding]:
@@ -211,8 +211,8 @@ def _stored(systems: Systems) -> Iterator[Finding]:
         step = "Run: threadjuice maintenance backup"
         yield Finding(name="stored_backups", state="warning", message="There is no backup in storage.", next_step=step)
     else:
-        told = f"The newest in storage is {newest.id}; to go back to it: threadjuice database restore {newest.id}"
-        yield Finding(name="stored_backups", state="ok", message=told)
+        message = f"The newest in storage is {newest.id}; to go back to it: threadjuice database restore {newest.id}"
+        yield Finding(name="stored_backups", state="ok", message=message)
 
 
 def _delivery(systems: Systems) -> list[Finding]:
@@ -250,13 +250,13 @@ def text(subject: str, findings: list[Finding]) -> str:
     """A diagnosis for people: what is wrong first, with the next step below it."""
     width = max(len(finding.name) for finding in findings)
     lines = []
-    for finding in sorted(findings, key=lambda one: one.passed):
+    for finding in sorted(findings, key=lambda finding: finding.passed):
         lines.append(f"{finding.name:<{width}}  {finding.state:<8}  {finding.message}")
         if finding.next_step:
             lines.append(f"{'':<{width + 12}}{finding.next_step}")
     wrong = sum(not finding.passed for finding in findings)
-    told = f"{wrong} of {len(findings)} want looking at; see docs/EMERGENCY.md#{RUNBOOKS[subject]}."
-    return "\n".join([*lines, told if wrong else f"Nothing is wrong with {subject}."])
+    message = f"{wrong} of {len(findings)} want looking at; see docs/EMERGENCY.md#{RUNBOOKS[subject]}."
+    return "\n".join([*lines, message if wrong else f"Nothing is wrong with {subject}."])
 
 
 def _engine(systems: Systems) -> "sa.Engine":

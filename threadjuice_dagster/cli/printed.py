@@ -16,9 +16,9 @@ def validation_text(report: dict[str, Any]) -> str:
     lines = [f"{report['checked']} checked, {report['passed']} passed, {report['damaged']} damaged"]
     for gate, counts in report["gates"].items():
         lines.append(f"{gate:<24} {', '.join(f'{count:,} {outcome}' for outcome, count in counts.items())}")
-    for one in report["newly_failing"]:
-        stays = "; its page stays as it was published" if one["status"] == "published" else ""
-        lines.append(f"newly failing: {one['id']} ({', '.join(one['gates'])}){stays}")
+    for story in report["newly_failing"]:
+        stays = "; its page stays as it was published" if story["status"] == "published" else ""
+        lines.append(f"newly failing: {story['id']} ({', '.join(story['gates'])}){stays}")
     return "\n".join(lines)
 
 
@@ -31,16 +31,16 @@ def import_text(document: dict[str, Any]) -> str:
         ("refused", document["refusals"], document["rejected"], document["rejects_file"]),
         ("kept back", document["held"], document["kept_back"], document["kept_back_file"]),
     ):
-        lines += [f"{heading}: {_place(one)}: {one['reason']}" for one in listed[:SHOWN]]
+        lines += [f"{heading}: {_place(record)}: {record['reason']}" for record in listed[:SHOWN]]
         more = f"{heading}: {count - SHOWN} more" if count > SHOWN else ""
         where = f"{heading}: all of them in {file}" if file else ""
         lines += [line for line in (more, where) if line]
     return "\n".join(lines)
 
 
-def _place(one: dict[str, Any]) -> str:
-    title = f" “{one['title']}”" if one["title"] else ""
-    return f"{one['file']}, {one['line']}{title}"
+def _place(record: dict[str, Any]) -> str:
+    title = f" “{record['title']}”" if record["title"] else ""
+    return f"{record['file']}, {record['line']}{title}"
 
 
 def story_line(story: "StoryRecord") -> str:
@@ -104,14 +104,14 @@ def status_text(document: dict[str, Any]) -> str:
 
 def upkeep_text(document: dict[str, Any]) -> str:
     """What was done, and which thresholds are crossed."""
-    lines = [f"{one['state']:<9} {one['name']}  {one['message']}".rstrip() for one in document["assets"]]
-    lines += [f"crossed   {one['name']} of {one['asset']}: {one['message']}" for one in document["checks"]]
+    lines = [f"{asset['state']:<9} {asset['name']}  {asset['message']}".rstrip() for asset in document["assets"]]
+    lines += [f"crossed   {check['name']} of {check['asset']}: {check['message']}" for check in document["checks"]]
     return "\n".join([*lines, f"Run {document['run_id']}"])
 
 
 def incidents_text(document: dict[str, Any]) -> str:
     """Incidents, and the messages that have not arrived yet."""
-    lines = [incident_line(one) for one in document["incidents"]] or ["Nothing is wrong."]
+    lines = [incident_line(incident) for incident in document["incidents"]] or ["Nothing is wrong."]
     lines += [f"{document['more']} more are not shown."] if document["more"] else []
     waiting = document["waiting"]
     lines += [f"{waiting} messages have not been delivered yet."] if waiting else []
@@ -119,13 +119,13 @@ def incidents_text(document: dict[str, Any]) -> str:
     return "\n".join([*lines, *([f"         {document['problem']}"] if document["problem"] else [])])
 
 
-def incident_line(one: dict[str, Any]) -> str:
+def incident_line(incident: dict[str, Any]) -> str:
     """An incident with its cause and what to do."""
-    state = one["severity"] if one["open"] else "over"
-    muted = f", muted until {one['muted_until']} by {one['muted_by']}" if one["muted_until"] else ""
-    lines = [f"{state:<8} {one['title']} ({one['count']} times, last {one['last_at']}{muted})"]
-    lines += [f"         {text}" for text in (one["message"], one["next_step"]) if text]
-    return "\n".join([*lines, f"         {one['cause']}"])
+    state = incident["severity"] if incident["open"] else "over"
+    muted = f", muted until {incident['muted_until']} by {incident['muted_by']}" if incident["muted_until"] else ""
+    lines = [f"{state:<8} {incident['title']} ({incident['count']} times, last {incident['last_at']}{muted})"]
+    lines += [f"         {text}" for text in (incident["message"], incident["next_step"]) if text]
+    return "\n".join([*lines, f"         {incident['cause']}"])
 
 
 def cleanup_text(report: dict[str, Any]) -> str:
@@ -163,11 +163,11 @@ def environment_text(report: "EnvironmentReport") -> str:
 
 def deployment_text(document: dict[str, Any]) -> str:
     """A deployment, its steps, and the checks that did not pass."""
-    one, checks = document["deployment"], document["checks"]
+    deployment, checks = document["deployment"], document["checks"]
     missed = [f"{check['state']:<11} {check['name']}: {check['message']}" for check in checks if _is_missed(check)]
     passed = [f"{len(checks) - len(missed)} of {len(checks)} checks passed."] if checks else []
-    shown = f"{one['state']}: {one['id']} (version {one['version']})"
-    return "\n".join([*_step_lines(document["steps"]), *missed, *passed, shown, f"    {one['url']}"])
+    shown = f"{deployment['state']}: {deployment['id']} (version {deployment['version']})"
+    return "\n".join([*_step_lines(document["steps"]), *missed, *passed, shown, f"    {deployment['url']}"])
 
 
 def _is_missed(check: dict[str, Any]) -> bool:
@@ -177,8 +177,8 @@ def _is_missed(check: dict[str, Any]) -> bool:
 def history_text(document: dict[str, Any]) -> str:
     """Deployments with a star before those that can be gone back to."""
     lines = (
-        f"{'*' if one['restorable'] else ' '} {one['at'][:16]}  {one['state']:<11} {one['id']}"
-        for one in document["deployments"]
+        f"{'*' if row['restorable'] else ' '} {row['at'][:16]}  {row['state']:<11} {row['id']}"
+        for row in document["deployments"]
     )
     return "\n".join(lines) or "Nothing was deployed yet."
 
@@ -191,4 +191,6 @@ def migration_text(document: dict[str, Any]) -> str:
 
 
 def _step_lines(steps: list[dict[str, Any]]) -> list[str]:
-    return [f"{one['state']:<11} {one['seconds']:>7.1f} s  {one['name']}  {one['message']}".rstrip() for one in steps]
+    return [
+        f"{step['state']:<11} {step['seconds']:>7.1f} s  {step['name']}  {step['message']}".rstrip() for step in steps
+    ]

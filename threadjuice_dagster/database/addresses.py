@@ -1,7 +1,7 @@
-"""PostgreSQL addresses: what other programs write into them is understood, left out or refused before we connect.
+"""PostgreSQL addresses: parameters of other programs are translated, left out or refused before we connect.
 
-Nothing here cites a part of an address that may be a secret. The standard library is enough: a deployed function
-carries this file.
+No error cites a part of an address that may be a secret. Only the standard library is imported, since a deployed
+function carries this file.
 """
 
 import re
@@ -35,7 +35,7 @@ ENCODE = "write special characters of a password percent-encoded (@ %40, : %3A, 
 
 
 def clean_address(text: str) -> str:
-    """The address as our drivers take it. Raises ``ValueError`` with what is wrong, but nothing of the address."""
+    """Return the address as our drivers take it. Raises ``ValueError`` that says what is wrong, without the address."""
     scheme, _, rest = text.partition("://")
     if scheme.partition("+")[0] not in ("postgresql", "postgres") or not rest or len(text.split()) != 1:
         raise ValueError("should be an address that starts with postgresql:// or postgres://")
@@ -65,7 +65,7 @@ def _check_port(port: str) -> None:
 
 
 def _parameters(query: str) -> dict[str, str]:
-    """The parameters our drivers know, by name."""
+    """Return the parameters that our drivers know, by name."""
     given: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in OURS:
@@ -77,8 +77,10 @@ def _parameters(query: str) -> dict[str, str]:
         elif name == "sslaccept" and value != "accept_invalid_certs":
             raise ValueError("has sslaccept=strict: write sslmode=verify-full and sslrootcert=FILE")
         elif name not in (*FOREIGN, "schema", "sslaccept"):
-            known = re.fullmatch(r"[a-zA-Z_]{1,40}", name) and "@" not in query
-            raise ValueError(f"has the parameter {name}, which is none of PostgreSQL's" if known else _no_parameters())
+            citable = re.fullmatch(r"[a-zA-Z_]{1,40}", name) and "@" not in query
+            raise ValueError(
+                f"has the parameter {name}, which is none of PostgreSQL's" if citable else _no_parameters()
+            )
     if given.get("sslmode", "prefer") not in SSL_MODES:
         raise ValueError(f"has an sslmode that is none of {', '.join(SSL_MODES)}")
     for port in given.get("port", "5432").split(","):

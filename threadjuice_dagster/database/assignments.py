@@ -1,4 +1,4 @@
-"""Threads, orders and assignments: what is to be written, by which run, and how it ended.
+"""Threads, orders and assignments: which stories are to be written, by which run, and how each ended.
 
 What a run leaves behind (drafts, verdicts, publications) belongs in ``database/store.py``.
 """
@@ -18,13 +18,13 @@ from threadjuice_dagster.database.locks import Locks, is_held, lock_key
 from threadjuice_dagster.database.rows import is_taken_down, upsert
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.assignments import Assignment, Choice, Order, choose
-from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJuiceError, UsageError
 
 MAX_RUNS = 3
 """Runs that may be started for one story before its crashes are taken for its own fault."""
 
 _WAITS = t.assignments.c.error["kind"].astext.is_not(None)
-"""Whether an assigned story is known to wait for something; an empty error may be stored as SQL's null or JSON's."""
+"""Whether an assigned story waits for a stated reason; an empty error may be stored as SQL's null or as JSON's."""
 
 CANDIDATES = 300
 """Unused threads looked at for one assignment, the most engaging first."""
@@ -48,7 +48,7 @@ class Assignments:
         self.locks = locks or Locks(engine.url)
 
     def save_threads(self, threads: Iterable[Thread]) -> int:
-        """Upsert threads by id; returns how many were new or changed. What was taken down is never stored again."""
+        """Store threads by id and return how many were new or changed. Threads that were taken down are left out."""
         changed = 0
         with self.engine.begin() as connection:
             for thread in threads:
@@ -68,7 +68,7 @@ class Assignments:
         return changed
 
     def thread(self, thread_id: str, *, text: bool = True) -> Thread:
-        """A stored thread. Raises ``PermanentFailure`` if there is none, or if its ``text`` is needed and expired."""
+        """Return a stored thread. Raises ``PermanentFailure`` if there is none, or its text is needed and expired."""
         thread: Thread = self._load(t.threads, t.threads.c.id == thread_id, Thread, f"thread {thread_id}")
         if text and thread.expired:
             raise PermanentFailure(
@@ -78,14 +78,14 @@ class Assignments:
         return thread
 
     def unused_threads(self) -> int:
-        """How many stored threads no story was made of."""
+        """Count the stored threads that no story was made of."""
         with self.engine.connect() as connection:
             return connection.scalar(sa.select(sa.func.count()).where(~t.threads.c.used)) or 0
 
     def open_order(
         self, count: int, category: str | None, persona: str | None, max_attempts: int, *, by_command: bool = False
     ) -> Order:
-        """Record a wish for ``count`` stories. One made ``by_command`` is to be closed by the command that made it."""
+        """Open an order for ``count`` stories. A command closes the orders that it opened itself (``by_command``)."""
         order = Order(
             id=uuid.uuid4().hex[:12], count=count, category=category, persona=persona, max_attempts=max_attempts
         )
@@ -94,7 +94,7 @@ class Assignments:
         return order
 
     def order(self, order_id: str) -> Order:
-        """The order of this id. Raises ``PermanentFailure`` if there is none."""
+        """Return the order of this id. Raises ``PermanentFailure`` if there is none."""
         with self.engine.connect() as connection:
             row = connection.execute(sa.select(t.orders).where(t.orders.c.id == order_id)).one_or_none()
         if row is None:
@@ -102,7 +102,7 @@ class Assignments:
         return Order.model_validate(dict(row._mapping))
 
     def open_orders(self) -> list[Order]:
-        """Orders not yet fulfilled or given up, oldest first."""
+        """Return the orders that are not fulfilled or given up yet, oldest first."""
         query = sa.select(t.orders).where(t.orders.c.closed_at.is_(None)).order_by(t.orders.c.created_at)
         with self.engine.connect() as connection:
             return [Order.model_validate(dict(row._mapping)) for row in connection.execute(query)]
@@ -113,27 +113,27 @@ class Assignments:
             connection.execute(t.orders.update().where(t.orders.c.id == order_id).values(closed_at=sa.func.now()))
 
     def close_left_orders(self) -> int:
-        """Close the orders of commands that were killed, whose stories the next order takes up; returns how many."""
+        """Close the orders of killed commands and return how many; the next order takes up their stories."""
         columns = t.orders.c
         left = sa.select(columns.id).where(columns.closed_at.is_(None), columns.by_command)
         with self.engine.connect() as connection:
-            ids = [one for one in connection.scalars(left) if not is_held(connection, order_lock(one))]
+            ids = [order_id for order_id in connection.scalars(left) if not is_held(connection, order_lock(order_id))]
         for order_id in ids:
             self.close_order(order_id)
         return len(ids)
 
     def lacks(self, order: Order) -> bool:
-        """Whether an order still wants stories and may try further threads for them."""
+        """Return whether an order still lacks stories and may try further threads for them."""
         with self.engine.connect() as connection:
             return self._missing(connection, order) > 0
 
     def is_driven(self, order_id: str) -> bool:
-        """Whether a live process works through this order by itself."""
+        """Return whether a live process works through this order by itself."""
         with self.engine.connect() as connection:
             return is_held(connection, order_lock(order_id))
 
     def order_counts(self, order_id: str) -> Counter[str]:
-        """How many of an order's assignments are in each status."""
+        """Count an order's assignments by status."""
         query = sa.select(t.assignments.c.status, sa.func.count()).where(t.assignments.c.order_id == order_id)
         with self.engine.connect() as connection:
             rows = connection.execute(query.group_by(t.assignments.c.status)).all()
@@ -157,28 +157,28 @@ class Assignments:
             return self._waiting(connection, order.id)
 
     def waiting(self, order_id: str) -> list[Assignment]:
-        """An order's assignments no run has taken up."""
+        """Return an order's assignments that no run has taken up."""
         with self.engine.connect() as connection:
             return self._waiting(connection, order_id)
 
     def assignment_of(self, thread_id: str) -> tuple[Assignment, str] | None:
-        """The assignment of a thread and its status, or None for an unused thread."""
+        """Return the assignment of a thread and its status, or None for an unused thread."""
         query = sa.select(t.assignments).where(t.assignments.c.thread_id == thread_id)
         with self.engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         return (_assignment(row), row.status) if row else None
 
     def assignment(self, story_id: str) -> Assignment:
-        """The assignment of a story. Raises ``PermanentFailure`` if there is none."""
+        """Return the assignment of a story. Raises ``UsageError`` if there is none."""
         query = sa.select(t.assignments).where(t.assignments.c.story_id == story_id)
         with self.engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
-            raise PermanentFailure(f"There is no story {story_id[:100]!r}.", "List them with: threadjuice content list")
+            raise UsageError(f"There is no story {story_id[:100]!r}.", "List them with: threadjuice content list")
         return _assignment(row)
 
     def status_counts(self) -> Counter[str]:
-        """How many stories are in each status."""
+        """Count all stories by status."""
         with self.engine.connect() as connection:
             return self._counts(connection, t.story_counts.c.status)
 
@@ -212,7 +212,7 @@ class Assignments:
             self._update(connection, story_id, status=status, run_id=run_id, runs=row.runs + 1, error=None)
 
     def assign_manual(self, story_id: str, category: str, persona: str) -> None:
-        """Assign a story that a person wrote, which needs no thread and no order; once."""
+        """Assign a story that a person wrote, which has no thread and no order."""
         row = {"story_id": story_id, "category": category, "persona": persona}
         with self.engine.begin() as connection:
             connection.execute(upsert(t.assignments, row))
@@ -225,7 +225,7 @@ class Assignments:
             connection.execute(t.assignments.delete().where(columns.story_id == story_id, never_public))
 
     def settle(self, story_id: str, run_id: str) -> None:
-        """Record a run that ended without a word on its story as failed, so that no story waits for ever."""
+        """Mark a story as failed whose run ended without a result, so that it does not wait for ever."""
         columns = t.assignments.c
         message = {
             "kind": "permanent",
@@ -239,14 +239,14 @@ class Assignments:
             connection.execute(t.assignments.update().where(still_open).values(status="failed", error=message))
 
     def fail(self, story_id: str, error: ThreadJuiceError, *, rejected: bool = False) -> None:
-        """Record that a story's run failed, or that its thread cannot be written; what it has so far is kept."""
+        """Mark a story as failed, or as rejected where its thread cannot be written; its draft and scores are kept."""
         status = "rejected" if rejected else "failed"
         detail = {**error.record, "service": getattr(error, "service", "")}
         with self.engine.begin() as connection:
             self._update(connection, story_id, unless=("published", "withdrawn"), status=status, error=detail)
 
     def release(self, story_id: str, run_id: str, reason: ThreadJuiceError) -> None:
-        """Let a story wait for another run where this one stopped for ``reason``; what it has so far is kept."""
+        """Let a story whose run stopped for ``reason`` wait for another run; its draft and scores are kept."""
         columns = t.assignments.c
         ours = (columns.story_id == story_id) & (columns.run_id == run_id) & (columns.status == "running")
         values = {"status": "assigned", "run_id": None, "error": reason.record, "updated_at": sa.func.now()}
@@ -254,32 +254,32 @@ class Assignments:
             connection.execute(t.assignments.update().where(ours).values(values))
 
     def hold_back(self, order_id: str, reason: ThreadJuiceError) -> None:
-        """Note why an order's stories wait that no run has taken up."""
+        """Store the reason why an order's stories wait that no run has taken up."""
         columns = t.assignments.c
         waiting = (columns.order_id == order_id) & (columns.status == "assigned") & ~_WAITS
         with self.engine.begin() as connection:
             connection.execute(t.assignments.update().where(waiting).values(error=reason.record))
 
     def run_lives(self, run_id: str) -> bool:
-        """Whether the process that executes a run is alive."""
+        """Return whether the process that executes a run is alive."""
         with self.engine.connect() as connection:
             return is_held(connection, run_lock(run_id))
 
     def is_busy(self, story_id: str) -> bool:
-        """Whether a live run works on a story."""
+        """Return whether a live run works on a story."""
         with self.engine.connect() as connection:
             run_id = connection.scalar(sa.select(t.assignments.c.run_id).where(t.assignments.c.story_id == story_id))
             return run_id is not None and is_held(connection, run_lock(run_id))
 
     def is_unfinished(self, story_id: str) -> bool:
-        """Whether the last run of a story stopped, died or failed before anything was decided of it."""
+        """Return whether the last run of a story stopped, died or failed before its gates decided."""
         query = sa.select(t.assignments.c.status).where(t.assignments.c.story_id == story_id)
         with self.engine.connect() as connection:
             status = connection.scalar(query)
         return status in ("assigned", "running", "failed") and not self.is_busy(story_id)
 
     def resume(self, order: Order) -> int:
-        """Let an order's stories wait again that only an outage of an outside service kept from being written."""
+        """Let an order's stories wait again that failed only because an outside service was down; return how many."""
         columns = t.assignments.c
         kept = columns.error["service"].astext != ""
         stories = t.assignments.update().where(columns.order_id == order.id, columns.status == "failed", kept)
@@ -288,14 +288,14 @@ class Assignments:
             return connection.execute(stories.values(values)).rowcount
 
     def _revive(self, connection: sa.Connection, order: Order) -> None:
-        """Let an order's stories whose run died wait for another one, unless they died too often."""
+        """Let an order's stories whose run died wait for another run, up to ``MAX_RUNS``."""
         columns = t.assignments.c
         query = sa.select(t.assignments).where(columns.order_id == order.id, columns.status == "running")
         for row in connection.execute(query.with_for_update(skip_locked=True)):
             if not is_held(connection, run_lock(row.run_id or "")):
                 again = row.runs < MAX_RUNS
-                told = {**Interrupted().record, "message": f"{row.runs} runs ended without finishing it."}
-                error = None if again else told
+                ended = {**Interrupted().record, "message": f"{row.runs} runs ended without finishing it."}
+                error = None if again else ended
                 status = "assigned" if again else "failed"
                 self._update(connection, row.story_id, status=status, run_id=None, error=error)
 
@@ -308,7 +308,7 @@ class Assignments:
         return min(order.count - (counts.total() - refused), order.max_attempts - counts.total())
 
     def _adopt(self, connection: sa.Connection, order: Order, missing: int, only: Thread | None) -> int:
-        """Move what dead runs and outages left unfinished in other orders to this order; returns how many."""
+        """Move stories that dead runs and outages left unfinished from other orders to this one; return how many."""
         columns = t.assignments.c
         of_thread = columns.status.in_(("assigned", "running", "failed")) & (columns.thread_id == (only and only.id))
         query = sa.select(t.assignments).where(of_thread if only else t.UNFINISHED)
@@ -340,7 +340,7 @@ class Assignments:
         return choose(threads, order, catalogue.categories(), catalogue.personas(), written, count)
 
     def _counts(self, connection: sa.Connection, column: "sa.Column[str]") -> Counter[str]:
-        """How many assignments there are of each status or persona, without those there are none of."""
+        """Count assignments by status or persona."""
         number = sa.func.sum(t.story_counts.c.stories)
         rows = connection.execute(sa.select(column, number).group_by(column).having(number != 0).order_by(column))
         return Counter({name: int(count) for name, count in rows})

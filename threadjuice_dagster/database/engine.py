@@ -37,7 +37,7 @@ _LIBPQ = {
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",
 }
-"""A server that vanished without a word is noticed within a minute; one that stores bytes is asked for text."""
+"""Keepalives notice within a minute that a server is gone; UTF-8 is asked for where a server stores plain bytes."""
 
 _DRIVER_SAYS_NUL = "(0x00)"
 _NO_TEXT, _NO_JSON, _TOO_LONG = ("22021", "22P05"), "22P02", "54000"
@@ -45,7 +45,7 @@ _SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]
 _reached: set[tuple[object, ...]] = set()
 
 STARTERS: dict[str, Callable[[], None]] = {}
-"""What starts a server that belongs to this newsroom, by the folder of its socket."""
+"""Functions that start an embedded server of this newsroom, by the folder of its socket."""
 
 
 def pooled_engine(
@@ -73,7 +73,7 @@ def lone_engine(url: str | sa.URL, limits: dict[str, str] | None = None, **optio
 
 
 def retry_lost_connection(call: Callable[P, R]) -> Callable[P, R]:
-    """Make a call that can be made twice again when a connection is lost under it."""
+    """Repeat a call when its connection is lost; only for calls that may be made twice."""
 
     @functools.wraps(call)
     def tried(*arguments: P.args, **options: P.kwargs) -> R:
@@ -89,7 +89,7 @@ def retry_lost_connection(call: Callable[P, R]) -> Callable[P, R]:
 
 
 def read_only(engine: sa.Engine) -> sa.Engine:
-    """The same engine, with transactions in which the server refuses every write."""
+    """Return the same engine with transactions in which the server refuses every write."""
     return engine.execution_options(postgresql_readonly=True)
 
 
@@ -105,14 +105,14 @@ def _engine(url: str | sa.URL, limits: dict[str, str], **options: Any) -> sa.Eng
 
 
 def _limit(limits: dict[str, str], connection: Any, _: Any) -> None:
-    """Set a new session's limits. Poolers refuse them, or pass them over, when they come with the start."""
+    """Set the limits of a new session. They are not start parameters, since poolers refuse or ignore those."""
     before, connection.autocommit = connection.autocommit, True
     connection.execute(_SET, [list(limits), list(limits.values())])
     connection.autocommit = before
 
 
 def _refuse_text(context: sa.ExceptionContext) -> None:
-    """A text that no database stores is refused in words of ours, wherever it came from."""
+    """Refuse a text that no database stores with an error that says so."""
     error = context.original_exception
     code = sqlstate(error)
     half = code == _NO_JSON and _has_half_a_character(context.parameters)
@@ -126,7 +126,7 @@ def _refuse_text(context: sa.ExceptionContext) -> None:
 
 
 def _has_half_a_character(parameters: Any) -> bool:
-    """Whether JSON among the parameters of a statement does: its wrapper has the value in ``obj``."""
+    """Return whether JSON among the parameters holds half a character; its wrapper keeps the value in ``obj``."""
     try:
         json.dumps(parameters, ensure_ascii=False, default=lambda value: getattr(value, "obj", None)).encode()
     except UnicodeEncodeError:
@@ -135,7 +135,7 @@ def _has_half_a_character(parameters: Any) -> bool:
 
 
 def wait_for_server(engine: sa.Engine, seconds: float = PATIENCE) -> sa.Engine:
-    """Make an engine wait for a server that is going up or has no room, and for any this process has reached before."""
+    """Make an engine wait for a server that is starting or has no room, and for any that was reached before."""
     server = (engine.url.host, engine.url.port, engine.url.query.get("host"))
 
     @sa.event.listens_for(engine, "do_connect")
@@ -150,10 +150,10 @@ def wait_for_server(engine: sa.Engine, seconds: float = PATIENCE) -> sa.Engine:
                     codes[str(error)] = refusal_code(options)
                 error.sqlstate = codes[str(error)]
                 start = STARTERS.get(str(engine.url.query.get("host")))
-                if not will_pass(error, known=start is not None or server in _reached):
+                if not will_pass(error, reached_before=start is not None or server in _reached):
                     raise
                 if time.monotonic() > deadline:
-                    _reached.discard(server)  # what was waited for in vain is not waited for again
+                    _reached.discard(server)  # the next connection does not wait for it again
                     raise
                 if start is not None:
                     start()

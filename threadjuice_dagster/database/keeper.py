@@ -1,7 +1,8 @@
 """Stops the embedded server when its last user has ended, however it ended.
 
-A program of its own, ``keeper.py FILE_DESCRIPTOR ACCOUNT COMMAND...``, with nothing but the standard library: it waits
-until nobody shares the lock of the file any more, and holds it while the command, run as the account, stops the server.
+This is a program of its own that imports the standard library alone: ``keeper.py FILE_DESCRIPTOR ACCOUNT COMMAND...``.
+It waits until no process shares the lock of the file any more, and holds that lock while the command, run as the
+account, stops the server.
 """
 
 import fcntl

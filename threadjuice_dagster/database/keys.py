@@ -1,4 +1,4 @@
-"""Since when each secret has its present value. The values themselves are never stored."""
+"""Records since when each secret has its present value. The values themselves are never stored."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from threadjuice_dagster.database import tables as t
 
 
 class Keys:
-    """Secrets by the variable that holds them."""
+    """Reads and writes the ages of secrets, by the variable that holds each."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
     def since(self, secrets: Mapping[str, str]) -> dict[str, datetime]:
-        """When each of these secrets was first seen with this value; one that is new is seen now."""
+        """Return when each of these secrets was first seen with its value; a new value counts from now on."""
         if not secrets:
             return {}
         rows = [{"variable": name, "digest": _digest(name, value)} for name, value in secrets.items()]
@@ -34,5 +34,5 @@ class Keys:
 
 
 def _digest(variable: str, value: str) -> str:
-    """Enough to tell that a value changed, and too little to tell a right guess at it from a wrong one."""
+    """Return a digest of 24 bits: enough to notice a change, too short to confirm a guess of the value."""
     return hashlib.blake2b(f"{variable}\0{value}".encode(errors="replace"), digest_size=3).hexdigest()

@@ -1,4 +1,4 @@
-"""What happened: newsroom events, errors of runs, and what calls to a model cost."""
+"""Append-only records: newsroom events, errors of runs, decisions, and what calls to a model cost."""
 
 import hashlib
 import re
@@ -13,13 +13,13 @@ from threadjuice_dagster.failures import ThreadJuiceError
 
 
 class Ledger:
-    """Append-only records; nothing here is ever updated."""
+    """Writes and reads errors of runs and the cost of calls; no row is ever updated."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
     def add_usage(self, purpose: str, model: str, usage: Usage, story_id: str | None, run_id: str) -> None:
-        """Record what calls for one purpose (write, judge, moderate) took; nothing for no request."""
+        """Record what the calls for one purpose (write, judge, moderate) took, if there were any."""
         if not usage.requests:
             return
         row = {"purpose": purpose, "model": model, "story_id": story_id, "run_id": run_id, **usage.model_dump()}
@@ -27,7 +27,7 @@ class Ledger:
             connection.execute(tables.model_usage.insert().values(row))
 
     def spent(self, story_id: str) -> Usage:
-        """What all calls for a story took so far."""
+        """Return what all calls for a story took so far."""
         columns = tables.model_usage.c
         names = ("requests", "input_tokens", "output_tokens", "cost_usd")
         sums = [sa.func.coalesce(sa.func.sum(columns[name]), 0).label(name) for name in names]
@@ -41,7 +41,7 @@ class Ledger:
             connection.execute(tables.pipeline_errors.insert().values(error_row(error, asset, story_id, run_id)))
 
     def errors(self, run_id: str | None = None, limit: int = 20) -> list[dict[str, Any]]:
-        """The newest errors first, of one run or of all."""
+        """Return errors of one run or of all, the newest first."""
         query = sa.select(tables.pipeline_errors).order_by(tables.pipeline_errors.c.id.desc()).limit(limit)
         if run_id is not None:
             query = query.where(tables.pipeline_errors.c.run_id == run_id)
@@ -49,13 +49,13 @@ class Ledger:
             return [dict(row._mapping) for row in connection.execute(query)]
 
     def errors_of_day(self) -> Counter[str]:
-        """Errors of the last 24 hours by kind, without those that are editorial outcomes or an operator's slips."""
+        """Count the errors of the last 24 hours by kind, without editorial outcomes and mistakes of operators."""
         columns = tables.pipeline_errors.c
         ours = columns.kind.not_in(("unsuitable", "usage"))
         return self._of_day(columns.kind, columns.at, ours)
 
     def stories_of_day(self) -> Counter[str]:
-        """The stories something happened to in the last 24 hours, by status."""
+        """Count the stories that changed in the last 24 hours by status."""
         columns = tables.assignments.c
         return self._of_day(columns.status, columns.updated_at, columns.status != "imported")
 
@@ -67,7 +67,7 @@ class Ledger:
 
 
 def error_row(error: ThreadJuiceError, asset: str, story_id: str | None, run_id: str) -> dict[str, Any]:
-    """A failure of a run as a row. Errors of one cause share a fingerprint."""
+    """Return a failure of a run as a row. Errors of one cause have the same fingerprint."""
     cause = re.sub(r"[0-9]+", "#", f"{error.kind}:{asset}:{error.message}")
     return {
         "run_id": run_id,
@@ -81,7 +81,7 @@ def error_row(error: ThreadJuiceError, asset: str, story_id: str | None, run_id:
 
 
 def add_decision(connection: sa.Connection, action: str, story_id: str, actor: str, reason: str, **detail: Any) -> None:
-    """Record in the audit what was decided of a story, in the caller's transaction."""
+    """Record a decision on a story in the audit, in the caller's transaction."""
     row = {"action": action, "story_id": story_id, "actor": actor, "reason": reason, "detail": detail}
     connection.execute(tables.audit.insert().values(row))
 

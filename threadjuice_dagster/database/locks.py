@@ -1,8 +1,8 @@
 """Locks that die with their holder: PostgreSQL advisory locks on one connection per process.
 
-A run holds the lock of its id while it lives, so "is that run alive?" is "is its lock held?", on any
-machine, with no clock and no process table. A server that restarts forgets all locks: a thread watches the
-connection and takes them again at once, and nobody is thought dead before there was time for that.
+A run holds the lock of its id while it lives. So a run is alive if its lock is held, on any machine, and no clock or
+process table is needed. A server that restarts forgets all locks: a thread watches the connection and takes them again
+at once, and no run counts as dead before there was time for that.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ LONGEST_PAUSE = 30.0
 
 
 def lock_key(name: str) -> int:
-    """The signed 64-bit key PostgreSQL locks for a name."""
+    """Return the signed 64-bit key that PostgreSQL locks for a name."""
     return int.from_bytes(hashlib.blake2b(name.encode(errors="replace"), digest_size=8).digest(), "big", signed=True)
 
 
@@ -62,21 +62,21 @@ class Locks:
                 self._release(name)
 
     @contextmanager
-    def waited_for(self, name: str, tell: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold the lock of ``name`` for the block, waiting until it is free; ``tell`` is called once if it is not."""
-        told = False
+    def waited_for(self, name: str, say: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the lock of ``name`` for the block, waiting until it is free; ``say`` is called once if it is not."""
+        said = False
         while True:
             with self.held(name) as got:
                 if got:
                     yield
                     return
-            if not told:
-                tell()
-                told = True
+            if not said:
+                say()
+                said = True
             time.sleep(0.2)
 
     def kept(self, names: Sequence[str]) -> bool:
-        """Hold one of these locks until the process ends; False, and without a connection, if all are taken."""
+        """Hold one of these locks until the process ends; return False and keep no connection if all are taken."""
         with self._turn:
             if any(self._held[name] for name in names) or any(map(self._take, names)):
                 return True
@@ -85,7 +85,7 @@ class Locks:
             return False
 
     def kept_of(self, names: Sequence[str]) -> int:
-        """Hold those of these locks that are free until the process ends; how many that are."""
+        """Hold the free ones of these locks until the process ends, and return how many they are."""
         with self._turn:
             return sum(map(self._take, names))
 
@@ -112,7 +112,7 @@ class Locks:
                     self._ask(sa.func.pg_advisory_unlock(lock_key(name)))
 
     def _ask(self, question: "sa.ColumnElement[bool]") -> bool:
-        """The answer; if the connection there was is lost, over a new one that holds the same locks."""
+        """Return the answer of the server; a lost connection is replaced by one that holds the same locks."""
         with self._turn:
             if self._connection is not None and not self._connection.invalidated:
                 try:
@@ -131,22 +131,25 @@ class Locks:
             return bool(self._connection.scalar(sa.select(question)))
 
     def _lives_on(self, connection: sa.Connection, line: socket.socket, *, give_up: bool) -> bool:
-        """Whether this is still the connection in use; where the server spoke without being asked, it is tried.
+        """Return whether this connection is still in use; it is tested if the server sent something unasked.
 
-        A restore takes the database away for a moment; ``give_up`` says that it has been away for longer than that.
+        ``give_up`` ends the watch where the database is gone for longer than a restore takes.
         """
         with self._turn:
             if self._connection is connection and _has_spoken(line, 0):
                 try:
                     self._ask(sa.true())
-                except (sa.exc.DBAPIError, ThreadJuiceError) as error:  # the next one that needs a lock is told
+                except (
+                    sa.exc.DBAPIError,
+                    ThreadJuiceError,
+                ) as error:  # the next caller gets the error
                     if give_up and sqlstate(error) == NO_DATABASE:
                         self._connection = None
             return self._connection is connection
 
 
 def _watch(locks: "weakref.ref[Locks]", connection: sa.Connection, line: socket.socket) -> None:
-    """See to it that a connection that is lost while nobody uses its ``line`` is replaced at once."""
+    """Replace a connection at once that is lost while nobody uses it; ``line`` is its socket."""
     pause = 1.0
     with line:
         while True:
@@ -161,14 +164,14 @@ def _watch(locks: "weakref.ref[Locks]", connection: sa.Connection, line: socket.
 
 
 def _has_spoken(line: socket.socket, seconds: float) -> bool:
-    """Whether there is something to read, or the end of the connection, within so many seconds."""
+    """Return whether data, or the end of the connection, arrives within so many seconds."""
     return bool(select.select([line], [], [], seconds)[0])
 
 
 def is_held(connection: sa.Connection, name: str) -> bool:
-    """Whether any process holds the lock of ``name`` now.
+    """Return whether any process holds the lock of ``name`` now.
 
-    Where no session of ours is older than ``GRACE``, all of them may just have been lost, and the answer waits for it.
+    If no session is older than ``GRACE``, the server may just have restarted, so the answer waits until locks are back.
     """
     key = lock_key(name) & 0xFFFF_FFFF_FFFF_FFFF
     values = {"high": key >> 32, "low": key & 0xFFFF_FFFF}

@@ -1,4 +1,4 @@
-"""Outside services that are down: who knows of it does not ask, and one of all processes finds out when it is over."""
+"""Outside services that are down: one process now and then tries them, and the others wait."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,30 +32,30 @@ class Outages:
         self._engine = engine
 
     def ongoing(self, service: str | None = None) -> list[Outage]:
-        """The outages that go on, of one service or of all."""
+        """Return the outages that go on, of one service or of all."""
         with self._engine.connect() as connection:
             rows = connection.execute(sa.text(_KNOWN), {"service": service, "most": MOST}).all()
         return [Outage(**row._mapping) for row in rows]
 
     def may_try(self, service: str) -> bool:
-        """Whether this process is the one to find out if a service is back; the others go on waiting meanwhile."""
+        """Return whether this process may try a service that is down; the other processes go on waiting."""
         values = {"service": service, "first": FIRST, "most": MOST}
         with self._engine.begin() as connection:
             return connection.execute(sa.text(_TRY), values).one_or_none() is not None
 
     def try_now(self) -> None:
-        """An operator asks for something: every service that is down may be asked at once."""
+        """Let every service that is down be tried at once, because an operator asks for something."""
         with self._engine.begin() as connection:
             connection.execute(sa.text("UPDATE outages SET next_at = clock_timestamp()"))
 
     def failed(self, service: str, message: str, *, on_trial: bool) -> None:
-        """A service failed as often as it is tried; ``on_trial`` it failed again, and is left alone for longer."""
+        """Record that every try of a request failed. ``on_trial``: it failed again, so the next trial is later."""
         values = {"service": service, "message": message, "first": FIRST, "most": MOST}
         with self._engine.begin() as connection:
             connection.execute(sa.text(_FAILED_AGAIN if on_trial else _FAILED), values)
 
     def over(self, service: str) -> None:
-        """The service answers."""
+        """Record that the service answers again."""
         with self._engine.begin() as connection:
             connection.execute(sa.text("DELETE FROM outages WHERE service = :service"), {"service": service})
 

@@ -1,4 +1,4 @@
-"""Stories as operators read them, put together from every table in one query."""
+"""Stories as operators read them, read from all tables by one query."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.database.tables import STATUSES
 from threadjuice_dagster.domain.judging.gates import GATES, GateVerdict
 from threadjuice_dagster.domain.story.records import Decision, Reason, StoryRecord
-from threadjuice_dagster.failures import Interrupted, PermanentFailure
+from threadjuice_dagster.failures import Interrupted, UsageError
 
 _AS = {status: (status,) for status in STATUSES} | {"interrupted": ("assigned", "running"), "waiting": ("assigned",)}
 """Statuses stored for each status shown."""
@@ -30,9 +30,9 @@ def story_records(
     status: str | None = None,
     limit: int = 1000,
 ) -> list[StoryRecord]:
-    """Stories, newest first, of the given ids, order or status. ``page`` gives a published slug's address.
+    """Return stories of the given ids, order or status, newest first. ``page`` returns the address of a slug's page.
 
-    A story whose run was stopped or died is shown as interrupted.
+    A story whose run was stopped or died has the status ``interrupted``.
     """
     columns = t.assignments.c
     statuses = STATUSES if status is None else _AS.get(status, (status,))
@@ -50,20 +50,20 @@ def story_records(
 
 
 def story_record(store: Store, story_id: str, page: Callable[[str], str]) -> StoryRecord:
-    """One story. Raises ``PermanentFailure`` if there is none of this id."""
-    found = story_records(store, page, ids=[story_id])
-    if not found:
-        raise PermanentFailure(f"There is no story {story_id[:100]!r}.", "List them with: threadjuice content list")
-    return found[0]
+    """Return one story. Raises ``UsageError`` if there is none of this id."""
+    records = story_records(store, page, ids=[story_id])
+    if not records:
+        raise UsageError(f"There is no story {story_id[:100]!r}.", "List them with: threadjuice content list")
+    return records[0]
 
 
 def _newest(statuses: Sequence[str], limit: int) -> "sa.Select[Any]":
-    """Ids of the newest stories of these statuses: so many of each are read from the end of an index."""
+    """Select the ids of the newest stories of these statuses; each status is read from the end of an index."""
     columns = t.assignments.c
     newest = sa.select(columns.created_at, columns.story_id)
     newest = newest.order_by(columns.created_at.desc(), columns.story_id).limit(limit)
-    found = sa.union_all(*(newest.where(columns.status == one) for one in statuses)).subquery()
-    return sa.select(found.c.story_id).order_by(found.c.created_at.desc(), found.c.story_id).limit(limit)
+    stories = sa.union_all(*(newest.where(columns.status == status) for status in statuses)).subquery()
+    return sa.select(stories.c.story_id).order_by(stories.c.created_at.desc(), stories.c.story_id).limit(limit)
 
 
 def _query() -> "sa.Select[Any]":
@@ -107,7 +107,7 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
     elif status == "assigned" and error:
         status = error["kind"]
     story, draft, score = row.story or {}, (row.story or {}).get("draft", {}), row.score or {}
-    verdicts = sorted(map(GateVerdict.model_validate, row.verdicts), key=lambda one: GATES.index(one.gate))
+    verdicts = sorted(map(GateVerdict.model_validate, row.verdicts), key=lambda verdict: GATES.index(verdict.gate))
     return StoryRecord(
         id=row.story_id,
         status=status,
@@ -123,8 +123,8 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
         rubric_score=(score.get("rubric") or {}).get("overall"),
         judge_score=(score.get("judge") or {}).get("overall"),
         reasons=_reasons(verdicts, status, error),
-        overrides=tuple(one for one in verdicts if one.overridden_by),
-        decisions=tuple(sorted(map(Decision.model_validate, row.decisions), key=lambda one: one.at)),
+        overrides=tuple(verdict for verdict in verdicts if verdict.overridden_by),
+        decisions=tuple(sorted(map(Decision.model_validate, row.decisions), key=lambda decision: decision.at)),
         unsupported=tuple((score.get("grounding") or {}).get("unsupported", ())),
         provenance=row.provenance,
         quotes=tuple(draft.get("quotes", ())),
@@ -142,7 +142,7 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
 
 
 def _reasons(verdicts: Sequence[GateVerdict], status: str, error: dict[str, Any] | None) -> tuple[Reason, ...]:
-    reasons = [Reason(check=one.gate, message=one.message) for one in verdicts if not one.lets_through]
+    reasons = [Reason(check=verdict.gate, message=verdict.message) for verdict in verdicts if not verdict.lets_through]
     kind = (error or {}).get("kind")
     if error and kind in ("editor", "takedown"):
         reasons.append(Reason(check=str(kind), message=error["message"]))

@@ -1,4 +1,4 @@
-"""What an error of the database means, by its SQLSTATE: servers say the words in many languages.
+"""What an error of the database means, by its SQLSTATE: the words of servers are in many languages.
 
 How long a server is waited for belongs in ``database/engine.py``.
 """
@@ -62,10 +62,10 @@ _MEANINGS: dict[str, tuple[type[ThreadJuiceError], str, str]] = {
     ),
 }
 _LOST_CLASSES = ("08", "53", "57", "58")
-"""Classes of SQLSTATEs that say something about the server's state, not about what was asked."""
+"""Classes of SQLSTATEs that are about the server's state, not about the statement."""
 
 _TLS = re.compile(r"certificate|does not support SSL|sslmode|channel binding")
-"""Said by libpq, which comes with the drivers and speaks English."""
+"""Words of libpq, which comes with the drivers and is in English."""
 
 
 def sqlstate(error: BaseException | None) -> str | None:
@@ -75,12 +75,12 @@ def sqlstate(error: BaseException | None) -> str | None:
 
 
 def means_something(error: BaseException) -> bool:
-    """Whether an error of a statement is one whose mend is known."""
+    """Return whether an error of a statement has a known next step."""
     return sqlstate(error) in _MEANINGS
 
 
 def meaning(error: BaseException) -> ThreadJuiceError:
-    """What an error of a connection or statement comes to, with the server's words but not the address."""
+    """Return the failure that an error of the database means, with the server's words but not the address."""
     words = f"{_words(getattr(error, 'orig', None) or error).rstrip('.')}."
     code = sqlstate(error)
     if code in _MEANINGS:
@@ -103,18 +103,18 @@ def _words(error: BaseException) -> str:
     return next((line for line in lines if "failed:" in line), lines[0] if lines else "no answer")[:200]
 
 
-def will_pass(error: BaseException, *, known: bool) -> bool:
-    """Whether a refused connection is worth another try; ``known`` says that the server was reached before."""
+def will_pass(error: BaseException, *, reached_before: bool) -> bool:
+    """Return whether to try a refused connection again; ``reached_before`` says that this server was."""
     code = sqlstate(error)
     if code in (CANNOT_CONNECT_NOW, TOO_MANY_CONNECTIONS):
         return True
-    return known and (code[:2] in _LOST_CLASSES if code else not _TLS.search(str(error)))
+    return reached_before and (code[:2] in _LOST_CLASSES if code else not _TLS.search(str(error)))
 
 
 def refusal_code(options: Mapping[str, Any]) -> str | None:
-    """The SQLSTATE with which a server refuses connections of these options; None where no server says one.
+    """Return the SQLSTATE with which a server refuses connections of these options; None where it sends none.
 
-    libpq gives only the words of a refusal, so the server is asked once more while the protocol is listened to.
+    libpq passes on only the words of a refusal. So the server is asked once more while libpq traces the protocol.
     """
     from psycopg import Error, pq
     from psycopg.conninfo import make_conninfo

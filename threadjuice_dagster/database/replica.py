@@ -1,7 +1,4 @@
-"""A replica to read from: whether it answers, and whether it follows its primary.
-
-What it is good for is said in ``resources/postgres.py``.
-"""
+"""A replica to read from: whether it answers, and whether it follows its primary. ``resources/postgres.py`` uses it."""
 
 import functools
 from collections.abc import Callable
@@ -20,15 +17,15 @@ _NEWEST = "SELECT coalesce(max(id), 0) FROM events WHERE at <= now() - make_inte
 
 @functools.cache
 def open_replica(url: str, pool_size: int, statement_seconds: float) -> Store:
-    """The process's store for a replica; it refuses writes, and does not wait for one that is away."""
+    """Return the process's store for a replica. It refuses writes and does not wait for a server that is away."""
     return Store(read_only(pooled_engine(app_url(url), pool_size, statement_seconds, patience=0)))
 
 
 def problem(replica: Store, primary: Callable[[], Store], seconds: float) -> str:
-    """Why not to read from a replica; empty for one that has all the primary had so many seconds ago.
+    """Return why not to read from a replica; empty if it has everything that the primary had so many seconds ago.
 
-    What arrived is what counts. That holds for any kind of replication, also for one that stopped without a word. Where
-    the primary is away, the replica is what there is.
+    Comparing rows works for any kind of replication, also for one that stopped silently. Where the primary is away,
+    the replica is used as it is.
     """
     try:
         there, arrived = _position(replica, 0)
@@ -42,7 +39,7 @@ def problem(replica: Store, primary: Callable[[], Store], seconds: float) -> str
 
 
 def _position(store: Store, seconds: float) -> tuple[str | None, int]:
-    """The migration, and the newest event that is at least this old."""
+    """Return the migration and the id of the newest event that is at least so many seconds old."""
     try:
         with store.engine.connect() as connection:
             require_session(connection)

@@ -54,7 +54,7 @@ END $$
 
 
 def migrate(
-    engine: sa.Engine, tell: Callable[[Step], None] = lambda _: None, *, contracting: bool = False
+    engine: sa.Engine, report: Callable[[Step], None] = lambda _: None, *, contracting: bool = False
 ) -> tuple[str | None, str]:
     """Run every missing migration, each in one transaction; returns the revision before and after.
 
@@ -76,7 +76,7 @@ def migrate(
             connection.commit()
             _refuse_newer(before)
             for script in _missing(connection, before, "head" if contracting else expanded_revision()):
-                tell(_apply(connection, script))
+                report(_apply(connection, script))
             return before, current_revision(connection) or ""
     except sa.exc.OperationalError as error:
         raise unreachable(error) from error
@@ -188,9 +188,9 @@ def _apply(connection: sa.Connection, script: "Script") -> Step:
 
 
 def _blocked(connection: sa.Connection, revision: str) -> TransientFailure:
-    """Names the transaction that is open longest: as a rule it holds the lock."""
-    found = connection.execute(sa.text(_LONGEST)).first()
-    longest = f"; pid {found.pid} ({found.application_name}) is in a transaction for {found.seconds} s" if found else ""
+    """Return the failure, with the transaction that is open longest: as a rule it holds the lock."""
+    row = connection.execute(sa.text(_LONGEST)).first()
+    longest = f"; pid {row.pid} ({row.application_name}) is in a transaction for {row.seconds} s" if row else ""
     return TransientFailure(
         f"Migration {revision} got no lock in {TRIES} tries of {LOCK_TIMEOUT}{longest}. Nothing of it was changed.",
         "Let that end, then run: threadjuice deploy migrate",

@@ -1,7 +1,7 @@
-"""What calls to a model cost each UTC day, counted before and after each request over all processes.
+"""What calls to a model cost on each UTC day, counted over all processes.
 
-A request's worst case is reserved first and replaced by what it cost. A process that dies in between leaves its
-reservation: the request may have been made.
+The most that a request may cost is reserved before it is sent, and replaced by its cost afterwards. The reservation of
+a process that dies in between stays, because the request may have been made.
 """
 
 from datetime import date
@@ -12,13 +12,13 @@ from threadjuice_dagster.domain.writing.budget import Spent
 
 
 class Spending:
-    """The spending of each day, by the database's clock."""
+    """Reads and writes the spending of each day, by the database's clock."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
     def today(self) -> Spent:
-        """What was spent and is reserved today."""
+        """Return what was spent and what is reserved today."""
         with self._engine.connect() as connection:
             row = connection.execute(sa.text(_TODAY)).one_or_none()
         return Spent(*row) if row else Spent()

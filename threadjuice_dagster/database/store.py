@@ -1,7 +1,7 @@
-"""The newsroom's memory: what the runs of stories leave behind, from draft to publication.
+"""The editorial store: what the runs of stories leave behind, from draft to publication.
 
-One method, one transaction. Rows are upserted by their key, so doing a thing twice leaves one row. Models go
-in and come out; no caller sees SQL. What is to be written at all belongs in ``database/assignments.py``.
+Each method is one transaction. Rows are upserted by their key, so that doing a thing twice leaves one row. Callers pass
+and get models, never SQL. Which stories are to be written belongs in ``database/assignments.py``.
 """
 
 import functools
@@ -36,7 +36,7 @@ DECIDABLE = ("held", "rejected", "failed", "assigned")
 def open_store(
     url: str, pool_size: int, statement_seconds: float = STATEMENT_SECONDS, locks: Locks | None = None
 ) -> "Store":
-    """The process's store for an address, with a pool of connections of its own."""
+    """Return the process's store for an address, with its own pool of connections."""
     return Store(pooled_engine(url, pool_size, statement_seconds), locks)
 
 
@@ -44,7 +44,7 @@ Stored = TypeVar("Stored", bound=BaseModel)
 
 
 class UsedPictures:
-    """Source ids of pictures that other stories than one show; each is looked up when it is asked for."""
+    """Source ids of pictures that stories other than one show; each ``in`` is a query."""
 
     def __init__(self, engine: sa.Engine, excluding: str) -> None:
         self._engine, self._excluding = engine, excluding
@@ -61,7 +61,7 @@ class Store(Assignments):
     """Reads and writes the newsroom's tables through one engine."""
 
     def save(self, model: BaseModel) -> None:
-        """Store the value of a story's asset under its story; the newest one counts."""
+        """Store the value of a story's asset; it replaces the one before."""
         writers = {
             StoryDraft: self._save_draft,
             QualityScore: self._save_score,
@@ -84,35 +84,35 @@ class Store(Assignments):
         return loaded
 
     def draft(self, story_id: str) -> StoryDraft:
-        """The stored draft of a story."""
+        """Return the stored draft of a story."""
         return self.load(StoryDraft, story_id)
 
     def find_draft(self, story_id: str) -> StoryDraft | None:
-        """The stored draft of a story, or None."""
+        """Return the stored draft of a story, or None."""
         with self.engine.connect() as connection:
             record = connection.scalar(sa.select(t.stories.c.record).where(t.stories.c.story_id == story_id))
         return StoryDraft.model_validate(record) if record else None
 
     def score(self, story_id: str) -> QualityScore:
-        """The stored score of a story."""
+        """Return the stored score of a story."""
         return self.load(QualityScore, story_id)
 
     def image(self, story_id: str) -> StoryImage:
-        """The stored picture of a story."""
+        """Return the stored picture of a story."""
         return self.load(StoryImage, story_id)
 
     def publication(self, story_id: str) -> PublishedStory:
-        """The public record of a story, withdrawn or not."""
+        """Return the public record of a story, withdrawn or not."""
         return self.load(PublishedStory, story_id)
 
     def finished_steps(self, story_id: str) -> list[str]:
-        """Names of a story's assets that are stored and judged, so that a new run can go on from there."""
+        """Return the names of a story's assets that are stored and have their verdicts; a new run begins after them."""
         gates = {verdict.gate for verdict in self.verdicts(story_id)}
         with self.engine.connect() as connection:
 
             def has(table: sa.Table) -> bool:
-                found = sa.select(sa.exists().where(table.c.story_id == story_id))
-                return bool(connection.execute(found).scalar())
+                query = sa.select(sa.exists().where(table.c.story_id == story_id))
+                return bool(connection.execute(query).scalar())
 
             steps = {
                 "story_draft": has(t.stories),
@@ -127,22 +127,22 @@ class Store(Assignments):
         return done
 
     def record_verdicts(self, story_id: str, findings: Mapping[str, GateFinding]) -> list[GateVerdict]:
-        """Store what gates found, keeping overrides; a story that does not get through is rejected or held."""
+        """Store the findings of gates and keep overrides; a story that does not get through is rejected or held."""
         with self.engine.begin() as connection:
             for gate, finding in findings.items():
                 row = {"story_id": story_id, "gate": gate, **finding._asdict(), "decided_at": sa.func.now()}
                 connection.execute(upsert(t.gate_verdicts, row))
-            verdicts = [one for one in self._verdicts(connection, story_id) if one.gate in findings]
-            refused = [one for one in verdicts if not one.lets_through]
+            verdicts = [verdict for verdict in self._verdicts(connection, story_id) if verdict.gate in findings]
+            refused = [verdict for verdict in verdicts if not verdict.lets_through]
             if refused:
-                status = "held" if all(one.held for one in refused) else "rejected"
+                status = "held" if all(verdict.held for verdict in refused) else "rejected"
                 self._update(connection, story_id, unless=("published", "withdrawn"), status=status)
-                reasons = {one.gate: one.message for one in refused}
+                reasons = {verdict.gate: verdict.message for verdict in refused}
                 add_event(connection, f"story_{status}", story_id, gates=reasons)
             return verdicts
 
     def verdicts(self, story_id: str) -> list[GateVerdict]:
-        """What the gates said of a story so far, in the gates' order."""
+        """Return the verdicts on a story so far, in the gates' order."""
         with self.engine.connect() as connection:
             return self._verdicts(connection, story_id)
 
@@ -174,7 +174,7 @@ class Store(Assignments):
             add_decision(connection, "reject", story_id, actor, reason)
 
     def reopen(self, story_id: str) -> None:
-        """Have an approved story finished by an order of its own, which the sensor takes up."""
+        """Open an order for an approved story, so that the sensor has it finished."""
         assignment = self.assignment(story_id)
         order = self.open_order(1, assignment.category, assignment.persona, max_attempts=1)
         with self.engine.begin() as connection:
@@ -182,7 +182,7 @@ class Store(Assignments):
             self._update(connection, story_id, unless=("published", "withdrawn", "running"), **values)
 
     def decisions(self, limit: int = 20) -> list[Decision]:
-        """The newest lines of the audit, newest first."""
+        """Return the newest decisions of the audit, newest first."""
         with self.engine.connect() as connection:
             rows = connection.execute(sa.select(t.audit).order_by(t.audit.c.id.desc()).limit(limit))
             return [Decision.model_validate(dict(row._mapping)) for row in rows]
@@ -217,11 +217,11 @@ class Store(Assignments):
             return [(row.story_id, bytes(row.signature)) for row in connection.execute(query)]
 
     def used_pictures(self, excluding: str) -> "UsedPictures":
-        """Source ids of pictures other stories show."""
+        """Return the source ids of pictures that other stories show."""
         return UsedPictures(self.engine, excluding)
 
     def free_slug(self, slug: str, story_id: str) -> str:
-        """The slug, or the first ``slug-2``, ``slug-3`` … that no other story has."""
+        """Return the slug, or the first of ``slug-2``, ``slug-3`` … that no other story has."""
         columns = t.publications.c
         names = itertools.chain([slug], (f"{slug}-{number}" for number in itertools.count(2)))
         with self.engine.connect() as connection:
@@ -233,20 +233,20 @@ class Store(Assignments):
         return own
 
     def first_published(self, story_id: str) -> datetime | None:
-        """When a story was published for the first time, or None."""
+        """Return when a story was published for the first time, or None."""
         columns = t.publications.c
         with self.engine.connect() as connection:
             return connection.scalar(sa.select(columns.published_at).where(columns.story_id == story_id))
 
     def published(self) -> list[PublishedStory]:
-        """All public stories, newest first."""
+        """Return all public stories, newest first."""
         query = sa.select(t.publications.c.record).where(t.publications.c.withdrawn_at.is_(None))
         with self.engine.connect() as connection:
             rows = connection.scalars(query.order_by(t.publications.c.published_at.desc(), t.publications.c.story_id))
             return [PublishedStory.model_validate(record) for record in rows]
 
     def last_publication(self) -> tuple[str | None, float]:
-        """When a story was last published, changed or taken away (ISO 8601), and how many seconds ago that is."""
+        """Return when a story was last published, changed or removed (ISO 8601), and how many seconds ago that was."""
         taken_down = sa.select(sa.func.max(t.events.c.at)).where(t.events.c.kind == "story_taken_down")
         newest = sa.func.greatest(sa.func.max(t.publications.c.updated_at), taken_down.scalar_subquery())
         age = sa.func.extract("epoch", sa.func.now() - newest)
@@ -255,7 +255,7 @@ class Store(Assignments):
         return (moment.isoformat(), float(seconds)) if moment else (None, 0.0)
 
     def replace_picture(self, image: StoryImage, finding: GateFinding, story: PublishedStory) -> None:
-        """Give a public story another picture, judged, with the record that shows it.
+        """Give a public story another picture with the verdict on it, and the public record that shows it.
 
         Raises ``PermanentFailure`` if it is no longer public or the picture's gate refuses.
         """
@@ -294,15 +294,15 @@ class Store(Assignments):
         }
         connection.execute(upsert(t.stories, row))
         connection.execute(t.quality_scores.delete().where(t.quality_scores.c.story_id == story.story_id))
-        self._unjudge(connection, story.story_id, TEXT_GATES)
+        self._delete_verdicts(connection, story.story_id, TEXT_GATES)
 
     def _save_score(self, connection: sa.Connection, score: QualityScore) -> None:
-        self._unjudge(connection, score.story_id, TEXT_GATES)
+        self._delete_verdicts(connection, score.story_id, TEXT_GATES)
         row = score.model_dump(include={"story_id", "overall", "scored_at"})
         connection.execute(upsert(t.quality_scores, {**row, "record": score.model_dump(mode="json")}))
 
     def _save_image(self, connection: sa.Connection, image: StoryImage) -> None:
-        self._unjudge(connection, image.story_id, [PICTURE_GATE])
+        self._delete_verdicts(connection, image.story_id, [PICTURE_GATE])
         row = image.model_dump(include={"story_id", "provider", "source_id", "sha256"})
         connection.execute(upsert(t.images, {**row, "record": image.model_dump(mode="json")}))
         connection.execute(t.image_variants.delete().where(t.image_variants.c.story_id == image.story_id))
@@ -310,8 +310,8 @@ class Store(Assignments):
         if variants:
             connection.execute(t.image_variants.insert(), variants)
 
-    def _unjudge(self, connection: sa.Connection, story_id: str, gates: Sequence[str]) -> None:
-        """Forget verdicts, and overrides with them, on what has just been replaced."""
+    def _delete_verdicts(self, connection: sa.Connection, story_id: str, gates: Sequence[str]) -> None:
+        """Delete the verdicts and overrides on a text or picture that has just been replaced."""
         columns = t.gate_verdicts.c
         connection.execute(t.gate_verdicts.delete().where(columns.story_id == story_id, columns.gate.in_(gates)))
 

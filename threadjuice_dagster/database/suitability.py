@@ -1,4 +1,4 @@
-"""Whether a database can be the newsroom's: a session of its own for each connection, writes, and UTF-8."""
+"""Whether a database can be the newsroom's: a session for each connection, writes, and UTF-8 are needed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from threadjuice_dagster.database.refusals import BY_TRANSACTION, SESSION_PORT
 from threadjuice_dagster.failures import ConfigurationError
 
 TURNS = "ABBABAABBAABABBA"
-"""Who of two connections asks next. With one backend each, no other order gives each of them always the same."""
+"""Which of two connections asks next. In this order (Thue-Morse) no way of lending backends looks like one for each."""
 
 _FACTS = """
 SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') = 'on' AS read_only,
@@ -21,13 +21,13 @@ _BACKEND = "SELECT pg_backend_pid()"
 
 
 def require_session(connection: sa.Connection) -> None:
-    """Refuse a pooler that lends a backend for one transaction: locks, prepared statements and settings need sessions.
+    """Refuse a pooler that lends a backend for one transaction only: locks and settings need a session.
 
     The connection must be in no transaction. Raises ``ConfigurationError``.
     """
     driver: Any = connection.connection.driver_connection
     if connection.exec_driver_sql(_BACKEND).scalar() == driver.info.backend_pid:
-        return  # nobody stands between
+        return  # no pooler stands between
     connection.rollback()
     engine = lone_engine(connection.engine.url, isolation_level="AUTOCOMMIT")
     seen: dict[str, set[int]] = {"A": set(), "B": set()}
@@ -62,11 +62,11 @@ def require_usable(connection: sa.Connection, *, writes: bool = True) -> None:
 
 
 def may_create_databases(connection: sa.Connection) -> bool:
-    """Whether the user may create databases, as the proof of a backup and the rehearsal of migrations do."""
+    """Return whether the user may create databases, which trial restores and rehearsals of migrations need."""
     return bool(connection.exec_driver_sql(_MAY_CREATE).scalar())
 
 
 def over_tls(connection: sa.Connection) -> bool:
-    """Whether a connection is encrypted."""
+    """Return whether a connection is encrypted."""
     driver: Any = connection.connection.driver_connection
     return bool(driver.pgconn.ssl_in_use)

@@ -21,7 +21,7 @@ from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.failures import PermanentFailure
 from threadjuice_dagster.operations.imports.decoding import text_of
 from threadjuice_dagster.operations.imports.manual import manual_id, manual_records
-from threadjuice_dagster.operations.imports.rules import RecordReader, Refused
+from threadjuice_dagster.operations.imports.rules import RecordReader, RefusedRecord
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.settings import load_settings
 from threadjuice_dagster.site.publisher import Publisher
@@ -195,7 +195,7 @@ def test_a_story_with_quotes_nobody_can_check_is_held_until_a_person_approves_it
     ],
 )
 def test_a_file_that_holds_no_story_is_one_clear_line(text: str, problem: str) -> None:
-    with pytest.raises(Refused, match=problem):
+    with pytest.raises(RefusedRecord, match=problem):
         RecordReader(*read_catalogue(), datetime.now(UTC)).story(manual_records(text)[0])
 
 

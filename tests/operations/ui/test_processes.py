@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from threadjuice_dagster.operations.ui.processes import Processes
 
@@ -50,3 +52,22 @@ def test_nothing_that_they_started_is_left(tmp_path: Path, monkeypatch: pytest.M
         for number, handler in zip((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), handlers, strict=True):
             signal.signal(number, handler)
     assert gone(pids)
+
+
+PARENT = """
+import os, sys, time
+from threadjuice_dagster.operations.ui.processes import Processes
+with Processes(dict(os.environ)) as processes:
+    child = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid()) + ' '); time.sleep(60)"
+    processes.start("child", [sys.executable, "-c", child, sys.argv[1]])
+    processes.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(pid_file)]) as parent:
+        assert eventually(lambda: pid_file.exists() and " " in pid_file.read_text())
+        parent.kill()
+    assert gone([int(pid_file.read_text())])

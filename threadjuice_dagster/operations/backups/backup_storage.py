@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
+from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, UsageError
 from threadjuice_dagster.operations.backups import rules
 from threadjuice_dagster.operations.backups.rules import Backup, Manifest, Origin, Record
 from threadjuice_dagster.resources.encryption import Encryptor
@@ -51,7 +51,7 @@ class BackupStorage:
         key = rules.manifest_key(identity)
         if rules.id_of(key) != identity or not self.storage.exists(key):
             next_step = "Choose one of: threadjuice database backups"
-            raise PermanentFailure(f"There is no backup {identity[:60]!r} in storage.", next_step)
+            raise UsageError(f"There is no backup {identity[:60]!r} in storage.", next_step)
         manifest = self._read(identity)
         origin = self.origin(manifest)
         if origin.forged:

@@ -15,7 +15,7 @@ from threadjuice_dagster.domain.judging.verdicts import QualityScore
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.domain.story.threads import Thread
-from threadjuice_dagster.failures import PermanentFailure
+from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.takedowns import rules
 from threadjuice_dagster.operations.takedowns.rules import Remains, Tombstone
 
@@ -118,7 +118,7 @@ class Takedowns:
     def find(self, reference: str, sources: Callable[[], Mapping[str, set[str]]]) -> Tombstone:
         """The tombstone for a story id, ``t3_…`` or ``t1_…``, a comment being one of those of ``sources``.
 
-        Raises ``PermanentFailure`` for an unknown one.
+        Raises ``UsageError`` for an unknown one.
         """
         if reference.startswith("t3_"):
             return Tombstone(kind="thread", id=reference[3:])
@@ -131,7 +131,7 @@ class Takedowns:
         with self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
-            raise PermanentFailure(
+            raise UsageError(
                 f"No story rests on {reference[:100]!r}.", "Name a story, a thread (t3_…) or a quoted comment (t1_…)."
             )
         kind, name = ("thread", row.thread_id) if row.thread_id else ("story", row.story_id)

@@ -5,14 +5,29 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 GRACE_SECONDS = 5.0
 """Seconds that processes have to end by themselves. Then they are killed with all that they started."""
 
+ENDS_FIRST_SECONDS = 1.5
+"""How long the processes started later have before the first one is stopped, which they depend on."""
+
 _INTERRUPTED = ""
+
+_WITH_PARENT = """
+import ctypes, os, signal, sys
+parent, command = int(sys.argv[1]), sys.argv[2:]
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        sys.exit(1)
+os.execv(command[0], command)
+"""
+"""Becomes a command that Linux interrupts when its parent dies, also where the parent was killed with SIGKILL."""
 
 
 class Processes:
@@ -34,19 +49,23 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._signal(signal.SIGINT)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while any(process.poll() is None for process in self._running.values()):
-            try:
-                if self._ended.get(timeout=max(deadline - time.monotonic(), 0)) == _INTERRUPTED:
-                    break
-            except queue.Empty:
-                break
-        self._signal(signal.SIGKILL)
+        """Interrupt the processes, the first one last, and kill what has not ended in time."""
+        first, *later = self._running.values() or (None,)
+        until = time.monotonic() + GRACE_SECONDS
+        self._signal(later, signal.SIGINT)
+        if self._wait_for(later, min(until, time.monotonic() + ENDS_FIRST_SECONDS)) and first:
+            self._signal([first], signal.SIGINT)
+            self._wait_for([first, *later], until)
+        self._signal(self._running.values(), signal.SIGKILL)
 
     def start(self, name: str, command: Sequence[str], keep: Sequence[int] = ()) -> None:
         """Start a process that inherits the open files ``keep``."""
-        process = subprocess.Popen(command, env=self._environment, pass_fds=keep, process_group=0)  # noqa: S603 -- ours
+        process = subprocess.Popen(  # noqa: S603 -- ours
+            [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid()), *command],
+            env=self._environment,
+            pass_fds=keep,
+            process_group=0,
+        )
         self._running[name] = process
 
         def watch() -> None:
@@ -64,7 +83,17 @@ class Processes:
                 if until and until():
                     return None
 
-    def _signal(self, number: int) -> None:
-        for process in self._running.values():
+    def _wait_for(self, processes: "Sequence[subprocess.Popen[bytes]]", until: float) -> bool:
+        """Wait until these processes have ended or the time is up; return False if interrupted once more."""
+        while any(process.poll() is None for process in processes):
+            try:
+                if self._ended.get(timeout=max(until - time.monotonic(), 0)) == _INTERRUPTED:
+                    return False
+            except queue.Empty:
+                break
+        return True
+
+    def _signal(self, processes: "Iterable[subprocess.Popen[bytes]]", number: int) -> None:
+        for process in processes:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
