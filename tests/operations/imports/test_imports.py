@@ -338,7 +338,7 @@ class TestKilledAndTogether:
         "import sys, pathlib\n"
         "from threadjuice_dagster.database.store import open_store\n"
         "from threadjuice_dagster.operations.imports import store as imports\n"
-        "imports.BATCH_RECORDS, imports._TELL_EVERY = 50, 0\n"
+        "imports.BATCH_RECORDS, imports._REPORT_SECONDS = 50, 0\n"
         "path = pathlib.Path(sys.argv[2])\n"
         "done = imports.import_files(open_store(sys.argv[1], 2), [path], path.parent / 'imports',\n"
         "    progress=lambda line: print(line, flush=True))\n"
