@@ -28,7 +28,6 @@ from threadjuice_dagster.assets.deployment.checklist import (
     AFTER,
     BEFORE,
     CheckContext,
-    Line,
     deployment_preconditions,
     deployment_results,
 )
@@ -39,6 +38,7 @@ from threadjuice_dagster.database.tables import backups
 from threadjuice_dagster.failures import TransientFailure, Unsuitable
 from threadjuice_dagster.operations.backups.backup_storage import BackupStorage
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport
+from threadjuice_dagster.operations.findings import Finding
 from threadjuice_dagster.resources.encryption import Encryptor
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.settings import read_settings, variables
@@ -457,12 +457,15 @@ class TestWebhook:
 
 
 def test_one_unforeseen_error_is_one_failed_row() -> None:
-    from threadjuice_dagster.operations.environment.service import Found, Question, ask_all
+    from threadjuice_dagster.operations.environment.service import Question, ask_all
 
-    def broken() -> Found:
+    def broken() -> Finding:
         raise RuntimeError("with sk-hunter2 in it")
 
-    rows = ask_all([Question("a", ("A",), broken, 1), Question("b", (), lambda: Found("ok", "fine"), 1)], {})
+    def fine() -> Finding:
+        return Finding(state="ok", message="fine")
+
+    rows = ask_all([Question("a", ("A",), broken, 1), Question("b", (), fine, 1)], {})
     assert [row.state for row in rows] == ["failed", "ok"]
     assert "hunter2" not in rows[0].message
 
@@ -558,10 +561,10 @@ class TestChecklist:
         return run
 
     @pytest.fixture
-    def see(self, newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Line]:
+    def see(self, newsroom_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finding]:
         """Evaluates one line, with these variables set as well."""
 
-        def run(name: str, **changes: str) -> Line:
+        def run(name: str, **changes: str) -> Finding:
             for variable, value in changes.items():
                 monkeypatch.setenv(variable, value)
             settings, _ = read_settings()
@@ -635,20 +638,20 @@ class TestChecklist:
         assert not live
         assert "may not" in lines["database_migrations_tested"].description
 
-    def test_a_limit_above_the_servers_own_is_told_of(self, see: Callable[..., Line], openai: OpenAIServer) -> None:
+    def test_a_limit_above_the_servers_own_is_told_of(self, see: Callable[..., Finding], openai: OpenAIServer) -> None:
         given = {"OPENAI_API_KEY": "sk-hunter2", "OPENAI_BASE_URL": openai.url}
         assert see("api_rate_limits_configured", **given).passed
         openai.always("models", Reply({"id": "gpt-4o"}, headers={"x-ratelimit-limit-requests": "3"}))
         line = see("api_rate_limits_configured", **given)
-        assert (line.passed, line.severe) == (False, False)
+        assert line.state == "warning"
         assert "CONTENT_GENERATION_RATE_LIMIT=3" in line.message
 
-    def test_production_needs_somewhere_for_alerts_to_go(self, see: Callable[..., Line]) -> None:
+    def test_production_needs_somewhere_for_alerts_to_go(self, see: Callable[..., Finding]) -> None:
         assert see("monitoring_systems_active").passed
         assert not see("monitoring_systems_active", THREADJUICE_ENV="production", IMAGE_PROVIDERS="title_card").passed
 
     def test_the_live_site_is_measured_as_readers_see_it(
-        self, see: Callable[..., Line], newsroom_environment: dict[str, str]
+        self, see: Callable[..., Finding], newsroom_environment: dict[str, str]
     ) -> None:
         site = live_folder(newsroom_environment)
         page, picture = site / "index.html", site / "img" / "a.jpg"
@@ -656,7 +659,7 @@ class TestChecklist:
         assert see("performance_metrics_green").passed
         picture.write_text("no picture")
         line = see("image_loading_optimized")
-        assert (line.passed, line.severe) == (False, True)
+        assert line.state == "failed"
         assert "img/a.jpg is called image/jpeg and is none" in line.message
         picture.unlink()
         page.write_text(page.read_text() + " " * 400_000)
@@ -666,13 +669,13 @@ class TestChecklist:
         for name in ("a.jpg", "b.jpg"):  # whose addresses do not name their content
             (site / name).write_text(PICTURE, encoding="latin-1")
         line = see("image_loading_optimized")
-        assert (line.passed, line.severe) == (False, False)
+        assert line.state == "warning"
         assert "cached for 0 s" in line.message
         page.write_text(FRONT_PAGE.replace('width="4"', ""))
         picture.write_text(PICTURE, encoding="latin-1")
         assert "1 have no JPEG or no size" in see("image_loading_optimized").message
 
-    def test_too_many_errors_of_a_day_are_told_of(self, see: Callable[..., Line], database: Postgres) -> None:
+    def test_too_many_errors_of_a_day_are_told_of(self, see: Callable[..., Finding], database: Postgres) -> None:
         ledger = Ledger(database.store.engine)
         for number in range(3):
             ledger.add_error(TransientFailure("It fails."), "story_draft", None, f"run {number}")
@@ -681,7 +684,7 @@ class TestChecklist:
         ledger.add_error(TransientFailure("It fails."), "story_draft", None, "one more")
         assert not see("error_rates_within_threshold").passed
 
-    def test_stories_that_fail_are_told_of(self, see: Callable[..., Line], database: Postgres) -> None:
+    def test_stories_that_fail_are_told_of(self, see: Callable[..., Finding], database: Postgres) -> None:
         database.store.save_threads([make_thread("abc1"), make_thread("abc2")])
         order = database.store.open_order(2, None, None, 6)
         stories = [one.story_id for one in database.store.assign(order)]
@@ -692,7 +695,9 @@ class TestChecklist:
         assert not line.passed
         assert "2 of 2" in line.message
 
-    def test_only_a_backup_that_was_proven_lately_is_enough(self, see: Callable[..., Line], database: Postgres) -> None:
+    def test_only_a_backup_that_was_proven_lately_is_enough(
+        self, see: Callable[..., Finding], database: Postgres
+    ) -> None:
         assert database.store
         with build_resources(read_settings()[0])["backup_service"].process_config_and_initialize_cm() as service:
             taken = service.take()

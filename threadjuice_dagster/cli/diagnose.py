@@ -13,15 +13,15 @@ import typer
 
 from threadjuice_dagster.cli.shared import AsJson, load_env_file, reporting, show_document
 from threadjuice_dagster.failures import ThreadJuiceError
-from threadjuice_dagster.operations.findings import Finding, of_probes
+from threadjuice_dagster.operations.findings import Finding, in_runbook
 from threadjuice_dagster.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from threadjuice_dagster.operations.backups.service import BackupService
-    from threadjuice_dagster.operations.environment.rules import State
     from threadjuice_dagster.operations.environment.service import EnvironmentService
+    from threadjuice_dagster.operations.findings import State
     from threadjuice_dagster.operations.monitoring.thresholds import Thresholds
     from threadjuice_dagster.resources.postgres import Replica
     from threadjuice_dagster.resources.writers import Writer
@@ -98,7 +98,7 @@ def _diagnose(subject: str, as_json: bool, parts: Iterable[Part]) -> None:
         settings, problems = read_settings()
         systems = Systems(settings, stack)
         report = cast("EnvironmentService", systems.environment).report(settings, problems, SYSTEMS[subject])
-        findings = of_probes(report.rows, RUNBOOKS[subject])
+        findings = in_runbook(report.rows, RUNBOOKS[subject])
         reachable = report.row("database").state != "failed"
         for part in parts:
             findings += _looked_at(part, systems, reachable or part in _WITHOUT_DATABASE, RUNBOOKS[subject])

@@ -6,7 +6,7 @@ The clocks there are: this machine's, the database server's, and the one that wr
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from threadjuice_dagster.operations.findings import Finding, judged
+from threadjuice_dagster.operations.findings import Finding, first_problem
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -67,7 +67,9 @@ def clock_finding(now: datetime, server: datetime, newest: datetime | None) -> F
     """Whether the clocks of this machine and of the database server agree, and with what was written by them."""
     problem = clock_problem(now, server, newest)
     step = "Have both machines keep time by NTP (timedatectl); until then nothing is deleted for its age."
-    return judged("clocks_agree", "database-issues", "The clocks agree.", ("failed", bool(problem), problem, step))
+    return first_problem(
+        "clocks_agree", "database-issues", "The clocks agree.", ("failed", bool(problem), problem, step)
+    )
 
 
 def _apart(now: datetime, server: datetime) -> str:

@@ -1,20 +1,24 @@
-"""Findings: what a measurement came to, held against its threshold; for asset checks and ``threadjuice diagnose``.
+"""Findings: what a look at one subject came to, how bad that is, and what to do next.
 
-The thresholds themselves belong with their subject: ``operations/monitoring/generation_rules.py``,
-``operations/monitoring/errors_rules.py``, ``operations/monitoring/database_health_rules.py``,
-``operations/monitoring/image_delivery_rules.py``.
+Environment checks, lines of the deployment checklist, thresholds of the monitoring and ``threadjuice diagnose`` all
+report findings. A threshold itself belongs in the rules of its subject.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 from threadjuice_dagster.domain.model import Model
-from threadjuice_dagster.operations.environment.rules import Probe, State
+
+State = Literal["ok", "stand-in", "warning", "failed"]
+
+STATES: tuple[State, ...] = ("ok", "stand-in", "warning", "failed")
+"""From fine to broken. A stand-in works in place of the system that is not configured."""
 
 
 class Finding(Model):
     """One line on a subject; ``runbook`` is a section of docs/EMERGENCY.md."""
 
-    name: str
+    name: str = ""
     state: State
     message: str
     next_step: str = ""
@@ -26,17 +30,19 @@ class Finding(Model):
         return self.state in ("ok", "stand-in")
 
 
-def judged(name: str, runbook: str, good: str, *problems: tuple[State, bool, str, str]) -> Finding:
-    """The first of ``problems`` (state, whether it is one, message, next step) that is one, else ``good``."""
-    for state, wrong, message, next_step in problems:
-        if wrong:
+def finding(state: State, message: str, next_step: str = "") -> Finding:
+    """Return a finding whose name and runbook the caller adds."""
+    return Finding(state=state, message=message, next_step=next_step)
+
+
+def first_problem(name: str, runbook: str, good: str, *problems: tuple[State, bool, str, str]) -> Finding:
+    """Return the first of ``problems`` (state, whether it applies, message, next step) that applies, else ``good``."""
+    for state, applies, message, next_step in problems:
+        if applies:
             return Finding(name=name, state=state, message=message, next_step=next_step, runbook=runbook)
     return Finding(name=name, state="ok", message=good, runbook=runbook)
 
 
-def of_probes(probes: Iterable[Probe], runbook: str) -> list[Finding]:
-    """Findings of an environment check's rows."""
-    return [
-        Finding(**probe.model_dump(include={"name", "state", "message", "next_step"}), runbook=runbook)
-        for probe in probes
-    ]
+def in_runbook(findings: Iterable[Finding], runbook: str) -> list[Finding]:
+    """Return the findings with the section of docs/EMERGENCY.md that treats them."""
+    return [found.model_copy(update={"runbook": runbook}) for found in findings]

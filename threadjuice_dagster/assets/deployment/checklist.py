@@ -24,6 +24,7 @@ from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.targets import Opened
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe
 from threadjuice_dagster.operations.environment.service import EnvironmentService
+from threadjuice_dagster.operations.findings import Finding, finding
 from threadjuice_dagster.operations.limits import SharedRateLimit
 from threadjuice_dagster.operations.monitoring.database_health_rules import backup_finding
 from threadjuice_dagster.operations.monitoring.errors_rules import error_finding
@@ -53,16 +54,13 @@ PICTURES = 4
 _MAX_AGE = re.compile(r"max-age=(\d+)")
 
 
-class Line(NamedTuple):
-    """What became of a line.
+def line_finding(passed: bool, message: str, *, severe: bool = False) -> Finding:
+    """Return the finding on a line of the checklist.
 
-    Before a deployment a ``severe`` line that did not pass stops it. After one it is an error instead of a warning, as
-    every line is in production.
+    A severe line that did not pass has failed: before a deployment that stops it. Any other line warns; after a
+    deployment in production a warning is an error, too.
     """
-
-    passed: bool
-    message: str
-    severe: bool = False
+    return finding("ok" if passed else "failed" if severe else "warning", message)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,132 +85,132 @@ class CheckContext:
         return self.report.environment == "production"
 
 
-def environment_variables(scene: CheckContext) -> Line:
+def environment_variables(checks: CheckContext) -> Finding:
     """Every variable is valid and every outside system answers."""
-    wrong, away = scene.report.failed("variable"), scene.report.failed("system")
+    wrong, away = checks.report.failed("variable"), checks.report.failed("system")
     if wrong or away:
-        return Line(False, _told([*wrong, *away]), severe=bool(wrong))
-    return Line(True, ", ".join(f"{count} {state}" for state, count in scene.report.counts.items() if count))
+        return line_finding(False, _told([*wrong, *away]), severe=bool(wrong))
+    return line_finding(True, ", ".join(f"{count} {state}" for state, count in checks.report.counts.items() if count))
 
 
-def migrations(scene: CheckContext) -> Line:
+def migrations(checks: CheckContext) -> Finding:
     """Every migration runs, runs back and runs again in a scratch database."""
     import sqlalchemy as sa
 
     from threadjuice_dagster.database.schema import head_revision, rehearse
     from threadjuice_dagster.operations.backups.restore_server import RestoreServer
 
-    with RestoreServer(scene.database.address()) as server, server.scratch() as url:
+    with RestoreServer(checks.database.address()) as server, server.scratch() as url:
         try:
             reached = rehearse(url)
         except sa.exc.DBAPIError as error:
-            return Line(False, f"One failed: {str(error.orig).splitlines()[0][:200]}", severe=True)
+            return line_finding(False, f"One failed: {str(error.orig).splitlines()[0][:200]}", severe=True)
     told = " and ".join(dict.fromkeys(reached))
-    return Line(set(reached) == {head_revision()}, f"In a scratch database they led to {told}.", severe=True)
+    return line_finding(set(reached) == {head_revision()}, f"In a scratch database they led to {told}.", severe=True)
 
 
-def pipeline(scene: CheckContext) -> Line:
+def pipeline(checks: CheckContext) -> Finding:
     """A sample thread becomes a story that the gates on the text let through."""
     refused: dict[str, str] = {}
     for thread in SampleThreads().candidates(3):
         problem = try_writer(ExtractiveWriter(), thread, Meter()).problem
         if not problem:
-            return Line(True, f"Sample {thread.id} became a story that passes every gate on the text.")
+            return line_finding(True, f"Sample {thread.id} became a story that passes every gate on the text.")
         refused[thread.id] = problem
-    return Line(False, "; ".join(f"{name}: {problem}" for name, problem in refused.items()), severe=True)
+    return line_finding(False, "; ".join(f"{name}: {problem}" for name, problem in refused.items()), severe=True)
 
 
-def image_optimization(scene: CheckContext) -> Line:
+def image_optimization(checks: CheckContext) -> Finding:
     """A card is drawn and encoded, and every file is read back as a picture of its size."""
-    found = encoding_finding(scene.pictures.quality)
-    return Line(found.passed, found.message, severe=not found.passed)
+    found = encoding_finding(checks.pictures.quality)
+    return line_finding(found.passed, found.message, severe=not found.passed)
 
 
-def rate_limits(scene: CheckContext) -> Line:
+def rate_limits(checks: CheckContext) -> Finding:
     """The limit that all processes share is counted, and is no higher than the server's own."""
-    SharedRateLimit(database=scene.database, per_minute=1000).acquire("deployment check")
-    limit, openai = scene.report.row("CONTENT_GENERATION_RATE_LIMIT"), scene.report.row("openai")
+    SharedRateLimit(database=checks.database, per_minute=1000).acquire("deployment check")
+    limit, openai = checks.report.row("CONTENT_GENERATION_RATE_LIMIT"), checks.report.row("openai")
     if openai.state == "warning":
-        return Line(False, _told([openai]))
-    return Line(limit.state == "ok", f"Requests to the model in any 60 seconds: {limit.message}")
+        return line_finding(False, _told([openai]))
+    return line_finding(limit.state == "ok", f"Requests to the model in any 60 seconds: {limit.message}")
 
 
-def monitoring(scene: CheckContext) -> Line:
+def monitoring(checks: CheckContext) -> Finding:
     """Alerts have somewhere to go, and outside a developer's machine the daemon that sends them runs."""
-    webhook = scene.report.row("webhook")
-    if webhook.state == "failed" or (scene.production and webhook.state == "stand-in"):
-        return Line(False, _told([webhook]))
-    beats = [beat.timestamp for beat in scene.instance.get_daemon_heartbeats().values()]
+    webhook = checks.report.row("webhook")
+    if webhook.state == "failed" or (checks.production and webhook.state == "stand-in"):
+        return line_finding(False, _told([webhook]))
+    beats = [beat.timestamp for beat in checks.instance.get_daemon_heartbeats().values()]
     running = bool(beats) and time.time() - max(beats) < HEARTBEAT
     told = f"{webhook.message} The Dagster daemon {'runs' if running else 'does not run'}."
-    return Line(running or scene.report.environment == "local", told)
+    return line_finding(running or checks.report.environment == "local", told)
 
 
-def database_connections(scene: CheckContext) -> Line:
+def database_connections(checks: CheckContext) -> Finding:
     """The database and a pool of connections answer quickly, three times in a row."""
     names = ("database", "database_pool")
     rows: list[Probe] = []
     for _ in range(3):
-        rows += scene.environment.report(*read_settings(), names).rows
+        rows += checks.environment.report(*read_settings(), names).rows
     slowest = max(row.latency_ms or 0.0 for row in rows) / 1000
     failed = [row for row in rows if row.state in ("failed", "warning")]
     told = _told(failed) or f"The slowest of {len(rows)} answers took {slowest:.2f} s. {rows[-1].message}"
-    return Line(not failed and slowest < SLOWEST_QUERY, told)
+    return line_finding(not failed and slowest < SLOWEST_QUERY, told)
 
 
-def content_generation(scene: CheckContext) -> Line:
+def content_generation(checks: CheckContext) -> Finding:
     """The writer answers, and most of the day's stories did not fail."""
-    openai = scene.report.row("openai")
-    failed, stories = _of_the_day(scene)
+    openai = checks.report.row("openai")
+    failed, stories = _of_the_day(checks)
     told = f"{openai.message} {failed} of {stories} stories of the last 24 hours failed."
-    return Line(openai.state != "failed" and failed * 2 <= stories, told)
+    return line_finding(openai.state != "failed" and failed * 2 <= stories, told)
 
 
-def image_loading(scene: CheckContext) -> Line:
+def image_loading(checks: CheckContext) -> Finding:
     """Pictures of the live front page are pictures, light, and cached for a day; they have a size and load lazily."""
-    with scene.deployment_service.deployer.opened() as site:
+    with checks.deployment_service.deployer.opened() as site:
         front = read_page(site, "/").text
         pictures = Page(front).pictures()
         found = [_fetched(site, address) for picture in pictures[:PICTURES] for address in _tried(picture)]
     broken = [one.problem for one in found if one.problem]
     if broken:
-        return Line(False, f"{len(broken)} of {len(found)} files fail: {'; '.join(broken[:3])}.", severe=True)
+        return line_finding(False, f"{len(broken)} of {len(found)} files fail: {'; '.join(broken[:3])}.", severe=True)
     heaviest, shortest = max((one.bytes for one in found), default=0), min((one.kept for one in found), default=0)
     told = f"{len(found)} files of {len(pictures)} pictures came, the heaviest with {heaviest:,} bytes"
     told = f"{told}, cached for {shortest:,} s." if found else "The front page shows no picture yet."
     untidy = [finding.message for finding in page_findings([front]) if not finding.passed]
     fine = not found or (heaviest <= HEAVIEST_PICTURE and shortest >= CACHED_A_DAY)
-    return Line(fine and not untidy, " ".join([told, *untidy]))
+    return line_finding(fine and not untidy, " ".join([told, *untidy]))
 
 
-def performance(scene: CheckContext) -> Line:
+def performance(checks: CheckContext) -> Finding:
     """The live front page and its first story are there, quick and light."""
-    with scene.deployment_service.deployer.opened() as site:
+    with checks.deployment_service.deployer.opened() as site:
         pages = [read_page(site, "/")]
         stories = [link for link in Page(pages[0].text).links() if "story/" in link]
         pages += [read_page(site, link) for link in stories[:1]]
     slowest, heaviest = max(page.seconds for page in pages), max(len(page.text) for page in pages)
     told = f"The slowest of {len(pages)} pages took {slowest:.2f} s, the heaviest has {heaviest:,} characters."
-    return Line(slowest <= SLOWEST_PAGE and heaviest <= HEAVIEST_PAGE, told)
+    return line_finding(slowest <= SLOWEST_PAGE and heaviest <= HEAVIEST_PAGE, told)
 
 
-def error_rates(scene: CheckContext) -> Line:
+def error_rates(checks: CheckContext) -> Finding:
     """Few runs of the last 24 hours ended in an error that was no editorial outcome."""
     from threadjuice_dagster.database.ledger import Ledger
 
-    errors = Ledger(scene.database.store.engine).errors_of_day()
-    found = error_finding(errors, _of_the_day(scene)[1])
-    return Line(found.passed, f"In the last 24 hours: {found.message}")
+    errors = Ledger(checks.database.store.engine).errors_of_day()
+    found = error_finding(errors, _of_the_day(checks)[1])
+    return line_finding(found.passed, f"In the last 24 hours: {found.message}")
 
 
-def backup_systems(scene: CheckContext) -> Line:
+def backup_systems(checks: CheckContext) -> Finding:
     """The newest backup that a restore has proven is of the last 26 hours."""
-    proven = [backup.manifest.taken_at for backup in scene.backup_service.backups() if backup.proven_at]
+    proven = [backup.manifest.taken_at for backup in checks.backup_service.backups() if backup.proven_at]
     found = backup_finding(max(proven, default=None), now())
-    return Line(found.passed, f"{found.message} {found.next_step}".strip())
+    return line_finding(found.passed, f"{found.message} {found.next_step}".strip())
 
 
-BEFORE: Mapping[str, Callable[[CheckContext], Line]] = {
+BEFORE: Mapping[str, Callable[[CheckContext], Finding]] = {
     "environment_variables_configured": environment_variables,
     "database_migrations_tested": migrations,
     "content_generation_pipeline_tested": pipeline,
@@ -220,7 +218,7 @@ BEFORE: Mapping[str, Callable[[CheckContext], Line]] = {
     "api_rate_limits_configured": rate_limits,
     "monitoring_systems_active": monitoring,
 }
-AFTER: Mapping[str, Callable[[CheckContext], Line]] = {
+AFTER: Mapping[str, Callable[[CheckContext], Finding]] = {
     "database_connections_stable": database_connections,
     "content_generation_works": content_generation,
     "image_loading_optimized": image_loading,
@@ -231,12 +229,12 @@ AFTER: Mapping[str, Callable[[CheckContext], Line]] = {
 
 
 def _checks(
-    name: str, asset: str, lines: Mapping[str, Callable[[CheckContext], Line]], *, blocking: bool
+    name: str, asset: str, lines: Mapping[str, Callable[[CheckContext], Finding]], *, blocking: bool
 ) -> dg.AssetChecksDefinition:
     """The lines as checks of one step. Whatever is unforeseen in one is its own failure; the others go on."""
     specs = [
-        dg.AssetCheckSpec(line, asset=asset, description=evaluate.__doc__, blocking=blocking)
-        for line, evaluate in lines.items()
+        dg.AssetCheckSpec(check_name, asset=asset, description=evaluate.__doc__, blocking=blocking)
+        for check_name, evaluate in lines.items()
     ]
 
     @dg.multi_asset_check(name=name, specs=specs)
@@ -248,14 +246,14 @@ def _checks(
         pictures: PictureService,
         backup_service: BackupService,
     ) -> Iterator[dg.AssetCheckResult]:
-        scene = CheckContext(context.instance, database, environment, deployment_service, pictures, backup_service)
-        for line, evaluate in lines.items():
+        checks = CheckContext(context.instance, database, environment, deployment_service, pictures, backup_service)
+        for check_name, evaluate in lines.items():
             began = time.monotonic()
-            found = _evaluated(evaluate, scene)
-            severe = found.severe or (not blocking and scene.production)
+            found = _evaluated(evaluate, checks)
+            severe = found.state == "failed" or (not blocking and checks.production)
             yield dg.AssetCheckResult(
                 passed=found.passed,
-                check_name=line,
+                check_name=check_name,
                 asset_key=asset,
                 severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
                 description=described(found.message),
@@ -265,22 +263,22 @@ def _checks(
     return checklist
 
 
-def _evaluated(evaluate: Callable[[CheckContext], Line], scene: CheckContext) -> Line:
+def _evaluated(evaluate: Callable[[CheckContext], Finding], checks: CheckContext) -> Finding:
     try:
-        return evaluate(scene)
+        return evaluate(checks)
     except Exception as error:
-        return Line(False, str(classified(error)), severe=evaluate not in (rate_limits, monitoring))
+        return line_finding(False, str(classified(error)), severe=evaluate not in (rate_limits, monitoring))
 
 
 def _told(rows: list[Probe]) -> str:
     return " ".join(f"{row.name}: {row.message} {row.next_step}".strip() for row in rows)
 
 
-def _of_the_day(scene: CheckContext) -> tuple[int, int]:
+def _of_the_day(checks: CheckContext) -> tuple[int, int]:
     """How many stories of the last 24 hours failed, and how many there were."""
     from threadjuice_dagster.database.ledger import Ledger
 
-    counts = Ledger(scene.database.store.engine).stories_of_day()
+    counts = Ledger(checks.database.store.engine).stories_of_day()
     return counts["failed"], counts.total()
 
 

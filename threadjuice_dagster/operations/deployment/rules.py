@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from threadjuice_dagster.domain.model import Model
-from threadjuice_dagster.operations.findings import Finding, judged
+from threadjuice_dagster.operations.findings import Finding, first_problem
 from threadjuice_dagster.site.build_state import WINDOW_DAYS, SiteSize
 from threadjuice_dagster.site.layout import SHARED, File
 
@@ -169,7 +169,7 @@ def capacity_finding(size: SiteSize, daily: int, *, has_cdn: bool) -> Finding:
     if not has_cdn:
         move = f"Set CDN_BUCKET and IMAGE_CDN_URL, so that pictures are in no deployment. {move}"
     other = "Take a larger plan, or serve the folder target from a server of your own."
-    return judged(
+    return first_problem(
         "vercel_capacity",
         "alerts",
         summary,
@@ -245,4 +245,4 @@ def speed_finding(rows: Iterable[Compared]) -> Finding:
     summary = "; ".join(f"{row.name} {row.staged.whole_ms:.0f} ms, {row.ratio:g} times the live one's" for row in rows)
     step = "Look at what changed in the build before it goes live: threadjuice deploy production"
     good = f"{summary}." if summary else "Nothing is live yet that it could be held against."
-    return judged("as_fast_as_live", "alerts", good, ("warning", bool(wrong), f"{'; '.join(wrong)}.", step))
+    return first_problem("as_fast_as_live", "alerts", good, ("warning", bool(wrong), f"{'; '.join(wrong)}.", step))

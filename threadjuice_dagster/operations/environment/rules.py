@@ -1,4 +1,4 @@
-"""What an environment check found: a row for each variable and each outside system, and the verdict over all rows.
+"""The report of an environment check: a row for each variable and each outside system, and a verdict on all rows.
 
 Asking the systems belongs in ``operations/environment/service.py``.
 """
@@ -9,26 +9,18 @@ from typing import Literal
 from pydantic import computed_field
 
 from threadjuice_dagster.domain.model import Model
-
-State = Literal["ok", "stand-in", "warning", "failed"]
-
-STATES: tuple[State, ...] = ("ok", "stand-in", "warning", "failed")
-"""From what nobody has to look at to what has to be mended; a stand-in works, in place of the system it names."""
+from threadjuice_dagster.operations.findings import STATES, Finding, State
 
 
-class Probe(Model):
-    """A variable or an outside system as it was found; ``latency_ms`` is None for what was not asked anything."""
+class Probe(Finding):
+    """The finding on one variable or outside system; ``latency_ms`` is None where nothing was asked."""
 
-    name: str
     kind: Literal["variable", "system"]
-    state: State
     latency_ms: float | None = None
-    message: str
-    next_step: str = ""
 
 
 class EnvironmentReport(Model):
-    """Every row of a check. A warning works but wants looking at, so only a failed row makes a report not ok."""
+    """All rows of a check. Only a failed row makes the report not ok: what is warned of works."""
 
     environment: str
     rows: tuple[Probe, ...]
@@ -42,13 +34,13 @@ class EnvironmentReport(Model):
     @property
     def counts(self) -> dict[State, int]:
         """Rows by state."""
-        found = Counter(row.state for row in self.rows)
-        return {state: found[state] for state in STATES}
+        counted = Counter(row.state for row in self.rows)
+        return {state: counted[state] for state in STATES}
 
     def failed(self, kind: str = "") -> list[Probe]:
-        """The rows that failed, of one kind or of all."""
+        """Return the rows that failed, of one kind or of all."""
         return [row for row in self.rows if row.state == "failed" and kind in ("", row.kind)]
 
     def row(self, name: str) -> Probe:
-        """The row of a variable or system."""
+        """Return the row of a variable or system."""
         return next(row for row in self.rows if row.name == name)

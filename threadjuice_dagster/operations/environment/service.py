@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import dagster as dg
 from pydantic import SecretStr
@@ -25,7 +25,8 @@ from threadjuice_dagster.operations.backups.rules import NO_KEY
 from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.deployment.service import DeploymentService, capacity_of
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
-from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe, State
+from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe
+from threadjuice_dagster.operations.findings import Finding, finding
 from threadjuice_dagster.resources.http import request_once
 from threadjuice_dagster.resources.openai_compatibility import BadAnswer
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
@@ -87,20 +88,12 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
 """
 
 
-class Found(NamedTuple):
-    """What a system's answer comes to."""
-
-    state: State
-    message: str
-    next_step: str = ""
-
-
 class Question(NamedTuple):
     """What one system is asked. It is not asked while one of the ``variables`` it goes by is invalid."""
 
     name: str
     variables: tuple[str, ...]
-    ask: Callable[[], Found]
+    ask: Callable[[], Finding]
     seconds: float
 
 
@@ -164,7 +157,7 @@ class EnvironmentService(dg.ConfigurableResource):
             seconds *= MODEL_PATIENCE if name == "openai" else 1
             yield Question(name, tuple(variables.split()), getattr(self, f"_{name}"), seconds)
 
-    def _database(self) -> Found:
+    def _database(self) -> Finding:
         """Whether it answers, which migration it is at, and whether all stories' signatures can be compared."""
         from threadjuice_dagster.database.schema import current_revision, head_revision
         from threadjuice_dagster.database.signatures import RESIGN, other_versions
@@ -176,15 +169,15 @@ class EnvironmentService(dg.ConfigurableResource):
         embedded = isinstance(self.database, EmbeddedPostgres)
         told = f"{'Embedded ' if embedded else ''}PostgreSQL {version}, migration {revision or 'none'} of {head}."
         if revision and revision > head:
-            return Found("failed", told, "Install the ThreadJuice version that migrated it, or restore a backup.")
+            return finding("failed", told, "Install the ThreadJuice version that migrated it, or restore a backup.")
         if revision != head and not self.database.migrates_itself:
-            return Found("warning", told, "Run: threadjuice deploy migrate")
+            return finding("warning", told, "Run: threadjuice deploy migrate")
         if outdated:
             told = f"{told} Originality signatures of version {outdated[0]} are stored: copies of them are not noticed."
-            return Found("warning", told, RESIGN)
-        return Found("stand-in" if embedded else "ok", told)
+            return finding("warning", told, RESIGN)
+        return finding("stand-in" if embedded else "ok", told)
 
-    def _database_pool(self) -> Found:
+    def _database_pool(self) -> Finding:
         """Whether the server has room for all processes together, and now for one more."""
         database = self.database
         with _connections(self._address(), 1) as (connection,):
@@ -192,18 +185,18 @@ class EnvironmentService(dg.ConfigurableResource):
         told = f"The server takes {most} connections, of which {used - 1} are in use."
         if database.max_connections > most:
             told = f"{told} DATABASE_MAX_CONNECTIONS is {database.max_connections}."
-            return Found("warning", told, f"Set DATABASE_MAX_CONNECTIONS={most}, or raise the server's limit.")
+            return finding("warning", told, f"Set DATABASE_MAX_CONNECTIONS={most}, or raise the server's limit.")
         if database.largest_pool < (database.pool_size or 0):
             told = f"A process may open {database.largest_pool}, not DATABASE_POOL_SIZE={database.pool_size}. {told}"
             step = f"Raise DATABASE_MAX_CONNECTIONS (it is {database.max_connections}), or lower DATABASE_POOL_SIZE."
-            return Found("warning", told, step)
+            return finding("warning", told, step)
         if database.largest_pool > most - used + 1:
             told = f"{told} A process may open {database.largest_pool}."
-            return Found("warning", told, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
+            return finding("warning", told, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
         with _connections(self._address(), database.largest_pool) as opened:
-            return Found("ok", f"{told} {len(opened)} were opened at once, as many as a process may.")
+            return finding("ok", f"{told} {len(opened)} were opened at once, as many as a process may.")
 
-    def _database_backups(self) -> Found:
+    def _database_backups(self) -> Finding:
         """Whether a backup could be taken and proven: by the programs there are, in a database the user may create."""
         from threadjuice_dagster.database.suitability import may_create_databases, over_tls
         from threadjuice_dagster.database.tools import find_tool, server_version
@@ -212,14 +205,14 @@ class EnvironmentService(dg.ConfigurableResource):
             tool = find_tool("pg_dump", server_version(connection), tls=over_tls(connection))
             user = connection.exec_driver_sql("SELECT current_user").scalar()
             if may_create_databases(connection):
-                return Found("ok", f"pg_dump {tool.version} fits, and {user} may create databases for the proof.")
+                return finding("ok", f"pg_dump {tool.version} fits, and {user} may create databases for the proof.")
         told = f"The user {user} may not create databases: no backup can be proven, no restore made."
-        return Found("failed", told, f"Run: ALTER ROLE {user} CREATEDB")
+        return finding("failed", told, f"Run: ALTER ROLE {user} CREATEDB")
 
-    def _database_replica(self) -> Found:
+    def _database_replica(self) -> Finding:
         return _other_database(self.replica_url, "DATABASE_REPLICA_URL", "Reports read from the newsroom's database.")
 
-    def _dagster_database(self) -> Found:
+    def _dagster_database(self) -> Finding:
         instead = "A second database on the newsroom's server."
         return _other_database(self.dagster_url, "DAGSTER_DATABASE_URL", instead)
 
@@ -227,108 +220,107 @@ class EnvironmentService(dg.ConfigurableResource):
         with _STARTING:  # two threads must not start the embedded server
             return self.database.address()
 
-    def _openai(self) -> Found:
+    def _openai(self) -> Finding:
         if not isinstance(self.writer, OpenAIWriter):
-            return Found("stand-in", "The extractive writer composes from the thread's own words; the rubric judges.")
+            return finding("stand-in", "The extractive writer composes from the thread's own words; the rubric judges.")
         openai = self.writer.openai
         try:
             found = openai.check()
         except BudgetSpent as problem:
-            return Found("warning", f"It was not tried: {problem.message}", problem.next_step)
+            return finding("warning", f"It was not tried: {problem.message}", problem.next_step)
         except BadAnswer as problem:
             told = f"It answers, but not in the form it is asked for: {problem.message}"
-            return Found("warning", told, "Set OPENAI_MODEL to a model that can answer in JSON.")
+            return finding("warning", told, "Set OPENAI_MODEL to a model that can answer in JSON.")
         limit = getattr(openai.limiter, "per_minute", 0)
         if found.allowed is not None and found.allowed < limit:
             told = f"It allows {found.allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
-            return Found("warning", told, f"Set CONTENT_GENERATION_RATE_LIMIT={found.allowed}.")
+            return finding("warning", told, f"Set CONTENT_GENERATION_RATE_LIMIT={found.allowed}.")
         models = " and ".join(dict.fromkeys((openai.model, openai.judge_model or openai.model)))
         moderation = "it moderates" if found.moderates else "it has no moderation: the local moderator decides alone"
-        return Found("ok", f"The key is taken, {models} answers by {found.form}, and {moderation}.")
+        return finding("ok", f"The key is taken, {models} answers by {found.form}, and {moderation}.")
 
-    def _budget(self) -> Found:
+    def _budget(self) -> Finding:
         """Whether a story can be paid for today, and whether anybody knows what one costs."""
         from threadjuice_dagster.database.spending import Spending
 
         if not isinstance(self.writer, OpenAIWriter):
-            return Found("stand-in", "No model is asked: nothing costs anything.")
+            return finding("stand-in", "No model is asked: nothing costs anything.")
         bounded = bool(getattr(self.writer.openai.limiter, "daily_budget_usd", 0.0))
         budget = self.writer.budget(Spending(self.database.store.engine).today() if bounded else Spent())
         if budget.state == "unpriced":
-            return Found("failed" if bounded else "warning", budget.message, UNPRICED)
+            return finding("failed" if bounded else "warning", budget.message, UNPRICED)
         if budget.problem:
-            return Found("warning", budget.message, budget.problem.next_step)
+            return finding("warning", budget.message, budget.problem.next_step)
         told = f"Before its thread is counted, a request to {budget.model} costs at most {budget.request_usd:.4f} USD."
-        return Found("ok", f"{budget.message} {told}" if bounded else f"DAILY_BUDGET_USD sets no budget. {told}")
+        return finding("ok", f"{budget.message} {told}" if bounded else f"DAILY_BUDGET_USD sets no budget. {told}")
 
-    def _reddit(self) -> Found:
+    def _reddit(self) -> Finding:
         if not isinstance(self.threads, RedditThreads):
-            return Found("stand-in", "The bundled sample threads.")
+            return finding("stand-in", "The bundled sample threads.")
         self.threads.check()
-        return Found("ok", f"A token was given; {len(self.threads.subreddits)} subreddits are read.")
+        return finding("ok", f"A token was given; {len(self.threads.subreddits)} subreddits are read.")
 
-    def _openverse(self) -> Found:
+    def _openverse(self) -> Finding:
         pictures = self.pictures
         if "openverse" not in pictures.providers and pictures.openverse_url == _OPENVERSE:
-            return Found("stand-in", f"Not asked for pictures: IMAGE_PROVIDERS is {','.join(pictures.providers)}.")
+            return finding("stand-in", f"Not asked for pictures: IMAGE_PROVIDERS is {','.join(pictures.providers)}.")
         return _searched(Openverse(pictures.openverse_url).ask("garden", attempts=1))
 
-    def _unsplash(self) -> Found:
+    def _unsplash(self) -> Finding:
         pictures = self.pictures
         if not pictures.unsplash_key:
-            return Found("stand-in", "No key: the other providers' pictures, or title cards.")
+            return finding("stand-in", "No key: the other providers' pictures, or title cards.")
         found = _searched(Unsplash(pictures.unsplash_url, pictures.unsplash_key).ask("garden", attempts=1))
         if not pictures.unsplash_unattended:
             told = "The key is taken, but its pictures are not chosen unattended."
-            return Found("warning", told, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
+            return finding("warning", told, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
         return found
 
-    def _cdn(self) -> Found:
+    def _cdn(self) -> Finding:
         return _written_and_read(self.cdn, public=bool(getattr(self.cdn, "public_url", "")))
 
-    def _backups(self) -> Found:
+    def _backups(self) -> Finding:
         from threadjuice_dagster.resources.encryption import Encryptor
 
         found = _written_and_read(self.backup_service.storage)
         signs = Encryptor(self.backup_service.encryption_key).recipient
-        return found if signs else found._replace(message=f"{found.message} {NO_KEY}.")
+        return found if signs else finding(found.state, f"{found.message} {NO_KEY}.", found.next_step)
 
-    def _inbox(self) -> Found:
+    def _inbox(self) -> Finding:
         if isinstance(self.inbox, FolderStorage):
             self.inbox.list()
-            return Found("stand-in", f"The folder {self.inbox.root}.")
+            return finding("stand-in", f"The folder {self.inbox.root}.")
         return _written_and_read(self.inbox)
 
-    def _vercel(self) -> Found:
+    def _vercel(self) -> Finding:
         """Whether the project is there, and leaves it to us when a build goes live."""
         target = self.deployment_service.deployer
         if not isinstance(target, VercelTarget):
-            return Found("stand-in", "The site is deployed to a folder.")
+            return finding("stand-in", "The site is deployed to a folder.")
         name, promoted = target.check()
         if promoted:
-            return Found("ok", f"Project {name}; domains are given by promotion.")
+            return finding("ok", f"Project {name}; domains are given by promotion.")
         told = f"Project {name} gives its domains to any production build that does not say otherwise; ours do say so."
-        return Found("warning", told, "Turn off Auto-assign Custom Production Domains in the project's settings.")
+        return finding("warning", told, "Turn off Auto-assign Custom Production Domains in the project's settings.")
 
-    def _vercel_capacity(self) -> Found:
+    def _vercel_capacity(self) -> Finding:
         """When the site will not fit into a deployment any more, and what to do."""
         site, deployer = Path(self.publisher.folder), self.deployment_service.deployer
-        finding = capacity_of(site, deployer, self.cdn, self.daily_stories, datetime.now(UTC))
-        return Found(finding.state, finding.message, finding.next_step)
+        return capacity_of(site, deployer, self.cdn, self.daily_stories, datetime.now(UTC))
 
-    def _webhook(self) -> Found:
+    def _webhook(self) -> Finding:
         """Whether something answers there. OPTIONS asks for nothing to be done, and some servers do not know it."""
         if not self.webhook:
-            return Found("stand-in", "Alerts are kept in the log and the database.")
+            return finding("stand-in", "Alerts are kept in the log and the database.")
         status = request_once(self.webhook, method="OPTIONS", timeout=self.seconds).status
         if status >= 500 and status != 501:
-            return Found("failed", f"It answers {status}.", "Check the service behind MONITORING_WEBHOOK.")
+            return finding("failed", f"It answers {status}.", "Check the service behind MONITORING_WEBHOOK.")
         if status in (401, 403, 404, 410):
             told = f"It answers {status} without a message, as one that was deleted does."
-            return Found("warning", told, "See that MONITORING_WEBHOOK is current.")
+            return finding("warning", told, "See that MONITORING_WEBHOOK is current.")
         if problem := self._undelivered():
-            return Found("warning", problem, "Mend MONITORING_WEBHOOK, then: threadjuice alerts test")
-        return Found("ok", "It was reached; no message was posted.")
+            return finding("warning", problem, "Mend MONITORING_WEBHOOK, then: threadjuice alerts test")
+        return finding("ok", "It was reached; no message was posted.")
 
     def _undelivered(self) -> str:
         """What the webhook said of messages that wait or were given up; empty where nobody can look that up now."""
@@ -370,23 +362,23 @@ def variable_rows(settings: Settings, problems: Mapping[str, str]) -> Iterator[P
     for section, name, field in fields:
         alias, shown = str(field.alias), _shown(getattr(section, name))
         if alias in problems:
-            found = Found("failed", problems[alias], CORRECT_IT)
+            found = finding("failed", problems[alias], CORRECT_IT)
         elif alias in given:
-            found = Found("ok", shown)
+            found = finding("ok", shown)
         elif TOGETHER.get(alias) in given or (production and alias == "PRODUCTION_URL"):
             example = field.examples[0] if field.examples else ""
-            found = Found("failed", f"Not set. {field.description}", f"Set it, as in {alias}={example}.")
+            found = finding("failed", f"Not set. {field.description}", f"Set it, as in {alias}={example}.")
         else:
             found = _instead(alias, shown, str(field.description), production)
-        yield Probe(name=alias, kind="variable", **found._asdict())
+        yield _row(found, alias, "variable")
 
 
-def _instead(alias: str, default: str, description: str, production: bool) -> Found:
+def _instead(alias: str, default: str, description: str, production: bool) -> Finding:
     """What is used where a variable is not set: its default, a stand-in as its description tells, or nothing."""
     told = default or description.rstrip(".").partition("; empty ")[2].partition(";")[0] or "not needed"
     if production and alias in (*WANTED, "BACKUP_ENCRYPTION_KEY"):
-        return Found("warning", f"Not set: {told}.", f"Set {alias}.")
-    return Found("stand-in" if alias in WANTED + OPTIONAL else "ok", f"Not set: {told}.")
+        return finding("warning", f"Not set: {told}.", f"Set {alias}.")
+    return finding("stand-in" if alias in WANTED + OPTIONAL else "ok", f"Not set: {told}.")
 
 
 def _shown(value: Any) -> str:
@@ -401,21 +393,25 @@ def _asked(question: Question, problems: Mapping[str, str]) -> Probe:
     began = time.monotonic()
     invalid = [name for name in question.variables if name in problems]
     try:
-        found = Found("failed", f"Not asked: {invalid[0]} is invalid.", CORRECT_IT) if invalid else question.ask()
+        found = finding("failed", f"Not asked: {invalid[0]} is invalid.", CORRECT_IT) if invalid else question.ask()
     except ThreadJuiceError as failure:
-        found = Found("failed", failure.message, _mend(failure.next_step, question))
+        found = finding("failed", failure.message, _mend(failure.next_step, question))
     except Exception as error:  # of which only a file's name is sure to hold no secret
         where = f", {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        found = Found("failed", f"It could not be asked ({type(error).__name__}{where}).", _mend("", question))
+        found = finding("failed", f"It could not be asked ({type(error).__name__}{where}).", _mend("", question))
     latency = None if invalid else round((time.monotonic() - began) * 1000, 1)
-    return Probe(name=question.name, kind="system", latency_ms=latency, **found._asdict())
+    return _row(found, question.name, "system", latency)
+
+
+def _row(found: Finding, name: str, kind: Literal["variable", "system"], latency_ms: float | None = None) -> Probe:
+    return Probe(**{**found.model_dump(), "name": name, "kind": kind, "latency_ms": latency_ms})
 
 
 def _late(question: Question) -> Probe:
     told = f"No answer within {question.seconds:g} s."
     latency = question.seconds * 1000
     step = _mend("See that its server runs and can be reached from here.", question)
-    return Probe(name=question.name, kind="system", state="failed", latency_ms=latency, message=told, next_step=step)
+    return _row(finding("failed", told, step), question.name, "system", latency)
 
 
 def _mend(next_step: str, question: Question) -> str:
@@ -449,21 +445,21 @@ def _connections(address: str, count: int, variable: str = "DATABASE_URL") -> "I
         raise type(failure)(failure.message, failure.next_step.replace("DATABASE_URL", variable)) from error
 
 
-def _other_database(address: str, variable: str, instead: str) -> Found:
+def _other_database(address: str, variable: str, instead: str) -> Finding:
     if not address:
-        return Found("stand-in", instead)
+        return finding("stand-in", instead)
     with _connections(address, 1, variable) as (connection,):
-        return Found("ok", f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar()}.")
+        return finding("ok", f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar()}.")
 
 
-def _searched(answer: object) -> Found:
+def _searched(answer: object) -> Finding:
     found = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(found, list):
         raise PermanentFailure("It answers, but not with search results.", "Correct its address.")
-    return Found("ok", f"A search found {len(found)} pictures.")
+    return finding("ok", f"A search found {len(found)} pictures.")
 
 
-def _written_and_read(storage: Storage, *, public: bool = False) -> Found:
+def _written_and_read(storage: Storage, *, public: bool = False) -> Finding:
     """Whether storage takes, gives back and removes a file, and, if ``public``, whether readers can fetch it."""
     key, data = f"probe/{secrets.token_hex(8)}.tmp", b"threadjuice"
     storage.put(key, data, "text/plain", "no-store")
@@ -476,10 +472,10 @@ def _written_and_read(storage: Storage, *, public: bool = False) -> Found:
         raise PermanentFailure("What was written comes back otherwise.", "Check what stands before the storage.")
     if problem:
         told = f"A file was written, read and removed, but readers cannot fetch it: {problem}"
-        return Found("warning", told, "Let IMAGE_CDN_URL serve what is in the bucket or folder.")
+        return finding("warning", told, "Let IMAGE_CDN_URL serve what is in the bucket or folder.")
     if isinstance(storage, FolderStorage):
-        return Found("stand-in", f"A file was written, read and removed in the folder {storage.root}.")
-    return Found("ok", "A file was written, read and removed in the bucket.")
+        return finding("stand-in", f"A file was written, read and removed in the folder {storage.root}.")
+    return finding("ok", "A file was written, read and removed in the bucket.")
 
 
 def _reading_problem(url: str, data: bytes) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.operations.backups.rules import KEPT_DAYS, KEPT_MOST, KeptDatabase, kept_since
-from threadjuice_dagster.operations.findings import Finding, judged
+from threadjuice_dagster.operations.findings import Finding, first_problem
 
 BACKUP_AGE = timedelta(hours=26)
 """The newest proven backup may be this old: a day, and the time a late one takes."""
@@ -96,7 +96,7 @@ def backup_finding(taken_at: datetime | None, now: datetime, *, is_stored: bool 
     hours = (now - taken_at).total_seconds() / 3600 if taken_at else 0.0
     step = "Run: threadjuice maintenance backup"
     told = f"The newest proven backup is {hours:.1f} hours old."
-    return judged(
+    return first_problem(
         "backup_is_recent",
         "backups",
         told,
@@ -113,7 +113,7 @@ def kept_finding(kept: Sequence[KeptDatabase], live: str, now: datetime) -> Find
     size = sum(one.bytes for one in kept) / 1e6
     oldest = kept[0].name if kept else ""
     told = f"{len(kept)} databases that restores put aside take {size:,.0f} MB; the oldest is {oldest}."
-    return judged(
+    return first_problem(
         "databases_put_aside_are_few",
         _RUNBOOK,
         f"{told} They are dropped after {KEPT_DAYS} days." if kept else "No restore has put one aside.",
@@ -135,14 +135,14 @@ def _queries(health: Health, slow: float) -> Finding:
     told += [f"Our own query for {name} took {taken / 1000:.1f} s." for name, taken in own.items()]
     step = "Look at its plan with EXPLAIN; end one with SELECT pg_cancel_backend(PID)."
     good = f"None takes longer than {slow:g} s; ours took up to {max(health.own_ms.values(), default=0):.0f} ms."
-    return judged("queries_are_fast", _RUNBOOK, good, ("warning", bool(told), " ".join(told), step))
+    return first_problem("queries_are_fast", _RUNBOOK, good, ("warning", bool(told), " ".join(told), step))
 
 
 def _connections(health: Health) -> Finding:
     told = f"{health.used} of the server's {health.most} connections are in use."
     step = "Find out who holds them (table of sessions), lower DATABASE_MAX_CONNECTIONS, or raise the server's limit."
     share = health.used / max(health.most, 1)
-    return judged(
+    return first_problem(
         "connections_have_room",
         _RUNBOOK,
         told,
@@ -155,7 +155,7 @@ def _bloat(health: Health) -> Finding:
     bloated = [table for table in health.tables if table.is_bloated]
     told = ", ".join(f"{one.name} ({one.dead_share:.0%} of its rows are dead)" for one in bloated)
     step = f"Run: VACUUM (ANALYZE) {bloated[0].name}; and end transactions left open." if bloated else ""
-    return judged("no_bloat", _RUNBOOK, "No table is.", ("warning", bool(bloated), f"Bloated: {told}.", step))
+    return first_problem("no_bloat", _RUNBOOK, "No table is.", ("warning", bool(bloated), f"Bloated: {told}.", step))
 
 
 def _locks(health: Health) -> Finding:
@@ -163,4 +163,4 @@ def _locks(health: Health) -> Finding:
     told = "; ".join(f"process {one.pid} for {one.seconds:.0f} s, for {one.blocked_by}" for one in waits[:3])
     step = f"End what holds it: SELECT pg_terminate_backend({waits[0].blocked_by.split(',')[0]});" if waits else ""
     good = f"{len(health.waiting)} wait, none longer than {WAITING:.0f} s."
-    return judged("locks_are_free", _RUNBOOK, good, ("failed", bool(waits), f"Waiting for locks: {told}.", step))
+    return first_problem("locks_are_free", _RUNBOOK, good, ("failed", bool(waits), f"Waiting for locks: {told}.", step))

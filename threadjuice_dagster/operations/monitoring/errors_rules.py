@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from threadjuice_dagster.domain.model import Model
-from threadjuice_dagster.operations.findings import Finding, judged
+from threadjuice_dagster.operations.findings import Finding, first_problem
 
 NO_FAULTS = ("unsuitable", "usage")
 """Kinds that are editorial outcomes, or slips of an operator: shown, and not counted."""
@@ -61,7 +61,7 @@ def error_finding(kinds: Mapping[str, int], stories: int, groups: Sequence[Error
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if kind not in NO_FAULTS) or "none"
     cause = f" Mostly {worst.asset}: {worst.message}" if worst else ""
     step = (worst.next_step if worst else "") or "Read error_report, the commonest cause first."
-    return judged(
+    return first_problem(
         "errors_stay_few",
         "alerts",
         f"Errors: {told}; {allowed} are tolerated.",

@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
-from threadjuice_dagster.operations.findings import Finding, State, judged
+from threadjuice_dagster.operations.findings import Finding, State, first_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ def _failures(failed: int, total: int, stories: "pd.DataFrame") -> Finding:
     told += f" Mostly: {worst[0][0]}." if worst else ""
     step = "Run: threadjuice diagnose generation"
     many = failed >= FAILED_AT_LEAST
-    return judged(
+    return first_problem(
         "generation_succeeds",
         _RUNBOOK,
         told if total else "No story was written yet.",
@@ -110,13 +110,13 @@ def _refusals(refused: int, judged_: int, share: float, stories: "pd.DataFrame")
     enough = judged_ >= JUDGED_AT_LEAST
     none_left: State = "failed" if refused == judged_ else "warning"
     wrong = (none_left, enough and refused > share * judged_, told, _UPKEEP)
-    return judged("gates_let_enough_through", _RUNBOOK, told, wrong)
+    return first_problem("gates_let_enough_through", _RUNBOOK, told, wrong)
 
 
 def _spending(spent: float, budget: float) -> Finding:
     told = f"{spent:.2f} USD of {budget:.2f} were spent."
     step = "Lower DAILY_STORY_COUNT, choose a cheaper OPENAI_MODEL, or raise DAILY_BUDGET_USD."
-    return judged(
+    return first_problem(
         "spend_is_within_budget",
         _RUNBOOK,
         told if budget else f"{spent:.2f} USD were spent; DAILY_BUDGET_USD sets no budget.",

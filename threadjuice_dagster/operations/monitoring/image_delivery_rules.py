@@ -17,7 +17,7 @@ from threadjuice_dagster.domain.pictures.images import (
     variant_widths,
 )
 from threadjuice_dagster.domain.pictures.title_card import draw_title_card
-from threadjuice_dagster.operations.findings import Finding, judged
+from threadjuice_dagster.operations.findings import Finding, first_problem
 from threadjuice_dagster.site.markup import Page, PagePicture
 
 CACHED_FOR = 30 * 86_400
@@ -98,7 +98,7 @@ def delivery_findings(delivered: Sequence[Delivered], lacking: int) -> list[Find
     told = f"{len(delivered)} files were fetched." if delivered else "No story with a picture is public yet."
     kept = uncached[0].cache_control or "nothing" if uncached else ""
     return [
-        judged(
+        first_problem(
             "pictures_are_delivered",
             _RUNBOOK,
             told,
@@ -106,7 +106,7 @@ def delivery_findings(delivered: Sequence[Delivered], lacking: int) -> list[Find
             ("warning", lacking > 0, f"{lacking} variants were never made.", _SWEEP),
             ("warning", slow > SLOW_MS, f"The first byte takes {slow:.0f} ms.", "Look at the CDN's status and region."),
         ),
-        judged(
+        first_problem(
             "pictures_are_cacheable",
             _RUNBOOK,
             "Caches may keep every picture that is ours.",
@@ -132,7 +132,7 @@ def encoding_finding(quality: int) -> Finding:
             told = f"A {variant.format} {variant.width} pixels wide came back as {read.width} by {read.height}."
     good = f"{len(encoded)} files were drawn and read back: {formats}."
     step = "Install the package again, with the Pillow it asks for."
-    return judged("image_optimization", _RUNBOOK, good, ("failed", bool(told), told, step))
+    return first_problem("image_optimization", _RUNBOOK, good, ("failed", bool(told), told, step))
 
 
 def page_findings(pages: Sequence[str]) -> list[Finding]:
@@ -143,13 +143,13 @@ def page_findings(pages: Sequence[str]) -> list[Finding]:
     step = "Build the site again: threadjuice deploy build"
     told = f"{len(pictures)} pictures on {len(pages)} pages"
     return [
-        judged(
+        first_problem(
             "lazy_loading",
             _RUNBOOK,
             f"{told}: {len(pictures) - eager} wait until they are scrolled to.",
             ("warning", eager > len(pages), f"{told}: {eager} are loaded at once.", step),
         ),
-        judged(
+        first_problem(
             "fallback_pictures",
             _RUNBOOK,
             f"{told}: each has a JPEG for a browser that knows nothing better, and its size.",
