@@ -557,7 +557,7 @@ print("ENDED", flush=True)
 def stopped(rooms: Rooms, moment: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     """A clean-up in a process of its own, stopped at a moment and killed at the end of the block."""
     given = {
-        "moment": moment, "path": [str(Path(__file__).parent), str(Path(__file__).parents[1])],
+        "moment": moment, "path": [str(Path(__file__).parent), str(Path(__file__).parents[2])],
         "dagster": str(folder / "dagster"),
         "url": rooms.store.engine.url.render_as_string(hide_password=False), "cdn": str(folder / "cdn"),
         "vault": str(folder / "vault"),
