@@ -27,13 +27,13 @@ def score_line(line: str) -> dict[str, Any]:
     """
     record = _text_record(line)
     thread = _thread(record.get("thread"))
-    found = assess(draft_from_text(record["title"], record["text"]), thread)
-    flags = [f"{dimension.name}: {fact}" for dimension in found.rubric.dimensions for fact in dimension.evidence]
+    assessment = assess(draft_from_text(record["title"], record["text"]), thread)
+    flags = [f"{dimension.name}: {fact}" for dimension in assessment.rubric.dimensions for fact in dimension.evidence]
     if thread:
-        flags += [f"quotes_are_grounded: {problem}" for problem in found.grounding.problems]
-        flags += [f"is_original: {found.originality_problem}"] if found.originality_problem else []
-    dimensions = {dimension.name: dimension.score for dimension in found.rubric.dimensions}
-    return {"id": record.get("id"), "overall": found.rubric.overall, "dimensions": dimensions, "flags": flags}
+        flags += [f"quotes_are_grounded: {problem}" for problem in assessment.grounding.problems]
+        flags += [f"is_original: {assessment.originality_problem}"] if assessment.originality_problem else []
+    dimensions = {dimension.name: dimension.score for dimension in assessment.rubric.dimensions}
+    return {"id": record.get("id"), "overall": assessment.rubric.overall, "dimensions": dimensions, "flags": flags}
 
 
 def moderate_line(line: str) -> dict[str, Any]:
@@ -59,18 +59,21 @@ def check_line(line: str) -> dict[str, Any]:
     category, framing = str(record.get("category") or ""), _framing(record.get("persona"))
     screened = None if thread is None or thread.expired else screen(thread, category)[0]
     writer = str(record.get("writer") or "")
-    found = assess(draft, thread, screened=screened, framing=framing, writer=writer, category=category)
-    findings = gate_findings(found)
+    assessment = assess(draft, thread, screened=screened, framing=framing, writer=writer, category=category)
+    findings = gate_findings(assessment)
     gates = {
-        gate: {"outcome": finding.outcome, "reasons": [] if finding.passed else _reasons(gate, finding.message, found)}
+        gate: {
+            "outcome": finding.outcome,
+            "reasons": [] if finding.passed else _reasons(gate, finding.message, assessment),
+        }
         for gate, finding in findings.items()
     }
-    claims = [claim.model_dump(mode="json") for claim in find_claims(draft, screened, found.grounding, framing)]
+    claims = [claim.model_dump(mode="json") for claim in find_claims(draft, screened, assessment.grounding, framing)]
     return {"id": record.get("id"), "outcome": overall_outcome(findings), "gates": gates, "claims": claims}
 
 
-def _reasons(gate: str, message: str, found: Assessment) -> list[str]:
-    return list(found.grounding.problems) or [message] if gate == "quotes_are_grounded" else [message]
+def _reasons(gate: str, message: str, assessment: Assessment) -> list[str]:
+    return list(assessment.grounding.problems) or [message] if gate == "quotes_are_grounded" else [message]
 
 
 def _record(line: str) -> dict[str, Any]:
@@ -110,9 +113,13 @@ def _framing(persona: Any) -> tuple[str, ...]:
     if not persona:
         return ()
     personas = read_catalogue()[1]
-    named = [one.lines for one in personas if str(persona).casefold() in (one.slug, one.name.casefold())]
+    named = [
+        candidate.lines
+        for candidate in personas
+        if str(persona).casefold() in (candidate.slug, candidate.name.casefold())
+    ]
     if not named:
-        slugs = ", ".join(one.slug for one in personas)
+        slugs = ", ".join(candidate.slug for candidate in personas)
         raise UsageError(f"There is no persona {str(persona)[:60]!r}.", f"Leave it out, or name one of: {slugs}.")
     return named[0]
 

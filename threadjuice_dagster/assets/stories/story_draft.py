@@ -78,7 +78,7 @@ def story_draft(
 
 
 def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Material:
-    """The thread without what is inappropriate or talks to machines; one that is flagged itself is not written."""
+    """Return what a writer works from: the screened thread. No story is written of a thread that is flagged itself."""
     from threadjuice_dagster.database.catalogue import Catalogue
 
     assignment = store.assignment(story_id)
@@ -113,8 +113,8 @@ def write_best(writer: Writer, material: Material, meter: Meter) -> tuple[Writin
 def _merit(writing: Writing, material: Material) -> tuple[tuple[bool, float], list[str]]:
     """Return how good a draft is (grounded, then the rubric's score), and what a revision has to put right."""
     thread, framing = material.thread, material.persona.lines
-    found = assess(writing.draft, thread, screened=thread, framing=framing, writer=writing.writer)
-    findings = list(found.grounding.problems)
-    if found.rubric.overall < QUALITY_THRESHOLD:
-        findings += feedback(found.rubric).splitlines()
-    return (found.grounding.ok, found.rubric.overall), findings
+    assessment = assess(writing.draft, thread, screened=thread, framing=framing, writer=writing.writer)
+    findings = list(assessment.grounding.problems)
+    if assessment.rubric.overall < QUALITY_THRESHOLD:
+        findings += feedback(assessment.rubric).splitlines()
+    return (assessment.grounding.ok, assessment.rubric.overall), findings

@@ -46,7 +46,7 @@ def find_claims(
     if screened is None:
         why = grounding.unverifiable or "There is no thread to check it against."
         return tuple(Claim(sentence=text, text=text, supported=False, why=why) for text in _borrowed(draft))
-    places = {TITLE: screened.title, POST: screened.body, **{one.id: one.body for one in screened.comments}}
+    places = {TITLE: screened.title, POST: screened.body, **{comment.id: comment.body for comment in screened.comments}}
     facts = stated_facts(draft, thread_facts(screened, framing))
     return (
         *_quotes(grounding, places),
@@ -64,20 +64,20 @@ def _borrowed(draft: Draft) -> Iterator[str]:
 def _quotes(grounding: Grounding, places: Places) -> Iterator[Claim]:
     for quote in grounding.quotes:
         body = places.get(quote.comment_id, "")
-        found = (Evidence(place=quote.comment_id, words=body[quote.start : quote.end]),) if quote.found else ()
+        evidence = (Evidence(place=quote.comment_id, words=body[quote.start : quote.end]),) if quote.found else ()
         why = quote.message or f"It stands word for word in comment {quote.comment_id}."
-        yield Claim(sentence=quote.text, text=quote.text, supported=quote.found, evidence=found, why=why)
+        yield Claim(sentence=quote.text, text=quote.text, supported=quote.found, evidence=evidence, why=why)
 
 
 def _copied(draft: Draft, places: Places) -> Iterator[Claim]:
     """Yield excerpts and quoted spans; the sentence of a span is the one that it stands in."""
-    told = [sentence for text in (draft.title, draft.dek, draft.narration) for sentence in sentences(text)]
+    shown = [sentence for text in (draft.title, draft.dek, draft.narration) for sentence in sentences(text)]
     for sentence in excerpted(draft):
         if words(sentence):
             yield _copy(sentence, sentence, places)
     for span in spans(draft):
         if len(words(span)) >= MIN_SPAN_WORDS:
-            yield _copy(next((sentence for sentence in told if span in sentence), span), span, places)
+            yield _copy(next((sentence for sentence in shown if span in sentence), span), span, places)
 
 
 def _copy(sentence: str, text: str, places: Places) -> Claim:
@@ -87,8 +87,8 @@ def _copy(sentence: str, text: str, places: Places) -> Claim:
         why = "Nobody in the thread wrote these words."
         return Claim(sentence=sentence, text=text, supported=False, why=why)
     span = locate(text, places[place])
-    found = (Evidence(place=place, words=places[place][slice(*span)] if span else text),)
-    return Claim(sentence=sentence, text=text, supported=True, evidence=found, why="It stands there word for word.")
+    evidence = (Evidence(place=place, words=places[place][slice(*span)] if span else text),)
+    return Claim(sentence=sentence, text=text, supported=True, evidence=evidence, why="It stands there word for word.")
 
 
 def _fact_claim(fact: Fact, places: Places) -> Claim:
@@ -96,9 +96,9 @@ def _fact_claim(fact: Fact, places: Places) -> Claim:
     if not fact.supported:
         why = f"The thread does not have this {kind}."
         return Claim(sentence=fact.sentence, text=fact.text, supported=False, why=why)
-    found = next(_supporting(fact, places), None)
-    why = f"The thread has this {kind}." if found else f"The {kind} is the thread's date, forum or the persona's."
-    evidence = (found,) if found else ()
+    support = next(_supporting(fact, places), None)
+    why = f"The thread has this {kind}." if support else f"The {kind} is the thread's date, forum or the persona's."
+    evidence = (support,) if support else ()
     return Claim(sentence=fact.sentence, text=fact.text, supported=True, evidence=evidence, why=why)
 
 

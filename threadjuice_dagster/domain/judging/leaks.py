@@ -15,8 +15,8 @@ MIN_LEAK = 8
 def leaked(text: str, thread: Thread | None) -> str:
     """The first words of a text that are the newsroom's rules and do not stand in its thread, or nothing."""
     ours = [run for run in _runs(text) if run in _rules()]
-    told = {run for source in (thread.texts if ours and thread else ()) for run in _runs(source)}
-    return " ".join(next((run for run in ours if run not in told), ()))
+    in_thread = {run for source in (thread.texts if ours and thread else ()) for run in _runs(source)}
+    return " ".join(next((run for run in ours if run not in in_thread), ()))
 
 
 def _runs(text: str) -> list[tuple[str, ...]]:
@@ -32,5 +32,5 @@ def _rules() -> frozenset[tuple[str, ...]]:
     moment = datetime(2000, 1, 1, tzinfo=UTC)
     empty = Thread(id="0", source="file", subreddit="", title="", body="", permalink="", created_at=moment)
     asked = revise_messages(empty, desk, persona, draft, ())
-    told = (asked[0], asked[-1], judge_messages(draft, empty)[0])
-    return frozenset(run for message in told for run in _runs(message["content"]))
+    rules = (asked[0], asked[-1], judge_messages(draft, empty)[0])
+    return frozenset(run for message in rules for run in _runs(message["content"]))
