@@ -60,13 +60,13 @@ def _with_settings(schedule: Any, settings: Settings) -> dg.ScheduleDefinition:
     )
 
 
-def _with_links(found: Any, code_url: str) -> Any:
+def _with_links(assets_found: Any, code_url: str) -> Any:
     """Return the assets with links to a repository in place of files, where the settings name one."""
     if not code_url:
-        return found
+        return assets_found
     repository, _, branch = code_url.partition("/tree/")
     return dg.link_code_references_to_git(
-        found,
+        assets_found,
         git_url=repository.removesuffix("/-"),
         git_branch=branch,
         platform="gitlab" if repository.endswith("/-") else "github",

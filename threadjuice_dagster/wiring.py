@@ -1,4 +1,4 @@
-"""Which part does each job: the live class where the settings have what it needs, else its stand-in."""
+"""From settings to resources: the live class where the settings have what it needs, else its stand-in."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ from threadjuice_dagster.sources.thread_source import ThreadSource
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
-    """Every resource by the key assets ask for it with. Secrets stay references to the environment."""
+    """Return every resource by the name that assets ask for it with. Secrets stay references to the environment."""
     database, cdn, backups = _database(settings), _cdn(settings), _backups(settings)
     backup_service = _backup_service(settings, database, backups)
     takedown_service = TakedownService(
@@ -178,7 +178,7 @@ def _cdn(settings: Settings) -> Storage:
 
 
 def _pictures_folder(settings: Settings) -> str:
-    """Where pictures are while no bucket is set, and where they stay until they are brought to one."""
+    """Return the folder of pictures while no bucket is set; they stay there until they are copied to one."""
     return str(settings.home / "cdn")
 
 

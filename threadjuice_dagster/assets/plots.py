@@ -1,4 +1,4 @@
-"""Plots and tables as an operator sees them in an asset's metadata. What is plotted belongs in the assets."""
+"""Plots, tables and lists for an asset's metadata. The assets decide what they show."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ _KINDS = {bool: "bool", int: "int", float: "float"}
 
 
 def bars(values: Sequence[float], title: str, unit: str = "") -> dg.MarkdownMetadataValue:
-    """Bars, as a picture small enough to be shown inline, and the figures it was drawn from."""
+    """Return a bar chart small enough to be shown inline, with its figures."""
     most = max(*values, 0, 0) or 1
     heights = [round(40 * value / most) for value in values]
     path = "".join(f"M{8 * x},40v-{height}h6v{height}" for x, height in enumerate(heights) if height)
@@ -26,14 +26,14 @@ def bars(values: Sequence[float], title: str, unit: str = "") -> dg.MarkdownMeta
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml,{address})\n\n{title}: {figures}{unit}")
 
 
-def frame_table(found: "pd.DataFrame") -> dg.MetadataValue[Any]:
-    """A table of a frame, its index first; what nobody knows is left empty."""
-    rows = found.reset_index().astype(object)
+def frame_table(frame: "pd.DataFrame") -> dg.MetadataValue[Any]:
+    """Return a table of a data frame, its index first; missing values are left empty."""
+    rows = frame.reset_index().astype(object)
     return table(rows.where(rows.notna(), None).to_dict(orient="records"), [str(name) for name in rows.columns])
 
 
 def table(rows: Iterable[Mapping[Any, Any]], columns: Sequence[str]) -> dg.MetadataValue[Any]:
-    """A table of rows; a column's type is that of its first value. Without a row, the word ``none``."""
+    """Return a table of rows, or the word ``none``; a column has the type of its first value."""
     records = [{name: row[name] for name in columns} for row in rows]
     if not records:
         return dg.MetadataValue.text("none")
@@ -43,15 +43,15 @@ def table(rows: Iterable[Mapping[Any, Any]], columns: Sequence[str]) -> dg.Metad
 
 
 def listed(lines: Sequence[str], nothing: str, most: int = 50) -> dg.MarkdownMetadataValue:
-    """A list of lines, as they are, or the word for none; however many there are, a report stays short."""
+    """Return a list of the first lines and the number of the others, or the text for no line."""
     shown = [f"* {code(line)}" for line in lines[:most]]
     shown += [f"* and {len(lines) - most} more"] if len(lines) > most else []
     return dg.MetadataValue.md("\n".join(shown) or nothing)
 
 
 def _kind(values: Sequence[Any]) -> str:
-    known = [value for value in values if value is not None]
-    return _KINDS.get(type(known[0]), "string") if known else "string"
+    present = [value for value in values if value is not None]
+    return _KINDS.get(type(present[0]), "string") if present else "string"
 
 
 def _cell(value: Any, kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""What an operator sees of a story in the Dagster UI: Markdown with the story's own text escaped."""
+"""How stories are shown in the Dagster UI: as Markdown in which the story's own text is escaped."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,37 +14,37 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$-])")
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=\w)", re.IGNORECASE)
 _LINK = re.compile(r"(?<=\])(?=\s*[(\[:])|(?<=<)(?=[a-z/!?])", re.IGNORECASE)
 _JOINER = "\u2060"
-"""Shows nothing. Dagster's UI makes a link of every bare address, escaped or not, unless this stands in it."""
+"""An invisible character. Dagster's UI makes a link of every bare address, escaped or not, unless this stands in it."""
 
 
 def escape(text: str) -> str:
-    """Text as Markdown that shows as exactly that text: no markup, no link, no picture, no HTML of its own."""
+    """Return Markdown that shows exactly this text: no markup, link, picture or HTML in it takes effect."""
     unlinked = _ADDRESS.sub(_JOINER, " ".join(text.split()))
     return _SPECIAL.sub(r"\\\1", unlinked).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
 def code(text: str) -> str:
-    """A name or a line as Markdown shows code: as it is, but for backticks."""
+    """Return a name or a line as Markdown code; backticks become apostrophes."""
     return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def described(text: str) -> str:
-    """A description that reads the same as plain text, in a chat and in the UI, which takes it for Markdown.
+    """Return a description that reads the same as plain text and in the UI, which takes it for Markdown.
 
-    No picture is fetched for it and nothing links to anywhere but the address it shows.
+    The UI fetches no picture for it, and links only to addresses that it shows.
     """
     return _LINK.sub(_JOINER, text)
 
 
 def story_summary(story: StoryDraft) -> str:
-    """Headline, dek and first paragraph in under 1,000 characters, the most the UI shows inline."""
+    """Return headline, dek and first paragraph in under 1,000 characters, the most that the UI shows inline."""
     draft = story.draft
     parts = [f"**{escape(cut(draft.title, 120))}**", f"*{escape(cut(draft.dek, 160))}*" if draft.dek else ""]
     return cut_markdown([*parts, escape(cut(draft.sections[0].text, 320))])
 
 
 def story_markdown(story: StoryDraft) -> str:
-    """The whole story with its quotes where the page shows them."""
+    """Return the whole story with its quotes where the page shows them."""
     lines = [f"# {escape(story.draft.title)}", f"*{escape(story.draft.dek)}*"]
     for section, quotes in story.draft.layout():
         if section.heading:
@@ -56,39 +56,40 @@ def story_markdown(story: StoryDraft) -> str:
 
 
 def score_table(score: QualityScore) -> str:
-    """Every dimension of rubric and judge with its evidence, as a table."""
+    """Return a table of every dimension of rubric and judge with its evidence."""
     rows = [
         f"| rubric: {dimension.name} | {dimension.score:.1f} | {escape(cut('; '.join(dimension.evidence), 200))} |"
         for dimension in score.rubric.dimensions
     ]
     if score.judge:
         rows += [
-            f"| judge: {name} | {found.median} of 5 | {escape(cut(found.evidence, 200))} |"
-            for name, found in score.judge.dimensions.items()
+            f"| judge: {name} | {rated.median} of 5 | {escape(cut(rated.evidence, 200))} |"
+            for name, rated in score.judge.dimensions.items()
         ]
     return "\n".join(["| dimension | score | evidence |", "|---|---|---|", *rows])
 
 
 def quote_table(score: QualityScore) -> str:
-    """Every quote with the comment and the characters of it where it stands."""
+    """Return a table of every quote with its comment and its place in the comment."""
     rows = [
-        f"| {escape(cut(one.text, 100))} | {escape(one.comment_id)} "
-        f"| {f'{one.start} to {one.end}' if one.found else escape(one.message)} |"
-        for one in score.grounding.quotes
+        f"| {escape(cut(quoted.text, 100))} | {escape(quoted.comment_id)} "
+        f"| {f'{quoted.start} to {quoted.end}' if quoted.found else escape(quoted.message)} |"
+        for quoted in score.grounding.quotes
     ]
     return "\n".join(["| quote | comment | characters |", "|---|---|---|", *rows]) if rows else "none"
 
 
 def review_list(stories: Sequence[StoryRecord]) -> str:
-    """Stories that wait for a person: how good, why they wait, and how they begin."""
+    """Return the stories that wait for a person: score, reasons and opening of each."""
     return "\n\n".join(map(_waiting, stories)) or "No story waits for a decision."
 
 
 def decision_list(decisions: Sequence[Decision]) -> str:
-    """The newest lines of the audit."""
+    """Return a list of decisions as the audit has them."""
     lines = (
-        f"* {one.at:%Y-%m-%d %H:%M}, {escape(one.actor)}: {one.action} `{one.story_id}`, {escape(cut(one.reason, 200))}"
-        for one in decisions
+        f"* {decision.at:%Y-%m-%d %H:%M}, {escape(decision.actor)}: {decision.action} `{decision.story_id}`, "
+        f"{escape(cut(decision.reason, 200))}"
+        for decision in decisions
     )
     return "\n".join(lines) or "No decisions yet."
 
@@ -102,7 +103,7 @@ def _waiting(story: StoryRecord) -> str:
 
 
 def image_markdown(image: StoryImage, address: Callable[[Variant], str]) -> str:
-    """The picture itself with its credit; ``address`` says where a browser gets a variant."""
+    """Return the picture with its credit; ``address`` returns the address of a variant."""
     shown = min((v for v in image.variants if v.format == "jpeg"), key=lambda v: v.width, default=None)
     if shown is None:
         return escape(image.credit)
@@ -111,7 +112,7 @@ def image_markdown(image: StoryImage, address: Callable[[Variant], str]) -> str:
 
 
 def cut_markdown(parts: list[str]) -> str:
-    """Paragraphs joined, as many as stay under 1,000 characters."""
+    """Return the paragraphs joined, as many as fit into 1,000 characters."""
     text = ""
     for part in filter(None, parts):
         if len(text) + len(part) > 980:

@@ -1,6 +1,6 @@
-"""What every asset body runs inside: claiming its story, and turning failures into Dagster's decisions.
+"""What surrounds the body of every asset: it claims the story, and tells Dagster what to do about a failure.
 
-No asset is defined here.
+``assets/decorators.py`` puts it around each body. No asset is defined here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,20 +25,20 @@ ORDER_TAG = "threadjuice/order"
 """Run tag that names the order a story's run was started for."""
 
 LAUNCHED_BY = "threadjuice/launched_by"
-"""Run tag of what a command executes."""
+"""Run tag of a run that a command executes."""
 
 OUTCOME_TAG = "threadjuice/outcome"
-"""Run tag that says how a run ended that did not fail and did not publish either."""
+"""Run tag that says why a run published nothing, such as ``held`` or ``rejected``."""
 
 RETRIES = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""Step retries for transient failures that no client has retried already."""
+"""Retries of a step whose failure is transient and was not retried by a client before."""
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 
 @contextmanager
 def reported(context: Context, database: Database, story_id: str | None = None) -> Iterator[None]:
-    """Record a failure of the block, mark its story as failed, and tell Dagster whether to try again."""
+    """Run the block; if it fails, record the failure, mark its story as failed and tell Dagster whether to retry."""
     if received():
         raise dg.Failure(description=str(Interrupted()), allow_retries=False)
     try:
@@ -67,17 +67,17 @@ def reported(context: Context, database: Database, story_id: str | None = None) 
 
 
 @contextmanager
-def story_step(context: Context, database: Database) -> Iterator[str]:
-    """Claim the partition's story for this run and yield its id; failures are reported as in ``reported``."""
+def story_step(context: Context, database: Database) -> Iterator[None]:
+    """Claim the partition's story for this run, then run the block as ``reported`` does."""
     story_id = context.partition_key
     with reported(context, database):  # a story that another run works on is not failed by this one
         database.store.claim(story_id, context.run.run_id, context.run.tags.get(ORDER_TAG))
     with reported(context, database, story_id):
-        yield story_id
+        yield
 
 
 def mark_outcome(context: Context, verdicts: Sequence[GateVerdict] = ()) -> None:
-    """Tag a run that ends without a publication, so that a list of failed runs tells those from outages."""
+    """Tag a run whose story the gates hold or reject, so that lists of runs tell it from an outage."""
     refused = [verdict for verdict in verdicts if not verdict.lets_through]
     if refused or not verdicts:
         outcome = "held" if refused and all(verdict.held for verdict in refused) else "rejected"
@@ -85,21 +85,23 @@ def mark_outcome(context: Context, verdicts: Sequence[GateVerdict] = ()) -> None
 
 
 def now() -> datetime:
-    """The time of this moment, in UTC."""
+    """Return the time now, in UTC."""
     return datetime.now(UTC)
 
 
 def classified(error: Exception) -> ThreadJuiceError:
-    """The failure an exception amounts to; what nobody foresaw is permanent and named by its type."""
+    """Return an exception as one of our failures; an unforeseen one is permanent and named by its type."""
     import sqlalchemy as sa
 
     from threadjuice_dagster.database.refusals import means_something
 
     if isinstance(error, ThreadJuiceError):
         return error
-    lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
-    known = isinstance(error, sa.exc.DBAPIError) and means_something(error)
-    if lost or known or type(error).__name__ == "DagsterPostgresException":  # Dagster has tried for a while itself
+    is_lost = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError)
+    is_outage = isinstance(error, sa.exc.DBAPIError) and means_something(error)
+    if (
+        is_lost or is_outage or type(error).__name__ == "DagsterPostgresException"
+    ):  # Dagster has tried for a while itself
         from threadjuice_dagster.database.server import unreachable
 
         return unreachable(error)
@@ -109,16 +111,16 @@ def classified(error: Exception) -> ThreadJuiceError:
 
 
 def _put_off(context: Context, database: Database, story_id: str | None, reason: BudgetSpent) -> None:
-    """Let a story wait that nothing is wrong with; its run is no failure that anybody is woken for."""
+    """Release a story that waits for the budget, and tag its run so that it alerts nobody."""
     if story_id:
         database.store.release(story_id, context.run.run_id, reason)
     context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: "waiting"})
 
 
 def _let_go(context: Context, database: Database, story_id: str | None) -> None:
-    """Give the story of an interrupted run back, and have a command's run end as canceled instead of failed.
+    """Release the story of an interrupted run, and let a command's run end as canceled instead of failed.
 
-    Another run takes the story up, so this one is tagged as what it is: a failed run without an outcome is told of.
+    Another run takes the story up, so this one is tagged: a failed run without an outcome raises an alert.
     """
     if story_id:
         database.store.release(story_id, context.run.run_id, Interrupted())
@@ -129,7 +131,7 @@ def _let_go(context: Context, database: Database, story_id: str | None) -> None:
 
 
 def _down(failure: ThreadJuiceError) -> dict[str, str]:
-    """The outside service that is down as a whole, where that is why."""
+    """Return the outside service that is down, if the failure names one."""
     return {"service": service} if (service := getattr(failure, "service", "")) else {}
 
 

@@ -1,4 +1,4 @@
-"""What is tried out where no reader is: the writer that is configured writes one story, once for each staging.
+"""The configured writer is tried in staging: it writes one story for each deployment that somebody asks for.
 
 The gates on stories that are to be published belong in ``assets/stories/text_gates.py``.
 """
@@ -30,7 +30,7 @@ NO_MODEL = "No model is configured (OPENAI_API_KEY), so the extractive writer pr
 def configured_writer(
     context: dg.AssetCheckExecutionContext, database: Database, writer: Writer
 ) -> dg.AssetCheckResult:
-    """One story by the writer of the day, metered like any other."""
+    """Write one story with the configured writer; its tokens and cost are counted."""
     from threadjuice_dagster.database.ledger import Ledger
 
     if SENSOR_NAME_TAG in context.run.tags:  # it deploys whenever a story is published, and each trial costs a story
@@ -39,11 +39,11 @@ def configured_writer(
     severity = dg.AssetCheckSeverity.ERROR
     try:
         trial = try_writer(writer, sample, meter)
-        passed, told = _judged(trial, by_a_model=not isinstance(writer, ExtractiveWriter))
+        passed, message = _judged(trial, by_a_model=not isinstance(writer, ExtractiveWriter))
     except Exception as error:
         failure = classified(error)
-        passed, told = False, str(failure)
-        if isinstance(failure, TransientFailure | BudgetSpent):  # which tells nothing of the writer
+        passed, message = False, str(failure)
+        if isinstance(failure, TransientFailure | BudgetSpent):  # which say nothing about the writer
             severity = dg.AssetCheckSeverity.WARN
     finally:
         Ledger(database.store.engine).add_usage("trial", "", meter.usage, None, context.run.run_id)
@@ -51,7 +51,7 @@ def configured_writer(
     return dg.AssetCheckResult(
         passed=passed,
         severity=severity,
-        description=described(told),
+        description=described(message),
         metadata={
             "requests": usage.requests,
             "tokens": usage.input_tokens + usage.output_tokens,
@@ -61,11 +61,11 @@ def configured_writer(
 
 
 def _judged(trial: Trial, *, by_a_model: bool) -> tuple[bool, str]:
-    """Whether the writer that was to prove itself did, and what is told of it."""
+    """Whether the writer that was to prove itself did, and a message about it."""
     if by_a_model and trial.writer == EXTRACTIVE:
         return False, "The model did not answer, and the extractive writer stepped in. See: threadjuice deploy check"
     who = f"{trial.model} wrote" if by_a_model else f"{NO_MODEL} It wrote"
-    told = f"{who} “{trial.title}”, which scores {trial.score:.1f}"
+    message = f"{who} “{trial.title}”, which scores {trial.score:.1f}"
     if trial.problem:
-        return False, f"{told} and would not be published: {trial.problem}"
-    return True, f"{told} and passes every gate on the text. It is not published."
+        return False, f"{message} and would not be published: {trial.problem}"
+    return True, f"{message} and passes every gate on the text. It is not published."

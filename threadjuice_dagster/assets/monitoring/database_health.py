@@ -55,7 +55,7 @@ _SIZE = "size MB"
 def database_health(
     context: dg.AssetExecutionContext, database: Database, backups: Storage, thresholds: Thresholds
 ) -> dg.MaterializeResult:
-    """Slow statements, connections, locks, bloat and size, as of now; always of the primary."""
+    """Measure slow statements, connections, locks, bloat and size of the primary, as of now."""
     from threadjuice_dagster.operations.monitoring.database_health_store import measure
 
     engine = database.store.engine
@@ -71,22 +71,22 @@ def database_health(
 
 
 def agreement(engine: "sa.Engine") -> Finding:
-    """Whether the clocks agree."""
+    """Return whether this machine's clock and the database server's agree."""
     from threadjuice_dagster.operations.clock import clocks
 
     return clock_finding(now(), *clocks(engine))
 
 
 def newest_backup(engine: "sa.Engine", backups: Storage) -> Finding:
-    """Whether the newest proven backup is recent and there."""
+    """Return whether the newest proven backup is recent and still in storage."""
     from threadjuice_dagster.operations.monitoring.database_health_store import newest_proven
 
-    found = newest_proven(engine)
-    return backup_finding(found and found[0], now(), is_stored=found is None or backups.exists(found[1]))
+    newest = newest_proven(engine)
+    return backup_finding(newest and newest[0], now(), is_stored=newest is None or backups.exists(newest[1]))
 
 
 def databases_put_aside(engine: "sa.Engine") -> Finding:
-    """What restores of this database have left behind."""
+    """Return whether restores have left too many or too old databases behind."""
     from threadjuice_dagster.operations.backups.restore_server import kept_databases
 
     live = str(engine.url.database)
@@ -94,7 +94,7 @@ def databases_put_aside(engine: "sa.Engine") -> Finding:
 
 
 def sizes_by_day(instance: dg.DagsterInstance, today: date) -> list[float]:
-    """The sizes in MB that were found last on each of the days before, oldest first; days without one are left out."""
+    """Return the last size in MB of each of the days before, oldest first; days without one are left out."""
     key = dg.AssetKey("database_health")
     days = [f"{today - timedelta(days=number):%Y-%m-%d}" for number in range(BEFORE, 0, -1)]
     newest = instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(days))
@@ -103,16 +103,16 @@ def sizes_by_day(instance: dg.DagsterInstance, today: date) -> list[float]:
     records = instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=key, storage_ids=list(newest.values())), limit=len(newest)
     ).records
-    found = {one.partition_key: one.asset_materialization for one in records}
-    sizes = [found[day].metadata.get(_SIZE) for day in days if found.get(day)]  # type: ignore[union-attr]
+    made = {record.partition_key: record.asset_materialization for record in records}
+    sizes = [made[day].metadata.get(_SIZE) for day in days if made.get(day)]  # type: ignore[union-attr]
     return [float(size.value) for size in sizes if size is not None]  # type: ignore[arg-type]
 
 
 def health_metadata(health: Health, sizes: list[float]) -> dict[str, Any]:
-    """What an operator sees; ``sizes`` are those of the days before."""
+    """Return the metadata; ``sizes`` are those of the days before."""
     size = round(health.bytes / 1e6, 2)
-    of_tables = [{**one.model_dump(), "dead %": round(100 * one.dead_share, 1)} for one in health.tables]
-    statements = [one.model_dump() for one in health.statements or ()]
+    of_tables = [{**figures.model_dump(), "dead %": round(100 * figures.dead_share, 1)} for figures in health.tables]
+    statements = [statement.model_dump() for statement in health.statements or ()]
     own = [{"query": name, "ms": taken} for name, taken in health.own_ms.items()]
     return {
         "as of": dg.MetadataValue.timestamp(now()),
@@ -124,13 +124,13 @@ def health_metadata(health: Health, sizes: list[float]) -> dict[str, Any]:
         "cache hits %": health.cache_hits,
         "deadlocks": health.deadlocks,
         "waiting for locks": len(health.waiting),
-        "dead rows": sum(one.dead for one in health.tables),
+        "dead rows": sum(figures.dead for figures in health.tables),
         "size by day": bars([*sizes, size], "MB, day by day"),
         "sessions": table(
             [{"application": name, "state": state, "sessions": count} for name, state, count in health.sessions],
             ["application", "state", "sessions"],
         ),
-        "running": table([one.model_dump() for one in health.running], list(_RUNNING)),
+        "running": table([session.model_dump() for session in health.running], list(_RUNNING)),
         "tables": table(of_tables, ["name", "bytes", "rows", "dead", "dead %", "vacuumed_at"]),
         "own queries": table(own, ["query", "ms"]),
         "statements": "pg_stat_statements is not installed."

@@ -30,18 +30,18 @@ BEFORE = 27
     freshness_policy=FRESH["engagement_metrics"].policy,
 )
 def engagement_metrics(context: dg.AssetExecutionContext, replica: Replica) -> dg.MaterializeResult[None]:
-    """Views, read depth, shares and reactions of a day; counts only, nothing about who the readers are."""
+    """Count the views, read depth, shares and reactions of a day; nothing is stored about readers."""
     from threadjuice_dagster.operations.engagement.store import ViewCounts, through
 
     day = date.fromisoformat(context.partition_key)
     reads = replica.reads()
-    tally = ViewCounts(through(reads.store.engine))
-    metadata = engagement_metadata(tally.of_day(day), tally.views(day, BEFORE))
+    view_counts = ViewCounts(through(reads.store.engine))
+    metadata = engagement_metadata(view_counts.of_day(day), view_counts.views(day, BEFORE))
     return dg.MaterializeResult(metadata={**metadata, "read from": reads.source})
 
 
 def engagement_metadata(counts: Sequence[Any], views: Sequence[Any]) -> dict[str, Any]:
-    """What an operator sees: sums as numbers, the tables, and plots of the last weeks and of how far stories were read.
+    """Return the metadata: sums, tables, and plots of the last weeks and of how far stories were read.
 
     ``counts`` and ``views`` are what ``ViewCounts.of_day`` and ``ViewCounts.views`` return.
     """

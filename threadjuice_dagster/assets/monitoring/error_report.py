@@ -1,6 +1,6 @@
-"""Errors of runs as one report by cause, the first thing to read when something is wrong.
+"""Errors: the failures of a day's runs in one report by cause, the first thing to read when something is wrong.
 
-Where they are written down belongs in ``assets/steps.py``.
+How a failure is recorded belongs in ``assets/steps.py``.
 """
 
 from datetime import UTC, date
@@ -32,24 +32,24 @@ COLUMNS = (
     freshness_policy=FRESH["error_report"].policy,
 )
 def error_report(context: dg.AssetExecutionContext, replica: Replica) -> dg.MaterializeResult:
-    """Every failure of every run of a day, by cause: class, where and how often, first and last seen, what to do."""
+    """Group every failure of a day's runs by cause: class, place, count, first and last time, and what to do."""
     from threadjuice_dagster.operations.monitoring.errors_store import errors_of_day
     from threadjuice_dagster.operations.monitoring.generation_store import stories_of_day
 
     day = date.fromisoformat(context.partition_key)
     reads = replica.reads()
-    found = errors_of_day(reads.store.engine, day)
+    errors = errors_of_day(reads.store.engine, day)
     stories = len(stories_of_day(reads.store.engine, day))
     return dg.MaterializeResult(
         metadata={
-            "errors": found.kinds.total(),
-            **by_class(found.kinds),
-            "causes": found.causes,
-            "by hour": bars(found.hours, "Errors by hour, UTC"),
-            "by cause": table([_row(group) for group in found.groups], COLUMNS),
+            "errors": errors.kinds.total(),
+            **by_class(errors.kinds),
+            "causes": errors.causes,
+            "by hour": bars(errors.hours, "Errors by hour, UTC"),
+            "by cause": table([_row(group) for group in errors.groups], COLUMNS),
             "read from": reads.source,
         },
-        check_results=list(results([error_finding(found.kinds, stories, found.groups)], day)),
+        check_results=list(results([error_finding(errors.kinds, stories, errors.groups)], day)),
     )
 
 

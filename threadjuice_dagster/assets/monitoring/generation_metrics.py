@@ -1,6 +1,6 @@
-"""Generation: what became of a day's stories, how long they took and what they cost.
+"""Generation: how the stories of a day ended, how long they took and what they cost.
 
-What is counted belongs in ``operations/monitoring/generation_rules.py``.
+What counts as what belongs in ``operations/monitoring/generation_rules.py``.
 """
 
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ CHECKS = specs(
 def generation_metrics(
     context: dg.AssetExecutionContext, replica: Replica, thresholds: Thresholds
 ) -> dg.MaterializeResult:
-    """Stories of a day by outcome, reason, persona, category and model, with their time, tokens and cost."""
+    """Count the stories of a day by outcome, reason, persona, category and model, with time, tokens and cost."""
     from threadjuice_dagster.operations.monitoring import generation_store as figures
     from threadjuice_dagster.operations.monitoring.generation_rules import generation_findings
 
@@ -52,7 +52,7 @@ def generation_metrics(
     reads = replica.reads()
     engine = reads.store.engine
     stories, usage = figures.stories_of_day(engine, day), figures.usage_of_day(engine, day)
-    stories = figures.with_seconds(stories, began(context.instance, stories["run_id"].dropna()))
+    stories = figures.with_seconds(stories, started_at(context.instance, stories["run_id"].dropna()))
     spent = figures.spent_by_day(engine, day, BEFORE)
     findings = generation_findings(stories, usage, thresholds.daily_budget_usd, thresholds.rejection_share)
     return dg.MaterializeResult(
@@ -61,15 +61,19 @@ def generation_metrics(
     )
 
 
-def began(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, datetime]:
-    """When runs began, by their ids; of runs that are gone nothing is known."""
+def started_at(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> dict[str, datetime]:
+    """Return when runs started_at, by their ids; runs that were deleted are left out."""
     ids = list(dict.fromkeys(run_ids))[:TIMED]
     records = instance.get_run_records(dg.RunsFilter(run_ids=ids)) if ids else []
-    return {one.dagster_run.run_id: datetime.fromtimestamp(one.start_time, UTC) for one in records if one.start_time}
+    return {
+        record.dagster_run.run_id: datetime.fromtimestamp(record.start_time, UTC)
+        for record in records
+        if record.start_time
+    }
 
 
 def generation_metadata(stories: "pd.DataFrame", usage: "pd.DataFrame", spent: list[float]) -> dict[str, Any]:
-    """What an operator sees: the day in numbers, and its stories by what they are told apart by."""
+    """Return the metadata: the day in numbers, and its stories by category, persona, model, step and purpose."""
     from threadjuice_dagster.operations.monitoring.generation_rules import OUTCOMES, cut, reasons, summed
     from threadjuice_dagster.operations.monitoring.generation_store import STEPS
 
@@ -82,7 +86,7 @@ def generation_metadata(stories: "pd.DataFrame", usage: "pd.DataFrame", spent: l
     return {
         **numbers,
         "outcomes": bars(outcomes, f"Stories that were {', '.join(OUTCOMES)}"),
-        "cost by day": bars([round(one, 2) for one in spent], f"US dollars of {len(spent)} days"),
+        "cost by day": bars([round(dollars, 2) for dollars in spent], f"US dollars of {len(spent)} days"),
         "by reason": table(refused, ["reason", "stories"]),
         **{f"by {name}": frame_table(cut(stories, name)) for name in ("category", "persona", "model")},
         "by step": table(taken, ["step", "seconds"]),

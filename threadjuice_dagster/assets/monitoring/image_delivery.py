@@ -38,7 +38,7 @@ COLUMNS = ("wrong", "story", "width", "format", "place", "status", "first_byte_m
     freshness_policy=FRESH["image_delivery"].policy,
 )
 def image_delivery(context: dg.AssetExecutionContext, replica: Replica, cdn: Storage) -> dg.MaterializeResult:
-    """Files of the newest public stories and of some others, fetched as a browser does: status, type, cache, time."""
+    """Fetch pictures of the newest public stories and of some others as a browser does: status, type, cache, time."""
     from threadjuice_dagster.operations.monitoring.image_delivery import deliver, lacking, sampled
 
     reads = replica.reads()
@@ -51,27 +51,27 @@ def image_delivery(context: dg.AssetExecutionContext, replica: Replica, cdn: Sto
 
 
 def seed_of(day: str) -> int:
-    """By what lot other stories are drawn on a day."""
+    """Return the seed by which a day's other stories are drawn."""
     return date.fromisoformat(day).toordinal()
 
 
 def delivery_metadata(delivered: Sequence[Delivered]) -> dict[str, Any]:
-    """What an operator sees; files that are wrong come first."""
-    times = [one.first_byte_ms for one in delivered if one.status]
-    weights = {kind: [one.bytes for one in delivered if one.found == kind] for kind in FORMATS}
-    mean = [round(statistics.fmean(found) / 1000, 1) if found else 0 for found in weights.values()]
-    places = Counter(one.place for one in delivered)
-    ordered = sorted(delivered, key=lambda one: (not one.wrong, one.is_cacheable))
-    shown = [{"wrong": one.wrong, "story": cut(one.story, 30), "type": one.content_type} for one in ordered]
-    rows = [{**one.model_dump(), **more} for one, more in zip(ordered, shown, strict=True)]
+    """Return the metadata; files that are wrong come first."""
+    times = [file.first_byte_ms for file in delivered if file.status]
+    weights = {kind: [file.bytes for file in delivered if file.found == kind] for kind in FORMATS}
+    mean = [round(statistics.fmean(sizes) / 1000, 1) if sizes else 0 for sizes in weights.values()]
+    places = Counter(file.place for file in delivered)
+    ordered = sorted(delivered, key=lambda file: (not file.wrong, file.is_cacheable))
+    shown = [{"wrong": file.wrong, "story": cut(file.story, 30), "type": file.content_type} for file in ordered]
+    rows = [{**file.model_dump(), **more} for file, more in zip(ordered, shown, strict=True)]
     return {
         "as of": dg.MetadataValue.timestamp(now()),
         "files": len(delivered),
-        "wrong": sum(bool(one.wrong) for one in delivered),
-        "not cacheable": sum(not one.is_cacheable for one in delivered),
+        "wrong": sum(bool(file.wrong) for file in delivered),
+        "not cacheable": sum(not file.is_cacheable for file in delivered),
         "first byte ms, median": float(statistics.median(times)) if times else 0.0,
         "first byte ms, slowest": max(times, default=0.0),
-        "bytes": sum(one.bytes for one in delivered),
+        "bytes": sum(file.bytes for file in delivered),
         "places": ", ".join(f"{count} from {place}" for place, count in places.items()) or "none yet",
         "weight by format": bars(mean, f"Mean kB of {', '.join(FORMATS)}"),
         "by file": table(rows, COLUMNS),

@@ -1,4 +1,4 @@
-"""Validation: stored stories held against schema, gates and rules, many at a time."""
+"""Validation: stored stories are checked against schema, gates and rules, many at a time."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ValidationConfig(dg.Config):
-    """Which stories to check. Left as it is, imported ones that nobody has checked yet."""
+    """Which stories to check; by default imported ones that were not checked yet."""
 
     stories: list[str] = Field(default=[], description="Story ids to check again.")
     everything: bool = Field(default=False, description="Check every stored story again.")
@@ -31,7 +31,7 @@ class ValidationConfig(dg.Config):
 def content_validation(
     context: dg.AssetExecutionContext, config: ValidationConfig, database: Database
 ) -> dg.MaterializeResult[None]:
-    """Verdicts of the gates on stored stories, found anew; imported ones that pass are handed over to be published."""
+    """Run the gates on stored stories again; imported ones that pass are handed over to be published."""
     from threadjuice_dagster.operations.imports.validation import Validation
 
     validation = Validation(database.store, context.log.info)
@@ -54,13 +54,17 @@ def content_validation(
 
 
 def _gate_table(gates: Mapping[str, Mapping[str, int]]) -> str:
-    rows = [f"| {gate} | {one['passed']} | {one['held']} | {one['refused']} |" for gate, one in gates.items()]
+    rows = [
+        f"| {gate} | {counts['passed']} | {counts['held']} | {counts['refused']} |" for gate, counts in gates.items()
+    ]
     return "\n".join(["| gate | passed | held | refused |", "|---|---|---|---|", *rows])
 
 
 def _failing(report: "ValidationReport") -> str:
-    lines = [f"* `{one['id']}` ({one['status']}): {_reasons(one['gates'])}" for one in report.newly_failing[:25]]
-    lines += [f"* `{one['id']}` is damaged: {escape(one['problem'])}" for one in report.problems[:25]]
+    lines = [
+        f"* `{story['id']}` ({story['status']}): {_reasons(story['gates'])}" for story in report.newly_failing[:25]
+    ]
+    lines += [f"* `{story['id']}` is damaged: {escape(story['problem'])}" for story in report.problems[:25]]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Review: the desk at which people decide what the gates would not."""
+"""Review: people decide on stories that the gates hold or reject."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Ruling(Enum):
-    """What a person decided."""
+    """A person approves or rejects."""
 
     APPROVE = "approve"
     REJECT = "reject"
@@ -28,14 +28,14 @@ class Ruling(Enum):
 class StoryDecision(dg.Config):
     """One decision, under a name."""
 
-    story: str = Field(description="Story id, as the desk lists it.")
+    story: str = Field(description="Story id, as the list names it.")
     ruling: Ruling = Field(description="APPROVE publishes it in spite of its gates; REJECT turns it down for good.")
     by: str = Field(min_length=1, description="Who decides; stored and shown.")
     reason: str = Field(min_length=1, description="Why; stored and shown.")
 
 
 class ReviewConfig(dg.Config):
-    """Decisions to carry out before the desk is listed. None just lists it."""
+    """Decisions to carry out before the stories are listed. Without one, the run only lists them."""
 
     decisions: list[StoryDecision] = Field(default=[], description="Decisions on held or rejected stories.")
     shown: int = Field(default=50, ge=1, le=500, description="Stories listed, newest first.")
@@ -43,7 +43,7 @@ class ReviewConfig(dg.Config):
 
 @asset(kinds={"postgres"}, deps=[quality_score])
 def review_desk(config: ReviewConfig, database: Database, publisher: Publisher) -> dg.MaterializeResult[None]:
-    """Held and rejected stories with their reasons and a preview; approve or reject them by this run's config."""
+    """List held and rejected stories with reasons and preview; this run's config approves or rejects them."""
     for decision in config.decisions:
         _carry_out(decision, database.store)
     waiting = _waiting(database.store, publisher.page, config.shown)

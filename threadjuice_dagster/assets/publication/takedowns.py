@@ -1,4 +1,4 @@
-"""Takedowns: what was deleted at its source since, and everything here that rested on it."""
+"""Takedowns: threads and comments deleted at their source, and everything here that rests on them."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ def takedowns(
     publisher: Publisher,
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
-    """Sources deleted since: their stories and quotes leave database, storage, site and run history."""
+    """Find sources that were deleted; their stories and quotes leave database, storage, site and run history."""
     from threadjuice_dagster.database.publications import Publications
     from threadjuice_dagster.operations.clock import why_not_to_delete
     from threadjuice_dagster.operations.takedowns.store import Takedowns
@@ -53,5 +53,7 @@ def takedowns(
 def _tombstones(deletions: Deletions, sources: Mapping[str, set[str]]) -> list[Tombstone]:
     gone = [Tombstone(kind="thread", id=thread) for thread in sorted(deletions.threads)]
     for thread, comments in sources.items():
-        gone += [Tombstone(kind="comment", id=one, thread=thread) for one in sorted(comments & deletions.comments)]
+        gone += [
+            Tombstone(kind="comment", id=comment, thread=thread) for comment in sorted(comments & deletions.comments)
+        ]
     return gone

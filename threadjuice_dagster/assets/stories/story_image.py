@@ -33,7 +33,7 @@ def story_image(
     cdn: Storage,
     publisher: Publisher,
 ) -> dg.MaterializeResult[StoryImage]:
-    """The chosen picture: licensed, credited, looked at, and encoded as AVIF, WebP and JPEG at up to four widths."""
+    """Choose a picture: licensed, credited, moderated, and encoded as AVIF, WebP and JPEG at up to four widths."""
     image = choose_picture(story_draft, context.run_id, database, writer, pictures, cdn)
     return dg.MaterializeResult(
         value=image, data_version=dg.DataVersion(image.sha256[:16]), metadata=_facts(image, publisher)
@@ -43,7 +43,7 @@ def story_image(
 def choose_picture(
     story: StoryDraft, run_id: str, database: Database, writer: Writer, pictures: PictureService, cdn: Storage
 ) -> StoryImage:
-    """A picture for a story, its files stored; what looking at pictures cost is counted under the run."""
+    """Choose a picture for a story and store its files; the cost of moderating pictures is counted for the run."""
     from threadjuice_dagster.database.catalogue import Catalogue
     from threadjuice_dagster.database.ledger import Ledger
 
@@ -73,7 +73,7 @@ def choose_picture(
 
 
 def _facts(image: StoryImage, publisher: Publisher) -> dict[str, Any]:
-    """What the UI shows of a picture: itself, where it is from, and on what terms it is shown."""
+    """Return the metadata of a picture: the picture, its origin, and the terms on which it is shown."""
     reported = image.use_reported_at
     return {
         "picture": dg.MetadataValue.md(image_markdown(image, publisher.picture)),

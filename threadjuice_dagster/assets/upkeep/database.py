@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @asset(kinds={"postgres"})
 def database_schema(context: dg.AssetExecutionContext, database: Database) -> dg.MaterializeResult[None]:
-    """The newsroom's tables, migrated to the head this version needs."""
+    """Migrate the newsroom's tables to the revision that this version needs."""
     from threadjuice_dagster.database.schema import migrate
 
     steps: list[Step] = []
 
-    def tell(step: "Step") -> None:
+    def note_step(step: "Step") -> None:
         context.log.info(f"Migration {step.name}: {step.message} ({step.seconds} s)")
         steps.append(step)
 
-    before, after = migrate(database.unchecked_store.engine, tell)
+    before, after = migrate(database.unchecked_store.engine, note_step)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(after),
         metadata={
@@ -35,7 +35,7 @@ def database_schema(context: dg.AssetExecutionContext, database: Database) -> dg
 
 @asset(kinds={"postgres"}, deps=[database_schema])
 def editorial_catalogue(database: Database) -> dg.MaterializeResult[None]:
-    """Categories and personas as the package ships them; seeding twice changes nothing."""
+    """Seed the categories and personas that the package ships; seeding twice changes nothing."""
     from threadjuice_dagster.database.catalogue import Catalogue
 
     changed = Catalogue(database.store.engine).seed()
