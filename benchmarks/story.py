@@ -20,7 +20,7 @@ import dagster as dg
 from threadjuice_dagster.assets.steps import ORDER_TAG
 from threadjuice_dagster.cli.session import QUIET, open_session
 from threadjuice_dagster.cli.writing import write_story
-from threadjuice_dagster.definitions import ASSETS
+from threadjuice_dagster.definitions import build_definitions
 from threadjuice_dagster.domain.writing.assignments import Assignment
 from threadjuice_dagster.jobs import story_job
 from threadjuice_dagster.partitions import STORIES
@@ -32,15 +32,9 @@ WARM, PEER = 6, 2
 
 def multiprocess_story_job() -> dg.JobDefinition:
     """The story job on the default executor, as its step processes find it again by name."""
-    from threadjuice_dagster.assets.stories.picture_gate import picture_gate
-    from threadjuice_dagster.assets.stories.text_gates import text_gates
-    from threadjuice_dagster.wiring import build_resources
-
+    found = build_definitions(load_settings())
     definitions = dg.Definitions(
-        assets=ASSETS,
-        asset_checks=[text_gates, picture_gate],
-        jobs=[story_job],
-        resources=build_resources(load_settings()),
+        assets=found.assets, asset_checks=found.asset_checks, jobs=[story_job], resources=found.resources
     )
     return definitions.resolve_job_def("story_job")
 

@@ -131,3 +131,9 @@ def test_the_private_modules_of_dagster_are_those_that_the_architecture_lists() 
     text = (PACKAGE.parent / "docs" / "ARCHITECTURE.md").read_text().partition("## Private modules of Dagster")[2]
     listed = re.findall(r"^\| `(dagster\.[\w.]+)`", text.partition("\n## ")[0], re.MULTILINE)
     assert sorted(found) == listed
+
+
+def test_every_benchmark_can_be_loaded() -> None:
+    names = sorted(f"benchmarks.{path.stem}" for path in (PACKAGE.parent / "benchmarks").glob("[a-z]*.py"))
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    subprocess.run([sys.executable, "-c", code, *names], cwd=PACKAGE.parent, check=True)
