@@ -267,9 +267,9 @@ def test_the_command_line_answers_bytes_that_are_no_text_with_one_clear_line() -
 SQL = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|COPY|TRUNCATE|SET|WITH|LOCK|GRANT)\b")
 SINKS = ("text", "exec_driver_sql", "execute", "scalar", "scalars", "executemany", "copy", "DDL", "literal_column")
 COMPOSED = {
-    ("dump.py", "read_contents"): "names of tables and columns, quoted by the server itself",
+    ("store.py", "read_contents"): "names of tables and columns, quoted by the server itself",
     ("loading.py", "load_rows"): "names of our own tables, quoted by the server itself",
-    ("loading.py", "_take"): "a table of ours, and names of columns, quoted one by one",
+    ("loading.py", "_copy_rows"): "a table of ours, and names of columns, quoted one by one",
     ("restore_server.py", "scratch"): "a database's name, quoted by the dialect",
     ("restore_server.py", "hand_over"): "a role's name, quoted by the dialect",
     ("restore_server.py", "swap"): "a database's name, quoted by the dialect",
@@ -281,7 +281,7 @@ COMPOSED = {
 }
 """Where SQL is put together at all, and why that is safe."""
 
-OF_ITS_OWN = {"memory.py": "the site's SQLite file, whose few tables and columns the module names itself"}
+OF_ITS_OWN = {"build_state.py": "the site's SQLite file, whose few tables and columns the module names itself"}
 """Modules whose SQL goes to no server."""
 
 

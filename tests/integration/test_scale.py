@@ -31,6 +31,7 @@ from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.store import Takedowns
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage
+from threadjuice_dagster.resources.writers import ExtractiveWriter
 from threadjuice_dagster.sensors.assignments import story_assignment_sensor
 from threadjuice_dagster.sensors.inbox import import_inbox_sensor
 from threadjuice_dagster.sensors.site import site_sensor
@@ -171,7 +172,7 @@ def test_assigning_looks_only_at_stories_that_are_unfinished(many: Store) -> Non
 
 def test_no_tick_of_a_sensor_reads_a_growing_table_from_end_to_end(many: Store, tmp_path: Path) -> None:
     database = Postgres(url=many.engine.url.render_as_string(hide_password=False), pool_size=2)
-    resources = {"database": database, "inbox": FolderStorage(root=str(tmp_path))}
+    resources = {"database": database, "inbox": FolderStorage(root=str(tmp_path)), "writer": ExtractiveWriter()}
     order = many.open_order(1, None, None, 1)
     with explained(database.store.engine) as found, dg.DagsterInstance.ephemeral() as instance:
         for sensor in (story_assignment_sensor, site_sensor, import_inbox_sensor):
