@@ -27,6 +27,7 @@ from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.operations.imports.store import import_files
 from threadjuice_dagster.operations.imports.validation import Validation
+from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.operations.takedowns.store import Takedowns
 from threadjuice_dagster.resources.postgres import Postgres
@@ -172,7 +173,12 @@ def test_assigning_looks_only_at_stories_that_are_unfinished(many: Store) -> Non
 
 def test_no_tick_of_a_sensor_reads_a_growing_table_from_end_to_end(many: Store, tmp_path: Path) -> None:
     database = Postgres(url=many.engine.url.render_as_string(hide_password=False), pool_size=2)
-    resources = {"database": database, "inbox": FolderStorage(root=str(tmp_path)), "writer": ExtractiveWriter()}
+    resources = {
+        "database": database,
+        "inbox": FolderStorage(root=str(tmp_path)),
+        "policy": EditorialPolicy(),
+        "writer": ExtractiveWriter(),
+    }
     order = many.open_order(1, None, None, 1)
     with explained(database.store.engine) as found, dg.DagsterInstance.ephemeral() as instance:
         for sensor in (story_assignment_sensor, site_sensor, import_inbox_sensor):
