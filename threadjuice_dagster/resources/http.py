@@ -89,11 +89,15 @@ def send(
             raise PermanentFailure(f"{request} is no address to ask.", "Correct the configured address.") from error
         if answer.status != 429 and answer.status < 500:
             return answer
-        wait = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
-        why = reason(answer) if reason else ""
-        failure = TransientFailure(f"{request} answered {answer.status}{f': {why}' if why else ''}.", retry_after=wait)
+        failure = _failure_of(answer, request, reason(answer) if reason else "")
     message = f"{failure.message} It was tried {tried} times."
     raise TransientFailure(message, "Try again later.", retry_after=failure.retry_after, exhausted=True)
+
+
+def _failure_of(answer: Answer, request: str, why: str) -> TransientFailure:
+    """Return what a service's 429 or 5xx means: when to ask again, and ``why`` in the service's own words."""
+    wait = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+    return TransientFailure(f"{request} answered {answer.status}{f': {why}' if why else ''}.", retry_after=wait)
 
 
 def fetch(

@@ -6,14 +6,14 @@ import pytest
 
 from threadjuice_dagster.failures import ConfigurationError
 from threadjuice_dagster.operations.backups import rules
-from threadjuice_dagster.operations.backups.rules import Backup, Contents, Manifest, TableFigures
+from threadjuice_dagster.operations.backups.rules import Backup, Contents, Manifest, TableContents
 
 START = datetime(2026, 1, 1, 3, tzinfo=UTC)
 KEEP_ALL_KINDS = rules.parse_retention("7d4w12m")
 
 
 def contents(**rows: int) -> Contents:
-    return Contents(revision="0003", tables={name: TableFigures(rows=n, digest=str(n)) for name, n in rows.items()})
+    return Contents(revision="0003", tables={name: TableContents(rows=n, digest=str(n)) for name, n in rows.items()})
 
 
 def manifest(day: float = 0, **changes: object) -> Manifest:
@@ -98,7 +98,7 @@ class TestARestoredDatabase:
         assert rules.differences(contents(a=1, b=2), contents(b=2, a=1)) == ()
 
     def test_is_told_apart_by_tables_rows_contents_and_migration(self) -> None:
-        changed = TableFigures(rows=2, digest="other")
+        changed = TableContents(rows=2, digest="other")
         found = Contents(revision="0002", tables={**contents(a=0, c=3).tables, "b": changed})
         assert rules.differences(contents(a=1, b=2, d=4), found) == (
             "migration 0002 instead of 0003",

@@ -68,13 +68,20 @@ def _refuse_unless_passed(store: "Store", story_id: str) -> None:
 def public_record(
     store: "Store", story: StoryDraft, score: QualityScore, image: StoryImage, run_id: str
 ) -> PublishedStory:
-    """What readers see of a story, made of what is stored of it; whether it may be shown is for its gates to say."""
+    """Make the public record of a story from its stored parts. The gates decide whether it may be shown."""
     from threadjuice_dagster.database.catalogue import Catalogue
     from threadjuice_dagster.database.ledger import Ledger
 
     assignment, moment, first = store.assignment(story.story_id), now(), store.first_published(story.story_id)
     thread = store.thread(assignment.thread_id, text=False) if assignment.thread_id else None
     source_url = thread.permalink if thread and thread.source != "sample" else ""
+    source = StorySource(
+        thread=thread.id if thread else "",
+        permalink=source_url,
+        subreddit=thread.subreddit if thread else "",
+        passages=score.grounding.passages,
+    )
+    verdicts, spent = store.verdicts(story.story_id), Ledger(store.engine).spent(story.story_id)
     return PublishedStory(
         story_id=story.story_id,
         slug=store.free_slug(_slug(story), story.story_id),
@@ -83,33 +90,19 @@ def public_record(
         persona=Catalogue(store.engine).persona(assignment.persona),
         image=image,
         source_url=source_url,
-        subreddit=thread.subreddit if thread else "",
+        subreddit=source.subreddit,
         writer=story.writer,
         model=story.model,
         score=score.overall,
         published_at=story.dated or first or moment,
         updated_at=moment if first or not story.dated else story.dated,
         run_id=run_id,
-        provenance=provenance_of(
-            story,
-            score,
-            image,
-            StorySource(
-                thread=thread.id if thread else "",
-                permalink=source_url,
-                subreddit=thread.subreddit if thread else "",
-                passages=score.grounding.passages,
-            ),
-            store.verdicts(story.story_id),
-            Ledger(store.engine).spent(story.story_id),
-            run_id,
-            moment,
-        ),
+        provenance=provenance_of(story, score, image, source, verdicts, spent, run_id, moment),
     )
 
 
 def _slug(story: StoryDraft) -> str:
-    """An imported story keeps the address it had."""
+    """Return the slug of a story. An imported one keeps the slug it had."""
     kept = story.story_id.removeprefix(f"{IMPORTED}-")
     return kept if story.writer == IMPORTED and kept != story.story_id else slugify(story.draft.title)
 

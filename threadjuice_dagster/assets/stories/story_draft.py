@@ -1,6 +1,6 @@
 """Stories: the written draft of each assignment."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -56,25 +56,26 @@ def story_draft(
         usage=meter.usage,
         written_at=now(),
     )
-    return dg.MaterializeResult(
-        value=story,
-        data_version=dg.DataVersion(context.run_id),
-        metadata={
-            "story": dg.MetadataValue.md(story_summary(story)),
-            "full text": dg.MetadataValue.md(story_markdown(story)),
-            "thread": f"{material.thread.source}: {material.thread.permalink}",
-            "category": material.category.name,
-            "persona": material.persona.name,
-            "writer": f"{story.writer} ({story.model})",
-            "words": story.draft.word_count,
-            "quotes": len(story.draft.quotes),
-            "revisions": revisions,
-            "requests": meter.usage.requests,
-            "tokens": meter.usage.input_tokens + meter.usage.output_tokens,
-            "cost_usd": meter.usage.cost_usd,
-            **({"note": story.note} if story.note else {}),
-        },
-    )
+    metadata = _metadata(story, material)
+    return dg.MaterializeResult(value=story, data_version=dg.DataVersion(context.run_id), metadata=metadata)
+
+
+def _metadata(story: StoryDraft, material: Material) -> dict[str, Any]:
+    return {
+        "story": dg.MetadataValue.md(story_summary(story)),
+        "full text": dg.MetadataValue.md(story_markdown(story)),
+        "thread": f"{material.thread.source}: {material.thread.permalink}",
+        "category": material.category.name,
+        "persona": material.persona.name,
+        "writer": f"{story.writer} ({story.model})",
+        "words": story.draft.word_count,
+        "quotes": len(story.draft.quotes),
+        "revisions": story.revisions,
+        "requests": story.usage.requests,
+        "tokens": story.usage.input_tokens + story.usage.output_tokens,
+        "cost_usd": story.usage.cost_usd,
+        **({"note": story.note} if story.note else {}),
+    }
 
 
 def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Material:

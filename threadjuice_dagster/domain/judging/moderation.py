@@ -45,7 +45,7 @@ class Verdict(Model):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rule:
+class ModerationRule:
     """One combination of words: how sure a hit alone makes us (0 to 1), and what cancels it."""
 
     category: str
@@ -54,7 +54,7 @@ class Rule:
     unless: re.Pattern[str]
 
 
-class Thresholds(Model):
+class ModerationThresholds(Model):
     """The score from which a category is flagged: for all, per category, and per story category's slug."""
 
     default: float
@@ -71,11 +71,11 @@ class LocalModerator:
 
     def __init__(
         self,
-        rules: dict[str, list[Rule]],
+        rules: dict[str, list[ModerationRule]],
         hints: dict[str, str],
         unmasker: Unmasker,
         report: re.Pattern[str],
-        thresholds: Thresholds,
+        thresholds: ModerationThresholds,
         tone: Tone,
     ) -> None:
         self._rules = rules
@@ -100,10 +100,10 @@ class LocalModerator:
         for entry in data["rules"]:
             pattern = re.compile(rf"\b(?:{_expanded(entry['pattern'], lists)})\b")
             unless = re.compile(_expanded(entry["unless"], lists) if "unless" in entry else "(?!)")
-            rule = Rule(entry["category"], float(entry["weight"]), pattern, unless)
+            rule = ModerationRule(entry["category"], float(entry["weight"]), pattern, unless)
             for start in _starts(entry["when"], lists):
                 index[start].append(rule)
-        thresholds = Thresholds.model_validate(data["thresholds"])
+        thresholds = ModerationThresholds.model_validate(data["thresholds"])
         report = re.compile(_expanded(data["report"], lists))
         weighed = Tone(**yaml.safe_load(tone))
         return cls(dict(index), data["hints"], Unmasker(data["masked"]), report, thresholds, weighed)
@@ -127,7 +127,7 @@ class LocalModerator:
         """Per category, how sure we are that it does not apply (0 to 1), and the first words that say it does."""
         passes = dict.fromkeys((*self._categories, PERSONAL_DATA), 1.0)
         reasons: dict[str, str] = {}
-        hits: Counter[Rule] = Counter()
+        hits: Counter[ModerationRule] = Counter()
         for sentence in _SENTENCE_END.split(plain):
             own: dict[str, float] = {}
             for rule, found in self._hits(sentence):
@@ -157,12 +157,12 @@ class LocalModerator:
     def _look_up(self, word: str) -> tuple[str, ...]:
         return tuple(category for category, hint in self._hints.items() if hint.fullmatch(word))
 
-    def _hits(self, sentence: str) -> list[tuple[Rule, str]]:
+    def _hits(self, sentence: str) -> list[tuple[ModerationRule, str]]:
         """The rules a sentence breaks, each with the words that break it."""
         words = _WORD.findall(sentence)
         starts = {*words, *(word[:size] for word in words for size in _PREFIXES)}
         candidates = dict.fromkeys(rule for start in sorted(starts & self._rules.keys()) for rule in self._rules[start])
-        found: list[tuple[Rule, str]] = []
+        found: list[tuple[ModerationRule, str]] = []
         for rule in candidates:
             matches = [match.group().strip() for match in islice(rule.pattern.finditer(sentence), _COUNTED_HITS)]
             if matches and not rule.unless.search(sentence):

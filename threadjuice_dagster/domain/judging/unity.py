@@ -33,7 +33,7 @@ VOICE = ("he", "she", "they", "it", "i", "you", "past", "pres", "had", "has", "f
 """The cues whose share in a paragraph is compared with their share in the others."""
 
 
-class Part(NamedTuple):
+class Paragraph(NamedTuple):
     """One paragraph taken apart.
 
     ``size`` counts words; ``definite`` are stems that follow "the"; ``voice`` sums each cue over its sentences;
@@ -51,7 +51,7 @@ class Part(NamedTuple):
     sentences: int
 
 
-def take_apart(reading: Reading) -> list[Part]:
+def take_apart(reading: Reading) -> list[Paragraph]:
     """Take every paragraph of a text apart."""
     groups: list[list[int]] = [[] for _ in reading.paragraphs]
     for i, home in enumerate(reading.homes):
@@ -59,7 +59,7 @@ def take_apart(reading: Reading) -> list[Part]:
     return [_part(reading, group) for group in groups[:_MAX_PARAGRAPHS] if group]
 
 
-def strangers(parts: Sequence[Part], thread_subjects: Set[str] = frozenset()) -> list[tuple[float, int]]:
+def strangers(parts: Sequence[Paragraph], thread_subjects: Set[str] = frozenset()) -> list[tuple[float, int]]:
     """Measure how far each paragraph looks like one of another text; with its index, most of all first.
 
     Over 0 hardly any paragraph that belongs there is. ``thread_subjects`` are the subject stems of the thread.
@@ -73,7 +73,7 @@ def strangers(parts: Sequence[Part], thread_subjects: Set[str] = frozenset()) ->
     return sorted(measured, reverse=True)
 
 
-def seam(parts: Sequence[Part]) -> tuple[float, int]:
+def seam(parts: Sequence[Paragraph]) -> tuple[float, int]:
     """Find the break at which a text falls apart in two: the subjects that reach over it, against chance.
 
     1.0 is what the same mentions would give in any order, 0 that nothing reaches over. With it comes the index of the
@@ -92,7 +92,7 @@ def seam(parts: Sequence[Part]) -> tuple[float, int]:
     return min(reaches, default=(1.0, 0))
 
 
-def _is_grouped(parts: Sequence[Part]) -> bool:
+def _is_grouped(parts: Sequence[Paragraph]) -> bool:
     return sum(part.sentences for part in parts) >= MIN_SENTENCES * max(1, len(parts))
 
 
@@ -103,7 +103,7 @@ def _reach(repeated: Sequence[tuple[float, Sequence[int]]], at: int, before: flo
 
 
 def stray_signals(
-    parts: Sequence[Part], thread_subjects: Set[str] = frozenset()
+    parts: Sequence[Paragraph], thread_subjects: Set[str] = frozenset()
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Yield each paragraph that is long enough to be judged, by index, with its signals by name."""
     if len(parts) < MIN_PARAGRAPHS or not _is_grouped(parts):
@@ -137,7 +137,7 @@ def stray_signals(
         yield i, {**_overlap(parts, i, spread), **_naming(parts, i, named, spread), **_voice(parts, i, voice), **place}
 
 
-def _part(reading: Reading, group: Sequence[int]) -> Part:
+def _part(reading: Reading, group: Sequence[int]) -> Paragraph:
     words = [word for i in group for word in reading.words[i]]
     lowered = {word for i in group for word in reading.lowered[i]}
     topics: dict[str, float] = {}
@@ -145,7 +145,7 @@ def _part(reading: Reading, group: Sequence[int]) -> Part:
         for topic in topics_of_word:
             topics[topic] = topics.get(topic, 0.0) + 1 / len(topics_of_word)
     definite = {after for before, after in pairwise(words) if before in ("the", "The") and after.islower()}
-    return Part(
+    return Paragraph(
         size=len(words),
         subjects=frozenset(stem for i in group for stem in reading.subjects[i]),
         capitalised=frozenset(_bare(word) for word in words if word[0].isupper()),
@@ -182,7 +182,7 @@ def _weights(stems: Iterable[str]) -> float:
     return sum(map(_weight, stems))
 
 
-def _share(part: Part, spread: Mapping[str, int]) -> float:
+def _share(part: Paragraph, spread: Mapping[str, int]) -> float:
     """The share of a paragraph's subjects that stand in another one, everyday ones counting less."""
     return _weights(stem for stem in part.subjects if spread[stem] > 1) / (_weights(part.subjects) or 1.0)
 
@@ -194,7 +194,7 @@ def _kinship(own: Mapping[str, float], total: Mapping[str, float]) -> float:
     return sum(value * others[topic] for topic, value in own.items()) / norm if norm > _NOTHING else 0.3
 
 
-def _overlap(parts: Sequence[Part], i: int, spread: Mapping[str, int]) -> dict[str, float]:
+def _overlap(parts: Sequence[Paragraph], i: int, spread: Mapping[str, int]) -> dict[str, float]:
     own = parts[i].subjects
     total = _weights(own) or 1.0
     shared = [stem for stem in own if spread[stem] > 1]
@@ -214,7 +214,9 @@ def _alike(first: Set[str], second: Set[str]) -> float:
     return _weights(first & second) / math.sqrt((len(first) or 1) * (len(second) or 1))
 
 
-def _naming(parts: Sequence[Part], i: int, named: Mapping[str, int], spread: Mapping[str, int]) -> dict[str, float]:
+def _naming(
+    parts: Sequence[Paragraph], i: int, named: Mapping[str, int], spread: Mapping[str, int]
+) -> dict[str, float]:
     part, others = parts[i], [other for j, other in enumerate(parts) if j != i]
     theirs = set().union(*(other.names for other in others))
     main = {name for name in theirs if sum(name in other.capitalised for other in others) > 1}
@@ -230,7 +232,7 @@ def _naming(parts: Sequence[Part], i: int, named: Mapping[str, int], spread: Map
     }
 
 
-def _voice(parts: Sequence[Part], i: int, total: Mapping[str, float]) -> dict[str, float]:
+def _voice(parts: Sequence[Paragraph], i: int, total: Mapping[str, float]) -> dict[str, float]:
     """Each cue of the voice: how far its share differs from the others', and both together."""
     part, before = parts[i], parts[i - 1].voice if i else {}
     other_sentences = max(1, sum(other.sentences for other in parts) - part.sentences)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick
 
     from threadjuice_dagster.database.store import Store
-    from threadjuice_dagster.operations.alerts.store import Reading
+    from threadjuice_dagster.operations.alerts.store import IncidentTransaction
 
 BACK = timedelta(days=1)
 """How far back a log is read when nobody has read it before."""
@@ -119,7 +119,10 @@ class Watch:
             reading.now_wrong("daemon", [dead] if silent else [], now)
 
     def _read(
-        self, reading: "Reading", event_type: DagsterEventType, take: "Callable[[Reading, dg.EventLogRecord], None]"
+        self,
+        reading: "IncidentTransaction",
+        event_type: DagsterEventType,
+        take: "Callable[[IncidentTransaction, dg.EventLogRecord], None]",
     ) -> None:
         """Hand every event of a type to ``take`` that it was not handed before, in order."""
         position = reading.position or {"after": 0, "seen": []}
@@ -142,7 +145,7 @@ class Watch:
         unsettled = [one.storage_id for one in records if one.storage_id > after]
         reading.position = {**position, "after": after, "seen": unsettled}
 
-    def _run(self, reading: "Reading", record: "dg.EventLogRecord") -> None:
+    def _run(self, reading: "IncidentTransaction", record: "dg.EventLogRecord") -> None:
         """A failed run, unless it is tried again, or failed for what a story is, or at a check that tells it itself."""
         run = self._instance.get_run_by_id(record.run_id)
         if run is None:
@@ -184,7 +187,9 @@ class Watch:
         records = self._instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_FAILURE, limit=1).records
         return records[0].event_log_entry.dagster_event if records else None
 
-    def _record(self, reading: "Reading", run: dg.DagsterRun, place: str | None, told: dict[str, str]) -> None:
+    def _record(
+        self, reading: "IncidentTransaction", run: dg.DagsterRun, place: str | None, told: dict[str, str]
+    ) -> None:
         """Keep a failure that the run could not write down itself, because it was killed."""
         if told["kind"] == "crashed":
             story = run.tags.get("dagster/partition") if run.job_name == "story_job" else None
@@ -210,7 +215,7 @@ class Watch:
         found = self._instance.get_run_records(after, limit=1, order_by="update_timestamp")
         return max((one.update_timestamp.replace(tzinfo=UTC).timestamp() for one in found), default=since)
 
-    def _check(self, reading: "Reading", record: "dg.EventLogRecord") -> None:
+    def _check(self, reading: "IncidentTransaction", record: "dg.EventLogRecord") -> None:
         event = record.event_log_entry.dagster_event
         evaluation = event.asset_check_evaluation_data if event else None
         if evaluation is None or evaluation.check_name in GATES:
@@ -237,7 +242,7 @@ class Watch:
         )
         reading.note(trouble)
 
-    def _ticks_of(self, state: "InstigatorState", reading: "Reading", seen: float | None) -> float:
+    def _ticks_of(self, state: "InstigatorState", reading: "IncidentTransaction", seen: float | None) -> float:
         """Note the failed ticks of a schedule or sensor after ``seen``; returns the moment of the newest."""
         from dagster._core.scheduler.instigation import TickStatus
 

@@ -45,13 +45,13 @@ class Incidents:
         self._engine = engine
 
     @contextmanager
-    def reading(self, stream: str) -> "Iterator[Reading]":
+    def reading(self, stream: str) -> "Iterator[IncidentTransaction]":
         """Read one log from where it was left; what is found and how far it was read are kept together, or neither."""
         with self._engine.begin() as connection:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"alerts:{stream}"))))
             where = t.alert_positions.c.stream == stream
             position = connection.scalar(sa.select(t.alert_positions.c.position).where(where))
-            reading = Reading(connection, position)
+            reading = IncidentTransaction(connection, position)
             yield reading
             if reading.position != position:
                 row = {"stream": stream, "position": reading.position}
@@ -61,17 +61,17 @@ class Incidents:
         """Count troubles that were met elsewhere than in a log, and have people told of what is new."""
         with self._engine.begin() as connection:
             for trouble in troubles:
-                Reading(connection, None).note(trouble)
+                IncidentTransaction(connection, None).note(trouble)
 
     def end(self, cause: str, now: datetime) -> None:
         """What this cause led to is over."""
         with self._engine.begin() as connection:
-            Reading(connection, None).end([cause], now)
+            IncidentTransaction(connection, None).end([cause], now)
 
     def end_where(self, source: str, is_mended: Callable[[Trouble], bool], now: datetime) -> None:
         """What of this source is found to be mended is over."""
         with self._engine.begin() as connection:
-            reading = Reading(connection, None)
+            reading = IncidentTransaction(connection, None)
             reading.end([one.cause for one in reading.open(source) if is_mended(one.trouble)], now)
 
     def listed(self, *, everything: bool = False, limit: int = 200) -> list[Incident]:
@@ -90,11 +90,11 @@ class Incidents:
     def mute(self, cause: str, until: datetime | None, by: str, now: datetime) -> Incident:
         """Keep quiet about a cause until then (None: speak again). Raises ``UsageError`` for a cause nobody knows."""
         with self._engine.begin() as connection:
-            known = Reading(connection, None).incident(cause)
+            known = IncidentTransaction(connection, None).incident(cause)
             if known is None:
                 raise UsageError(f"There is no incident {cause[:100]!r}.", "List them with: threadjuice alerts list")
             muted = known.model_copy(update={"muted_until": until, "muted_by": by if until else ""})
-            return Reading(connection, None).tell(muted, now)
+            return IncidentTransaction(connection, None).tell(muted, now)
 
     def unmuted(self, now: datetime) -> None:
         """Tell of what is still wrong after the time somebody had muted it for."""
@@ -102,7 +102,7 @@ class Incidents:
         query = sa.select(t.incidents.c.record).where(t.incidents.c.open, was_muted)
         with self._engine.begin() as connection:
             for record in connection.scalars(query).all():
-                Reading(connection, None).tell(Incident.model_validate(record), now)
+                IncidentTransaction(connection, None).tell(Incident.model_validate(record), now)
 
     def settle(self, now: datetime) -> None:
         """Tell how it stands with what came and went, and has not changed for a while."""
@@ -111,7 +111,7 @@ class Incidents:
             for record in connection.scalars(sa.select(t.incidents.c.record).where(flapping)).all():
                 incident = Incident.model_validate(record)
                 if (after := settled(incident, now)) != incident:
-                    Reading(connection, None).tell(after, now)
+                    IncidentTransaction(connection, None).tell(after, now)
 
     def deliver(self, send: Callable[[Alert], None], most: int, clock: Callable[[], datetime]) -> int:
         """Send what waits in the outbox, oldest first, at most so many; returns how many arrived.
@@ -181,7 +181,7 @@ def _waiting() -> "tuple[sa.ColumnElement[bool], ...]":
     return t.alerts.c.delivered_at.is_(None), ~t.alerts.c.problem.startswith(GIVEN_UP)
 
 
-class Reading:
+class IncidentTransaction:
     """One transaction in which troubles are written down. ``position`` is how far the log was read."""
 
     def __init__(self, connection: sa.Connection, position: Any) -> None:

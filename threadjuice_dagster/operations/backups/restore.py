@@ -76,11 +76,7 @@ def restore_backup(
     with RestoreServer(address) as server, server.restoring(), server.reading(identity):
         manifest = _restorable(backup_storage, identity, allow_unverified=allow_unverified)
         plan = _plan(backup_storage, server, manifest, moment)
-        if confirm != plan.token:
-            raise UsageError(
-                f"This token does not confirm restoring {plan.backup} over {plan.database} as it is now.",
-                "Run the command without a token to see what it would do, and the token.",
-            )
+        _require_token(plan, confirm)
         with server.scratch() as url:
             say(f"Restoring {manifest.id} beside {server.live}")
             if problem := _problem(_load(backup_storage, manifest, url)):
@@ -99,6 +95,15 @@ def restore_backup(
         rows=manifest.contents.rows,
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _require_token(plan: rules.RestorePlan, confirm: str) -> None:
+    """Raise ``UsageError`` unless ``confirm`` is the token of this plan for the database as it is now."""
+    if confirm != plan.token:
+        raise UsageError(
+            f"This token does not confirm restoring {plan.backup} over {plan.database} as it is now.",
+            "Run the command without a token to see what it would do, and the token.",
+        )
 
 
 def _restorable(backup_storage: BackupStorage, identity: str, *, allow_unverified: bool = False) -> Manifest:

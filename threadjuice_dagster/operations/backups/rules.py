@@ -27,7 +27,7 @@ _ID = re.compile(r"\d{4}-\d\d-\d\dT\d{6}Z-[0-9a-f]{8}")
 _RETENTION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})w)?(?:(\d{1,4})m)?")
 
 
-class TableFigures(Model):
+class TableContents(Model):
     """The number of rows of a table and the sum of their 64-bit hashes, which does not depend on their order."""
 
     rows: int
@@ -38,7 +38,7 @@ class Contents(Model):
     """The contents of a database: its migration, and the figures of every table by its quoted name."""
 
     revision: str | None
-    tables: Mapping[str, TableFigures]
+    tables: Mapping[str, TableContents]
 
     @property
     def rows(self) -> int:

@@ -9,7 +9,7 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.engine import lone_engine
 from threadjuice_dagster.database.schema import current_revision
 from threadjuice_dagster.database.server import app_url
-from threadjuice_dagster.operations.backups.rules import Contents, Manifest, Proof, Record, TableFigures
+from threadjuice_dagster.operations.backups.rules import Contents, Manifest, Proof, Record, TableContents
 
 OUR_TABLES = (*t.metadata.tables, "alembic_version")
 """The tables a backup holds. Others in the same database may be huge, or not readable for us."""
@@ -105,5 +105,5 @@ def read_contents(connection: sa.Connection, only: Sequence[str] | None = None) 
     for name, columns in connection.execute(sa.text(_TABLES), {"hashed": _HASHED, "only": only and list(only)}).all():
         query = f"SELECT count(*), coalesce(sum(hash_record_extended(ROW({columns}), 0)), 0) FROM ONLY {name}"  # noqa: S608
         rows, digest = connection.exec_driver_sql(query.replace("%", "%%")).one()
-        tables[name] = TableFigures(rows=rows, digest=str(digest))
+        tables[name] = TableContents(rows=rows, digest=str(digest))
     return Contents(revision=current_revision(connection), tables=tables)

@@ -35,7 +35,7 @@ from threadjuice_dagster.resources.postgres import Database
 
 if TYPE_CHECKING:
     from threadjuice_dagster.operations.cleanup.archive import Archive
-    from threadjuice_dagster.operations.cleanup.store import Cleanup, Rule
+    from threadjuice_dagster.operations.cleanup.store import Cleanup, CleanupRule
 
 Tell = Callable[[str], None]
 
@@ -123,7 +123,7 @@ class CleanupService(dg.ConfigurableResource):
         location = self.takedown_service.storage.url(f"{ARCHIVE}{name}") if cleanup.archived else ""
         return CleanupReport(dry_run=dry_run, archive=location, rules=tuple(reports))
 
-    def _apply(self, rule: "Rule", blocked: str, *, force: bool, dry_run: bool) -> RuleReport:
+    def _apply(self, rule: "CleanupRule", blocked: str, *, force: bool, dry_run: bool) -> RuleReport:
         from threadjuice_dagster.operations.cleanup.store import key_file
 
         with key_file(rule.keys()) as found:
@@ -137,7 +137,7 @@ class CleanupService(dg.ConfigurableResource):
 
     def _rules(
         self, cleanup: "Cleanup", instance: dg.DagsterInstance, site: Site, moment: datetime
-    ) -> "Iterator[Rule]":
+    ) -> "Iterator[CleanupRule]":
         """In this order: files are nobody's, and runs of nothing, once the rows are gone."""
         from threadjuice_dagster.operations.cleanup import store as rows
 
@@ -154,7 +154,7 @@ class CleanupService(dg.ConfigurableResource):
         yield self._story_runs(cleanup, instance)
         yield self._old_archives(before(self.archive_days))
 
-    def _off_the_site_first(self, rule: "Rule", cleanup: "Cleanup", site: Site) -> "Rule":
+    def _off_the_site_first(self, rule: "CleanupRule", cleanup: "Cleanup", site: Site) -> "CleanupRule":
         """Withdrawn, then off the site, then removed: a page never outlives its story, even if this is killed."""
 
         def remove(stories: Sequence[str]) -> int:
@@ -167,12 +167,12 @@ class CleanupService(dg.ConfigurableResource):
 
         return dataclasses.replace(rule, remove=remove)
 
-    def _expired_threads(self, cleanup: "Cleanup") -> "Rule":
+    def _expired_threads(self, cleanup: "Cleanup") -> "CleanupRule":
         from threadjuice_dagster.operations.cleanup import store as rows
         from threadjuice_dagster.operations.takedowns.store import Takedowns
 
         takedowns, hours = Takedowns(self.database.store.engine), self.thread_retention_hours
-        return rows.Rule(
+        return rows.CleanupRule(
             "expired_threads",
             lambda: cleanup.count("threads"),
             lambda: takedowns.expiring(hours),
@@ -181,7 +181,7 @@ class CleanupService(dg.ConfigurableResource):
             batch=500,
         )
 
-    def _orphan_files(self, cleanup: "Cleanup", before: datetime) -> "Rule":
+    def _orphan_files(self, cleanup: "Cleanup", before: datetime) -> "CleanupRule":
         from threadjuice_dagster.operations.cleanup import store as rows
 
         listed = 0
@@ -199,7 +199,7 @@ class CleanupService(dg.ConfigurableResource):
         def problem() -> str:
             return "" if listed or not cleanup.names_files() else _NO_FILES
 
-        return rows.Rule("orphan_files", lambda: listed, keys, remove, floor=120, batch=200, problem=problem)
+        return rows.CleanupRule("orphan_files", lambda: listed, keys, remove, floor=120, batch=200, problem=problem)
 
     def _delete_file(self, key: str, before: datetime) -> bool:
         """Looked at again at the last moment: whoever makes a picture stores its files anew, then names them."""
@@ -209,7 +209,7 @@ class CleanupService(dg.ConfigurableResource):
         self.takedown_service.cdn.delete(key)
         return True
 
-    def _story_runs(self, cleanup: "Cleanup", instance: dg.DagsterInstance) -> "Rule":
+    def _story_runs(self, cleanup: "Cleanup", instance: dg.DagsterInstance) -> "CleanupRule":
         """Found by the archive's labels, so that a clean-up that was killed is finished by the next one."""
         from threadjuice_dagster.operations.cleanup import store as rows
 
@@ -223,13 +223,13 @@ class CleanupService(dg.ConfigurableResource):
         def remove(stories: Sequence[str]) -> int:
             return sum(forget_story(instance, story, whole=True) for story in stories)
 
-        return rows.Rule("story_runs", lambda: len(partitions), keys, remove, floor=None, batch=200)
+        return rows.CleanupRule("story_runs", lambda: len(partitions), keys, remove, floor=None, batch=200)
 
-    def _old_archives(self, before: datetime) -> "Rule":
+    def _old_archives(self, before: datetime) -> "CleanupRule":
         from threadjuice_dagster.operations.cleanup import store as rows
 
         archive = self._archive
-        return rows.Rule(
+        return rows.CleanupRule(
             "old_archives",
             lambda: len(self.takedown_service.storage.list(ARCHIVE)),
             lambda: archive.older_than(before),

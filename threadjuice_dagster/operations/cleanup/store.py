@@ -45,7 +45,7 @@ _story = t.assignments.c
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class CleanupRule:
     """Something to remove: how much there is of it, the keys of what has to go, and what removes a batch of keys.
 
     Up to ``floor`` go whatever their share of all; None is for what a promise has deleted, however much it is.
@@ -117,9 +117,9 @@ class Cleanup:
         self._parts = itertools.count(1)
         self.archived = False
 
-    def rule(self, rows: Rows) -> Rule:
+    def rule(self, rows: Rows) -> CleanupRule:
         """Rows to remove as a rule."""
-        return Rule(
+        return CleanupRule(
             rows.name,
             lambda: self.count(rows.counted.name),
             lambda: self._keys(rows),

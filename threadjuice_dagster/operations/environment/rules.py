@@ -18,6 +18,13 @@ class Probe(Finding):
     kind: Literal["variable", "system"]
     latency_ms: float | None = None
 
+    @classmethod
+    def of(
+        cls, found: Finding, name: str, kind: Literal["variable", "system"], latency_ms: float | None = None
+    ) -> "Probe":
+        """Return a finding as the row of a variable or system."""
+        return cls(**{**found.model_dump(), "name": name, "kind": kind, "latency_ms": latency_ms})
+
 
 class EnvironmentReport(Model):
     """All rows of a check. Only a failed row makes the report not ok: what is warned of works."""

@@ -5,27 +5,26 @@ What a system's refusal means is said by its own resource; what the rows add up 
 that is removed again.
 """
 
-import contextlib
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
-from pydantic import SecretStr
 
 from threadjuice_dagster.domain.writing.budget import UNPRICED, Spent
-from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, PermanentFailure, ThreadJuiceError
+from threadjuice_dagster.failures import BudgetSpent, ThreadJuiceError
 from threadjuice_dagster.operations.alerts.rules import Trouble
 from threadjuice_dagster.operations.backups.rules import NO_KEY
 from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.deployment.service import DeploymentService, capacity_of
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
+from threadjuice_dagster.operations.environment.probes import ask_database, connections, search_finding, write_and_read
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe
+from threadjuice_dagster.operations.environment.variables import variable_rows
 from threadjuice_dagster.operations.findings import Finding, finding
 from threadjuice_dagster.resources.http import request_once
 from threadjuice_dagster.resources.openai_compatibility import BadAnswer
@@ -34,13 +33,13 @@ from threadjuice_dagster.resources.pictures import PictureService
 from threadjuice_dagster.resources.postgres import Database, EmbeddedPostgres
 from threadjuice_dagster.resources.storage import FolderStorage, Storage
 from threadjuice_dagster.resources.writers import OpenAIWriter, Writer
-from threadjuice_dagster.settings import CORRECT_IT, Settings, SettingsSection
+from threadjuice_dagster.settings import CORRECT_IT, Settings
 from threadjuice_dagster.site.publisher import Publisher
 from threadjuice_dagster.sources.reddit import RedditThreads
 from threadjuice_dagster.sources.thread_source import ThreadSource
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
+    pass
 
 START_SECONDS = 60.0
 """The embedded server may have to be created first."""
@@ -48,14 +47,6 @@ START_SECONDS = 60.0
 MODEL_PATIENCE = 6
 """How many times as long as other systems a model may take: it is asked four things, and may have to be loaded."""
 
-WANTED = ("DATABASE_URL", "OPENAI_API_KEY", "CDN_BUCKET", "BACKUP_BUCKET", "VERCEL_TOKEN", "MONITORING_WEBHOOK")
-"""Variables without which something of our own does the job, which production is warned of."""
-
-OPTIONAL = ("REDDIT_CLIENT_ID", "UNSPLASH_ACCESS_KEY", "INBOX_BUCKET")
-"""The same, and good enough anywhere."""
-
-TOGETHER = {"REDDIT_CLIENT_SECRET": "REDDIT_CLIENT_ID", "VERCEL_PROJECT_ID": "VERCEL_TOKEN"}
-"""What a variable is of no use without."""
 
 SYSTEMS = {
     "database": "DATABASE_URL THREADJUICE_HOME",
@@ -79,9 +70,7 @@ SYSTEMS = {
 
 _OPENVERSE = "https://api.openverse.org"
 _VARIABLE = re.compile(r"\b[A-Z]+(?:_[A-Z0-9]+)+\b")
-_LOGIN = re.compile(r"//[^/@]*@")
 _STARTING = threading.Lock()
-_CONNECT = {"connect_timeout": "8", "client_encoding": "utf8", "application_name": "threadjuice check"}
 _ROOM = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most,
     (SELECT sum(numbackends)::int FROM pg_stat_database) AS used
@@ -162,7 +151,7 @@ class EnvironmentService(dg.ConfigurableResource):
         from threadjuice_dagster.database.schema import current_revision, head_revision
         from threadjuice_dagster.database.signatures import RESIGN, other_versions
 
-        with _connections(self._address(), 1) as (connection,):
+        with connections(self._address(), 1) as (connection,):
             version = connection.exec_driver_sql("SHOW server_version").scalar()
             revision, head = current_revision(connection), head_revision()
             outdated = other_versions(connection) if revision == head else []
@@ -180,7 +169,7 @@ class EnvironmentService(dg.ConfigurableResource):
     def _database_pool(self) -> Finding:
         """Whether the server has room for all processes together, and now for one more."""
         database = self.database
-        with _connections(self._address(), 1) as (connection,):
+        with connections(self._address(), 1) as (connection,):
             most, used = connection.exec_driver_sql(_ROOM).one()
         told = f"The server takes {most} connections, of which {used - 1} are in use."
         if database.max_connections > most:
@@ -193,7 +182,7 @@ class EnvironmentService(dg.ConfigurableResource):
         if database.largest_pool > most - used + 1:
             told = f"{told} A process may open {database.largest_pool}."
             return finding("warning", told, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
-        with _connections(self._address(), database.largest_pool) as opened:
+        with connections(self._address(), database.largest_pool) as opened:
             return finding("ok", f"{told} {len(opened)} were opened at once, as many as a process may.")
 
     def _database_backups(self) -> Finding:
@@ -201,7 +190,7 @@ class EnvironmentService(dg.ConfigurableResource):
         from threadjuice_dagster.database.suitability import may_create_databases, over_tls
         from threadjuice_dagster.database.tools import find_tool, server_version
 
-        with _connections(self._address(), 1) as (connection,):
+        with connections(self._address(), 1) as (connection,):
             tool = find_tool("pg_dump", server_version(connection), tls=over_tls(connection))
             user = connection.exec_driver_sql("SELECT current_user").scalar()
             if may_create_databases(connection):
@@ -210,11 +199,11 @@ class EnvironmentService(dg.ConfigurableResource):
         return finding("failed", told, f"Run: ALTER ROLE {user} CREATEDB")
 
     def _database_replica(self) -> Finding:
-        return _other_database(self.replica_url, "DATABASE_REPLICA_URL", "Reports read from the newsroom's database.")
+        return ask_database(self.replica_url, "DATABASE_REPLICA_URL", "Reports read from the newsroom's database.")
 
     def _dagster_database(self) -> Finding:
         instead = "A second database on the newsroom's server."
-        return _other_database(self.dagster_url, "DAGSTER_DATABASE_URL", instead)
+        return ask_database(self.dagster_url, "DAGSTER_DATABASE_URL", instead)
 
     def _address(self) -> str:
         with _STARTING:  # two threads must not start the embedded server
@@ -264,25 +253,25 @@ class EnvironmentService(dg.ConfigurableResource):
         pictures = self.pictures
         if "openverse" not in pictures.providers and pictures.openverse_url == _OPENVERSE:
             return finding("stand-in", f"Not asked for pictures: IMAGE_PROVIDERS is {','.join(pictures.providers)}.")
-        return _searched(Openverse(pictures.openverse_url).ask("garden", attempts=1))
+        return search_finding(Openverse(pictures.openverse_url).ask("garden", attempts=1))
 
     def _unsplash(self) -> Finding:
         pictures = self.pictures
         if not pictures.unsplash_key:
             return finding("stand-in", "No key: the other providers' pictures, or title cards.")
-        found = _searched(Unsplash(pictures.unsplash_url, pictures.unsplash_key).ask("garden", attempts=1))
+        found = search_finding(Unsplash(pictures.unsplash_url, pictures.unsplash_key).ask("garden", attempts=1))
         if not pictures.unsplash_unattended:
             told = "The key is taken, but its pictures are not chosen unattended."
             return finding("warning", told, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
         return found
 
     def _cdn(self) -> Finding:
-        return _written_and_read(self.cdn, public=bool(getattr(self.cdn, "public_url", "")))
+        return write_and_read(self.cdn, public=bool(getattr(self.cdn, "public_url", "")))
 
     def _backups(self) -> Finding:
         from threadjuice_dagster.resources.encryption import Encryptor
 
-        found = _written_and_read(self.backup_service.storage)
+        found = write_and_read(self.backup_service.storage)
         signs = Encryptor(self.backup_service.encryption_key).recipient
         return found if signs else finding(found.state, f"{found.message} {NO_KEY}.", found.next_step)
 
@@ -290,7 +279,7 @@ class EnvironmentService(dg.ConfigurableResource):
         if isinstance(self.inbox, FolderStorage):
             self.inbox.list()
             return finding("stand-in", f"The folder {self.inbox.root}.")
-        return _written_and_read(self.inbox)
+        return write_and_read(self.inbox)
 
     def _vercel(self) -> Finding:
         """Whether the project is there, and leaves it to us when a build goes live."""
@@ -353,42 +342,6 @@ def ask_all(questions: Sequence[Question], problems: Mapping[str, str]) -> list[
     return [answers.get(one.name) or _late(one) for one in questions]
 
 
-def variable_rows(settings: Settings, problems: Mapping[str, str]) -> Iterator[Probe]:
-    """A row for each variable. A secret's value is in none, nor is a login in an address."""
-    sections: tuple[SettingsSection, ...] = (settings.database, settings.content, settings.deployment)
-    fields = [(one, name, field) for one in sections for name, field in type(one).model_fields.items()]
-    given = {str(field.alias) for section, name, field in fields if name in section.model_fields_set}
-    production = settings.deployment.environment == "production"
-    for section, name, field in fields:
-        alias, shown = str(field.alias), _shown(getattr(section, name))
-        if alias in problems:
-            found = finding("failed", problems[alias], CORRECT_IT)
-        elif alias in given:
-            found = finding("ok", shown)
-        elif TOGETHER.get(alias) in given or (production and alias == "PRODUCTION_URL"):
-            example = field.examples[0] if field.examples else ""
-            found = finding("failed", f"Not set. {field.description}", f"Set it, as in {alias}={example}.")
-        else:
-            found = _instead(alias, shown, str(field.description), production)
-        yield _row(found, alias, "variable")
-
-
-def _instead(alias: str, default: str, description: str, production: bool) -> Finding:
-    """What is used where a variable is not set: its default, a stand-in as its description tells, or nothing."""
-    told = default or description.rstrip(".").partition("; empty ")[2].partition(";")[0] or "not needed"
-    if production and alias in (*WANTED, "BACKUP_ENCRYPTION_KEY"):
-        return finding("warning", f"Not set: {told}.", f"Set {alias}.")
-    return finding("stand-in" if alias in WANTED + OPTIONAL else "ok", f"Not set: {told}.")
-
-
-def _shown(value: Any) -> str:
-    """A setting as it may be shown."""
-    if isinstance(value, SecretStr):
-        return "set" if value.get_secret_value() else ""
-    text = ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
-    return _LOGIN.sub("//", text)[:120]
-
-
 def _asked(question: Question, problems: Mapping[str, str]) -> Probe:
     began = time.monotonic()
     invalid = [name for name in question.variables if name in problems]
@@ -400,18 +353,14 @@ def _asked(question: Question, problems: Mapping[str, str]) -> Probe:
         where = f", {error.filename}" if isinstance(error, OSError) and error.filename else ""
         found = finding("failed", f"It could not be asked ({type(error).__name__}{where}).", _mend("", question))
     latency = None if invalid else round((time.monotonic() - began) * 1000, 1)
-    return _row(found, question.name, "system", latency)
-
-
-def _row(found: Finding, name: str, kind: Literal["variable", "system"], latency_ms: float | None = None) -> Probe:
-    return Probe(**{**found.model_dump(), "name": name, "kind": kind, "latency_ms": latency_ms})
+    return Probe.of(found, question.name, "system", latency)
 
 
 def _late(question: Question) -> Probe:
     told = f"No answer within {question.seconds:g} s."
     latency = question.seconds * 1000
     step = _mend("See that its server runs and can be reached from here.", question)
-    return _row(finding("failed", told, step), question.name, "system", latency)
+    return Probe.of(finding("failed", told, step), question.name, "system", latency)
 
 
 def _mend(next_step: str, question: Question) -> str:
@@ -419,69 +368,3 @@ def _mend(next_step: str, question: Question) -> str:
     if any(name in next_step for name in question.variables):
         return next_step
     return f"{next_step} The variables are {', '.join(question.variables)}.".strip()
-
-
-@contextlib.contextmanager
-def _connections(address: str, count: int, variable: str = "DATABASE_URL") -> "Iterator[list[sa.Connection]]":
-    """So many connections at once, outside every pool: one that waits for a server would not say what is wrong."""
-    import sqlalchemy as sa
-
-    from threadjuice_dagster.database.engine import wait_for_server
-    from threadjuice_dagster.database.server import app_url, unreachable
-    from threadjuice_dagster.database.suitability import require_session, require_usable
-
-    url = app_url(address)
-    engine = wait_for_server(
-        sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT, hide_parameters=True), 0
-    )
-    try:
-        with contextlib.ExitStack() as stack:
-            opened = [stack.enter_context(engine.connect()) for _ in range(count)]
-            require_session(opened[0])
-            require_usable(opened[0], writes=variable != "DATABASE_REPLICA_URL")
-            yield opened
-    except (sa.exc.DBAPIError, ConfigurationError) as error:
-        failure = error if isinstance(error, ConfigurationError) else unreachable(error)
-        raise type(failure)(failure.message, failure.next_step.replace("DATABASE_URL", variable)) from error
-
-
-def _other_database(address: str, variable: str, instead: str) -> Finding:
-    if not address:
-        return finding("stand-in", instead)
-    with _connections(address, 1, variable) as (connection,):
-        return finding("ok", f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar()}.")
-
-
-def _searched(answer: object) -> Finding:
-    found = answer.get("results") if isinstance(answer, dict) else None
-    if not isinstance(found, list):
-        raise PermanentFailure("It answers, but not with search results.", "Correct its address.")
-    return finding("ok", f"A search found {len(found)} pictures.")
-
-
-def _written_and_read(storage: Storage, *, public: bool = False) -> Finding:
-    """Whether storage takes, gives back and removes a file, and, if ``public``, whether readers can fetch it."""
-    key, data = f"probe/{secrets.token_hex(8)}.tmp", b"threadjuice"
-    storage.put(key, data, "text/plain", "no-store")
-    try:
-        read = storage.get(key)
-        problem = _reading_problem(storage.url(key), data) if public else ""
-    finally:
-        storage.delete(key)
-    if read != data:
-        raise PermanentFailure("What was written comes back otherwise.", "Check what stands before the storage.")
-    if problem:
-        told = f"A file was written, read and removed, but readers cannot fetch it: {problem}"
-        return finding("warning", told, "Let IMAGE_CDN_URL serve what is in the bucket or folder.")
-    if isinstance(storage, FolderStorage):
-        return finding("stand-in", f"A file was written, read and removed in the folder {storage.root}.")
-    return finding("ok", "A file was written, read and removed in the bucket.")
-
-
-def _reading_problem(url: str, data: bytes) -> str:
-    try:
-        answer = request_once(url, timeout=4.0)
-    except ThreadJuiceError as failure:
-        return failure.message
-    fine = answer.status == 200 and answer.body == data
-    return "" if fine else f"{url.partition('/probe/')[0]} answers {answer.status}."
