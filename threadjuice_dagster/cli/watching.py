@@ -135,7 +135,7 @@ def passing(database: "Database", settings: Settings, report: "EnvironmentReport
     """The checks of ``environment_report`` that pass on a whole report."""
     from threadjuice_dagster.assets.deployment.environment_report import check_results
 
-    return [str(one.check_name) for one in check_results(report, settings, database) if one.passed]
+    return [str(result.check_name) for result in check_results(report, settings, database) if result.passed]
 
 
 def send_test(alerts: AlertDelivery) -> dict[str, Any]:

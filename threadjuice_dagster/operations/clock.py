@@ -76,5 +76,5 @@ def _apart(now: datetime, server: datetime) -> str:
     ahead = now > server
     seconds = round(abs(now - server).total_seconds())
     days, rest = divmod(seconds, 86_400)
-    told = f"{days} d {rest // 3600} h" if days else f"{rest // 3600} h {rest % 3600 // 60} min"
-    return f"{told} {'ahead of' if ahead else 'behind'}"
+    length = f"{days} d {rest // 3600} h" if days else f"{rest // 3600} h {rest % 3600 // 60} min"
+    return f"{length} {'ahead of' if ahead else 'behind'}"

@@ -105,8 +105,10 @@ def migrations(checks: CheckContext) -> Finding:
             reached = rehearse(url)
         except sa.exc.DBAPIError as error:
             return line_finding(False, f"One failed: {str(error.orig).splitlines()[0][:200]}", severe=True)
-    told = " and ".join(dict.fromkeys(reached))
-    return line_finding(set(reached) == {head_revision()}, f"In a scratch database they led to {told}.", severe=True)
+    revisions = " and ".join(dict.fromkeys(reached))
+    return line_finding(
+        set(reached) == {head_revision()}, f"In a scratch database they led to {revisions}.", severe=True
+    )
 
 
 def pipeline(checks: CheckContext) -> Finding:
@@ -142,8 +144,8 @@ def monitoring(checks: CheckContext) -> Finding:
         return line_finding(False, _told([webhook]))
     beats = [beat.timestamp for beat in checks.instance.get_daemon_heartbeats().values()]
     running = bool(beats) and time.time() - max(beats) < HEARTBEAT
-    told = f"{webhook.message} The Dagster daemon {'runs' if running else 'does not run'}."
-    return line_finding(running or checks.report.environment == "local", told)
+    message = f"{webhook.message} The Dagster daemon {'runs' if running else 'does not run'}."
+    return line_finding(running or checks.report.environment == "local", message)
 
 
 def database_connections(checks: CheckContext) -> Finding:
@@ -154,16 +156,16 @@ def database_connections(checks: CheckContext) -> Finding:
         rows += checks.environment.report(*read_settings(), names).rows
     slowest = max(row.latency_ms or 0.0 for row in rows) / 1000
     failed = [row for row in rows if row.state in ("failed", "warning")]
-    told = _told(failed) or f"The slowest of {len(rows)} answers took {slowest:.2f} s. {rows[-1].message}"
-    return line_finding(not failed and slowest < SLOWEST_QUERY, told)
+    message = _told(failed) or f"The slowest of {len(rows)} answers took {slowest:.2f} s. {rows[-1].message}"
+    return line_finding(not failed and slowest < SLOWEST_QUERY, message)
 
 
 def content_generation(checks: CheckContext) -> Finding:
     """The writer answers, and most of the day's stories did not fail."""
     openai = checks.report.row("openai")
     failed, stories = _of_the_day(checks)
-    told = f"{openai.message} {failed} of {stories} stories of the last 24 hours failed."
-    return line_finding(openai.state != "failed" and failed * 2 <= stories, told)
+    message = f"{openai.message} {failed} of {stories} stories of the last 24 hours failed."
+    return line_finding(openai.state != "failed" and failed * 2 <= stories, message)
 
 
 def image_loading(checks: CheckContext) -> Finding:
@@ -176,11 +178,11 @@ def image_loading(checks: CheckContext) -> Finding:
     if broken:
         return line_finding(False, f"{len(broken)} of {len(found)} files fail: {'; '.join(broken[:3])}.", severe=True)
     heaviest, shortest = max((one.bytes for one in found), default=0), min((one.kept for one in found), default=0)
-    told = f"{len(found)} files of {len(pictures)} pictures came, the heaviest with {heaviest:,} bytes"
-    told = f"{told}, cached for {shortest:,} s." if found else "The front page shows no picture yet."
+    message = f"{len(found)} files of {len(pictures)} pictures came, the heaviest with {heaviest:,} bytes"
+    message = f"{message}, cached for {shortest:,} s." if found else "The front page shows no picture yet."
     untidy = [finding.message for finding in page_findings([front]) if not finding.passed]
     fine = not found or (heaviest <= HEAVIEST_PICTURE and shortest >= CACHED_A_DAY)
-    return line_finding(fine and not untidy, " ".join([told, *untidy]))
+    return line_finding(fine and not untidy, " ".join([message, *untidy]))
 
 
 def performance(checks: CheckContext) -> Finding:
@@ -190,8 +192,8 @@ def performance(checks: CheckContext) -> Finding:
         stories = [link for link in Page(pages[0].text).links() if "story/" in link]
         pages += [read_page(site, link) for link in stories[:1]]
     slowest, heaviest = max(page.seconds for page in pages), max(len(page.text) for page in pages)
-    told = f"The slowest of {len(pages)} pages took {slowest:.2f} s, the heaviest has {heaviest:,} characters."
-    return line_finding(slowest <= SLOWEST_PAGE and heaviest <= HEAVIEST_PAGE, told)
+    message = f"The slowest of {len(pages)} pages took {slowest:.2f} s, the heaviest has {heaviest:,} characters."
+    return line_finding(slowest <= SLOWEST_PAGE and heaviest <= HEAVIEST_PAGE, message)
 
 
 def error_rates(checks: CheckContext) -> Finding:

@@ -106,7 +106,7 @@ class Sweep:
             self.left[image.story_id] = str(classified(error))
 
     def _is_elsewhere(self, image: StoryImage) -> bool:
-        return bool(image.variants) and all(self.former.exists(one.key) for one in image.variants)
+        return bool(image.variants) and all(self.former.exists(variant.key) for variant in image.variants)
 
     def _count(self, most: int) -> None:
         if self.encoded >= most:

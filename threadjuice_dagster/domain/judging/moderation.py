@@ -146,7 +146,7 @@ class LocalModerator:
         """
         named = self._thresholds.of(desk)
         over = {one for one, score in scores.items() if score >= named.get(one, self._thresholds.default)}
-        over |= {one for one in service_flags if one not in named}
+        over |= {service_flag for service_flag in service_flags if service_flag not in named}
         return tuple(sorted(over, key=lambda one: (-scores.get(one, 1.0), one)))
 
     def _leaning(self, plain: str) -> str:

@@ -108,13 +108,13 @@ def longest_copied_run(draft: Draft, thread: Thread) -> tuple[int, str]:
     own = [spot.group().casefold().replace("’", "'") for spot in spots]
     sources = [folded_words(re.sub(r"[*_~]", "", source)) for source in thread.texts]
     seeds = {run for source in sources for run in runs(source, _LEAST_RUN)}
-    told = "\n".join(f" {' '.join(source)} " for source in sources)
+    their_words = "\n".join(f" {' '.join(source)} " for source in sources)
     best, at = 0, 0
     for i in range(len(own) - _LEAST_RUN + 1):
         if tuple(own[i : i + _LEAST_RUN]) not in seeds:
             continue
         size = max(best + 1, _LEAST_RUN)
-        while i + size <= len(own) and f" {' '.join(own[i : i + size])} " in told:
+        while i + size <= len(own) and f" {' '.join(own[i : i + size])} " in their_words:
             best, at, size = size, i, size + 1
     return (best, text[spots[at].start() : spots[at + best - 1].end()]) if best else (0, "")
 

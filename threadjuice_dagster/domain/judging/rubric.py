@@ -137,14 +137,17 @@ def rate(draft: Draft, thread: Thread | None = None, nearest: float = 0.0, excer
         _dimension("originality", 1.0, 9.8, _originality(draft, thread, source.text, nearest, excerpting)),
         _dimension("length", 0.8, 10.0, _length(len(reading.all_words) + quoted)),
     )
-    mean = sum(one.score * one.weight for one in dimensions) / sum(one.weight for one in dimensions)
-    pull = sum(max(0.0, _WORST_FREE - one.score) for one in dimensions) * _WORST_PULL
+    weights = sum(dimension.weight for dimension in dimensions)
+    mean = sum(dimension.score * dimension.weight for dimension in dimensions) / weights
+    pull = sum(max(0.0, _WORST_FREE - dimension.score) for dimension in dimensions) * _WORST_PULL
     return Rubric(version=VERSION, overall=round(min(10.0, max(0.0, mean - pull)), 2), dimensions=dimensions)
 
 
 def feedback(rubric: Rubric) -> str:
     """Instructions for a rewrite, one line per finding, worst dimension first; empty when nothing was found."""
-    ranked = sorted((one for one in rubric.dimensions if one.evidence), key=lambda one: one.score)
+    ranked = sorted(
+        (dimension for dimension in rubric.dimensions if dimension.evidence), key=lambda dimension: dimension.score
+    )
     return "\n".join(f"- {one.name} ({one.score:.1f} of 10): {fact}" for one in ranked for fact in one.evidence)
 
 

@@ -162,8 +162,8 @@ def settled(incident: Incident, now: datetime) -> Incident:
     turn = (began[-1] - began[0]) / (len(began) - 1)
     if changed and now - changed < min(max(2 * turn, CALM_LEAST), CALM_MOST):
         return incident
-    told = None if incident.open else incident.told
-    return incident.model_copy(update={"flapping": False, "began_at": (), "told": told})
+    announced = None if incident.open else incident.told
+    return incident.model_copy(update={"flapping": False, "began_at": (), "told": announced})
 
 
 def _flaps(incident: Incident) -> bool:
@@ -191,4 +191,4 @@ def retry_in(attempts: int, told: float | None = None) -> float:
 
 def overdue(incidents: Sequence[Incident], now: datetime) -> list[Incident]:
     """Open incidents that nobody saw for so long that they count as over."""
-    return [one for one in incidents if one.open and now - one.last_at > FORGOTTEN]
+    return [incident for incident in incidents if incident.open and now - incident.last_at > FORGOTTEN]

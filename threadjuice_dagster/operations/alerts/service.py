@@ -282,7 +282,7 @@ class Watch:
 
     def _long_runs(self, now: datetime) -> "Sequence[Trouble]":
         records = self._instance.get_run_records(dg.RunsFilter(statuses=GOING_ON), limit=AT_ONCE)
-        began = [(one.dagster_run, one.start_time or one.create_timestamp.timestamp()) for one in records]
+        began = [(record.dagster_run, record.start_time or record.create_timestamp.timestamp()) for record in records]
         return [
             Trouble(
                 cause=f"duration:{run.run_id}",

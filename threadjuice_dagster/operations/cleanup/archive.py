@@ -110,7 +110,7 @@ class Archive:
         except PermanentFailure:  # gone, or for another key: what cannot be read cannot be cut, and may not stay
             self._delete((label.key, key))
             return
-        left = [one for one in rows if one["row"].get("story_id") not in stories]
+        left = [row for row in rows if row["row"].get("story_id") not in stories]
         if not left:
             self._delete((label.key, key))
             return

@@ -214,7 +214,7 @@ class Cleanup:
         for table in (rows.table, *rows.copied):
             row = sa.func.to_jsonb(sa.literal_column(table.name))
             query = sa.select(row).select_from(table).where(_among(table.c[rows.key.name], keys))
-            copies += [{"table": table.name, "row": one} for one in connection.scalars(query)]
+            copies += [{"table": table.name, "row": row} for row in connection.scalars(query)]
         about = {copy["row"]["story_id"] for copy in copies if copy["row"].get("story_id")}
         query = sa.select(_story.story_id, _story.thread_id).where(_among(_story.story_id, about))
         stories = dict.fromkeys(sorted(about), "") | {one: thread or "" for one, thread in connection.execute(query)}

@@ -109,7 +109,7 @@ class EnvironmentService(dg.ConfigurableResource):
 
     def report(self, settings: Settings, problems: Mapping[str, str], names: Sequence[str] = ()) -> EnvironmentReport:
         """A row for each variable of ``read_settings``' answer and each system, or only for the systems named."""
-        asked = [one for one in self._questions() if not names or one.name in names]
+        asked = [question for question in self._questions() if not names or question.name in names]
         rows = [] if names else list(variable_rows(settings, problems))
         return EnvironmentReport(environment=settings.deployment.environment, rows=(*rows, *ask_all(asked, problems)))
 
@@ -156,34 +156,38 @@ class EnvironmentService(dg.ConfigurableResource):
             revision, head = current_revision(connection), head_revision()
             outdated = other_versions(connection) if revision == head else []
         embedded = isinstance(self.database, EmbeddedPostgres)
-        told = f"{'Embedded ' if embedded else ''}PostgreSQL {version}, migration {revision or 'none'} of {head}."
+        message = f"{'Embedded ' if embedded else ''}PostgreSQL {version}, migration {revision or 'none'} of {head}."
         if revision and revision > head:
-            return finding("failed", told, "Install the ThreadJuice version that migrated it, or restore a backup.")
+            return finding("failed", message, "Install the ThreadJuice version that migrated it, or restore a backup.")
         if revision != head and not self.database.migrates_itself:
-            return finding("warning", told, "Run: threadjuice deploy migrate")
+            return finding("warning", message, "Run: threadjuice deploy migrate")
         if outdated:
-            told = f"{told} Originality signatures of version {outdated[0]} are stored: copies of them are not noticed."
-            return finding("warning", told, RESIGN)
-        return finding("stand-in" if embedded else "ok", told)
+            message = (
+                f"{message} Originality signatures of version {outdated[0]} are stored: copies of them are not noticed."
+            )
+            return finding("warning", message, RESIGN)
+        return finding("stand-in" if embedded else "ok", message)
 
     def _database_pool(self) -> Finding:
         """Whether the server has room for all processes together, and now for one more."""
         database = self.database
         with connections(self._address(), 1) as (connection,):
             most, used = connection.exec_driver_sql(_ROOM).one()
-        told = f"The server takes {most} connections, of which {used - 1} are in use."
+        message = f"The server takes {most} connections, of which {used - 1} are in use."
         if database.max_connections > most:
-            told = f"{told} DATABASE_MAX_CONNECTIONS is {database.max_connections}."
-            return finding("warning", told, f"Set DATABASE_MAX_CONNECTIONS={most}, or raise the server's limit.")
+            message = f"{message} DATABASE_MAX_CONNECTIONS is {database.max_connections}."
+            return finding("warning", message, f"Set DATABASE_MAX_CONNECTIONS={most}, or raise the server's limit.")
         if database.largest_pool < (database.pool_size or 0):
-            told = f"A process may open {database.largest_pool}, not DATABASE_POOL_SIZE={database.pool_size}. {told}"
+            message = (
+                f"A process may open {database.largest_pool}, not DATABASE_POOL_SIZE={database.pool_size}. {message}"
+            )
             step = f"Raise DATABASE_MAX_CONNECTIONS (it is {database.max_connections}), or lower DATABASE_POOL_SIZE."
-            return finding("warning", told, step)
+            return finding("warning", message, step)
         if database.largest_pool > most - used + 1:
-            told = f"{told} A process may open {database.largest_pool}."
-            return finding("warning", told, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
+            message = f"{message} A process may open {database.largest_pool}."
+            return finding("warning", message, "Find out who holds them, lower DATABASE_POOL_SIZE, or raise the limit.")
         with connections(self._address(), database.largest_pool) as opened:
-            return finding("ok", f"{told} {len(opened)} were opened at once, as many as a process may.")
+            return finding("ok", f"{message} {len(opened)} were opened at once, as many as a process may.")
 
     def _database_backups(self) -> Finding:
         """Whether a backup could be taken and proven: by the programs there are, in a database the user may create."""
@@ -195,8 +199,8 @@ class EnvironmentService(dg.ConfigurableResource):
             user = connection.exec_driver_sql("SELECT current_user").scalar()
             if may_create_databases(connection):
                 return finding("ok", f"pg_dump {tool.version} fits, and {user} may create databases for the proof.")
-        told = f"The user {user} may not create databases: no backup can be proven, no restore made."
-        return finding("failed", told, f"Run: ALTER ROLE {user} CREATEDB")
+        message = f"The user {user} may not create databases: no backup can be proven, no restore made."
+        return finding("failed", message, f"Run: ALTER ROLE {user} CREATEDB")
 
     def _database_replica(self) -> Finding:
         return ask_database(self.replica_url, "DATABASE_REPLICA_URL", "Reports read from the newsroom's database.")
@@ -218,12 +222,12 @@ class EnvironmentService(dg.ConfigurableResource):
         except BudgetSpent as problem:
             return finding("warning", f"It was not tried: {problem.message}", problem.next_step)
         except BadAnswer as problem:
-            told = f"It answers, but not in the form it is asked for: {problem.message}"
-            return finding("warning", told, "Set OPENAI_MODEL to a model that can answer in JSON.")
+            message = f"It answers, but not in the form it is asked for: {problem.message}"
+            return finding("warning", message, "Set OPENAI_MODEL to a model that can answer in JSON.")
         limit = getattr(openai.limiter, "per_minute", 0)
         if found.allowed is not None and found.allowed < limit:
-            told = f"It allows {found.allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
-            return finding("warning", told, f"Set CONTENT_GENERATION_RATE_LIMIT={found.allowed}.")
+            message = f"It allows {found.allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
+            return finding("warning", message, f"Set CONTENT_GENERATION_RATE_LIMIT={found.allowed}.")
         models = " and ".join(dict.fromkeys((openai.model, openai.judge_model or openai.model)))
         moderation = "it moderates" if found.moderates else "it has no moderation: the local moderator decides alone"
         return finding("ok", f"The key is taken, {models} answers by {found.form}, and {moderation}.")
@@ -240,8 +244,12 @@ class EnvironmentService(dg.ConfigurableResource):
             return finding("failed" if bounded else "warning", budget.message, UNPRICED)
         if budget.problem:
             return finding("warning", budget.message, budget.problem.next_step)
-        told = f"Before its thread is counted, a request to {budget.model} costs at most {budget.request_usd:.4f} USD."
-        return finding("ok", f"{budget.message} {told}" if bounded else f"DAILY_BUDGET_USD sets no budget. {told}")
+        message = (
+            f"Before its thread is counted, a request to {budget.model} costs at most {budget.request_usd:.4f} USD."
+        )
+        return finding(
+            "ok", f"{budget.message} {message}" if bounded else f"DAILY_BUDGET_USD sets no budget. {message}"
+        )
 
     def _reddit(self) -> Finding:
         if not isinstance(self.threads, RedditThreads):
@@ -261,8 +269,8 @@ class EnvironmentService(dg.ConfigurableResource):
             return finding("stand-in", "No key: the other providers' pictures, or title cards.")
         found = search_finding(Unsplash(pictures.unsplash_url, pictures.unsplash_key).ask("garden", attempts=1))
         if not pictures.unsplash_unattended:
-            told = "The key is taken, but its pictures are not chosen unattended."
-            return finding("warning", told, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
+            message = "The key is taken, but its pictures are not chosen unattended."
+            return finding("warning", message, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
         return found
 
     def _cdn(self) -> Finding:
@@ -289,8 +297,10 @@ class EnvironmentService(dg.ConfigurableResource):
         name, promoted = target.check()
         if promoted:
             return finding("ok", f"Project {name}; domains are given by promotion.")
-        told = f"Project {name} gives its domains to any production build that does not say otherwise; ours do say so."
-        return finding("warning", told, "Turn off Auto-assign Custom Production Domains in the project's settings.")
+        message = (
+            f"Project {name} gives its domains to any production build that does not say otherwise; ours do say so."
+        )
+        return finding("warning", message, "Turn off Auto-assign Custom Production Domains in the project's settings.")
 
     def _vercel_capacity(self) -> Finding:
         """When the site will not fit into a deployment any more, and what to do."""
@@ -305,8 +315,8 @@ class EnvironmentService(dg.ConfigurableResource):
         if status >= 500 and status != 501:
             return finding("failed", f"It answers {status}.", "Check the service behind MONITORING_WEBHOOK.")
         if status in (401, 403, 404, 410):
-            told = f"It answers {status} without a message, as one that was deleted does."
-            return finding("warning", told, "See that MONITORING_WEBHOOK is current.")
+            message = f"It answers {status} without a message, as one that was deleted does."
+            return finding("warning", message, "See that MONITORING_WEBHOOK is current.")
         if problem := self._undelivered():
             return finding("warning", problem, "Mend MONITORING_WEBHOOK, then: threadjuice alerts test")
         return finding("ok", "It was reached; no message was posted.")
@@ -320,10 +330,10 @@ class EnvironmentService(dg.ConfigurableResource):
         try:
             incidents = Incidents(self.database.store.engine)
             problem = incidents.problem()
-            told = f"{incidents.waiting()} alerts wait, {incidents.given_up()} were refused for good. {problem}"
+            message = f"{incidents.waiting()} alerts wait, {incidents.given_up()} were refused for good. {problem}"
         except (ThreadJuiceError, sa.exc.SQLAlchemyError):
             return ""
-        return told if problem else ""
+        return message if problem else ""
 
 
 def ask_all(questions: Sequence[Question], problems: Mapping[str, str]) -> list[Probe]:
@@ -357,10 +367,10 @@ def _asked(question: Question, problems: Mapping[str, str]) -> Probe:
 
 
 def _late(question: Question) -> Probe:
-    told = f"No answer within {question.seconds:g} s."
+    message = f"No answer within {question.seconds:g} s."
     latency = question.seconds * 1000
     step = _mend("See that its server runs and can be reached from here.", question)
-    return Probe.of(finding("failed", told, step), question.name, "system", latency)
+    return Probe.of(finding("failed", message, step), question.name, "system", latency)
 
 
 def _mend(next_step: str, question: Question) -> str:

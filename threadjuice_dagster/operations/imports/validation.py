@@ -227,7 +227,7 @@ class Validation:
     def _refuse_unknown(self, ids: Sequence[str]) -> None:
         with self._engine.connect() as connection:
             known = set(connection.scalars(sa.select(t.stories.c.story_id).where(t.stories.c.story_id.in_(ids))))
-        if missing := [one for one in ids if one not in known]:
+        if missing := [identity for identity in ids if identity not in known]:
             raise UsageError(f"There is no story {missing[0][:100]!r}.", "List them with: threadjuice content list")
 
     def _batch(self, which: str, ids: Sequence[str] | None, after: str, size: int) -> Sequence[Any]:

@@ -95,15 +95,15 @@ def backup_finding(taken_at: datetime | None, now: datetime, *, is_stored: bool 
     """Whether the newest backup that a restore has proven is recent, and still where it was stored."""
     hours = (now - taken_at).total_seconds() / 3600 if taken_at else 0.0
     step = "Run: threadjuice maintenance backup"
-    told = f"The newest proven backup is {hours:.1f} hours old."
+    message = f"The newest proven backup is {hours:.1f} hours old."
     return first_problem(
         "backup_is_recent",
         "backups",
-        told,
+        message,
         ("warning", taken_at is None, "No backup is proven yet.", step),
         ("warning", hours < -AHEAD, f"The newest proven backup is dated {-hours:.1f} hours ahead.", "Set the clock."),
-        ("failed", not is_stored, f"{told} Its file is gone from storage.", step),
-        ("failed", hours > BACKUP_AGE.total_seconds() / 3600, told, step),
+        ("failed", not is_stored, f"{message} Its file is gone from storage.", step),
+        ("failed", hours > BACKUP_AGE.total_seconds() / 3600, message, step),
     )
 
 
@@ -112,15 +112,15 @@ def kept_finding(kept: Sequence[KeptDatabase], live: str, now: datetime) -> Find
     late = [one for one in kept if now - (kept_since(one.name, live) or now) > timedelta(days=KEPT_DAYS + 1)]
     size = sum(one.bytes for one in kept) / 1e6
     oldest = kept[0].name if kept else ""
-    told = f"{len(kept)} databases that restores put aside take {size:,.0f} MB; the oldest is {oldest}."
+    message = f"{len(kept)} databases that restores put aside take {size:,.0f} MB; the oldest is {oldest}."
     return first_problem(
         "databases_put_aside_are_few",
         _RUNBOOK,
-        f"{told} They are dropped after {KEPT_DAYS} days." if kept else "No restore has put one aside.",
+        f"{message} They are dropped after {KEPT_DAYS} days." if kept else "No restore has put one aside.",
         (
             "warning",
             bool(late) or len(kept) > KEPT_MOST,
-            told,
+            message,
             f'See to it that nobody is connected to it, or drop it: DROP DATABASE "{oldest}";',
         ),
     )
@@ -128,7 +128,7 @@ def kept_finding(kept: Sequence[KeptDatabase], live: str, now: datetime) -> Find
 
 def _queries(health: Health, slow: float) -> Finding:
     running = [one for one in health.running if one.seconds > slow]
-    costly = [one for one in health.statements or () if one.mean_ms > slow * 1000]
+    costly = [statement for statement in health.statements or () if statement.mean_ms > slow * 1000]
     own = {name: taken for name, taken in health.own_ms.items() if taken > OWN_SLOWEST * 1000}
     told = [f"Process {one.pid} has been running {one.seconds:.0f} s: {one.statement[:120]}" for one in running[:3]]
     told += [f"{one.mean_ms / 1000:.1f} s each, {one.calls} times: {one.statement[:120]}" for one in costly[:3]]
@@ -139,28 +139,30 @@ def _queries(health: Health, slow: float) -> Finding:
 
 
 def _connections(health: Health) -> Finding:
-    told = f"{health.used} of the server's {health.most} connections are in use."
+    message = f"{health.used} of the server's {health.most} connections are in use."
     step = "Find out who holds them (table of sessions), lower DATABASE_MAX_CONNECTIONS, or raise the server's limit."
     share = health.used / max(health.most, 1)
     return first_problem(
         "connections_have_room",
         _RUNBOOK,
-        told,
-        ("failed", share >= FULL, told, step),
-        ("warning", share >= CROWDED, told, step),
+        message,
+        ("failed", share >= FULL, message, step),
+        ("warning", share >= CROWDED, message, step),
     )
 
 
 def _bloat(health: Health) -> Finding:
     bloated = [table for table in health.tables if table.is_bloated]
-    told = ", ".join(f"{one.name} ({one.dead_share:.0%} of its rows are dead)" for one in bloated)
+    message = ", ".join(f"{one.name} ({one.dead_share:.0%} of its rows are dead)" for one in bloated)
     step = f"Run: VACUUM (ANALYZE) {bloated[0].name}; and end transactions left open." if bloated else ""
-    return first_problem("no_bloat", _RUNBOOK, "No table is.", ("warning", bool(bloated), f"Bloated: {told}.", step))
+    return first_problem("no_bloat", _RUNBOOK, "No table is.", ("warning", bool(bloated), f"Bloated: {message}.", step))
 
 
 def _locks(health: Health) -> Finding:
     waits = [one for one in health.waiting if one.seconds > WAITING]
-    told = "; ".join(f"process {one.pid} for {one.seconds:.0f} s, for {one.blocked_by}" for one in waits[:3])
+    message = "; ".join(f"process {wait.pid} for {wait.seconds:.0f} s, for {wait.blocked_by}" for wait in waits[:3])
     step = f"End what holds it: SELECT pg_terminate_backend({waits[0].blocked_by.split(',')[0]});" if waits else ""
     good = f"{len(health.waiting)} wait, none longer than {WAITING:.0f} s."
-    return first_problem("locks_are_free", _RUNBOOK, good, ("failed", bool(waits), f"Waiting for locks: {told}.", step))
+    return first_problem(
+        "locks_are_free", _RUNBOOK, good, ("failed", bool(waits), f"Waiting for locks: {message}.", step)
+    )

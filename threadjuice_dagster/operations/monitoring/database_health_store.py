@@ -75,7 +75,7 @@ def measure(engine: sa.Engine) -> Health:
         running = _rows(connection, _RUNNING)
         return Health(
             **_rows(connection, _SERVER)[0],
-            sessions=tuple(tuple(one.values()) for one in _rows(connection, _SESSIONS)),
+            sessions=tuple(tuple(row.values()) for row in _rows(connection, _SESSIONS)),
             running=tuple(_running(one) for one in running),
             waiting=tuple(_running(one) for one in running if one["waits"]),
             statements=_statements(connection),

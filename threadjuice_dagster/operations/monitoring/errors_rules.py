@@ -58,13 +58,13 @@ def error_finding(kinds: Mapping[str, int], stories: int, groups: Sequence[Error
     allowed = max(TOLERATED, round(stories * TOLERATED_SHARE))
     faults = [group for group in groups if group.kind not in NO_FAULTS]
     worst = max(faults, key=lambda group: group.count, default=None)
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if kind not in NO_FAULTS) or "none"
+    message = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if kind not in NO_FAULTS) or "none"
     cause = f" Mostly {worst.asset}: {worst.message}" if worst else ""
     step = (worst.next_step if worst else "") or "Read error_report, the commonest cause first."
     return first_problem(
         "errors_stay_few",
         "alerts",
-        f"Errors: {told}; {allowed} are tolerated.",
-        ("failed", errors > 3 * allowed, f"Errors: {told}, far more than the {allowed} tolerated.{cause}", step),
-        ("warning", errors > allowed, f"Errors: {told}, more than the {allowed} tolerated.{cause}", step),
+        f"Errors: {message}; {allowed} are tolerated.",
+        ("failed", errors > 3 * allowed, f"Errors: {message}, far more than the {allowed} tolerated.{cause}", step),
+        ("warning", errors > allowed, f"Errors: {message}, more than the {allowed} tolerated.{cause}", step),
     )

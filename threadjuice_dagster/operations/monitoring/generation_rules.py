@@ -114,14 +114,14 @@ def _refusals(refused: int, judged_: int, share: float, stories: "pd.DataFrame")
 
 
 def _spending(spent: float, budget: float) -> Finding:
-    told = f"{spent:.2f} USD of {budget:.2f} were spent."
+    message = f"{spent:.2f} USD of {budget:.2f} were spent."
     step = "Lower DAILY_STORY_COUNT, choose a cheaper OPENAI_MODEL, or raise DAILY_BUDGET_USD."
     return first_problem(
         "spend_is_within_budget",
         _RUNBOOK,
-        told if budget else f"{spent:.2f} USD were spent; DAILY_BUDGET_USD sets no budget.",
-        ("failed", 0 < budget < spent, told, step),
-        ("warning", 0 < budget * NEARLY_SPENT < spent, told, step),
+        message if budget else f"{spent:.2f} USD were spent; DAILY_BUDGET_USD sets no budget.",
+        ("failed", 0 < budget < spent, message, step),
+        ("warning", 0 < budget * NEARLY_SPENT < spent, message, step),
     )
 
 

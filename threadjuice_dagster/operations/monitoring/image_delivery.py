@@ -68,8 +68,8 @@ def sampled(engine: sa.Engine, seed: int) -> list[Sample]:
 
 def lacking(samples: Iterable[Sample]) -> int:
     """Variants that pictures of ours should have and never had."""
-    ours = [one.image for one in samples if one.image.delivery == "rehost"]
-    return sum(len(missing(one.width, [(file.width, file.format) for file in one.variants])) for one in ours)
+    ours = [sample.image for sample in samples if sample.image.delivery == "rehost"]
+    return sum(len(missing(image.width, [(file.width, file.format) for file in image.variants])) for image in ours)
 
 
 def deliver(samples: Iterable[Sample], storage: "Storage") -> list[Delivered]:

@@ -86,7 +86,7 @@ def sniffed(data: bytes) -> str:
 def missing(width: int, recorded: Iterable[tuple[int, str]]) -> list[tuple[int, Format]]:
     """The variants that a picture of this width should have and has not."""
     known = set(recorded)
-    return [(one, kind) for one in variant_widths(width) for kind in FORMATS if (one, kind) not in known]
+    return [(size, kind) for size in variant_widths(width) for kind in FORMATS if (size, kind) not in known]
 
 
 def delivery_findings(delivered: Sequence[Delivered], lacking: int) -> list[Finding]:
@@ -95,13 +95,13 @@ def delivery_findings(delivered: Sequence[Delivered], lacking: int) -> list[Find
     named = "; ".join(f"{one.story} {one.width} {one.format}: {one.wrong}" for one in wrong[:3])
     slow = _slowest(delivered)
     uncached = [one for one in delivered if not one.is_cacheable]
-    told = f"{len(delivered)} files were fetched." if delivered else "No story with a picture is public yet."
+    message = f"{len(delivered)} files were fetched." if delivered else "No story with a picture is public yet."
     kept = uncached[0].cache_control or "nothing" if uncached else ""
     return [
         first_problem(
             "pictures_are_delivered",
             _RUNBOOK,
-            told,
+            message,
             ("failed", bool(wrong), f"{len(wrong)} of {len(delivered)} are wrong: {named}", _look(wrong)),
             ("warning", lacking > 0, f"{lacking} variants were never made.", _SWEEP),
             ("warning", slow > SLOW_MS, f"The first byte takes {slow:.0f} ms.", "Look at the CDN's status and region."),
@@ -125,14 +125,14 @@ def encoding_finding(quality: int) -> Finding:
     card = drawn_picture(draw_title_card("A card to see that cards can be drawn", "Deployment", "#2f5d8a"))
     encoded = encode_variants(card, quality, FAST).variants
     formats = ", ".join(sorted({variant.format for variant in encoded}))
-    told = ""
+    message = ""
     for variant in encoded:
         read = read_picture(variant.data)
         if (read.width, read.height) != (variant.width, variant.height) or sniffed(variant.data) != variant.format:
-            told = f"A {variant.format} {variant.width} pixels wide came back as {read.width} by {read.height}."
+            message = f"A {variant.format} {variant.width} pixels wide came back as {read.width} by {read.height}."
     good = f"{len(encoded)} files were drawn and read back: {formats}."
     step = "Install the package again, with the Pillow it asks for."
-    return first_problem("image_optimization", _RUNBOOK, good, ("failed", bool(told), told, step))
+    return first_problem("image_optimization", _RUNBOOK, good, ("failed", bool(message), message, step))
 
 
 def page_findings(pages: Sequence[str]) -> list[Finding]:
@@ -141,19 +141,19 @@ def page_findings(pages: Sequence[str]) -> list[Finding]:
     eager = sum(not picture.is_lazy for picture in pictures)
     bare = sum(not (picture.has_size and _is_plain(picture)) for picture in pictures)
     step = "Build the site again: threadjuice deploy build"
-    told = f"{len(pictures)} pictures on {len(pages)} pages"
+    message = f"{len(pictures)} pictures on {len(pages)} pages"
     return [
         first_problem(
             "lazy_loading",
             _RUNBOOK,
-            f"{told}: {len(pictures) - eager} wait until they are scrolled to.",
-            ("warning", eager > len(pages), f"{told}: {eager} are loaded at once.", step),
+            f"{message}: {len(pictures) - eager} wait until they are scrolled to.",
+            ("warning", eager > len(pages), f"{message}: {eager} are loaded at once.", step),
         ),
         first_problem(
             "fallback_pictures",
             _RUNBOOK,
-            f"{told}: each has a JPEG for a browser that knows nothing better, and its size.",
-            ("warning", bare > 0, f"{told}: {bare} have no JPEG or no size.", step),
+            f"{message}: each has a JPEG for a browser that knows nothing better, and its size.",
+            ("warning", bare > 0, f"{message}: {bare} have no JPEG or no size.", step),
         ),
     ]
 

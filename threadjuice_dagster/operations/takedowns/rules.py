@@ -55,8 +55,8 @@ def draft_without(story: StoryDraft, comment_id: str) -> StoryDraft:
 def score_without(score: QualityScore, comment_id: str) -> QualityScore:
     """The score without anything that repeats a comment; what judge and moderation cited goes altogether."""
     found = score.grounding
-    quotes = tuple(one for one in found.quotes if one.comment_id.removeprefix("t1_") != comment_id)
-    passages = tuple(one for one in found.passages if one.place != comment_id)
+    quotes = tuple(quote for quote in found.quotes if quote.comment_id.removeprefix("t1_") != comment_id)
+    passages = tuple(passage for passage in found.passages if passage.place != comment_id)
     changes: dict[str, object] = {"grounding": found.model_copy(update={"quotes": quotes, "passages": passages})}
     if score.judge:
         bare = {name: one.model_copy(update={"evidence": ""}) for name, one in score.judge.dimensions.items()}
@@ -71,9 +71,9 @@ def publication_without(story: PublishedStory, comment_id: str) -> PublishedStor
     draft = _without(story.draft, comment_id)
     record = story.provenance
     if record:
-        passages = tuple(one for one in record.source.passages if one.place != comment_id)
+        passages = tuple(passage for passage in record.source.passages if passage.place != comment_id)
         source = record.source.model_copy(update={"passages": passages})
-        gates = tuple(one.model_copy(update={"message": ""}) for one in record.gates)
+        gates = tuple(gate.model_copy(update={"message": ""}) for gate in record.gates)
         record = record.model_copy(update={"source": source, "gates": gates, "text_sha256": text_digest(draft)})
     return story.model_copy(update={"draft": draft, "provenance": record})
 
