@@ -25,14 +25,14 @@ def build_definitions(settings: Settings, resources: Mapping[str, Any] | None = 
     """
     with warnings.catch_warnings():  # Every run process would say that finding definitions and links is new in Dagster.
         warnings.simplefilter("ignore", (dg.PreviewWarning, dg.BetaWarning))
-        found = dg.load_definitions_from_modules([jobs, *_modules(assets, schedules, sensors)])
-        linked = _with_links(found.assets, settings.deployment.code_url)
+        definitions = dg.load_definitions_from_modules([jobs, *_modules(assets, schedules, sensors)])
+        linked = _with_links(definitions.assets, settings.deployment.code_url)
     return dg.Definitions(
         assets=linked,
-        asset_checks=found.asset_checks,
-        jobs=found.jobs,
-        schedules=[_with_settings(schedule, settings) for schedule in found.schedules or ()],
-        sensors=found.sensors,
+        asset_checks=definitions.asset_checks,
+        jobs=definitions.jobs,
+        schedules=[_with_settings(schedule, settings) for schedule in definitions.schedules or ()],
+        sensors=definitions.sensors,
         resources=dict(resources or build_resources(settings)),
         executor=dg.in_process_executor,
     )

@@ -50,7 +50,7 @@ def look_once(settings: Settings) -> dict[str, Any]:
     unreachable = UnreachableDatabase(settings)
     with _alerts(settings) as alerts:
         try:
-            found = _look(settings, alerts)
+            incidents = _look(settings, alerts)
         except ThreadJuiceError as error:
             unreachable.tell(alerts, error)
             raise
@@ -61,7 +61,7 @@ def look_once(settings: Settings) -> dict[str, Any]:
             unreachable.tell(alerts, failure)
             raise failure from error
         unreachable.over(alerts)
-        return found
+        return incidents
 
 
 def _look(settings: Settings, alerts: AlertDelivery) -> dict[str, Any]:

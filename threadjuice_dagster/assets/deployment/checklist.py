@@ -124,8 +124,8 @@ def pipeline(checks: CheckContext) -> Finding:
 
 def image_optimization(checks: CheckContext) -> Finding:
     """A card is drawn and encoded, and every file is read back as a picture of its size."""
-    found = encoding_finding(checks.pictures.quality)
-    return line_finding(found.passed, found.message, severe=not found.passed)
+    encoding = encoding_finding(checks.pictures.quality)
+    return line_finding(encoding.passed, encoding.message, severe=not encoding.passed)
 
 
 def rate_limits(checks: CheckContext) -> Finding:
@@ -173,15 +173,15 @@ def image_loading(checks: CheckContext) -> Finding:
     with checks.deployment_service.deployer.opened() as site:
         front = read_page(site, "/").text
         pictures = Page(front).pictures()
-        found = [_fetched(site, address) for picture in pictures[:PICTURES] for address in _tried(picture)]
-    broken = [one.problem for one in found if one.problem]
+        files = [_fetched(site, address) for picture in pictures[:PICTURES] for address in _tried(picture)]
+    broken = [one.problem for one in files if one.problem]
     if broken:
-        return line_finding(False, f"{len(broken)} of {len(found)} files fail: {'; '.join(broken[:3])}.", severe=True)
-    heaviest, shortest = max((one.bytes for one in found), default=0), min((one.kept for one in found), default=0)
-    message = f"{len(found)} files of {len(pictures)} pictures came, the heaviest with {heaviest:,} bytes"
-    message = f"{message}, cached for {shortest:,} s." if found else "The front page shows no picture yet."
+        return line_finding(False, f"{len(broken)} of {len(files)} files fail: {'; '.join(broken[:3])}.", severe=True)
+    heaviest, shortest = max((one.bytes for one in files), default=0), min((one.kept for one in files), default=0)
+    message = f"{len(files)} files of {len(pictures)} pictures came, the heaviest with {heaviest:,} bytes"
+    message = f"{message}, cached for {shortest:,} s." if files else "The front page shows no picture yet."
     untidy = [finding.message for finding in page_findings([front]) if not finding.passed]
-    fine = not found or (heaviest <= HEAVIEST_PICTURE and shortest >= CACHED_A_DAY)
+    fine = not files or (heaviest <= HEAVIEST_PICTURE and shortest >= CACHED_A_DAY)
     return line_finding(fine and not untidy, " ".join([message, *untidy]))
 
 
@@ -201,15 +201,15 @@ def error_rates(checks: CheckContext) -> Finding:
     from threadjuice_dagster.database.ledger import Ledger
 
     errors = Ledger(checks.database.store.engine).errors_of_day()
-    found = error_finding(errors, _of_the_day(checks)[1])
-    return line_finding(found.passed, f"In the last 24 hours: {found.message}")
+    errors_finding = error_finding(errors, _of_the_day(checks)[1])
+    return line_finding(errors_finding.passed, f"In the last 24 hours: {errors_finding.message}")
 
 
 def backup_systems(checks: CheckContext) -> Finding:
     """The newest backup that a restore has proven is of the last 26 hours."""
     proven = [backup.manifest.taken_at for backup in checks.backup_service.backups() if backup.proven_at]
-    found = backup_finding(max(proven, default=None), now())
-    return line_finding(found.passed, f"{found.message} {found.next_step}".strip())
+    newest = backup_finding(max(proven, default=None), now())
+    return line_finding(newest.passed, f"{newest.message} {newest.next_step}".strip())
 
 
 BEFORE: Mapping[str, Callable[[CheckContext], Finding]] = {
@@ -251,14 +251,14 @@ def _checks(
         checks = CheckContext(context.instance, database, environment, deployment_service, pictures, backup_service)
         for check_name, evaluate in lines.items():
             began = time.monotonic()
-            found = _evaluated(evaluate, checks)
-            severe = found.state == "failed" or (not blocking and checks.production)
+            result = _evaluated(evaluate, checks)
+            severe = result.state == "failed" or (not blocking and checks.production)
             yield dg.AssetCheckResult(
-                passed=found.passed,
+                passed=result.passed,
                 check_name=check_name,
                 asset_key=asset,
                 severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
-                description=described(found.message),
+                description=described(result.message),
                 metadata={"seconds": round(time.monotonic() - began, 3)},
             )
 

@@ -34,14 +34,14 @@ class AssignmentConfig(dg.Config):
 @asset(kinds={"reddit", "postgres"}, pool="reddit")
 def reddit_threads(database: Database, threads: ThreadSource, policy: EditorialPolicy) -> dg.MaterializeResult[None]:
     """Candidate threads with their comments, ranked by engagement; author names are never stored."""
-    found = sorted(threads.candidates(policy.candidates), key=lambda thread: -thread.engagement)
-    changed = database.store.save_threads(found)
+    candidates = sorted(threads.candidates(policy.candidates), key=lambda thread: -thread.engagement)
+    changed = database.store.save_threads(candidates)
     return dg.MaterializeResult(
         metadata={
-            "threads": len(found),
+            "threads": len(candidates),
             "new_or_changed": changed,
             "source": type(threads).__name__,
-            "ranking": dg.MetadataValue.md(_ranking(found)),
+            "ranking": dg.MetadataValue.md(_ranking(candidates)),
         }
     )
 

@@ -162,12 +162,12 @@ class LocalModerator:
         words = _WORD.findall(sentence)
         starts = {*words, *(word[:size] for word in words for size in _PREFIXES)}
         candidates = dict.fromkeys(rule for start in sorted(starts & self._rules.keys()) for rule in self._rules[start])
-        found: list[tuple[ModerationRule, str]] = []
+        hits: list[tuple[ModerationRule, str]] = []
         for rule in candidates:
             matches = [match.group().strip() for match in islice(rule.pattern.finditer(sentence), _COUNTED_HITS)]
             if matches and not rule.unless.search(sentence):
-                found.extend((rule, match) for match in matches)
-        return found
+                hits.extend((rule, match) for match in matches)
+        return hits
 
 
 @cache
@@ -185,15 +185,15 @@ def _expanded(pattern: str, lists: Mapping[str, str]) -> str:
 
 def _starts(when: str, lists: Mapping[str, str]) -> set[str]:
     """Beginnings of words; ``{list}`` stands for those of the list's entries. Raises ``ValueError``."""
-    found: set[str] = set()
+    starts: set[str] = set()
     for entry in when.split():
         listed = _alternatives(lists[entry[1:-1]]) if entry.startswith("{") else [entry]
         for words in listed:
             literal = re.match(r"([a-z0-9']+?)(?:[a-z0-9'](?=[?*{])|(?![a-z0-9']))", words)
             if not literal:
                 raise ValueError(f"the list {entry} has an entry without a literal beginning: {words[:40]}")
-            found.add(literal[1][: _PREFIXES[-1]])
-    return found
+            starts.add(literal[1][: _PREFIXES[-1]])
+    return starts
 
 
 def _alternatives(words: str) -> list[str]:

@@ -54,13 +54,13 @@ _TOKENS = re.compile(f"{_BREAK}|{WORD.pattern}")
 
 def signature(text: str) -> bytes:
     """The two MinHashes of a text: twice 128 unsigned 32-bit integers, little-endian; empty for one without words."""
-    found = folded_words(text)
-    if not found:
+    words = folded_words(text)
+    if not words:
         return b""
     common = lexicon().common
-    telling = {word.removesuffix("'s")[:_STEM] for word in found if len(word) >= _SHORT and word not in common}
-    repeated = {" ".join(run) for run in runs(found, min(RUN, len(found)))}
-    return _minhash(telling or set(found)) + _minhash(repeated)
+    telling = {word.removesuffix("'s")[:_STEM] for word in words if len(word) >= _SHORT and word not in common}
+    repeated = {" ".join(run) for run in runs(words, min(RUN, len(words)))}
+    return _minhash(telling or set(words)) + _minhash(repeated)
 
 
 def similarity(a: bytes, b: bytes) -> float:

@@ -163,9 +163,9 @@ def draft_from_text(title: str, text: str) -> Draft:
 
 
 def _dimension(name: str, weight: float, base: float, faults: Iterable[Fault], share: float = 1.0) -> Dimension:
-    found = [fault for fault in faults if fault.points]
-    score = min(10.0, max(0.0, base - share * sum(fault.points for fault in found)))
-    evidence = tuple(fault.evidence for fault in found if fault.evidence)
+    deductions = [fault for fault in faults if fault.points]
+    score = min(10.0, max(0.0, base - share * sum(fault.points for fault in deductions)))
+    evidence = tuple(fault.evidence for fault in deductions if fault.evidence)
     return Dimension(name=name, score=round(score, 2), weight=weight, evidence=evidence)
 
 
@@ -175,17 +175,17 @@ def _over(value: float, limit: float, slope: float, most: float, step: float = 0
 
 
 def _readability(reading: prose.Reading) -> Iterator[Fault]:
-    found = reading.all_words
-    mean = len(found) / max(1, len(reading.sentences))
-    letters = sum(map(len, found)) / max(1, len(found))
+    words = reading.all_words
+    mean = len(words) / max(1, len(reading.sentences))
+    letters = sum(map(len, words)) / max(1, len(words))
     odd, examples = prose.gibberish(reading.text)
     yield Fault(_over(mean, 28, 0.25, 5.0), f"Sentences hold {mean:.0f} words on average; split the long ones.")
     yield Fault(_over(letters, 6, 2, 3.0), f"Words have {letters:.1f} letters on average; use plainer ones.")
     yield Fault(_over(odd, 0.03, 100, 9.0, step=2.4), f"{odd:.0%} of the words are no words: {_some(examples)}.")
     joined = prose.misjoined(reading.lowered)
-    share = 100 * len(joined) / max(50, len(found))
+    share = 100 * len(joined) / max(50, len(words))
     yield Fault(_over(share, 0.9, 3, 9.0, step=1), f"Words stand in no English order: {_some(joined)}.")
-    yield from _noise(reading.text, found)
+    yield from _noise(reading.text, words)
 
 
 def _noise(text: str, found: list[str]) -> Iterator[Fault]:
@@ -245,15 +245,15 @@ def _order(reading: prose.Reading, source: Source, excerpting: bool) -> Iterator
 
 def _unity(reading: prose.Reading, source: Source) -> Iterator[Fault]:
     parts = unity.take_apart(reading)
-    found = unity.strangers(parts, source.subjects)
-    for value, at in found[:1]:
+    strays = unity.strangers(parts, source.subjects)
+    for value, at in strays[:1]:
         yield Fault(_line(-value, sure=6.0), _stray(reading.paragraphs[at]) if -value < _CLEAR else "")
     reach, at = unity.seam(parts)
     points = max(0.0, _WHOLE - reach) * 2 + _over(_SEAM - reach, 0, 12, 6.0, step=2.5)
     yield Fault(
         points, f"Nothing leads to “{cut(reading.paragraphs[at], 80)}”; join the parts." if reach < _SEAM else ""
     )
-    for value, at in found[1:4]:
+    for value, at in strays[1:4]:
         yield Fault(min(2.0, max(0.0, value)), _stray(reading.paragraphs[at]))
 
 
@@ -283,8 +283,8 @@ def _specificity(reading: prose.Reading, shown: prose.Reading, title: str, their
 
 def _vaguest(reading: prose.Reading) -> list[str]:
     """The two sentences that say least."""
-    found = sorted(zip(map(prose.vagueness, reading.lowered), reading.sentences, strict=True), reverse=True)
-    return [sentence for _, sentence in found[:2]]
+    by_vagueness = sorted(zip(map(prose.vagueness, reading.lowered), reading.sentences, strict=True), reverse=True)
+    return [sentence for _, sentence in by_vagueness[:2]]
 
 
 def _unused_thread(found: list[str], theirs: Set[str]) -> Iterator[Fault]:

@@ -212,8 +212,8 @@ class Watch:
         """When a run last ended; ``since`` if none did after that."""
         ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
         after = dg.RunsFilter(statuses=ended, updated_after=_moment(since))
-        found = self._instance.get_run_records(after, limit=1, order_by="update_timestamp")
-        return max((one.update_timestamp.replace(tzinfo=UTC).timestamp() for one in found), default=since)
+        records = self._instance.get_run_records(after, limit=1, order_by="update_timestamp")
+        return max((one.update_timestamp.replace(tzinfo=UTC).timestamp() for one in records), default=since)
 
     def _check(self, reading: "IncidentTransaction", record: "dg.EventLogRecord") -> None:
         event = record.event_log_entry.dagster_event

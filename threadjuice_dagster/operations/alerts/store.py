@@ -136,8 +136,8 @@ class Incidents:
         stuck = sa.select(columns.problem).where(*_waiting(), columns.problem != "").order_by(columns.number)
         lost = sa.select(columns.problem).where(columns.problem.startswith(GIVEN_UP)).order_by(columns.number.desc())
         with self._engine.connect() as connection:
-            found = connection.scalar(stuck.limit(1)) or connection.scalar(lost.limit(1)) or ""
-        return found.removeprefix(_ALONE)
+            refusal = connection.scalar(stuck.limit(1)) or connection.scalar(lost.limit(1)) or ""
+        return refusal.removeprefix(_ALONE)
 
     def given_up(self) -> int:
         """How many messages were refused for good."""

@@ -137,8 +137,8 @@ def _wait(document: dict[str, Any]) -> float | None:
 
 
 def _inner_status(said: str) -> int:
-    found = _INNER_STATUS.search(said)
-    return int(found[1]) if found else 0
+    status = _INNER_STATUS.search(said)
+    return int(status[1]) if status else 0
 
 
 def _word(said: str) -> str:

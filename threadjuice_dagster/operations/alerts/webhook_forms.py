@@ -62,8 +62,8 @@ def _told(alert: Alert) -> list[str]:
 
 def _links(alert: Alert, reader: Reader) -> dict[str, str]:
     """What can be opened, by name; a runbook that is only a path cannot."""
-    found = {"Open the run": reader.run(alert), "What to do": reader.runbook(alert)}
-    return {name: url for name, url in found.items() if url.startswith(("http://", "https://"))}
+    links = {"Open the run": reader.run(alert), "What to do": reader.runbook(alert)}
+    return {name: url for name, url in links.items() if url.startswith(("http://", "https://"))}
 
 
 def _colour(alert: Alert) -> int:

@@ -33,20 +33,20 @@ def prune_runs(
     finished = dg.RunsFilter(statuses=_FINISHED, updated_before=before)
     removed, cursor = 0, None
     while removed < limit:
-        found = [
+        runs = [
             record.dagster_run
             for record in instance.get_run_records(finished, limit=BATCH, cursor=cursor, ascending=True)
         ]
-        if not found:
+        if not runs:
             break
-        stories = undecided([run.tags[_PARTITION] for run in found if _PARTITION in run.tags])
-        shown = _shown(instance, [run.run_id for run in found])
+        stories = undecided([run.tags[_PARTITION] for run in runs if _PARTITION in run.tags])
+        shown = _shown(instance, [run.run_id for run in runs])
         kept = [
             run.run_id
-            for run in found
+            for run in runs
             if run.run_id in shown or run.tags.get(_PARTITION) in stories or lives(run.run_id)
         ]
-        leaving = [run.run_id for run in found if run.run_id not in kept]
+        leaving = [run.run_id for run in runs if run.run_id not in kept]
         delete_runs(instance, leaving)
         removed += len(leaving)
         cursor = kept[-1] if kept else cursor

@@ -218,19 +218,19 @@ class EnvironmentService(dg.ConfigurableResource):
             return finding("stand-in", "The extractive writer composes from the thread's own words; the rubric judges.")
         openai = self.writer.openai
         try:
-            found = openai.check()
+            trial = openai.check()
         except BudgetSpent as problem:
             return finding("warning", f"It was not tried: {problem.message}", problem.next_step)
         except BadAnswer as problem:
             message = f"It answers, but not in the form it is asked for: {problem.message}"
             return finding("warning", message, "Set OPENAI_MODEL to a model that can answer in JSON.")
         limit = getattr(openai.limiter, "per_minute", 0)
-        if found.allowed is not None and found.allowed < limit:
-            message = f"It allows {found.allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
-            return finding("warning", message, f"Set CONTENT_GENERATION_RATE_LIMIT={found.allowed}.")
+        if trial.allowed is not None and trial.allowed < limit:
+            message = f"It allows {trial.allowed} requests a minute, CONTENT_GENERATION_RATE_LIMIT is {limit}."
+            return finding("warning", message, f"Set CONTENT_GENERATION_RATE_LIMIT={trial.allowed}.")
         models = " and ".join(dict.fromkeys((openai.model, openai.judge_model or openai.model)))
-        moderation = "it moderates" if found.moderates else "it has no moderation: the local moderator decides alone"
-        return finding("ok", f"The key is taken, {models} answers by {found.form}, and {moderation}.")
+        moderation = "it moderates" if trial.moderates else "it has no moderation: the local moderator decides alone"
+        return finding("ok", f"The key is taken, {models} answers by {trial.form}, and {moderation}.")
 
     def _budget(self) -> Finding:
         """Whether a story can be paid for today, and whether anybody knows what one costs."""
@@ -267,11 +267,11 @@ class EnvironmentService(dg.ConfigurableResource):
         pictures = self.pictures
         if not pictures.unsplash_key:
             return finding("stand-in", "No key: the other providers' pictures, or title cards.")
-        found = search_finding(Unsplash(pictures.unsplash_url, pictures.unsplash_key).ask("garden", attempts=1))
+        answer = search_finding(Unsplash(pictures.unsplash_url, pictures.unsplash_key).ask("garden", attempts=1))
         if not pictures.unsplash_unattended:
             message = "The key is taken, but its pictures are not chosen unattended."
             return finding("warning", message, "Set UNSPLASH_UNATTENDED=true once Unsplash has agreed.")
-        return found
+        return answer
 
     def _cdn(self) -> Finding:
         return write_and_read(self.cdn, public=bool(getattr(self.cdn, "public_url", "")))
@@ -279,9 +279,9 @@ class EnvironmentService(dg.ConfigurableResource):
     def _backups(self) -> Finding:
         from threadjuice_dagster.resources.encryption import Encryptor
 
-        found = write_and_read(self.backup_service.storage)
+        answer = write_and_read(self.backup_service.storage)
         signs = Encryptor(self.backup_service.encryption_key).recipient
-        return found if signs else finding(found.state, f"{found.message} {NO_KEY}.", found.next_step)
+        return answer if signs else finding(answer.state, f"{answer.message} {NO_KEY}.", answer.next_step)
 
     def _inbox(self) -> Finding:
         if isinstance(self.inbox, FolderStorage):
@@ -356,14 +356,14 @@ def _asked(question: Question, problems: Mapping[str, str]) -> Probe:
     began = time.monotonic()
     invalid = [name for name in question.variables if name in problems]
     try:
-        found = finding("failed", f"Not asked: {invalid[0]} is invalid.", CORRECT_IT) if invalid else question.ask()
+        answer = finding("failed", f"Not asked: {invalid[0]} is invalid.", CORRECT_IT) if invalid else question.ask()
     except ThreadJuiceError as failure:
-        found = finding("failed", failure.message, _mend(failure.next_step, question))
+        answer = finding("failed", failure.message, _mend(failure.next_step, question))
     except Exception as error:  # of which only a file's name is sure to hold no secret
         where = f", {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        found = finding("failed", f"It could not be asked ({type(error).__name__}{where}).", _mend("", question))
+        answer = finding("failed", f"It could not be asked ({type(error).__name__}{where}).", _mend("", question))
     latency = None if invalid else round((time.monotonic() - began) * 1000, 1)
-    return Probe.of(found, question.name, "system", latency)
+    return Probe.of(answer, question.name, "system", latency)
 
 
 def _late(question: Question) -> Probe:

@@ -46,10 +46,10 @@ def class_of(kind: str) -> str:
 
 def by_class(kinds: Mapping[str, int]) -> dict[str, int]:
     """Errors by class, of errors by kind."""
-    found = dict.fromkeys(("transient", "permanent", "editorial"), 0)
+    counts = dict.fromkeys(("transient", "permanent", "editorial"), 0)
     for kind, count in kinds.items():
-        found[class_of(kind)] += count
-    return found
+        counts[class_of(kind)] += count
+    return counts
 
 
 def error_finding(kinds: Mapping[str, int], stories: int, groups: Sequence[ErrorGroup] = ()) -> Finding:

@@ -36,14 +36,14 @@ def cut(stories: "pd.DataFrame", by: str) -> "pd.DataFrame":
     import pandas as pd
 
     wide = pd.crosstab(stories[by], stories["outcome"]).reindex(columns=list(OUTCOMES), fill_value=0)
-    found = wide.assign(stories=wide.sum(axis=1))
-    found["success"] = (100 * found["published"] / found["stories"]).round(1)
+    totals = wide.assign(stories=wide.sum(axis=1))
+    totals["success"] = (100 * totals["published"] / totals["stories"]).round(1)
     sums = stories.groupby(by)[["cost_usd", "tokens"]].sum()
-    found["tokens"] = sums["tokens"].astype("int64")
-    found["cost_usd"] = sums["cost_usd"].round(4)
-    found["per_published"] = (sums["cost_usd"] / found["published"].where(found["published"] > 0)).round(4)
-    found["seconds"] = stories.groupby(by)["seconds"].median().round(1)
-    return found.sort_values(["stories", "published"], ascending=False, kind="stable")
+    totals["tokens"] = sums["tokens"].astype("int64")
+    totals["cost_usd"] = sums["cost_usd"].round(4)
+    totals["per_published"] = (sums["cost_usd"] / totals["published"].where(totals["published"] > 0)).round(4)
+    totals["seconds"] = stories.groupby(by)["seconds"].median().round(1)
+    return totals.sort_values(["stories", "published"], ascending=False, kind="stable")
 
 
 def reasons(stories: "pd.DataFrame") -> "Counter[str]":

@@ -66,9 +66,9 @@ def stories_of_day(engine: sa.Engine, day: date) -> "pd.DataFrame":
 
 def usage_of_day(engine: sa.Engine, day: date) -> "pd.DataFrame":
     """What was asked of models on a day, by story and purpose."""
-    found = _frame(engine, _USAGE, span_of(day))
+    usage = _frame(engine, _USAGE, span_of(day))
     kinds = {"requests": "int64", "input_tokens": "int64", "output_tokens": "int64", "cost_usd": "float64"}
-    return found.astype(kinds)
+    return usage.astype(kinds)
 
 
 def spent_by_day(engine: sa.Engine, day: date, before: int) -> list[float]:

@@ -70,8 +70,8 @@ class Delivered(Model):
         """Whether caches may keep it; storage has no say in that, nor have we in what a provider sends."""
         if self.place != "cdn" or self.status != 200:
             return True
-        found = _AGE.search(self.cache_control)
-        return bool(found and int(found[1]) >= CACHED_FOR and "immutable" in self.cache_control)
+        age = _AGE.search(self.cache_control)
+        return bool(age and int(age[1]) >= CACHED_FOR and "immutable" in self.cache_control)
 
 
 def sniffed(data: bytes) -> str:

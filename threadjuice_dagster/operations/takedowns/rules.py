@@ -54,10 +54,10 @@ def draft_without(story: StoryDraft, comment_id: str) -> StoryDraft:
 
 def score_without(score: QualityScore, comment_id: str) -> QualityScore:
     """The score without anything that repeats a comment; what judge and moderation cited goes altogether."""
-    found = score.grounding
-    quotes = tuple(quote for quote in found.quotes if quote.comment_id.removeprefix("t1_") != comment_id)
-    passages = tuple(passage for passage in found.passages if passage.place != comment_id)
-    changes: dict[str, object] = {"grounding": found.model_copy(update={"quotes": quotes, "passages": passages})}
+    grounding = score.grounding
+    quotes = tuple(quote for quote in grounding.quotes if quote.comment_id.removeprefix("t1_") != comment_id)
+    passages = tuple(passage for passage in grounding.passages if passage.place != comment_id)
+    changes: dict[str, object] = {"grounding": grounding.model_copy(update={"quotes": quotes, "passages": passages})}
     if score.judge:
         bare = {name: one.model_copy(update={"evidence": ""}) for name, one in score.judge.dimensions.items()}
         changes["judge"] = score.judge.model_copy(update={"dimensions": bare})
