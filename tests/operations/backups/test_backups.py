@@ -663,11 +663,16 @@ class TestTheTools:
 
     def test_are_never_given_a_password_for_all_to_see(self, database_url: str, tmp_path: Path) -> None:
         url = sa.make_url(database_url).set(password="hunter2-database")
-        with find_tool("pg_dump", "18.0").running(url, "--format=custom") as process:
-            command = Path(f"/proc/{process.pid}/cmdline").read_text()
-            environment = Path(f"/proc/{process.pid}/environ").read_text()
-            assert process.stdout
-            process.stdout.read()
+        with sa.create_engine(database_url).connect() as connection:  # a table that is locked keeps pg_dump running
+            connection.exec_driver_sql("CREATE TABLE held (id int)")
+            connection.commit()
+            connection.exec_driver_sql("LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
+            with find_tool("pg_dump", "18.0").running(url, "--format=custom") as process:
+                command = Path(f"/proc/{process.pid}/cmdline").read_text()
+                environment = Path(f"/proc/{process.pid}/environ").read_text()
+                assert process.stdout
+                connection.rollback()
+                process.stdout.read()
         assert "hunter2" not in command
         assert "PGPASSWORD=hunter2-database" in environment
 

@@ -37,7 +37,9 @@ class BackupStorage:
     def manifests(self) -> list[Manifest]:
         """Return the manifests of all complete backups, newest first; an unreadable one is left out."""
         with ThreadPoolExecutor(_READERS) as pool:
-            return [manifest for manifest in pool.map(self._try_read, self.identities()) if manifest]
+            manifests = [manifest for manifest in pool.map(self._try_read, self.identities()) if manifest]
+        # Ids name the second, and two backups may be of one second.
+        return sorted(manifests, key=lambda manifest: manifest.taken_at, reverse=True)
 
     def backups(self) -> list[Backup]:
         """Return all complete backups, newest first. One whose origin is in doubt is never proven."""
