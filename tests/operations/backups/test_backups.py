@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from backup_keys import KEY, OTHER_KEY
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 from moto.server import ThreadedMotoServer
+from waiting import eventually
 
 from threadjuice_dagster.assets.upkeep.backup_checks import restore_is_proven
 from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_backups, restore_database
@@ -668,8 +669,9 @@ class TestTheTools:
             connection.commit()
             connection.exec_driver_sql("LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
             with find_tool("pg_dump", "18.0").running(url, "--format=custom") as process:
-                command = Path(f"/proc/{process.pid}/cmdline").read_text()
-                environment = Path(f"/proc/{process.pid}/environ").read_text()
+                about = Path(f"/proc/{process.pid}")  # both files are empty for a moment while the program is loaded
+                assert eventually(lambda: bool((about / "environ").read_text() and (about / "cmdline").read_text()))
+                command, environment = (about / "cmdline").read_text(), (about / "environ").read_text()
                 assert process.stdout
                 connection.rollback()
                 process.stdout.read()
