@@ -161,8 +161,8 @@ def _plain_thread(value: Mapping[str, Any]) -> Thread:
     ]
     return Thread(
         id=str(value.get("id") or "thread"),
-        source="file",
-        subreddit=str(value.get("subreddit") or "unknown"),
+        source="submission",
+        community=str(value.get("community") or value.get("subreddit") or "unknown"),
         title=str(value.get("title") or ""),
         body=str(value.get("body") or value.get("selftext") or ""),
         permalink="",

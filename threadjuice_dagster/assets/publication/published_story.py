@@ -78,7 +78,7 @@ def public_record(
     source = StorySource(
         thread=thread.id if thread else "",
         permalink=source_url,
-        subreddit=thread.subreddit if thread else "",
+        subreddit=thread.community if thread else "",
         passages=score.grounding.passages,
     )
     verdicts, spent = store.verdicts(story.story_id), Ledger(store.engine).spent(story.story_id)

@@ -115,7 +115,7 @@ def _ranking(threads: list[Thread]) -> str:
     rows = ["| engagement | subreddit | title | comments |", "|---|---|---|---|"]
     for thread in threads[:25]:
         title = escape(cut(thread.title, 120))
-        rows.append(f"| {thread.engagement:.1f} | r/{escape(thread.subreddit)} | {title} | {thread.num_comments} |")
+        rows.append(f"| {thread.engagement:.1f} | r/{escape(thread.community)} | {title} | {thread.num_comments} |")
     return "\n".join(rows)
 
 

@@ -87,7 +87,7 @@ def thread_facts(thread: Thread, framing: Iterable[str] = ()) -> ThreadFacts:
     """Return what a thread holds, its forum, date and figures included. ``framing`` may be drawn on as well."""
     written = "\n".join((*thread.texts, *framing))
     date = f"{thread.created_at:%A %B} {thread.created_at.day} {thread.created_at.year}"
-    forum = " ".join((thread.subreddit, *re.findall(r"[A-Z]?[a-z]+|[A-Z]+", thread.subreddit)))
+    forum = " ".join((thread.community, *re.findall(r"[A-Z]?[a-z]+|[A-Z]+", thread.community)))
     text = f"{written}\n{date}\n{forum}"
     return ThreadFacts(
         words=folded_forms(text),

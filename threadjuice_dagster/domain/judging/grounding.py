@@ -212,7 +212,7 @@ def _too_many(facts: Sequence[str]) -> Iterator[str]:
 
 def _added(draft: Draft, thread: Thread | None) -> Iterator[str]:
     """Yield the user names, links, markup and instructions of ours that the draft adds to what the thread holds."""
-    source = "\n".join((*thread.texts, thread.permalink, thread.subreddit) if thread else ())
+    source = "\n".join((*thread.texts, thread.permalink, thread.community) if thread else ())
     addresses = {_address(url) for url in _URL.findall(source)}
     fields = (draft.seo_title, draft.seo_description, draft.alt_text, *draft.tags)
     text = "\n\n".join((_own_words(draft), draft.text, *(quote.text for quote in draft.quotes), *fields))

@@ -16,7 +16,7 @@ from threadjuice_dagster.domain.language.disguises import Unmasker
 from threadjuice_dagster.domain.language.text import clean, fold, head, sentences
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 
-LONGEST_SUBREDDIT = 24
+LONGEST_COMMUNITY = 24
 """Characters; Reddit's own names have at most 21, those of profiles a few more."""
 
 _SEAM = 200
@@ -56,11 +56,11 @@ def for_people(thread: Thread) -> Thread:
     """
     body = _for_people(thread.body)
     title = _for_people(thread.title) or (thread.title and (head(next(iter(sentences(body)), ""), 300) or "Untitled"))
-    is_name = len(thread.subreddit) <= LONGEST_SUBREDDIT and not addresses_machine(thread.subreddit)
+    is_name = len(thread.community) <= LONGEST_COMMUNITY and not addresses_machine(thread.community)
     kept = {
         "title": title,
         "body": body,
-        "subreddit": thread.subreddit if is_name else "unknown",
+        "community": thread.community if is_name else "unknown",
         "comments": _comments_for_people(thread.comments),
     }
     return thread.model_copy(update=kept)

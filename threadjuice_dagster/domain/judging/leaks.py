@@ -30,7 +30,7 @@ def _rules() -> frozenset[tuple[str, ...]]:
     persona = Persona(slug="", name="", byline="", voice="")
     draft = Draft.model_validate({"title": "-", "sections": [{"kind": "narrative", "text": ""}]})
     moment = datetime(2000, 1, 1, tzinfo=UTC)
-    empty = Thread(id="0", source="file", subreddit="", title="", body="", permalink="", created_at=moment)
+    empty = Thread(id="0", source="submission", community="", title="", body="", permalink="", created_at=moment)
     asked = revise_messages(empty, desk, persona, draft, ())
     rules = (asked[0], asked[-1], judge_messages(draft, empty)[0])
     return frozenset(run for message in rules for run in _runs(message["content"]))

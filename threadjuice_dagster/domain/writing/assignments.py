@@ -66,7 +66,7 @@ def find_by_slug(slug: str | None, choices: Sequence[T], what: str) -> T | None:
 def match_category(thread: Thread, categories: Sequence[Category]) -> Category:
     """Return a thread's category: its subreddit's, else that whose keywords it uses most (title words count thrice)."""
     for category in categories:
-        if thread.subreddit.lower() in category.subreddits:
+        if thread.community.lower() in category.subreddits:
             return category
     counts = Counter(word.lower() for word in words(thread.body))
     for word in words(thread.title):

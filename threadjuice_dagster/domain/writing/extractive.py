@@ -130,7 +130,7 @@ def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0)
 
 def forum_of(thread: Thread) -> str:
     """Return where the thread was posted, as in ``r/cooking``; ``the forum`` where that is not known."""
-    name = re.sub(r"\W", "", thread.subreddit)[:40]
+    name = re.sub(r"\W", "", thread.community)[:40]
     return f"r/{name}" if name and name != "unknown" else "the forum"
 
 

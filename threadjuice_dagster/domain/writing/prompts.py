@@ -108,7 +108,7 @@ def thread_data(thread: Thread) -> dict[str, Any]:
     long texts are cut with an ellipsis. A comment too long for what is left is passed over.
     """
     data: dict[str, Any] = {
-        "subreddit": thread.subreddit,
+        "subreddit": thread.community,
         "title": thread.title,
         "body": _shortened(thread.body, _MAX_BODY),
         "score": thread.score,
