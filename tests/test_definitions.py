@@ -23,8 +23,8 @@ from threadjuice_dagster.settings import load_settings
 EDGES = {
     "database_schema": set(),
     "editorial_catalogue": {"database_schema"},
-    "reddit_threads": set(),
-    "story_assignments": {"reddit_threads"},
+    "threads": set(),
+    "story_assignments": {"threads"},
     "story_draft": {"story_assignments"},
     "quality_score": {"story_draft"},
     "story_image": {"story_draft", "quality_score"},

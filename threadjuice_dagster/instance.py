@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from threadjuice_dagster.database.server import Databases
 
-POOLS = ("openai", "pictures", "reddit")
+POOLS = ("openai", "pictures", "sources")
 """Every pool that a step names. A test compares them with the assets."""
 
 DAGSTER_YAML = """\

@@ -16,7 +16,7 @@ from threadjuice_dagster.assets.publication.takedowns import takedowns
 from threadjuice_dagster.assets.stories.quality_score import quality_score
 from threadjuice_dagster.assets.stories.story_draft import story_draft
 from threadjuice_dagster.assets.stories.story_image import story_image
-from threadjuice_dagster.assets.threads.threads import reddit_threads, story_assignments
+from threadjuice_dagster.assets.threads.threads import discovered_threads, story_assignments
 from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_backups, restore_database
 from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.assets.upkeep.database import database_schema, editorial_catalogue
@@ -42,7 +42,7 @@ def remaining_steps(store: "Store", story_id: str) -> list[dg.AssetKey]:
 
 discover_stories_job = dg.define_asset_job(
     "discover_stories_job",
-    selection=dg.AssetSelection.assets(reddit_threads, story_assignments),
+    selection=dg.AssetSelection.assets(discovered_threads, story_assignments),
     description="Find candidate threads and assign the stories to write next.",
 )
 

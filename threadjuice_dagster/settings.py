@@ -156,6 +156,11 @@ class ContentSettings(SettingsSection):
     daily_budget_usd: float = variable("DAILY_BUDGET_USD", 0.0, ge=0, le=1_000_000)
     rejection_alert_share: float = variable("REJECTION_ALERT_SHARE", 0.5, ge=0, le=1)
     writer_fallback: Literal["", "extractive"] = variable("WRITER_FALLBACK", "")
+    thread_sources: Names = variable("THREAD_SOURCES", [])
+    stack_exchange_key: SecretStr = variable("STACK_EXCHANGE_KEY", SecretStr(""))
+    stack_exchange_url: Url = variable("STACK_EXCHANGE_API_URL", "https://api.stackexchange.com")
+    hacker_news_url: Url = variable("HACKER_NEWS_API_URL", "https://hacker-news.firebaseio.com")
+    hacker_news_search_url: Url = variable("HACKER_NEWS_SEARCH_URL", "https://hn.algolia.com")
     reddit_client_id: SecretStr = variable("REDDIT_CLIENT_ID", SecretStr(""))
     reddit_client_secret: SecretStr = variable("REDDIT_CLIENT_SECRET", SecretStr(""))
     reddit_user_agent: str = variable("REDDIT_USER_AGENT", "python:threadjuice:1.0 (by /u/threadjuice)", min_length=1)
@@ -251,13 +256,22 @@ class Settings(BaseModel):
         return ["title_card"] if self.deployment.environment == "local" else ["openverse", "unsplash", "title_card"]
 
     @property
+    def _thread_sources(self) -> str:
+        """Return which threads are read, in words."""
+        if self.content.thread_sources:
+            return ", ".join(self.content.thread_sources)
+        if self.content.reddit_client_id.get_secret_value() and self.deployment.environment == "local":
+            return "Reddit"
+        return "sample threads" if self.deployment.environment == "local" else "places of the categories"
+
+    @property
     def stand_ins(self) -> dict[str, str]:
         """Return the name of the part that serves each need, as the start of ``threadjuice dev`` and the UI show it."""
         content, deployment = self.content, self.deployment
         return {
             "database": "DATABASE_URL" if self.database.url.get_secret_value() else "embedded PostgreSQL",
             "writer": f"OpenAI ({content.openai_model})" if content.openai_api_key.get_secret_value() else "extractive",
-            "threads": "Reddit" if content.reddit_client_id.get_secret_value() else "sample threads",
+            "threads": self._thread_sources,
             "pictures": ", ".join(self.image_providers),
             "deployment": f"Vercel {deployment.vercel_project_id}"
             if deployment.vercel_token.get_secret_value()

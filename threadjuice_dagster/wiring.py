@@ -11,7 +11,7 @@ from threadjuice_dagster.operations.deployment.service import DeploymentService
 from threadjuice_dagster.operations.deployment.targets import Deployer, LocalTarget
 from threadjuice_dagster.operations.deployment.vercel import VercelTarget
 from threadjuice_dagster.operations.environment.service import EnvironmentService
-from threadjuice_dagster.operations.limits import SharedRateLimit
+from threadjuice_dagster.operations.limits import SharedRateLimit, SharedSourceLimit
 from threadjuice_dagster.operations.monitoring.thresholds import Thresholds
 from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.operations.takedowns.service import TakedownService
@@ -23,9 +23,7 @@ from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Stor
 from threadjuice_dagster.resources.writers import ExtractiveWriter, OpenAIWriter, Writer
 from threadjuice_dagster.settings import Settings
 from threadjuice_dagster.site.publisher import Publisher
-from threadjuice_dagster.sources.reddit import RedditThreads
-from threadjuice_dagster.sources.samples import SampleThreads
-from threadjuice_dagster.sources.thread_source import ThreadSource
+from threadjuice_dagster.sources.registry import ThreadSources, may_read
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "database": database,
         "replica": _replica(settings, database),
         "store": StoreIOManager(database=database),
-        "threads": _threads(settings),
+        "threads": _threads(settings, database),
         "writer": _writer(settings, database),
         "pictures": _pictures(settings),
         "cdn": cdn,
@@ -114,24 +112,45 @@ def _environment(settings: Settings, resources: dict[str, Any]) -> EnvironmentSe
     )
 
 
-def _threads(settings: Settings) -> ThreadSource:
+def _threads(settings: Settings, database: Database) -> ThreadSources:
     content = settings.content
-    if not content.reddit_client_id.get_secret_value():
-        return SampleThreads()
-    return RedditThreads(
-        client_id=dg.EnvVar("REDDIT_CLIENT_ID"),
-        client_secret=dg.EnvVar("REDDIT_CLIENT_SECRET"),
-        user_agent=content.reddit_user_agent,
-        subreddits=list(content.reddit_subreddits) or _catalogue_subreddits(),
+    has_key = bool(content.reddit_client_id.get_secret_value())
+    return ThreadSources(
+        specs=_places(settings, has_key=has_key),
+        reddit_client_id=dg.EnvVar("REDDIT_CLIENT_ID") if has_key else "",
+        reddit_client_secret=dg.EnvVar("REDDIT_CLIENT_SECRET") if has_key else "",
+        reddit_user_agent=content.reddit_user_agent,
         reddit_url=content.reddit_url,
-        oauth_url=content.oauth_url,
+        reddit_oauth_url=content.oauth_url,
+        stack_exchange_url=content.stack_exchange_url,
+        stack_exchange_key=dg.EnvVar("STACK_EXCHANGE_KEY") if content.stack_exchange_key.get_secret_value() else "",
+        hacker_news_url=content.hacker_news_url,
+        hacker_news_search_url=content.hacker_news_search_url,
+        limiter=SharedSourceLimit(database=database),
     )
 
 
-def _catalogue_subreddits() -> list[str]:
+def _places(settings: Settings, *, has_key: bool) -> list[str]:
+    """Return the specs of the places that discovery reads.
+
+    Where ``THREAD_SOURCES`` names none, they are those of the categories whose terms allow a newsroom to read them by
+    itself, and locally the samples. Reddit takes a key; ``REDDIT_SUBREDDITS`` names its places instead.
+    """
+    content, local = settings.content, settings.deployment.environment == "local"
+    named = list(content.thread_sources)
+    subreddits = [f"reddit:{name.removeprefix('r/')}" for name in content.reddit_subreddits] if has_key else []
+    if named:
+        return named + subreddits
+    places = [] if local and not has_key else _catalogue_places()
+    reddit = subreddits or [place for place in places if has_key and place.startswith("reddit:")]
+    others = [] if local else [place for place in places if not place.startswith("reddit:") and may_read(place)]
+    return reddit + others or ["samples"]
+
+
+def _catalogue_places() -> list[str]:
     from threadjuice_dagster.database.catalogue import read_catalogue
 
-    return [subreddit for category in read_catalogue()[0] for subreddit in category.subreddits]
+    return list(dict.fromkeys(place for category in read_catalogue()[0] for place in category.sources))
 
 
 def _writer(settings: Settings, database: Database) -> Writer:

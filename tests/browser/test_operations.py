@@ -148,11 +148,11 @@ def test_a_run_launched_in_the_ui_fails_and_the_alert_leads_back_to_it(
 ) -> None:
     page.goto(ui, timeout=90_000)
     assert_pages_of_other_sites_do_nothing(page, ui)
-    page.goto(f"{ui}/assets/reddit_threads", timeout=90_000)
+    page.goto(f"{ui}/assets/threads", timeout=90_000)
     page.get_by_role("button", name="Materialize", exact=False).first.click(timeout=90_000)
     until(lambda: webhook.messages, 150, "an alert")
     (message,) = webhook.messages
-    assert (message["type"], message["asset"]) == ("alert", "reddit_threads")
+    assert (message["type"], message["asset"]) == ("alert", "threads")
     assert message["run"]["url"].startswith(f"{ui}/runs/")
     page.goto(message["run"]["url"], timeout=60_000)
     page.get_by_text("Failure", exact=True).first.wait_for(timeout=60_000)

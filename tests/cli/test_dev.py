@@ -18,7 +18,7 @@ import pytest
 
 LAUNCH = """mutation { launchRun(executionParams: {
     selector: {repositoryLocationName: "threadjuice", repositoryName: "__repository__", jobName: "__ASSET_JOB",
-               assetSelection: [{path: ["reddit_threads"]}, {path: ["story_assignments"]}]},
+               assetSelection: [{path: ["threads"]}, {path: ["story_assignments"]}]},
     runConfigData: "{ops: {story_assignments: {config: {count: 1, category: \\"food\\"}}}}"
 }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 STATES = "{ runsOrError { ... on Runs { results { jobName status } } } }"

@@ -61,7 +61,7 @@ def document(attack: Attack | None, story: int = 0, thread_id: str = "zz9top") -
 
 def thread(attack: Attack | None, story: int = 0) -> Thread:
     """The same, parsed."""
-    return parse_thread(document(attack, story), "file")
+    return parse_thread(document(attack, story))
 
 
 def _comment(place: int, number: int, body: str) -> dict[str, Any]:

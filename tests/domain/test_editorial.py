@@ -57,8 +57,8 @@ def contrast_with_white(colour: str) -> float:
 
 
 def test_there_are_enough_sample_threads_over_enough_desks() -> None:
-    subreddits = {thread(path).subreddit.lower() for path in THREAD_FILES}
-    desks = {category.slug for category in CATEGORIES if subreddits & set(category.subreddits)}
+    places = {f"reddit:{thread(path).community.lower()}" for path in THREAD_FILES}
+    desks = {category.slug for category in CATEGORIES if places & category.places}
     assert len(THREAD_FILES) >= 12
     assert len(desks) >= 6
 
@@ -75,7 +75,7 @@ def test_a_sample_thread_gives_a_writer_enough_to_work_with(path: Path) -> None:
 
 @every_thread_file
 def test_a_sample_thread_belongs_to_a_desk_by_its_subreddit(path: Path) -> None:
-    assert any(thread(path).subreddit.lower() in category.subreddits for category in CATEGORIES)
+    assert any(f"reddit:{thread(path).community.lower()}" in category.places for category in CATEGORIES)
 
 
 @every_thread_file
@@ -120,13 +120,13 @@ def test_a_category_can_be_recognised_and_read(category: Category) -> None:
     assert re.fullmatch(r"#[0-9a-f]{6}", category.colour)
     assert contrast_with_white(category.colour) >= 4.5
     assert 15 <= len(set(category.keywords)) == len(category.keywords) <= 25
-    assert all(word == word.lower() for word in category.keywords + category.subreddits)
+    assert all(word == word.lower() for word in category.keywords + category.sources)
 
 
-def test_no_subreddit_or_keyword_leads_to_two_desks() -> None:
-    subreddits = [name for category in CATEGORIES for name in category.subreddits]
+def test_no_place_or_keyword_leads_to_two_desks() -> None:
+    places = [place for category in CATEGORIES for place in category.places]
     keywords = [word for category in CATEGORIES for word in category.keywords]
-    assert len(subreddits) == len(set(subreddits))
+    assert len(places) == len(set(places))
     assert len(keywords) == len(set(keywords))
 
 

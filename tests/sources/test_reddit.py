@@ -10,9 +10,10 @@ from servers.loopback import Reply
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
 
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
-from threadjuice_dagster.sources.reddit import RedditThreads, thread_id_of
-from threadjuice_dagster.sources.samples import SampleThreads
-from threadjuice_dagster.sources.thread_source import Deletions, ThreadSource
+from threadjuice_dagster.sources.reddit import Reddit, thread_id_of
+from threadjuice_dagster.sources.registry import ThreadSources
+from threadjuice_dagster.sources.samples import Samples
+from threadjuice_dagster.sources.thread_source import Deletions, StoredThread
 
 HUM = "Mine hums in the key of G on cold mornings, and nobody believes me."
 
@@ -25,30 +26,34 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RedditServer]:
         yield running
 
 
-def reddit(server: RedditServer, **fields: Any) -> RedditThreads:
+def reddit(server: RedditServer, **fields: Any) -> Reddit:
     settings = {
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
         "user_agent": "test:threadjuice:1 (by /u/nobody)",
-        "subreddits": ["cooking"],
         "reddit_url": server.url,
         "oauth_url": server.url,
         **fields,
     }
-    return RedditThreads(**settings)
+    return Reddit(**settings)
+
+
+def deleted(server: RedditServer, comments: dict[str, list[str]]) -> Deletions:
+    """What is gone of these threads, by id, and of these comments of theirs."""
+    return reddit(server).deleted({thread: StoredThread("", used) for thread, used in comments.items()})
 
 
 def test_candidates_are_ranked_by_engagement_and_carry_their_comments(server: RedditServer) -> None:
     server.add(post("quiet1", score=3, num_comments=0), [])
     server.add(post("loud01", "tea", score=9000, num_comments=800), [comment("c2", "The lid did it, as lids do.")])
-    threads = reddit(server, subreddits=["cooking", "r/tea"]).candidates(2)
+    threads = reddit(server).listing("cooking+r/tea", 2)
     assert [thread.id for thread in threads] == ["loud01", "kettle1"]
     assert threads[0].comments[0].body == "The lid did it, as lids do."
     assert threads[0].source == "reddit"
 
 
 def test_the_listing_is_asked_for_the_wanted_time_and_number(server: RedditServer) -> None:
-    reddit(server, time_filter="week", limit=7).candidates(1)
+    reddit(server, time_filter="week", limit=7).listing("cooking", 1)
     (request,) = server.seen("listing")
     assert (request.path, request.query["t"], request.query["limit"]) == ("/r/cooking/top", "week", "7")
     assert request.headers["user-agent"].startswith("test:threadjuice:1")
@@ -67,7 +72,7 @@ def test_the_listing_is_asked_for_the_wanted_time_and_number(server: RedditServe
 )
 def test_posts_that_may_not_be_used_are_no_candidates(server: RedditServer, fields: dict[str, Any]) -> None:
     server.add(post("barred", score=99_999, **fields), [])
-    assert [thread.id for thread in reddit(server).candidates(5)] == ["kettle1"]
+    assert [thread.id for thread in reddit(server).listing("cooking", 5)] == ["kettle1"]
 
 
 def test_no_author_name_survives_and_bots_and_deleted_comments_are_dropped(server: RedditServer) -> None:
@@ -90,15 +95,15 @@ def test_no_author_name_survives_and_bots_and_deleted_comments_are_dropped(serve
 def test_a_private_or_unknown_subreddit_does_not_end_the_discovery_of_others(server: RedditServer) -> None:
     server.script("listing", "403", "redirect", "404")
     names = ["private", "unknown", "missing", "cooking"]
-    assert [thread.id for thread in reddit(server, subreddits=names).candidates(5)] == ["kettle1"]
+    assert [thread.id for thread in reddit(server).listing("+".join(names), 5)] == ["kettle1"]
     server.script("listing", "404", "403")
     with pytest.raises(PermanentFailure):
-        reddit(server, subreddits=["missing", "private"]).candidates(5)
+        reddit(server).listing("missing+private", 5)
 
 
 def test_refused_credentials_end_a_discovery_at_once(server: RedditServer) -> None:
     with pytest.raises(ConfigurationError):
-        reddit(server, client_secret="wrong", subreddits=["one", "two", "three"]).candidates(5)
+        reddit(server, client_secret="wrong").listing("one+two+three", 5)
     assert [request.kind for request in server.requests] == ["token"]
 
 
@@ -110,7 +115,7 @@ def test_the_number_of_comments_asked_for_is_bounded(server: RedditServer) -> No
 def test_a_thread_that_goes_away_between_listing_and_reading_is_passed_over(server: RedditServer) -> None:
     server.add(post("second", score=50), [])
     server.script("thread", "404")
-    assert len(reddit(server).candidates(5)) == 1
+    assert len(reddit(server).listing("cooking", 5)) == 1
 
 
 @pytest.mark.parametrize("fields", [{"selftext": "[removed]"}, {"removed_by_category": "deleted"}])
@@ -158,7 +163,7 @@ def test_a_short_outage_is_ridden_out(server: RedditServer) -> None:
 def test_refused_credentials_are_settings_to_mend(server: RedditServer, kind: str, fault: str) -> None:
     server.always(kind, fault)
     with pytest.raises(ConfigurationError, match="REDDIT_CLIENT_ID") as caught:
-        reddit(server).candidates(1)
+        reddit(server).listing("cooking", 1)
     assert "REDDIT_CLIENT_SECRET" in str(caught.value)
 
 
@@ -180,14 +185,12 @@ def test_an_unknown_thread_or_subreddit_is_permanent(server: RedditServer) -> No
         reddit(server).thread("nowhere")
     server.always("listing", "redirect")
     with pytest.raises(PermanentFailure, match="r/cooking"):
-        reddit(server).candidates(1)
+        reddit(server).listing("cooking", 1)
 
 
-def test_reddit_without_credentials_or_subreddits_says_what_to_set(server: RedditServer) -> None:
+def test_reddit_without_credentials_says_what_to_set(server: RedditServer) -> None:
     with pytest.raises(ConfigurationError, match="REDDIT_CLIENT_ID"):
         reddit(server, client_id="").thread("kettle1")
-    with pytest.raises(ConfigurationError, match="REDDIT_SUBREDDITS"):
-        reddit(server, subreddits=[]).candidates(1)
 
 
 GONE_POSTS = [
@@ -227,7 +230,7 @@ def lids(server: RedditServer) -> RedditServer:
 
 
 def test_sources_that_are_still_there_are_asked_about_in_one_request(lids: RedditServer) -> None:
-    found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c22"]})
+    found = deleted(lids, {"kettle1": ["c1"], "lids01": ["c2", "c22"]})
     assert found == Deletions(checked=5, requests=1)
     assert names(lids) == [["t3_kettle1", "t1_c1", "t3_lids01", "t1_c2", "t1_c22"]]
     assert lids.seen("info")[0].query["raw_json"] == "1"
@@ -237,7 +240,7 @@ def test_sources_that_are_still_there_are_asked_about_in_one_request(lids: Reddi
 def test_a_post_that_was_taken_down_or_lost_its_author_is_deleted(lids: RedditServer, fields: dict[str, Any]) -> None:
     lids.posts["lids01"].update(fields)
     lids.comments["lids01"][0]["data"]["body"] = "[deleted]"
-    assert reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c3"]}) == Deletions(
+    assert deleted(lids, {"kettle1": ["c1"], "lids01": ["c2", "c3"]}) == Deletions(
         frozenset(["lids01"]), frozenset(), checked=5, requests=1
     )
 
@@ -247,8 +250,8 @@ def test_a_comment_that_was_taken_down_or_lost_its_author_is_deleted(
     lids: RedditServer, fields: dict[str, Any]
 ) -> None:
     lids.comments["lids01"][0]["data"].update(fields)
-    assert reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c3"]}) == Deletions(
-        frozenset(), frozenset(["c2"]), checked=5, requests=1
+    assert deleted(lids, {"kettle1": ["c1"], "lids01": ["c2", "c3"]}) == Deletions(
+        frozenset(), frozenset([("lids01", "c2")]), checked=5, requests=1
     )
 
 
@@ -262,12 +265,12 @@ def test_a_comment_that_was_taken_down_or_lost_its_author_is_deleted(
 )
 def test_a_post_that_speaks_of_deletions_is_not_deleted(server: RedditServer, fields: dict[str, Any]) -> None:
     server.posts["kettle1"].update(fields)
-    assert not reddit(server).deleted({"kettle1": []}).threads
+    assert not deleted(server, {"kettle1": []}).threads
 
 
 def test_a_post_left_out_is_deleted_once_its_own_page_is_gone(lids: RedditServer) -> None:
     del lids.posts["lids01"], lids.comments["lids01"]
-    assert reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2"]}) == Deletions(
+    assert deleted(lids, {"kettle1": ["c1"], "lids01": ["c2"]}) == Deletions(
         frozenset(["lids01"]), frozenset(), checked=4, requests=2
     )
 
@@ -281,7 +284,7 @@ def refusal(status: int, **fields: str) -> Reply:
 def test_a_post_left_out_that_the_public_may_not_read_is_deleted(lids: RedditServer, fault: Reply | str) -> None:
     lids.omitted = {"t3_lids01", "t1_c2"}
     lids.always("thread", fault)
-    assert reddit(lids).deleted({"kettle1": [], "lids01": ["c2"]}).threads == {"lids01"}
+    assert deleted(lids, {"kettle1": [], "lids01": ["c2"]}).threads == {"lids01"}
 
 
 @pytest.mark.parametrize("name", ["t3_lids01", "t1_c3"])
@@ -300,19 +303,19 @@ def test_a_refusal_that_is_not_reddits_word_on_the_thread_removes_nothing(
     lids.omitted = {name}
     lids.always("thread", fault)
     with pytest.raises((TransientFailure, ConfigurationError)):
-        reddit(lids).deleted({"kettle1": [], "lids01": ["c2", "c3"]})
+        deleted(lids, {"kettle1": [], "lids01": ["c2", "c3"]})
 
 
 def test_a_page_that_is_not_there_although_its_post_was_just_shown_removes_nothing(lids: RedditServer) -> None:
     lids.omitted = {"t1_c3"}
     lids.always("thread", "404")
     with pytest.raises(TransientFailure, match="in doubt"):
-        reddit(lids).deleted({"lids01": ["c2", "c3"]})
+        deleted(lids, {"lids01": ["c2", "c3"]})
 
 
 def test_an_answer_cut_short_takes_no_comment_down_that_its_page_shows(lids: RedditServer) -> None:
     lids.omitted = {"t1_c22", "t1_c3"}
-    assert reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c22", "c3"]}) == Deletions(checked=6, requests=3)
+    assert deleted(lids, {"kettle1": ["c1"], "lids01": ["c2", "c22", "c3"]}) == Deletions(checked=6, requests=3)
 
 
 def test_a_private_forum_is_told_as_such(server: RedditServer) -> None:
@@ -324,26 +327,26 @@ def test_a_private_forum_is_told_as_such(server: RedditServer) -> None:
 def test_a_post_left_out_whose_page_shows_it_taken_down_is_deleted(lids: RedditServer) -> None:
     lids.omitted = {"t3_lids01"}
     lids.posts["lids01"]["removed_by_category"] = "deleted"
-    assert reddit(lids).deleted({"kettle1": [], "lids01": []}).threads == {"lids01"}
+    assert deleted(lids, {"kettle1": [], "lids01": []}).threads == {"lids01"}
 
 
 def test_a_post_left_out_whose_page_is_there_is_not_deleted(lids: RedditServer) -> None:
     lids.omitted = {"t3_lids01"}
-    found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2"]})
+    found = deleted(lids, {"kettle1": ["c1"], "lids01": ["c2"]})
     assert found == Deletions(checked=4, requests=2)
 
 
 def test_a_comment_left_out_is_deleted_once_its_page_does_not_show_it(lids: RedditServer) -> None:
     del lids.comments["lids01"][1]
-    found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2", "c3"]})
-    assert found == Deletions(frozenset(), frozenset(["c3"]), checked=5, requests=2)
+    found = deleted(lids, {"kettle1": ["c1"], "lids01": ["c2", "c3"]})
+    assert found == Deletions(frozenset(), frozenset([("lids01", "c3")]), checked=5, requests=2)
 
 
 def test_an_answer_without_any_comment_has_each_looked_up_on_its_page(lids: RedditServer) -> None:
     lids.omitted = {"t1_c1", "t1_c22", "t1_c3"}
     del lids.comments["lids01"][1]
-    found = reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c22", "c3"]})
-    assert found == Deletions(frozenset(), frozenset(["c3"]), checked=5, requests=4)
+    found = deleted(lids, {"kettle1": ["c1"], "lids01": ["c22", "c3"]})
+    assert found == Deletions(frozenset(), frozenset([("lids01", "c3")]), checked=5, requests=4)
     assert [request.query["comment"] for request in lids.seen("thread")] == ["c1", "c22", "c3"]
 
 
@@ -351,14 +354,14 @@ def test_a_comment_shown_deep_in_its_thread_is_not_deleted(lids: RedditServer) -
     lids.omitted = {"t1_c22"}
     things = [{"kind": "t3", "data": lids.posts["lids01"]}]
     lids.always("thread", Reply([listing(things), listing(lids.comments["lids01"])]))
-    assert reddit(lids).deleted({"lids01": ["c22"]}) == Deletions(checked=2, requests=2)
+    assert deleted(lids, {"lids01": ["c22"]}) == Deletions(checked=2, requests=2)
 
 
 def test_an_empty_answer_removes_nothing_while_a_post_is_there(lids: RedditServer) -> None:
     del lids.posts["kettle1"]
     lids.always("info", "empty")
     with pytest.raises(TransientFailure, match="t3_lids01 is there") as caught:
-        reddit(lids).deleted({"kettle1": ["c1"], "lids01": ["c2"]})
+        deleted(lids, {"kettle1": ["c1"], "lids01": ["c2"]})
     assert "nothing was taken down" in str(caught.value)
 
 
@@ -366,13 +369,13 @@ def test_an_answer_about_something_else_is_as_good_as_empty(server: RedditServer
     other = [{"kind": "t3", "data": post("other1")}, comment("c9", "A lid is a lid.")]
     server.always("info", Reply(listing(other)))
     with pytest.raises(TransientFailure, match="left out all 2"):
-        reddit(server).deleted({"kettle1": ["c1"]})
+        deleted(server, {"kettle1": ["c1"]})
 
 
 def test_an_empty_answer_is_believed_when_every_post_is_confirmed_gone(server: RedditServer) -> None:
     server.always("info", "empty")
     server.posts.clear()
-    found = reddit(server).deleted({"kettle1": ["c1"], "lids01": ["c2"]})
+    found = deleted(server, {"kettle1": ["c1"], "lids01": ["c2"]})
     assert found == Deletions(frozenset(["kettle1", "lids01"]), frozenset(), checked=4, requests=3)
 
 
@@ -385,7 +388,7 @@ def test_an_answer_that_cannot_be_read_removes_nothing(
     server.posts["kettle1"]["selftext"] = "[deleted]"
     server.always(kind, fault)
     with pytest.raises(TransientFailure):
-        reddit(server).deleted({"kettle1": ["c1"], "nowhere": []})
+        deleted(server, {"kettle1": ["c1"], "nowhere": []})
 
 
 @pytest.mark.parametrize(
@@ -404,26 +407,26 @@ def test_an_answer_that_cannot_be_read_removes_nothing(
 def test_a_malformed_answer_removes_nothing(server: RedditServer, kind: str, answer: Any) -> None:
     server.always(kind, Reply(answer))
     with pytest.raises(TransientFailure):
-        reddit(server).deleted({"kettle1": ["c1"], "nowhere": []})
+        deleted(server, {"kettle1": ["c1"], "nowhere": []})
 
 
 def test_a_page_that_does_not_show_its_thread_removes_nothing(server: RedditServer) -> None:
     server.always("thread", Reply([listing([]), listing([])]))
     with pytest.raises(TransientFailure, match="does not show it"):
-        reddit(server).deleted({"kettle1": ["c1"], "nowhere": []})
+        deleted(server, {"kettle1": ["c1"], "nowhere": []})
 
 
 @pytest.mark.parametrize(("kind", "fault"), [("info", "401"), ("info", "403"), ("thread", "401"), ("token", "401")])
 def test_refused_credentials_delete_nothing(server: RedditServer, kind: str, fault: str) -> None:
     server.always(kind, fault)
     with pytest.raises(ConfigurationError, match="REDDIT_CLIENT_ID"):
-        reddit(server).deleted({"kettle1": ["c1"], "nowhere": []})
+        deleted(server, {"kettle1": ["c1"], "nowhere": []})
 
 
 def test_the_wait_reddit_tells_travels_with_the_failure(server: RedditServer) -> None:
     server.always("info", "429:7")
     with pytest.raises(TransientFailure) as caught:
-        reddit(server).deleted({"kettle1": []})
+        deleted(server, {"kettle1": []})
     assert caught.value.retry_after == 7
 
 
@@ -433,10 +436,12 @@ def test_no_more_than_a_hundred_names_are_asked_about_at_a_time(server: RedditSe
         gone = {"author": "[deleted]"} if number in (1, 60, 120) else {}
         server.add(post(f"post{number}"), [comment(f"n{number}", "A lid is a lid.", **gone)])
         sources[f"post{number}"] = [f"n{number}"]
-    found = reddit(server).deleted(sources)
+    found = deleted(server, sources)
     assert [len(batch) for batch in names(server)] == [100, 100, 40]
     assert len({name for batch in names(server) for name in batch}) == 240
-    assert found == Deletions(frozenset(), frozenset(["n1", "n60", "n120"]), checked=240, requests=3)
+    assert found == Deletions(
+        frozenset(), frozenset([("post1", "n1"), ("post60", "n60"), ("post120", "n120")]), checked=240, requests=3
+    )
 
 
 def test_an_outage_halfway_removes_nothing_of_the_first_half(server: RedditServer) -> None:
@@ -444,20 +449,20 @@ def test_an_outage_halfway_removes_nothing_of_the_first_half(server: RedditServe
     sources = {"kettle1": [f"k{number}" for number in range(150)]}
     server.script("info", "ok", "429")
     with pytest.raises(TransientFailure):
-        reddit(server).deleted(sources)
+        deleted(server, sources)
 
 
 def test_comments_of_a_thread_beyond_the_first_batch_are_looked_up(server: RedditServer) -> None:
     ids = [f"k{number}" for number in range(100)]
     server.add(post("long01"), [comment(comment_id, "A lid is a lid.") for comment_id in ids[:-1]])
-    found = reddit(server).deleted({"long01": ids})
-    assert found == Deletions(frozenset(), frozenset(["k99"]), checked=101, requests=3)
+    found = deleted(server, {"long01": ids})
+    assert found == Deletions(frozenset(), frozenset([("long01", "k99")]), checked=101, requests=3)
 
 
 def test_nothing_is_asked_without_sources_and_samples_are_never_deleted(server: RedditServer) -> None:
-    assert reddit(server).deleted({}) == Deletions()
+    assert deleted(server, {}) == Deletions()
     assert server.requests == []
-    assert SampleThreads().deleted({"kettle1": ["c1"]}) == Deletions()
+    assert Samples().deleted({"kettle1": StoredThread("", ["c1"])}) == Deletions()
 
 
 @pytest.mark.parametrize(
@@ -509,25 +514,27 @@ def test_what_is_no_permalink_is_refused(reference: str) -> None:
 
 
 def test_samples_are_ranked_readable_and_found_by_id() -> None:
-    samples = SampleThreads().candidates(1_000)
+    samples = Samples().listing("", 1_000)
     assert samples
     assert [thread.engagement for thread in samples] == sorted((t.engagement for t in samples), reverse=True)
     assert {thread.source for thread in samples} == {"sample"}
-    assert SampleThreads().thread(samples[0].permalink) == samples[0]
-    assert len(SampleThreads().candidates(1)) == 1
+    assert Samples().thread(samples[0].permalink) == samples[0]
+    assert len(Samples().listing("", 1)) == 1
 
 
 def test_a_permalink_without_credentials_says_how_to_save_the_thread() -> None:
     with pytest.raises(ConfigurationError, match=r"\.json at its end") as caught:
-        SampleThreads().thread("https://www.reddit.com/r/cooking/comments/zz99zz/")
+        ThreadSources().thread("https://www.reddit.com/r/cooking/comments/zz99zz/")
     assert "REDDIT_CLIENT_ID" in str(caught.value)
 
 
-def test_either_source_serves_a_dagster_asset(server: RedditServer) -> None:
+def test_the_sources_serve_a_dagster_asset(server: RedditServer) -> None:
     @dg.asset
-    def found(threads: dg.ResourceParam[ThreadSource]) -> list[str]:
-        return [thread.id for thread in threads.candidates(1)]
+    def found(threads: ThreadSources) -> list[str]:
+        return [thread.id for thread in threads.candidates(1).threads]
 
-    for source in (reddit(server), SampleThreads()):
-        result = dg.materialize([found], resources={"threads": source})
+    app = {"reddit_client_id": CLIENT_ID, "reddit_client_secret": CLIENT_SECRET}
+    live = ThreadSources(specs=["reddit:cooking"], reddit_url=server.url, reddit_oauth_url=server.url, **app)
+    for sources in (live, ThreadSources()):
+        result = dg.materialize([found], resources={"threads": sources})
         assert len(result.output_for_node("found")) == 1

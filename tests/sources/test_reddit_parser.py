@@ -83,7 +83,7 @@ THERE_TEXTS = [
 
 def thread(comments: list[dict[str, Any]] | None = None, **fields: Any) -> Thread:
     things = [comment("c1", HUM)] if comments is None else comments
-    return parse_thread([listing([{"kind": "t3", "data": post("kettle", **fields)}]), listing(things)], "file")
+    return parse_thread([listing([{"kind": "t3", "data": post("kettle", **fields)}]), listing(things)])
 
 
 @pytest.mark.parametrize("fields", GONE_FIELDS)
@@ -267,7 +267,7 @@ def test_a_name_that_begins_a_sentence_leaves_the_sentence_before_it_whole() -> 
 def test_a_profile_is_no_forum_and_its_name_is_not_stored() -> None:
     stored = thread(subreddit="u_some_body", subreddit_type="user", permalink="/user/some_body/comments/kettle/")
     assert "some_body" not in stored.model_dump_json()
-    assert (stored.subreddit, stored.permalink) == ("unknown", "https://www.reddit.com/comments/kettle/")
+    assert (stored.community, stored.permalink) == ("unknown", "https://www.reddit.com/comments/kettle/")
 
 
 def test_the_poster_is_known_by_name_where_the_thread_does_not_say_so() -> None:
@@ -358,7 +358,7 @@ def shapes() -> dict[str, Any]:
 
 @pytest.mark.parametrize("shape", shapes())
 def test_every_shape_of_a_listing_gives_the_same_thread(shape: str) -> None:
-    found = parse_thread(shapes()[shape], "file")
+    found = parse_thread(shapes()[shape])
     assert [(one.id, one.depth) for one in found.comments] == [("c1", 0), ("c2", 1)]
     assert found.id == "kettle"
 
@@ -367,7 +367,7 @@ def test_every_shape_of_a_listing_gives_the_same_thread(shape: str) -> None:
     "shape", [[listing([{"kind": "t3", "data": post("kettle")}]), ""], {"kind": "t3", "data": post("kettle")}]
 )
 def test_a_post_alone_is_a_thread_without_comments(shape: Any) -> None:
-    assert parse_thread(shape, "file").comments == ()
+    assert parse_thread(shape).comments == ()
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_a_post_alone_is_a_thread_without_comments(shape: Any) -> None:
 )
 def test_what_is_no_thread_is_told_in_a_line(document: Any, message: str) -> None:
     with pytest.raises(ThreadFormatError, match=message):
-        parse_thread(document, "file")
+        parse_thread(document)
 
 
 def test_odd_values_do_not_break_the_reading() -> None:

@@ -14,8 +14,8 @@ from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, commen
 from threadjuice_dagster.failures import ConfigurationError, Unsuitable, UsageError
 from threadjuice_dagster.sources import files as module
 from threadjuice_dagster.sources.files import open_thread, thread_from_file
-from threadjuice_dagster.sources.reddit import RedditThreads
-from threadjuice_dagster.sources.samples import SampleThreads
+from threadjuice_dagster.sources.reddit import Reddit
+from threadjuice_dagster.sources.registry import ThreadSources
 
 CASES = Path(__file__).parents[1] / "cases"
 SAMPLES = Path(__file__).parents[2] / "threadjuice_dagster" / "editorial" / "threads"
@@ -28,15 +28,15 @@ HUM = "Mine hums in the key of G on cold mornings, and nobody believes me."
 )
 def test_a_share_link_is_refused_with_a_hint(reference: str) -> None:
     with pytest.raises(UsageError, match="Open it"):
-        open_thread(reference, SampleThreads())
+        open_thread(reference, ThreadSources())
 
 
 @pytest.mark.parametrize(
     "reference", ["https://news.ycombinator.com/item?id=1", "https://v.redd.it/abc", "r/cooking/", "ftp://x/y.json"]
 )
 def test_an_address_of_something_else_is_told_from_a_file(reference: str) -> None:
-    with pytest.raises(UsageError, match="not the address"):
-        open_thread(reference, SampleThreads())
+    with pytest.raises(UsageError, match="address of a"):
+        open_thread(reference, ThreadSources())
 
 
 def saved(path: Path, **fields: Any) -> Path:
@@ -51,20 +51,20 @@ def saved(path: Path, **fields: Any) -> Path:
 def test_a_saved_thread_is_read_and_its_escapes_resolved(tmp_path: Path) -> None:
     path = saved(tmp_path / "thread.json", selftext="Salt &amp; pepper, 3 &lt; 4.&amp;#x200B;")
     thread = thread_from_file(path)
-    assert (thread.id, thread.source) == ("saved1", "file")
+    assert (thread.id, thread.source) == ("saved1", "reddit")
     assert thread.body == "Salt & pepper, 3 < 4."
 
 
 def test_a_file_or_an_address_is_opened_as_what_it_is(tmp_path: Path) -> None:
     path = saved(tmp_path / "thread.json")
-    assert open_thread(str(path), SampleThreads()).id == "saved1"
+    assert open_thread(str(path), ThreadSources()).id == "saved1"
     with pytest.raises(UsageError, match="cannot be read"):
-        open_thread(str(tmp_path / "none.json"), SampleThreads())
+        open_thread(str(tmp_path / "none.json"), ThreadSources())
     for address in ("https://redd.it/1abcde", " <https://old.reddit.com/r/x/comments/1abcde/> ", "1abcde"):
         with pytest.raises(ConfigurationError, match=r"\.json"):
-            open_thread(address, SampleThreads())
+            open_thread(address, ThreadSources())
     with pytest.raises(Unsuitable, match="adult"):
-        open_thread(str(saved(tmp_path / "adult.json", over_18=True)), SampleThreads())
+        open_thread(str(saved(tmp_path / "adult.json", over_18=True)), ThreadSources())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_missing_file_a_folder_and_an_oversized_file_are_refused(
 ) -> None:
     for path, message in ((tmp_path / "none.json", "cannot be read"), (tmp_path, "is a folder")):
         with pytest.raises(UsageError, match=message):
-            open_thread(str(path), SampleThreads())
+            open_thread(str(path), ThreadSources())
     monkeypatch.setattr(module, "MAX_FILE", 5000)
     packed = tmp_path / "bomb.json.gz"
     packed.write_bytes(gzip.compress(b"[" + b" " * 1_000_000))
@@ -145,10 +145,8 @@ def test_a_file_and_the_api_give_the_same_thread(tmp_path: Path) -> None:
     path.write_text(json.dumps([listing([{"kind": "t3", "data": sent}]), listing(things)]))
     with RedditServer() as server:
         server.add(raw, things)
-        source = RedditThreads(
-            client_id=CLIENT_ID, client_secret=CLIENT_SECRET, reddit_url=server.url, oauth_url=server.url
-        )
-        assert source.thread("same01").model_copy(update={"source": "file"}) == thread_from_file(path)
+        source = Reddit(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, reddit_url=server.url, oauth_url=server.url)
+        assert source.thread("same01") == thread_from_file(path)
 
 
 def sample_text(number: int) -> str:

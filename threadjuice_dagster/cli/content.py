@@ -31,7 +31,8 @@ def generate(
     count: Annotated[int, typer.Option(min=0, max=1000, help="Stories to publish; 0 is DAILY_STORY_COUNT.")] = 0,
     category: Annotated[str, typer.Option(help="Only threads of this category.")] = "",
     persona: Annotated[str, typer.Option(help="Written in this persona's voice.")] = "",
-    thread: Annotated[str, typer.Option(help="A Reddit permalink, or a thread saved as .json.")] = "",
+    source: Annotated[str, typer.Option(help="Only threads of this place, such as hackernews:ask.")] = "",
+    thread: Annotated[str, typer.Option(help="A thread's address, or a saved file.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Write, check, illustrate and publish stories, and rebuild the site."""
@@ -40,7 +41,7 @@ def generate(
         from threadjuice_dagster.assets.threads.threads import AssignmentConfig
         from threadjuice_dagster.cli.writing import generate_stories
 
-        config = AssignmentConfig(count=count, category=category, persona=persona, thread=reference)
+        config = AssignmentConfig(count=count, category=category, persona=persona, source=source, thread=reference)
         stories = generate_stories(session, config)
         _print_stories(stories, as_json)
         if any(story.status in ("failed", "interrupted", "waiting") for story in stories):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 diagnose = typer.Typer(no_args_is_help=True, help="What is wrong with one part of the newsroom, and what to do next.")
 
 SYSTEMS = {
-    "generation": ("database", "database_pool", "openai", "reddit"),
+    "generation": ("database", "database_pool", "openai", "threads"),
     "database": ("database", "database_pool", "database_backups", "database_replica", "dagster_database", "backups"),
     "images": ("database", "cdn", "openverse", "unsplash"),
 }

@@ -16,7 +16,8 @@ from threadjuice_dagster.domain.judging.verdicts import Assessment, gate_finding
 from threadjuice_dagster.domain.story.stories import Draft
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.failures import ThreadJuiceError, Unsuitable, UsageError
-from threadjuice_dagster.sources.reddit_parser import ThreadFormatError, parse_thread
+from threadjuice_dagster.sources.reddit_parser import parse_thread
+from threadjuice_dagster.sources.thread_source import ThreadFormatError
 
 
 def score_line(line: str) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _thread(value: Any) -> Thread | None:
     listed = value if isinstance(value, list) else [value]
     if all(isinstance(part, Mapping) and isinstance(part.get("data"), Mapping) for part in listed):
         try:
-            return parse_thread(value, "file")
+            return parse_thread(value)
         except ThreadFormatError as error:
             raise UsageError(f"Its thread cannot be read: {error}.", "Leave it out, or save it from Reddit.") from None
         except Unsuitable as error:

@@ -38,7 +38,8 @@ def generate_stories(session: NewsroomSession, config: AssignmentConfig) -> list
     Outages(store.engine).try_now()
     if not config.thread:
         return _fulfil(session, config)
-    thread = open_thread(config.thread, session.resources["threads"].process_config_and_initialize())
+    with session.opened("threads") as sources:
+        thread = open_thread(config.thread, sources)
     waiting = f"Waiting for another command to finish with thread {thread.id}"
     with store.locks.waited_for(f"thread:{thread.id}", lambda: session.say(waiting)):
         published = _published_story(session, thread)
@@ -109,7 +110,8 @@ def _fulfil(session: NewsroomSession, config: AssignmentConfig) -> list[StoryRec
         try:
             session.say("Reading the thread" if config.thread else "Looking for threads")
             job = "assign_stories_job" if config.thread else "discover_stories_job"
-            session.run(job, {"story_assignments": {**config.model_dump(), "order": order.id}})
+            discovery = {} if config.thread else {"threads": {"source": config.source}}
+            session.run(job, {**discovery, "story_assignments": {**config.model_dump(), "order": order.id}})
             if not store.order_counts(order.id):
                 raise PermanentFailure(
                     "No unused thread suits this order.",

@@ -16,7 +16,7 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.locks import Locks, is_held, lock_key
 from threadjuice_dagster.database.rows import is_taken_down, upsert
-from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.story.threads import Thread, interleaved
 from threadjuice_dagster.domain.writing.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJuiceError, UsageError
 
@@ -27,7 +27,7 @@ _WAITS = t.assignments.c.error["kind"].astext.is_not(None)
 """Whether an assigned story waits for a stated reason; an empty error may be stored as SQL's null or as JSON's."""
 
 CANDIDATES = 300
-"""Unused threads looked at for one assignment, the most engaging first."""
+"""Unused threads looked at for one assignment, the best of every place first."""
 
 
 def order_lock(order_id: str) -> str:
@@ -56,7 +56,7 @@ class Assignments:
                     continue
                 record = thread.model_dump(mode="json")
                 row = {
-                    **thread.model_dump(include={"id", "source", "subreddit", "title", "permalink", "num_comments"}),
+                    **thread.model_dump(include={"id", "source", "spec", "title", "permalink", "num_comments"}),
                     "engagement": thread.engagement,
                     "digest": hashlib.sha256(thread.model_dump_json().encode()).hexdigest(),
                     "record": record,
@@ -83,11 +83,23 @@ class Assignments:
             return connection.scalar(sa.select(sa.func.count()).where(~t.threads.c.used)) or 0
 
     def open_order(
-        self, count: int, category: str | None, persona: str | None, max_attempts: int, *, by_command: bool = False
+        self,
+        count: int,
+        category: str | None,
+        persona: str | None,
+        max_attempts: int,
+        *,
+        source: str = "",
+        by_command: bool = False,
     ) -> Order:
         """Open an order for ``count`` stories. A command closes the orders that it opened itself (``by_command``)."""
         order = Order(
-            id=uuid.uuid4().hex[:12], count=count, category=category, persona=persona, max_attempts=max_attempts
+            id=uuid.uuid4().hex[:12],
+            count=count,
+            category=category,
+            persona=persona,
+            source=source,
+            max_attempts=max_attempts,
         )
         with self.engine.begin() as connection:
             connection.execute(t.orders.insert().values(by_command=by_command, **order.model_dump()))
@@ -150,7 +162,7 @@ class Assignments:
             missing = self._missing(connection, order)
             missing -= self._adopt(connection, order, missing, only) if missing > 0 else 0
             if missing > 0:
-                threads = [only] if only else self._unused(connection)
+                threads = [only] if only else self._unused(connection, order.source)
                 for choice in self._choose(connection, threads, order, missing):
                     row = _assignment_row(choice, order)
                     connection.execute(insert(t.assignments).values(row).on_conflict_do_nothing())
@@ -329,10 +341,17 @@ class Assignments:
                     break
         return adopted
 
-    def _unused(self, connection: sa.Connection) -> list[Thread]:
-        usable = ~t.threads.c.used & t.threads.c.expired_at.is_(None)
-        query = sa.select(t.threads.c.record).where(usable).order_by(t.threads.c.engagement.desc()).limit(CANDIDATES)
-        return [Thread.model_validate(record) for record in connection.scalars(query)]
+    def _unused(self, connection: sa.Connection, source: str) -> list[Thread]:
+        """Return unused threads, the best of every place first; ``source`` is a spec or the name of a source."""
+        columns = t.threads.c
+        usable = ~columns.used & columns.expired_at.is_(None)
+        if source:
+            usable &= (columns.spec == source) | columns.spec.startswith(f"{source}:", autoescape=True)
+        rank = sa.func.row_number().over(partition_by=columns.spec, order_by=columns.engagement.desc()).label("rank")
+        ranked = sa.select(columns.id, rank).where(usable).subquery()
+        best = sa.select(ranked.c.id).order_by(ranked.c.rank, ranked.c.id).limit(CANDIDATES)
+        query = sa.select(columns.record).where(columns.id.in_(best))
+        return interleaved(Thread.model_validate(record) for record in connection.scalars(query))
 
     def _choose(self, connection: sa.Connection, threads: Sequence[Thread], order: Order, count: int) -> list[Choice]:
         written = self._counts(connection, t.story_counts.c.persona)

@@ -43,14 +43,17 @@ threads = sa.Table(
     "threads",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    *_required(sa.Text, "source", "subreddit", "title", "permalink", "digest"),
+    *_required(sa.Text, "source", "title", "permalink", "digest"),
+    sa.Column("spec", sa.Text, nullable=False, server_default=""),
+    # Only earlier versions, which may run beside this one during a deployment, write it.
+    sa.Column("subreddit", sa.Text, nullable=False, server_default=""),
     sa.Column("engagement", sa.Float, nullable=False),
     sa.Column("num_comments", sa.Integer, nullable=False),
     sa.Column("record", JSONB, nullable=False),
     _now("fetched_at"),
     sa.Column("expired_at", sa.DateTime(timezone=True)),
     sa.Column("used", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Index("threads_unused_idx", sa.desc("engagement"), postgresql_where=sa.text("NOT used")),
+    sa.Index("threads_unused_idx", "spec", sa.desc("engagement"), postgresql_where=sa.text("NOT used")),
     sa.Index("threads_fetched_at_idx", "fetched_at", postgresql_where=sa.text("expired_at IS NULL")),
 )
 """Threads by id; a trigger keeps ``used``, which says whether a story was assigned for it."""
@@ -62,6 +65,7 @@ orders = sa.Table(
     *_required(sa.Integer, "count", "max_attempts"),
     sa.Column("category", sa.Text),
     sa.Column("persona", sa.Text),
+    sa.Column("source", sa.Text, nullable=False, server_default=""),
     sa.Column("by_command", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("closed_at", sa.DateTime(timezone=True)),
     _now("created_at"),
@@ -252,6 +256,18 @@ rate_tickets = sa.Table(
     sa.Column("service", sa.Text, primary_key=True),
     sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
 )
+
+source_limits = sa.Table(
+    "source_limits",
+    metadata,
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("requests", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("quota_left", sa.Integer),
+    sa.Column("quota_most", sa.Integer),
+    sa.Column("paused_until", sa.DateTime(timezone=True)),
+)
+"""What each source of threads said of its limits, and how often it was asked on ``day`` (UTC)."""
 
 imports = sa.Table(
     "imports",

@@ -10,10 +10,14 @@ import dagster as dg
 from threadjuice_dagster.domain.writing.budget import UNPRICED
 from threadjuice_dagster.failures import BudgetSpent, ConfigurationError, TransientFailure
 from threadjuice_dagster.operations.alerts.rules import Trouble
+from threadjuice_dagster.resources.http import MAX_WAIT
 from threadjuice_dagster.resources.openai_connection import RequestLimiter
 from threadjuice_dagster.resources.postgres import Database
+from threadjuice_dagster.sources.client import SourceLimiter, paused
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from threadjuice_dagster.database.outages import Outages
     from threadjuice_dagster.database.spending import Spending
     from threadjuice_dagster.operations.alerts.store import Incidents
@@ -133,20 +137,73 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
 
     def _try(self, service: str) -> float:
         """Count a request and return 0, or return the seconds until one is allowed."""
-        import sqlalchemy as sa
+        with self.database.store.engine.begin() as connection:
+            return _take_ticket(connection, service, self.per_minute)
 
-        from threadjuice_dagster.database.locks import lock_key
+
+class SharedSourceLimit(dg.ConfigurableResource, SourceLimiter):
+    """Keeps what the sources of threads allow, over all processes: requests a minute and a day, quotas, pauses.
+
+    The database's clock counts. A day is one of UTC, as the sources count theirs.
+    """
+
+    database: dg.ResourceDependency[Database]
+
+    def acquire(self, service: str, per_minute: int, per_day: int | None) -> None:
+        """Block until a request to ``service`` is allowed.
+
+        Raises ``TransientFailure`` where that takes longer than a minute: the quota is used up, or the service asked
+        for a longer pause.
+        """
+        while (wait := self._try(service, per_minute, per_day)) > 0:
+            if wait > MAX_WAIT:
+                raise paused(service, wait)
+            time.sleep(min(wait, 5.0))
+
+    def record(self, service: str, *, pause: float = 0.0, left: int | None = None, most: int | None = None) -> None:
+        """Record what a service said: no request for ``pause`` seconds, ``left`` of ``most`` requests of its quota."""
+        from threadjuice_dagster.database.source_limits import SourceLimits
+
+        SourceLimits(self.database.store.engine).record(service, pause, left, most)
+
+    def record_outage(self, service: str, message: str) -> None:
+        """Record that a service is down or used up, so that operators hear of it once."""
+        from threadjuice_dagster.database.outages import Outages
+
+        Outages(self.database.store.engine).failed(service, message, on_trial=False)
+
+    def record_recovery(self, service: str) -> None:
+        """Record that a service answers again."""
+        from threadjuice_dagster.database.outages import Outages
+
+        Outages(self.database.store.engine).over(service)
+
+    def _try(self, service: str, per_minute: int, per_day: int | None) -> float:
+        """Count a request and return 0, or return the seconds until one is allowed."""
+        from threadjuice_dagster.database.source_limits import SourceLimits
 
         with self.database.store.engine.begin() as connection:
-            # One process at a time counts and adds: otherwise two could both see the last free place.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"limit:{service}"))))
-            window = {"service": service, "window": WINDOW}
-            connection.execute(sa.text(_EXPIRE), window)
-            used, wait = connection.execute(sa.text(_COUNT), window | {"limit": self.per_minute}).one()
-            if used < self.per_minute:
-                connection.execute(sa.text(_TAKE), window)
-                return 0.0
-            return max(float(wait), 0.05)
+            wait = SourceLimits.wait(connection, service, per_day) or _take_ticket(connection, service, per_minute)
+            if wait == 0:
+                SourceLimits.count(connection, service)
+            return wait
+
+
+def _take_ticket(connection: "sa.Connection", service: str, per_minute: int) -> float:
+    """Count a request to a service and return 0, or return the seconds until one is allowed."""
+    import sqlalchemy as sa
+
+    from threadjuice_dagster.database.locks import lock_key
+
+    # One process at a time counts and adds: otherwise two could both see the last free place.
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"limit:{service}"))))
+    window = {"service": service, "window": WINDOW}
+    connection.execute(sa.text(_EXPIRE), window)
+    used, wait = connection.execute(sa.text(_COUNT), window | {"limit": per_minute}).one()
+    if used < per_minute:
+        connection.execute(sa.text(_TAKE), window)
+        return 0.0
+    return max(float(wait), 0.05)
 
 
 _EXPIRE = """DELETE FROM rate_tickets WHERE service = :service

@@ -30,8 +30,8 @@ class SourceLimiter:
     def acquire(self, service: str, per_minute: int, per_day: int | None) -> None:
         """Block until a request to ``service`` is allowed.
 
-        Raises ``TransientFailure`` where that takes longer than a minute: the quota is used up, or the service asked for a
-        longer pause.
+        Raises ``TransientFailure`` where that takes longer than a minute: the quota is used up, or the service asked
+        for a longer pause.
         """
         wait = self._paused_until.get(service, 0.0) - time.monotonic()
         if wait > MAX_WAIT:
@@ -42,17 +42,27 @@ class SourceLimiter:
         """Record what a service said: no request for ``pause`` seconds, ``left`` of ``most`` requests of its quota."""
         self._paused_until[service] = max(self._paused_until.get(service, 0.0), time.monotonic() + pause)
 
+    def record_outage(self, service: str, message: str) -> None:
+        """Record that a service is down or used up, so that operators hear of it once."""
+
+    def record_recovery(self, service: str) -> None:
+        """Record that a service answers again."""
+
 
 def paused(service: str, wait: float) -> TransientFailure:
     """Return the failure of a request that a service wants no earlier than in ``wait`` seconds."""
     message = f"{service} asked for a pause of {wait:.0f} more seconds."
     return TransientFailure(
-        message, "Nothing needs to be done: it is tried again by itself.", retry_after=wait, exhausted=True, service=service
+        message,
+        "Nothing needs to be done: it is tried again by itself.",
+        retry_after=wait,
+        exhausted=True,
+        service=service,
     )
 
 
 class SourceClient:
-    """Asks one service. ``service`` names it in limits and alerts, such as ``stackexchange`` or ``lemmy:lemmy.world``."""
+    """Asks one service, which ``service`` names in limits and alerts: ``stackexchange``, ``lemmy:lemmy.world``."""
 
     def __init__(self, service: str, policy: SourcePolicy, limiter: SourceLimiter) -> None:
         self.service, self.limiter, self._policy = service, limiter, policy
@@ -60,8 +70,8 @@ class SourceClient:
     def get(self, url: str, params: Mapping[str, Any] | None = None) -> Answer:
         """Return a service's answer, whatever its status below 500 except 429. Redirects are not followed.
 
-        A 429, a 5xx and silence are tried again after the pause that the service names, each try within its limits. Raises
-        ``TransientFailure`` for an outage, a longer pause or a used-up quota. Its message holds no query.
+        A 429, a 5xx and silence are tried again after the pause that the service names, each try within its limits.
+        Raises ``TransientFailure`` for an outage, a longer pause or a used-up quota. Its message holds no query.
         """
         for attempt in range(ATTEMPTS):
             self.limiter.acquire(self.service, self._policy.requests_per_minute, self._policy.requests_per_day)

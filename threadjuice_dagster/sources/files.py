@@ -12,27 +12,30 @@ from typing import Any
 
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.failures import Unsuitable, UsageError
-from threadjuice_dagster.sources.reddit_parser import ThreadFormatError, parse_thread
-from threadjuice_dagster.sources.thread_source import ThreadSource
+from threadjuice_dagster.sources.reddit_parser import parse_thread
+from threadjuice_dagster.sources.registry import ThreadSources
+from threadjuice_dagster.sources.thread_source import ThreadFormatError
 
 MAX_FILE = 50 * 1024 * 1024
 """Most bytes of a saved thread, unpacked. Reddit's own answers are far smaller."""
 
 SAVE_ADDRESS = "Save the thread's address with .json at its end, and pass that file."
 
+_HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _GZIP_HEADER = 31
 _SHOWN_JSON = re.compile(r"<pre[^>]*>(.*)</pre>", re.DOTALL | re.IGNORECASE)
 
 
-def open_thread(reference: str, source: ThreadSource) -> Thread:
-    """Return the thread that an operator named: a saved file, or an address or id at ``source``.
+def open_thread(reference: str, sources: ThreadSources) -> Thread:
+    """Return the thread that an operator named: a saved file, or an address or id at a source.
 
     Raises ``UsageError`` if it is no thread, ``Unsuitable`` if it may not become a story.
     """
     reference = reference.strip().strip("<>\"'")
-    is_file = _exists(Path(reference)) or not source.recognises(reference)
-    thread = thread_from_file(Path(reference)) if is_file else source.thread(reference)
+    is_address = sources.recognises(reference) or _HAS_SCHEME.match(reference)
+    is_file = _exists(Path(reference)) or not is_address
+    thread = thread_from_file(Path(reference)) if is_file else sources.thread(reference)
     if thread.over_18:
         raise Unsuitable(f"Thread {thread.id} is marked as adult (over_18).", "Choose another thread.")
     return thread
@@ -41,7 +44,7 @@ def open_thread(reference: str, source: ThreadSource) -> Thread:
 def thread_from_file(path: Path) -> Thread:
     """Return a thread saved in Reddit's ``.json`` thread format, which may be gzipped. Raises ``UsageError``."""
     try:
-        return parse_thread(_document(_bytes(path), path.name), "file")
+        return parse_thread(_document(_bytes(path), path.name))
     except ThreadFormatError as error:
         raise UsageError(f"{path.name} is not a Reddit thread: {error}.", SAVE_ADDRESS) from None
 

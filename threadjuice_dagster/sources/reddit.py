@@ -7,13 +7,12 @@ about deleted threads belongs to the caller of ``deleted``.
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
-from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.story.threads import SourceName, Thread, interleaved
 from threadjuice_dagster.failures import (
     ConfigurationError,
     PermanentFailure,
@@ -22,8 +21,14 @@ from threadjuice_dagster.failures import (
     UsageError,
 )
 from threadjuice_dagster.resources.http import retry_after
-from threadjuice_dagster.sources.reddit_parser import ThreadFormatError, is_gone, is_set, parse_thread
-from threadjuice_dagster.sources.thread_source import Deletions, SourcePolicy, ThreadSource, ranked
+from threadjuice_dagster.sources.reddit_parser import is_gone, is_set, parse_thread
+from threadjuice_dagster.sources.thread_source import (
+    Deletions,
+    SourcePolicy,
+    StoredThread,
+    ThreadFormatError,
+    ThreadSource,
+)
 
 if TYPE_CHECKING:
     import praw
@@ -68,37 +73,43 @@ _SHARE_LINK = re.compile(
 
 
 _LIKE_AN_ADDRESS = re.compile(
-    r"\w+://|(?:[\w-]+\.)*(?:reddit\.com|redd\.it|reddit\.app\.link)/|/?r/\w+/", re.IGNORECASE
+    r"(?:https?://)?(?:[\w-]+\.)*(?:reddit\.com|redd\.it|reddit\.app\.link)/|/?r/\w+/", re.IGNORECASE
 )
 
 
-class RedditThreads(ThreadSource):
+@dataclass(frozen=True)
+class Reddit(ThreadSource):
     """Reddit, read-only. ``limit`` bounds the posts of a subreddit, ``comment_limit`` the comments of a thread."""
 
-    policy = POLICY
+    name: ClassVar[SourceName] = "reddit"
+    prefix: ClassVar[str] = "reddit"
+    policy: ClassVar[SourcePolicy] = POLICY
+    joins_places: ClassVar[bool] = True
 
     client_id: str
     client_secret: str
     user_agent: str = "ThreadJuice/1.0"
-    subreddits: list[str] = Field(default_factory=list)
     reddit_url: str = ""
     oauth_url: str = ""
     time_filter: Literal["hour", "day", "week", "month", "year", "all"] = "day"
     limit: int = 25
     comment_limit: int = 200
 
-    def candidates(self, limit: int) -> list[Thread]:
-        """Return the top posts of all subreddits with their comments, ranked by engagement.
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the app's credentials are set."""
+        return bool(self.client_id.strip() and self.client_secret.strip())
+
+    def listing(self, place: str, limit: int) -> list[Thread]:
+        """Return the top posts of subreddits, joined by "+", with their comments.
 
         Comments are fetched for twice ``limit`` posts, the most promising by their listings.
         """
-        if not self.subreddits:
-            raise ConfigurationError("No subreddits are set.", "Name some, as in REDDIT_SUBREDDITS=cooking,travel.")
         reddit = self._reddit()
-        listed = _readable(self.subreddits, lambda name: self._listed(reddit, name))
+        listed = _readable(place.split("+"), lambda name: self._listed(reddit, name))
         # Listings carry no comments, which the final ranking needs: hence twice as many.
-        promising = [thread.id for thread in ranked(listed)[: max(limit, 0) * 2]]
-        return ranked(_readable(promising, lambda thread_id: [self._fetched(reddit, thread_id)]))[:limit]
+        promising = [thread.id for thread in interleaved(listed)[: max(limit, 0) * 2]]
+        return interleaved(_readable(promising, lambda thread_id: [self._fetched(reddit, thread_id)]))[:limit]
 
     def recognises(self, reference: str) -> bool:
         """Return whether a reference is meant as an address or id of a thread, and not as a file."""
@@ -106,9 +117,17 @@ class RedditThreads(ThreadSource):
 
     def thread(self, reference: str) -> Thread:
         """Return the thread at a permalink or with an id. Raises ``PermanentFailure`` if it was taken down."""
-        return self._fetched(self._reddit(), thread_id_of(reference))
+        thread_id = thread_id_of(reference)
+        return self._fetched(self._reddit(), thread_id)
 
-    def deleted(self, sources: Mapping[str, Collection[str]]) -> Deletions:
+    def parse(self, document: Any) -> Thread | None:
+        """Return the thread in Reddit's ``.json`` thread format; None if the document is nothing of Reddit's."""
+        listings = document if isinstance(document, list) else [document]
+        if not any(isinstance(listing, Mapping) and ("kind" in listing or "data" in listing) for listing in listings):
+            return None
+        return parse_thread(document)
+
+    def deleted(self, threads: Mapping[str, StoredThread]) -> Deletions:
         """Return which of these threads, and of the comments named with each, the public can no longer read.
 
         These are deleted and removed ones, and those of deleted accounts. What ``/api/info`` leaves out is looked up on
@@ -116,11 +135,12 @@ class RedditThreads(ThreadSource):
         too; a refusal without such a reason is an outage. Raises ``TransientFailure`` if any answer cannot be read, or
         if one leaves out everything although some of it still exists: an outage removes nothing.
         """
-        return _Recheck(self._reddit(), sources).run() if sources else Deletions()
+        return _Recheck(self._reddit(), threads).run() if threads else Deletions()
 
-    def check(self) -> None:
-        """Check that Reddit accepts the app's credentials, with one request for a token."""
+    def check(self, place: str) -> str:
+        """Ask Reddit for a token, and say that it accepts the app's credentials."""
         self._reddit()
+        return f"A token was given; {len(place.split('+'))} subreddits are read."
 
     def _listed(self, reddit: "praw.Reddit", subreddit: str) -> list[Thread]:
         name = subreddit.strip().removeprefix("/").removeprefix("r/").strip("/")
@@ -131,7 +151,7 @@ class RedditThreads(ThreadSource):
         for post in _posts(answer):
             if not (is_set(post.get("over_18")) or is_set(post.get("stickied"))):
                 with contextlib.suppress(ThreadFormatError, Unsuitable):
-                    threads.append(parse_thread([_listing({"kind": "t3", "data": post}), _listing()], "reddit"))
+                    threads.append(parse_thread([_listing({"kind": "t3", "data": post}), _listing()]))
         return threads
 
     def _fetched(self, reddit: "praw.Reddit", thread_id: str) -> Thread:
@@ -147,14 +167,14 @@ class RedditThreads(ThreadSource):
         try:
             if not (isinstance(document, list) and len(document) == 2):
                 raise ThreadFormatError("expected two listings (the post, then its comments)")
-            return parse_thread(document, "reddit")
+            return parse_thread(document)
         except ThreadFormatError as error:
             raise TransientFailure(f"Reddit's answer for {subject} is no thread: {error}.") from None
 
     def _reddit(self) -> "praw.Reddit":
         import praw
 
-        if not (self.client_id.strip() and self.client_secret.strip()):
+        if not self.is_set_up:
             raise ConfigurationError("REDDIT_CLIENT_ID or REDDIT_CLIENT_SECRET is not set.", SAVE_IT)
         # Without the None values and the site name a praw.ini or the environment could turn this into a user's login.
         reddit = praw.Reddit(
@@ -177,12 +197,12 @@ class RedditThreads(ThreadSource):
 class _Recheck:
     """One check of our stories' sources. Names are Reddit's: ``t3_`` and a post's id, ``t1_`` and a comment's."""
 
-    def __init__(self, reddit: "praw.Reddit", sources: Mapping[str, Collection[str]]) -> None:
+    def __init__(self, reddit: "praw.Reddit", threads: Mapping[str, StoredThread]) -> None:
         self._reddit = reddit
         # A post comes before its comments: they are skipped if it is gone.
         self._thread_of: dict[str, str] = {}
-        for thread_id, comment_ids in sources.items():
-            names = [f"t3_{thread_id}", *(f"t1_{comment_id}" for comment_id in comment_ids)]
+        for thread_id, stored in threads.items():
+            names = [f"t3_{thread_id}", *(f"t1_{comment_id}" for comment_id in stored.comments)]
             self._thread_of.update(dict.fromkeys(names, thread_id))
         self._gone: set[str] = set()
         self._shown: set[str] = set()
@@ -193,7 +213,7 @@ class _Recheck:
         for start in range(0, len(names), POLICY.names_per_request):
             self._check(names[start : start + POLICY.names_per_request])
         threads = {self._thread_of[name] for name in self._gone if name.startswith("t3_")}
-        comments = {name[3:] for name in self._gone if self._thread_of[name] not in threads}
+        comments = {(self._thread_of[name], name[3:]) for name in self._gone if self._thread_of[name] not in threads}
         return Deletions(frozenset(threads), frozenset(comments), len(names), self._requests)
 
     def _check(self, names: Sequence[str]) -> None:

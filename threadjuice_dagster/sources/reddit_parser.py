@@ -16,6 +16,7 @@ from threadjuice_dagster.domain.language.text import clean, head, unescaped
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.domain.story.user_names import masked, telling_names
 from threadjuice_dagster.failures import Unsuitable
+from threadjuice_dagster.sources.thread_source import ThreadFormatError
 
 Thing = Mapping[str, Any]
 """A post or comment with the fields of Reddit's API."""
@@ -36,10 +37,6 @@ _ENDS_IN_BOT = re.compile(r"b[o0]t[-_]*(?:v?\d+)?[-_]*$", re.IGNORECASE)
 _FORMATTING = re.compile(r"[\^*_~\\>#]+")
 
 
-class ThreadFormatError(ValueError):
-    """A document is not a thread in Reddit's ``.json`` format. The message says what is missing."""
-
-
 class Entry(NamedTuple):
     """A post (``t3``) or comment (``t1``) as received, and its depth in the tree of replies."""
 
@@ -48,7 +45,7 @@ class Entry(NamedTuple):
     depth: int = 0
 
 
-def parse_thread(document: Any, source: Literal["reddit", "file", "sample"]) -> Thread:
+def parse_thread(document: Any, source: Literal["reddit", "sample"] = "reddit") -> Thread:
     """Parse a thread: listings with the post and its comments, or one listing with both.
 
     Deleted texts and those of bots are left out, user names in texts are masked, and at most ``MAX_COMMENTS`` comments
@@ -73,7 +70,8 @@ def parse_thread(document: Any, source: Literal["reddit", "file", "sample"]) -> 
     return Thread(
         id=thread_id,
         source=source,
-        subreddit=subreddit or "unknown",
+        spec="samples" if source == "sample" else f"reddit:{subreddit.lower()}" if subreddit else "",
+        community=subreddit or "unknown",
         title=head(" ".join(title.split()), 300),
         body=_body(post, names),
         permalink=f"https://www.reddit.com{f'/r/{subreddit}' if subreddit else ''}/comments/{thread_id}/",

@@ -2,44 +2,48 @@
 
 import importlib.resources
 import json
+import re
 from datetime import date
+from typing import ClassVar
 
-from threadjuice_dagster.domain.story.threads import Thread
-from threadjuice_dagster.failures import ConfigurationError
-from threadjuice_dagster.sources.reddit import SAVE_IT, is_reference, thread_id_of
+from threadjuice_dagster.domain.story.threads import SourceName, Thread, interleaved
+from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.sources.reddit_parser import parse_thread
-from threadjuice_dagster.sources.thread_source import SourcePolicy, ThreadSource, ranked
+from threadjuice_dagster.sources.thread_source import SourcePolicy, ThreadSource
+
+_ID = re.compile(r"(?:sample-)?(tj\d[a-z]\d\d)", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://(?:www\.)?reddit\.com/.*/comments/(tj\d[a-z]\d\d)(?:/.*)?", re.IGNORECASE)
 
 
-class SampleThreads(ThreadSource):
+class Samples(ThreadSource):
     """The threads in ``editorial/threads/``, in Reddit's own format."""
 
-    policy = SourcePolicy(
+    name: ClassVar[SourceName] = "sample"
+    prefix: ClassVar[str] = "sample"
+    policy: ClassVar[SourcePolicy] = SourcePolicy(
         terms="LICENSE",
         terms_read=date(2026, 11, 30),
         licence="MIT",
-        share_alike=False,
         credit="none",
-        stores_author_names=False,
         unattended_use=True,
         deletion_hours=None,
     )
 
-    def candidates(self, limit: int) -> list[Thread]:
-        """Return at most ``limit`` samples, the most engaging first."""
-        return ranked(_samples())[:limit]
+    def listing(self, place: str, limit: int) -> list[Thread]:
+        """Return at most ``limit`` samples, the most engaging first; there is one place only."""
+        return interleaved(_samples())[:limit]
 
     def recognises(self, reference: str) -> bool:
-        """Return whether a reference is an address or id of Reddit's, as those of the samples are."""
-        return is_reference(reference)
+        """Return whether a reference is the id of a sample, or the address that its file holds."""
+        return bool(_ID.fullmatch(reference) or _ADDRESS.fullmatch(reference))
 
     def thread(self, reference: str) -> Thread:
-        """Return the sample with this id. Raises ``ConfigurationError`` for any other: it takes a Reddit key."""
-        thread_id = thread_id_of(reference)
-        for thread in _samples():
-            if thread.id == thread_id:
+        """Return the sample with this id. Raises ``UsageError`` for any other."""
+        match = _ID.fullmatch(reference) or _ADDRESS.fullmatch(reference)
+        for thread in _samples() if match else []:
+            if match and thread.id == match[1].lower():
                 return thread
-        raise ConfigurationError(f"Thread {thread_id} cannot be fetched: no Reddit credentials are set.", SAVE_IT)
+        raise UsageError(f"There is no sample thread {reference[:60]!r}.", "Pass one such as tj1a01.")
 
 
 def _samples() -> list[Thread]:

@@ -17,8 +17,8 @@ class SourcePolicy(Model):
 
     ``terms_read`` is the day on which somebody last read ``terms``. ``licence`` says in words whose the texts are;
     ``licence_code`` is the code of the licence that all its texts are under (such as ``cc-by-sa-4.0``), empty where the
-    source grants none. ``unattended_use`` says whether the terms allow what a newsroom does: read by itself and publish.
-    Where they forbid it or are silent, only an operator who names the place in ``THREAD_SOURCES`` has it read.
+    source grants none. ``unattended_use`` says whether the terms allow what a newsroom does: read by itself and
+    publish. Where they forbid it or are silent, only an operator who names the place in ``THREAD_SOURCES`` has it read.
     """
 
     terms: str
@@ -43,8 +43,8 @@ class SourcePolicy(Model):
 class Deletions(NamedTuple):
     """What the public can no longer read. Ids are those of our models; comments of a deleted thread are not listed.
 
-    ``comments`` are pairs of a thread's id and a comment's id. ``checked`` counts the posts and comments that were asked
-    about, ``requests`` the requests that took.
+    ``comments`` are pairs of a thread's id and a comment's id. ``checked`` counts the posts and comments that were
+    asked about, ``requests`` the requests that took.
     """
 
     threads: frozenset[str] = frozenset()
@@ -70,19 +70,30 @@ class StoredThread(NamedTuple):
 
 
 class ThreadSource(abc.ABC):
-    """One source. ``name`` is what stands before the colon of its specs, ``prefix`` what its threads' ids begin with."""
+    """One source: ``name`` is what its threads are marked with, ``prefix`` what their keys begin with."""
 
     name: ClassVar[SourceName]
     prefix: ClassVar[str]
     policy: ClassVar[SourcePolicy]
+    joins_places: ClassVar[bool] = False
+    """Whether ``listing`` takes several places at once, joined by "+"."""
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether everything is set that the source cannot be asked without."""
+        return True
+
+    def service(self, place: str) -> str:
+        """Return the name, in limits and alerts, of the service behind a place or behind a thread's address."""
+        return self.name
 
     @abc.abstractmethod
     def listing(self, place: str, limit: int) -> list[Thread]:
         """Return at most ``limit`` threads of a place, with their comments, that may become a story.
 
-        ``place`` is what stands behind the colon of a spec. The most engaging come first. Threads that are deleted, removed,
-        closed for their content, adult, or without a comment are left out. Raises ``UsageError`` for a place that cannot be
-        one, ``PermanentFailure`` for one that does not exist, ``TransientFailure`` for an outage.
+        ``place`` is what stands behind the colon of a spec. The most engaging come first. Threads that are deleted,
+        removed, closed for their content, adult, or without a comment are left out. Raises ``UsageError`` for a place
+        that cannot be one, ``PermanentFailure`` for one that does not exist, ``TransientFailure`` for an outage.
         """
 
     @abc.abstractmethod
@@ -93,27 +104,31 @@ class ThreadSource(abc.ABC):
     def thread(self, reference: str) -> Thread:
         """Return the thread at an address or with an id.
 
-        Raises ``UsageError`` for what is neither, ``Unsuitable`` for a thread that may not become a story (deleted, adult),
-        ``PermanentFailure`` for one that is not there, ``TransientFailure`` for an outage.
+        Raises ``UsageError`` for what is neither, ``Unsuitable`` for a thread that may not become a story (deleted,
+        adult), ``PermanentFailure`` for one that is not there, ``TransientFailure`` for an outage.
         """
 
     def parse(self, document: Any) -> Thread | None:
         """Return the thread in a saved answer of the source's API; None if the document is nothing of this source's.
 
-        Raises ``ThreadFormatError`` for a document that is the source's and no whole thread, ``Unsuitable`` as ``thread``.
+        Raises ``ThreadFormatError`` for a document that is the source's and no whole thread, ``Unsuitable`` as
+        ``thread``.
         """
         return None
 
     def deleted(self, threads: Mapping[str, StoredThread]) -> Deletions:
         """Return which of these threads (by id), and of their comments, the public can no longer read.
 
-        A source that cannot tell reports none. Raises ``TransientFailure`` if an answer cannot be read, or if it may be an
-        outage that looks like a deletion: an outage removes nothing.
+        A source that cannot tell reports none. Raises ``TransientFailure`` if an answer cannot be read, or if it may be
+        an outage that looks like a deletion: an outage removes nothing.
         """
         return Deletions()
 
     def check(self, place: str) -> str:
-        """Ask the source one cheap question about a place, and return in a sentence what it answered. Raises if it fails."""
+        """Ask the source one cheap question about a place, and return in a sentence what it answered.
+
+        Raises if it fails.
+        """
         return "Nothing has to be asked."
 
 

@@ -133,7 +133,7 @@ def test_a_thread_of_any_shape_gives_a_story_the_gates_let_through_or_none() -> 
 
 @pytest.mark.parametrize("name", ["13-own-bridge", "13-own-bridge-without-links", "10-headline-title", "20-crosspost"])
 def test_threads_that_the_writers_own_words_once_got_refused_pass_in_every_voice(name: str) -> None:
-    thread = parse_thread(json.loads((CASES / f"{name}.json").read_text()), "file")
+    thread = parse_thread(json.loads((CASES / f"{name}.json").read_text()))
     for persona in PERSONAS:
         assert refused(write(thread, persona), thread, persona) == []
 

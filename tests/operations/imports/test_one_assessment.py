@@ -20,7 +20,7 @@ from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.domain.writing.extractive import compose
 from threadjuice_dagster.operations.imports.validation import Validation
 from threadjuice_dagster.resources.writers import ExtractiveWriter
-from threadjuice_dagster.sources.samples import SampleThreads
+from threadjuice_dagster.sources.samples import Samples
 
 COUNT = 50
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -51,7 +51,7 @@ def store(prepared_url: str) -> Store:
 @pytest.fixture
 def stories(store: Store) -> list[tuple[Assignment, Thread, StoryDraft]]:
     """Fifty stored stories over the sample threads, written as machines and as the extractive writer writes."""
-    samples = SampleThreads().candidates(100)
+    samples = Samples().listing("", 100)
     threads = {
         f"tj{number}": samples[number % len(samples)].model_copy(update={"id": f"tj{number}", "created_at": MOMENT})
         for number in range(COUNT)

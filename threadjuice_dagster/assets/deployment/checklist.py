@@ -34,7 +34,7 @@ from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import ExtractiveWriter
 from threadjuice_dagster.settings import read_settings
 from threadjuice_dagster.site.markup import Page, PagePicture
-from threadjuice_dagster.sources.samples import SampleThreads
+from threadjuice_dagster.sources.samples import Samples
 
 HEARTBEAT = 300.0
 """Seconds after which a silent daemon counts as stopped."""
@@ -114,7 +114,7 @@ def migrations(checks: CheckContext) -> Finding:
 def pipeline(checks: CheckContext) -> Finding:
     """A sample thread becomes a story that the gates on the text let through."""
     refused: dict[str, str] = {}
-    for thread in SampleThreads().candidates(3):
+    for thread in Samples().listing("", 3):
         problem = try_writer(ExtractiveWriter(), thread, Meter()).problem
         if not problem:
             return line_finding(True, f"Sample {thread.id} became a story that passes every gate on the text.")

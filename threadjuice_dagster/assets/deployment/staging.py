@@ -13,7 +13,7 @@ from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.failures import BudgetSpent, TransientFailure
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import ExtractiveWriter, Writer
-from threadjuice_dagster.sources.samples import SampleThreads
+from threadjuice_dagster.sources.samples import Samples
 
 SENSOR_NAME_TAG = "dagster/sensor_name"
 """Run tag that Dagster gives to a run that a sensor started."""
@@ -35,7 +35,7 @@ def configured_writer(
 
     if SENSOR_NAME_TAG in context.run.tags:  # it deploys whenever a story is published, and each trial costs a story
         return dg.AssetCheckResult(passed=True, description=described(f"Not tried: a sensor deployed this. {TRY_IT}"))
-    (sample,), meter = SampleThreads().candidates(1), Meter()
+    (sample,), meter = Samples().listing("", 1), Meter()
     severity = dg.AssetCheckSeverity.ERROR
     try:
         trial = try_writer(writer, sample, meter)

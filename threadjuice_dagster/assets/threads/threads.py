@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from threadjuice_dagster.assets.decorators import asset
+from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.preview import escape
 from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.domain.story.threads import Thread
@@ -15,7 +16,7 @@ from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.sources.files import open_thread
-from threadjuice_dagster.sources.thread_source import ThreadSource
+from threadjuice_dagster.sources.registry import ThreadSources
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
@@ -27,35 +28,44 @@ class AssignmentConfig(dg.Config):
     count: int = Field(default=0, ge=0, le=1000, description="Stories wanted; 0 is DAILY_STORY_COUNT.")
     category: str = Field(default="", description="Only threads of this category (slug); empty is any.")
     persona: str = Field(default="", description="Written in this persona's voice (slug); empty is the best match.")
-    thread: str = Field(default="", description="A Reddit permalink or a thread file; empty picks unused threads.")
+    source: str = Field(default="", description="Only threads of this source or place, such as hackernews:ask.")
+    thread: str = Field(default="", description="A thread's address or a saved file; empty picks unused threads.")
     order: str = Field(default="", description="Continue this order; empty opens a new one.")
 
 
-@asset(kinds={"reddit", "postgres"}, pool="reddit")
-def reddit_threads(database: Database, threads: ThreadSource, policy: EditorialPolicy) -> dg.MaterializeResult[None]:
-    """Candidate threads with their comments, ranked by engagement; author names are never stored."""
-    candidates = sorted(threads.candidates(policy.candidates), key=lambda thread: -thread.engagement)
-    changed = database.store.save_threads(candidates)
+class DiscoveryConfig(dg.Config):
+    """Where to look for threads. Everything may be left as it is."""
+
+    source: str = Field(default="", description="Read only this place, such as hackernews:ask; empty reads all.")
+
+
+@asset(name="threads", kinds={"http", "postgres"}, pool="sources")
+def discovered_threads(
+    config: DiscoveryConfig, database: Database, threads: ThreadSources, policy: EditorialPolicy
+) -> dg.MaterializeResult[None]:
+    """Candidate threads of every source with their comments, the best of each place first."""
+    found = threads.candidates(policy.candidates, config.source)
+    changed = database.store.save_threads(found.threads)
     return dg.MaterializeResult(
         metadata={
-            "threads": len(candidates),
+            "threads": len(found.threads),
             "new_or_changed": changed,
-            "source": type(threads).__name__,
-            "ranking": dg.MetadataValue.md(_ranking(candidates)),
+            "passed over": listed([f"{spec}: {problem}" for spec, problem in found.problems.items()], "none"),
+            "ranking": dg.MetadataValue.md(_ranking(found.threads)),
         }
     )
 
 
 @asset(
     kinds={"postgres"},
-    deps=[reddit_threads],
+    deps=[discovered_threads],
     freshness_policy=FRESH["story_assignments"].policy,
 )
 def story_assignments(
     context: dg.AssetExecutionContext,
     config: AssignmentConfig,
     database: Database,
-    threads: ThreadSource,
+    threads: ThreadSources,
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
     """Thread, category and persona of the stories to write next; adds one `stories` partition for each."""
@@ -88,12 +98,13 @@ def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy,
         count=count,
         category=category.slug if category else None,
         persona=persona.slug if persona else None,
+        source=config.source,
         max_attempts=1 if config.thread else count * policy.attempts_per_story,
         by_command=by_command,
     )
 
 
-def _assign(order: Order, config: AssignmentConfig, database: Database, threads: ThreadSource) -> list[Assignment]:
+def _assign(order: Order, config: AssignmentConfig, database: Database, threads: ThreadSources) -> list[Assignment]:
     if not config.thread:
         return database.store.assign(order)
     thread = open_thread(config.thread, threads)
@@ -112,10 +123,10 @@ def _starts_over(existing: tuple[Assignment, str], order: Order) -> bool:
 
 
 def _ranking(threads: list[Thread]) -> str:
-    rows = ["| engagement | subreddit | title | comments |", "|---|---|---|---|"]
+    rows = ["| place | title | comments | engagement |", "|---|---|---|---|"]
     for thread in threads[:25]:
         title = escape(cut(thread.title, 120))
-        rows.append(f"| {thread.engagement:.1f} | r/{escape(thread.community)} | {title} | {thread.num_comments} |")
+        rows.append(f"| {escape(thread.spec)} | {title} | {thread.num_comments} | {thread.engagement:.1f} |")
     return "\n".join(rows)
 
 

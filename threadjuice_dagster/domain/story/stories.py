@@ -6,9 +6,10 @@ and ``domain/writing/extractive.py``.
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from threadjuice_dagster.domain.language.text import clean, words
 from threadjuice_dagster.domain.model import Model
@@ -130,14 +131,37 @@ class StoryDraft(Model):
 
 
 class Category(Model):
-    """A category of stories, with the subreddits and words by which threads are assigned to it."""
+    """A category of stories, with the places and words by which threads are assigned to it.
+
+    ``sources`` are specs such as ``stackexchange:workplace``; subreddits may be joined, as in ``reddit:jobs+work``.
+    """
 
     slug: str
     name: str
     description: str
     colour: str
-    subreddits: tuple[str, ...] = ()
+    sources: tuple[Annotated[str, BeforeValidator(lambda spec: "+".join(str(spec).split()))], ...] = ()
     keywords: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier_versions(cls, values: Any) -> Any:
+        """Read a category as earlier versions stored it, when Reddit was the only source."""
+        if isinstance(values, dict) and "subreddits" in values:
+            values = dict(values)
+            names = values.pop("subreddits")
+            values.setdefault("sources", [f"reddit:{'+'.join(names)}"] if names else [])
+        return values
+
+    @cached_property
+    def places(self) -> frozenset[str]:
+        """Every place of ``sources`` as a spec of its own, in lower case."""
+        split = (
+            (name, place)
+            for name, _, places in (spec.partition(":") for spec in self.sources)
+            for place in places.split("+")
+        )
+        return frozenset(f"{name}:{place}".lower() for name, place in split)
 
 
 class Persona(Model):

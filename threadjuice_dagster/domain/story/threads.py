@@ -1,7 +1,7 @@
 """The models of discussion threads of every source, and how threads are ranked.
 
-Formats are read and threads are fetched in ``sources/``. An author is part of a model only where the licence of the text
-demands credit.
+Formats are read and threads are fetched in ``sources/``. An author is part of a model only where the licence of the
+text demands credit.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from threadjuice_dagster.domain.model import Model
 SourceName = Literal["reddit", "stackexchange", "hackernews", "lemmy", "discourse", "submission", "sample"]
 
 LONGEST_KEY = 32
-"""Characters of a thread's id, which is also its story's partition key."""
+"""Characters of a partition key."""
 
 
 class Author(Model):
@@ -32,8 +32,8 @@ class Author(Model):
 class Comment(Model):
     """One comment, or one answer to a question.
 
-    ``id`` is unique within its thread; ``parent_id`` is None for a comment on the post. ``digest`` (SHA-256 of the body)
-    is there once the text itself has expired. ``permalink`` is empty where the thread's own address leads to it.
+    ``id`` is unique within its thread; ``parent_id`` is None for a comment on the post. ``digest`` (SHA-256 of the
+    body) is there once the text itself has expired. ``permalink`` is empty where the thread's own address leads to it.
     """
 
     id: str
@@ -51,8 +51,9 @@ class Comment(Model):
 
 
 class Thread(Model):
-    """A post with its comments, best first. ``id`` is its key (``thread_key``); ``expired`` says its text is gone.
+    """A post with its comments, best first. ``expired`` says that its text is gone.
 
+    ``id`` is Reddit's own for threads of Reddit and samples (without ``t3_``), and for all others ``thread_key``.
     ``spec`` is the place it was found in, as ``THREAD_SOURCES`` names it, such as ``stackexchange:workplace``, and
     ``community`` that place's own name, such as ``workplace``. ``link`` is the address that a link post points to; the
     linked page is never read. ``licence`` is the code of the licence that the source grants, such as ``cc-by-sa-4.0``.
@@ -86,6 +87,11 @@ class Thread(Model):
             values.setdefault("community", values.pop("subreddit", ""))
             values["source"] = "reddit" if values.get("source") == "file" else values.get("source")
         return values
+
+    @property
+    def key(self) -> str:
+        """The partition key of its story: the source and the thread's id there, such as ``reddit-1abcde``."""
+        return self.id if "-" in self.id else thread_key(self.source, self.id)
 
     @property
     def engagement(self) -> float:
@@ -132,10 +138,10 @@ class Thread(Model):
 
 
 def thread_key(*parts: str) -> str:
-    """Return a thread's key of the short name of its source and what names the thread there: ``hn-41234567``.
+    """Return the key of a thread: the short name of its source and what names the thread there (``hn-41234567``).
 
-    Lower-case letters, digits, dots and hyphens, at most ``LONGEST_KEY`` characters. A name that is too long is shortened
-    to its beginning and a digest of the whole.
+    Lower-case letters, digits, dots and hyphens, at most ``LONGEST_KEY`` characters. A name that is too long is
+    shortened to its beginning and a digest of the whole.
     """
     key = re.sub(r"[^a-z0-9.]+", "-", "-".join(parts).lower()).strip("-")
     if len(key) <= LONGEST_KEY:

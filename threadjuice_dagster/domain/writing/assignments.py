@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from threadjuice_dagster.domain.language.text import slugify, words
+from threadjuice_dagster.domain.language.text import words
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.story.stories import Category, Persona
-from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.story.threads import Thread, interleaved
 from threadjuice_dagster.failures import UsageError
 
 T = TypeVar("T", Category, Persona)
@@ -35,6 +35,8 @@ class Order(Model):
     count: int
     category: str | None = None
     persona: str | None = None
+    source: str = ""
+    """Only threads of this spec, or of this source; empty is any."""
     max_attempts: int
 
 
@@ -47,8 +49,8 @@ class Choice(Model):
 
     @property
     def story_id(self) -> str:
-        """``<thread id>-<slug of its title>``."""
-        return f"{self.thread.id}-{slugify(self.thread.title)}"
+        """The thread's key; the title is metadata and a run tag."""
+        return self.thread.key
 
 
 def find_by_slug(slug: str | None, choices: Sequence[T], what: str) -> T | None:
@@ -64,9 +66,11 @@ def find_by_slug(slug: str | None, choices: Sequence[T], what: str) -> T | None:
 
 
 def match_category(thread: Thread, categories: Sequence[Category]) -> Category:
-    """Return a thread's category: its subreddit's, else that whose keywords it uses most (title words count thrice)."""
+    """Return a thread's category: its place's, else that whose keywords it uses most (title words count thrice)."""
+    # A sample, and a thread that was saved before places had specs, goes by its subreddit.
+    by_community = [f"reddit:{thread.community.lower()}"] if thread.source in ("reddit", "sample") else []
     for category in categories:
-        if thread.community.lower() in category.subreddits:
+        if not category.places.isdisjoint([thread.spec.lower(), *by_community]):
             return category
     counts = Counter(word.lower() for word in words(thread.body))
     for word in words(thread.title):
@@ -88,7 +92,7 @@ def choose(
     written: Mapping[str, int],
     count: int,
 ) -> list[Choice]:
-    """Return up to ``count`` threads for an order, most engaging first; no category comes twice before each came once.
+    """Return up to ``count`` threads for an order, the best of every place first, and categories in turn.
 
     ``written`` counts the stories each persona has so far. Adult threads are passed over.
     """
@@ -98,9 +102,10 @@ def choose(
     )
     counts = Counter(written)
     suited: list[tuple[Thread, Category]] = []
-    for thread in sorted(threads, key=lambda thread: -thread.engagement):
+    for thread in interleaved(threads):
         category = match_category(thread, categories)
-        if not thread.over_18 and (wanted is None or category == wanted):
+        of_source = order.source in ("", thread.spec, thread.spec.partition(":")[0])
+        if not thread.over_18 and of_source and (wanted is None or category == wanted):
             suited.append((thread, category))
     chosen: list[Choice] = []
     for thread, category in _varied(suited)[:count]:
@@ -111,10 +116,19 @@ def choose(
 
 
 def _varied(suited: Sequence[tuple[Thread, Category]]) -> list[tuple[Thread, Category]]:
-    """The same pairs, each category's first before any category's second, otherwise in order."""
-    seen: Counter[str] = Counter()
-    rounds: list[tuple[int, tuple[Thread, Category]]] = []
-    for pair in suited:
-        rounds.append((seen[pair[1].slug], pair))
-        seen[pair[1].slug] += 1
-    return [pair for _, pair in sorted(rounds, key=lambda entry: entry[0])]
+    """Return the same pairs in rounds: in each round, every place and every category has its next best thread.
+
+    A thread's round is its rank among the threads of its place and category. Within a round come the threads whose
+    place, then those whose category, has not had its turn yet; otherwise the order stays.
+    """
+    ranks: Counter[tuple[str, str]] = Counter()
+    turns: Counter[tuple[int, str]] = Counter()
+    order: list[tuple[tuple[int, int, int], tuple[Thread, Category]]] = []
+    for thread, category in suited:
+        rank = ranks[thread.spec, category.slug]
+        of_place, of_category = f"place {thread.spec}", f"category {category.slug}"
+        order.append(((rank, turns[rank, of_place], turns[rank, of_category]), (thread, category)))
+        ranks[thread.spec, category.slug] += 1
+        turns[rank, of_place] += 1
+        turns[rank, of_category] += 1
+    return [pair for _, pair in sorted(order, key=lambda entry: entry[0])]

@@ -35,8 +35,7 @@ from threadjuice_dagster.resources.storage import FolderStorage, Storage
 from threadjuice_dagster.resources.writers import OpenAIWriter, Writer
 from threadjuice_dagster.settings import CORRECT_IT, Settings
 from threadjuice_dagster.site.publisher import Publisher
-from threadjuice_dagster.sources.reddit import RedditThreads
-from threadjuice_dagster.sources.thread_source import ThreadSource
+from threadjuice_dagster.sources.registry import ThreadSources, may_read
 
 if TYPE_CHECKING:
     pass
@@ -56,7 +55,8 @@ SYSTEMS = {
     "dagster_database": "DAGSTER_DATABASE_URL",
     "openai": "OPENAI_API_KEY OPENAI_BASE_URL OPENAI_MODEL",
     "budget": "DAILY_BUDGET_USD OPENAI_PRICE_INPUT OPENAI_PRICE_OUTPUT",
-    "reddit": "REDDIT_CLIENT_ID REDDIT_CLIENT_SECRET praw_reddit_url praw_oauth_url",
+    "threads": "THREAD_SOURCES STACK_EXCHANGE_KEY STACK_EXCHANGE_API_URL HACKER_NEWS_API_URL HACKER_NEWS_SEARCH_URL"
+    " REDDIT_CLIENT_ID REDDIT_CLIENT_SECRET praw_reddit_url praw_oauth_url",
     "openverse": "OPENVERSE_API_URL IMAGE_PROVIDERS",
     "unsplash": "UNSPLASH_ACCESS_KEY UNSPLASH_API_URL",
     "cdn": "CDN_BUCKET IMAGE_CDN_URL",
@@ -93,7 +93,7 @@ class EnvironmentService(dg.ConfigurableResource):
     """
 
     database: dg.ResourceDependency[Database]
-    threads: dg.ResourceDependency[ThreadSource]
+    threads: dg.ResourceDependency[ThreadSources]
     writer: dg.ResourceDependency[Writer]
     pictures: dg.ResourceDependency[PictureService]
     cdn: dg.ResourceDependency[Storage]
@@ -251,11 +251,24 @@ class EnvironmentService(dg.ConfigurableResource):
             "ok", f"{budget.message} {message}" if bounded else f"DAILY_BUDGET_USD sets no budget. {message}"
         )
 
-    def _reddit(self) -> Finding:
-        if not isinstance(self.threads, RedditThreads):
-            return finding("stand-in", "The bundled sample threads.")
-        self.threads.check()
-        return finding("ok", f"A token was given; {len(self.threads.subreddits)} subreddits are read.")
+    def _threads(self) -> Finding:
+        """Whether each place that is read answers, by which terms, and what its service allows today."""
+        if self.threads.specs == ["samples"]:
+            return finding("stand-in", "The bundled sample threads.", "Name places in THREAD_SOURCES.")
+        answers, failures = [], []
+        for spec, check in self.threads.checks():
+            try:
+                answers.append(f"{spec}: {check()}")
+            except ThreadJuiceError as failure:
+                failures.append(f"{spec}: {failure}")
+        vouched = [spec for spec, _ in self.threads.checks() if not may_read(spec)]
+        if vouched:
+            answers.append(f"Whoever named {', '.join(vouched)} in THREAD_SOURCES vouches for its terms.")
+        message = " ".join(failures + answers)
+        if not failures:
+            return finding("ok", message)
+        step = "Correct THREAD_SOURCES, or wait until it answers; the other places are read meanwhile."
+        return finding("failed" if len(failures) == len(self.threads.checks()) else "warning", message, step)
 
     def _openverse(self) -> Finding:
         pictures = self.pictures

@@ -16,7 +16,7 @@ from threadjuice_dagster.settings import CORRECT_IT, Settings, SettingsSection
 WANTED = ("DATABASE_URL", "OPENAI_API_KEY", "CDN_BUCKET", "BACKUP_BUCKET", "VERCEL_TOKEN", "MONITORING_WEBHOOK")
 """Variables without which something of our own does the job, which production is warned of."""
 
-OPTIONAL = ("REDDIT_CLIENT_ID", "UNSPLASH_ACCESS_KEY", "INBOX_BUCKET")
+OPTIONAL = ("THREAD_SOURCES", "STACK_EXCHANGE_KEY", "REDDIT_CLIENT_ID", "UNSPLASH_ACCESS_KEY", "INBOX_BUCKET")
 """The same, and good enough anywhere."""
 
 TOGETHER = {"REDDIT_CLIENT_SECRET": "REDDIT_CLIENT_ID", "VERCEL_PROJECT_ID": "VERCEL_TOKEN"}

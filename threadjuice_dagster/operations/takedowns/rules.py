@@ -1,6 +1,6 @@
 """What has to go when a source is deleted: tombstones, and stories without the words of a deleted comment.
 
-Finding deletions belongs in ``sources/reddit.py``, removing rows in ``operations/takedowns/store.py``.
+Finding deletions belongs in ``sources/``, removing rows in ``operations/takedowns/store.py``.
 """
 
 import re
@@ -16,7 +16,7 @@ from threadjuice_dagster.domain.story.stories import Draft, StoryDraft
 class Tombstone(Model):
     """A source that is gone for good: a ``thread``, a ``comment`` of a ``thread``, or a ``story`` without either.
 
-    ``key`` names its file in storage, which outlives every database.
+    ``name`` tells it from all others of its kind; ``key`` names its file in storage, which outlives every database.
     """
 
     kind: Literal["thread", "comment", "story"]
@@ -25,9 +25,19 @@ class Tombstone(Model):
     reason: str = "deleted at its source"
 
     @property
+    def name(self) -> str:
+        """The id; that of a comment stands behind its thread's, since only Reddit's are unique among all threads."""
+        return f"{self.thread}/{self.id}" if self.kind == "comment" and "-" in self.thread else self.id
+
+    @property
     def key(self) -> str:
-        """``tombstones/<kind>-<id>.json``, the id in characters storage takes."""
-        return f"tombstones/{self.kind}-{re.sub(r'[^A-Za-z0-9_-]', '_', self.id)}.json"
+        """``tombstones/<kind>-<name>.json``, the name in characters that storage takes."""
+        return tombstone_key(self.kind, self.name)
+
+
+def tombstone_key(kind: str, name: str) -> str:
+    """Return the key of a tombstone's file in storage."""
+    return f"tombstones/{kind}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.json"
 
 
 class Remains(Model):

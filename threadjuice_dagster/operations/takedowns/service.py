@@ -15,6 +15,7 @@ from threadjuice_dagster.operations.backups.rules import signed_content
 from threadjuice_dagster.operations.takedowns.rules import Tombstone
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.storage import Storage
+from threadjuice_dagster.sources.thread_source import StoredThread
 
 if TYPE_CHECKING:
     from threadjuice_dagster.operations.cleanup.archive import Archive
@@ -44,14 +45,11 @@ class TakedownService(dg.ConfigurableResource):
 
         return Archive(self.storage, self._encryptor, self.database.store.locks)
 
-    def sources(self) -> dict[str, set[str]]:
-        """Return the threads of all stored and archived stories, each with the ids of the comments that they repeat."""
+    def sources(self) -> dict[str, StoredThread]:
+        """Return every thread whose deletion matters here, each with the ids of the comments that stories repeat."""
         from threadjuice_dagster.operations.takedowns.store import Takedowns
 
-        sources = Takedowns(self.database.store.engine).sources()
-        for thread, comments in self.archive.sources().items():
-            sources[thread] = sources.get(thread, set()) | comments
-        return sources
+        return Takedowns(self.database.store.engine).sources(self.archive.sources())
 
     def take_down(self, references: Sequence[str], reason: str, instance: dg.DagsterInstance) -> list[str]:
         """Remove stories, threads (``t3_…``) or quoted comments (``t1_…``) for good; return the stories concerned."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.ledger import add_decision, add_event
@@ -17,7 +17,8 @@ from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.failures import UsageError
 from threadjuice_dagster.operations.takedowns import rules
-from threadjuice_dagster.operations.takedowns.rules import Remains, Tombstone
+from threadjuice_dagster.operations.takedowns.rules import Remains, Tombstone, tombstone_key
+from threadjuice_dagster.sources.thread_source import StoredThread
 
 TAKEN_DOWN = {
     "kind": "takedown",
@@ -26,6 +27,13 @@ TAKEN_DOWN = {
 }
 WRITTEN_FROM_IT = (t.stories, t.quality_scores, t.gate_verdicts, t.images, t.publications)
 _EXPIRING = ("reddit", "file")
+"""Sources whose terms bound how long a text is kept. Earlier versions stored a saved thread of Reddit as a ``file``."""
+
+_OURS = ("sample", "submission")
+"""Sources at which nothing can be deleted."""
+
+_UNUSED_DAYS = 30
+"""Days after which an unused thread of any other source is dropped: its discussion is over."""
 
 
 class Takedowns:
@@ -34,16 +42,30 @@ class Takedowns:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def sources(self) -> dict[str, set[str]]:
-        """Every thread a stored story was written from, and the ids of its comments whose words the story repeats."""
+    def sources(self, archived: Mapping[str, set[str]]) -> dict[str, StoredThread]:
+        """Return every thread that a stored or ``archived`` story was written from, and every unused one.
+
+        With each come the ids of its comments whose words a story repeats; an unused thread is asked about by its post.
+        """
+        columns = t.threads.c
+        unused = ~columns.used & columns.expired_at.is_(None) & columns.source.not_in(_OURS)
+        query = sa.select(columns.id, columns.permalink)
         with self._engine.connect().execution_options(yield_per=1000) as connection:
-            return sources_of(connection)
+            used = sources_of(connection)
+            for thread, comments in archived.items():
+                used[thread] = used.get(thread, set()) | comments
+            ids = sa.cast(list(used), ARRAY(sa.Text))
+            permalinks = dict(connection.execute(query.where((columns.id == sa.any_(ids)) | unused)).tuples().all())
+        return {
+            thread: StoredThread(permalinks.get(thread, ""), used.get(thread, set()))
+            for thread in {**used, **permalinks}
+        }
 
     def unknown(self, keys: Iterable[str]) -> list[str]:
         """Those keys of tombstones that this database has not heard of."""
         with self._engine.connect() as connection:
             rows = connection.execute(sa.select(t.tombstones.c.kind, t.tombstones.c.id))
-            known = {Tombstone(kind=row.kind, id=row.id).key for row in rows}
+            known = {tombstone_key(row.kind, row.id) for row in rows}
         return [key for key in keys if key not in known]
 
     def apply(self, tombstone: Tombstone) -> None:
@@ -52,7 +74,7 @@ class Takedowns:
             story_id = self._story_of(connection, tombstone)
             remains = self._remove(connection, tombstone, story_id)
             left = {**remains.model_dump(mode="json"), "thread": tombstone.thread}
-            row = {**tombstone.model_dump(include={"kind", "id", "reason"}), "remains": left}
+            row = {"kind": tombstone.kind, "id": tombstone.name, "reason": tombstone.reason, "remains": left}
             statement = insert(t.tombstones).values(row)
             new = {"remains": statement.excluded.remains, "cleared_at": None}
             connection.execute(statement.on_conflict_do_update(index_elements=["kind", "id"], set_=new))
@@ -80,7 +102,12 @@ class Takedowns:
         with self._engine.connect() as connection:
             return [
                 (
-                    Tombstone(kind=row.kind, id=row.id, reason=row.reason, thread=row.remains.get("thread", "")),
+                    Tombstone(
+                        kind=row.kind,
+                        id=row.id.rpartition("/")[2] if row.kind == "comment" else row.id,
+                        reason=row.reason,
+                        thread=row.remains.get("thread", ""),
+                    ),
                     Remains.model_validate(row.remains),
                 )
                 for row in connection.execute(query)
@@ -89,7 +116,7 @@ class Takedowns:
     def clear(self, tombstone: Tombstone) -> None:
         """Record that nothing is left outside the database."""
         columns = t.tombstones.c
-        this = (columns.kind == tombstone.kind) & (columns.id == tombstone.id)
+        this = (columns.kind == tombstone.kind) & (columns.id == tombstone.name)
         with self._engine.begin() as connection:
             connection.execute(t.tombstones.update().where(this).values(cleared_at=sa.func.now()))
 
@@ -99,15 +126,18 @@ class Takedowns:
             return list(connection.scalars(sa.select(t.threads.c.id).where(_expired(hours) & ~_busy())))
 
     def expire(self, hours: float, only: Sequence[str] | None = None) -> int:
-        """Drop the text of threads fetched longer ago than this, or of those ``only``; returns how many.
+        """Drop the text of Reddit's threads fetched longer ago than this, or of those ``only``; return how many.
 
-        Ids, scores and digests stay where a story was made of the thread; a thread nobody used goes altogether. One
-        that is being written keeps its text until it is done.
+        Ids, scores and digests stay where a story was made of the thread; a thread that was not used goes altogether,
+        also one of another source after ``_UNUSED_DAYS``. A thread that is being written keeps its text until it is
+        done.
         """
         columns = t.threads.c
-        due = _expired(hours) if only is None else _expired(hours) & columns.id.in_(only)
+        due, stale = _expired(hours), _is_stale()
+        if only is not None:
+            due, stale = due & columns.id.in_(only), stale & columns.id.in_(only)
         with self._engine.begin() as connection:
-            unused = connection.execute(t.threads.delete().where(due & ~_used())).rowcount
+            unused = connection.execute(t.threads.delete().where((due | stale) & ~_used())).rowcount
             rows = connection.execute(sa.select(columns.id, columns.record).where(due & ~_busy()).with_for_update())
             expired = [Thread.model_validate(row.record).without_text() for row in rows]
             for thread in expired:
@@ -115,15 +145,16 @@ class Takedowns:
                 connection.execute(t.threads.update().where(columns.id == thread.id).values(values))
         return unused + len(expired)
 
-    def find(self, reference: str, sources: Callable[[], Mapping[str, set[str]]]) -> Tombstone:
-        """The tombstone for a story id, ``t3_…`` or ``t1_…``, a comment being one of those of ``sources``.
+    def find(self, reference: str, sources: Callable[[], Mapping[str, StoredThread]]) -> Tombstone:
+        """Return the tombstone for a story, a thread (``t3_…`` or its id), or a comment of ``sources`` (``t1_…``).
 
         Raises ``UsageError`` for an unknown one.
         """
         if reference.startswith("t3_"):
             return Tombstone(kind="thread", id=reference[3:])
         if reference.startswith("t1_"):
-            thread = next((one for one, comments in sources().items() if reference[3:] in comments), None)
+            used = sources().items()
+            thread = next((thread for thread, stored in used if reference[3:] in stored.comments), None)
             if thread:
                 return Tombstone(kind="comment", id=reference[3:], thread=thread)
         columns = t.assignments.c
@@ -212,7 +243,7 @@ def sources_of(connection: sa.Connection, stories: Sequence[str] | None = None) 
         .join(t.stories, t.stories.c.story_id == t.assignments.c.story_id)
         .join(t.threads, t.threads.c.id == t.assignments.c.thread_id)
         .outerjoin(t.quality_scores, t.quality_scores.c.story_id == t.assignments.c.story_id)
-        .where(t.threads.c.source.in_(_EXPIRING))
+        .where(t.threads.c.source.not_in(_OURS))
     )
     query = query if stories is None else query.where(t.assignments.c.story_id.in_(stories))
     return {
@@ -226,6 +257,13 @@ def _expired(hours: float) -> Any:
     columns = t.threads.c
     old = columns.fetched_at < sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.cast(hours * 3600, sa.Float))
     return old & columns.source.in_(_EXPIRING) & columns.expired_at.is_(None)
+
+
+def _is_stale() -> Any:
+    columns = t.threads.c
+    return (columns.fetched_at < sa.func.now() - sa.func.make_interval(0, 0, 0, _UNUSED_DAYS)) & columns.source.not_in(
+        _OURS
+    )
 
 
 def _used() -> Any:
