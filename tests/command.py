@@ -27,5 +27,6 @@ def threadjuice(*arguments: str, **variables: str) -> tuple[int, Any, str]:
 
 def candidates(session: NewsroomSession) -> list[Thread]:
     """Threads that a story could be made of, from wherever the settings say."""
-    threads: list[Thread] = session.resources["threads"].process_config_and_initialize().candidates(50)
+    with session.opened("threads") as sources:
+        threads: list[Thread] = sources.candidates(50).threads
     return threads

@@ -138,6 +138,7 @@ class SharedRateLimit(dg.ConfigurableResource, RequestLimiter):
     def _try(self, service: str) -> float:
         """Count a request and return 0, or return the seconds until one is allowed."""
         with self.database.store.engine.begin() as connection:
+            _lock(connection, service)
             return _take_ticket(connection, service, self.per_minute)
 
 
@@ -183,20 +184,26 @@ class SharedSourceLimit(dg.ConfigurableResource, SourceLimiter):
         from threadjuice_dagster.database.source_limits import SourceLimits
 
         with self.database.store.engine.begin() as connection:
+            _lock(connection, service)
             wait = SourceLimits.wait(connection, service, per_day) or _take_ticket(connection, service, per_minute)
             if wait == 0:
                 SourceLimits.count(connection, service)
             return wait
 
 
-def _take_ticket(connection: "sa.Connection", service: str, per_minute: int) -> float:
-    """Count a request to a service and return 0, or return the seconds until one is allowed."""
+def _lock(connection: "sa.Connection", service: str) -> None:
+    """Let one process at a time count and add: otherwise two could both see the last free place."""
     import sqlalchemy as sa
 
     from threadjuice_dagster.database.locks import lock_key
 
-    # One process at a time counts and adds: otherwise two could both see the last free place.
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock_key(f"limit:{service}"))))
+
+
+def _take_ticket(connection: "sa.Connection", service: str, per_minute: int) -> float:
+    """Count a request to a service and return 0, or return the seconds until one is allowed."""
+    import sqlalchemy as sa
+
     window = {"service": service, "window": WINDOW}
     connection.execute(sa.text(_EXPIRE), window)
     used, wait = connection.execute(sa.text(_COUNT), window | {"limit": per_minute}).one()
