@@ -1,56 +1,27 @@
 """The newsroom's tables, as SQLAlchemy sees them. ``migrations/`` is what creates them."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        "ix": "%(table_name)s_%(column_0_name)s_idx",
-        "uq": "%(table_name)s_%(column_0_name)s_key",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
+from threadjuice_dagster.database.columns import catalogue_table, metadata, required, story_key, timestamp
 
 STATUSES = ("assigned", "running", "published", "rejected", "held", "withdrawn", "failed", "imported")
 
 
-def _now(name: str) -> "sa.Column[object]":
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
-
-
-def _required(kind: Any, *names: str) -> "list[sa.Column[Any]]":
-    """Return columns of one type that are never null."""
-    return [sa.Column(name, kind, nullable=False) for name in names]
-
-
-def _story_key() -> "sa.Column[str]":
-    return sa.Column("story_id", sa.ForeignKey("assignments.story_id", ondelete="CASCADE"), primary_key=True)
-
-
-def _catalogue_table(name: str) -> sa.Table:
-    columns = (sa.Column("slug", sa.Text, primary_key=True), *_required(sa.Text, "name"))
-    position, record = sa.Column("position", sa.Integer, nullable=False), sa.Column("record", JSONB, nullable=False)
-    return sa.Table(name, metadata, *columns, position, record)
-
-
-categories, personas = _catalogue_table("categories"), _catalogue_table("personas")
+categories, personas = catalogue_table("categories"), catalogue_table("personas")
 
 threads = sa.Table(
     "threads",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    *_required(sa.Text, "source", "title", "permalink", "digest"),
+    *required(sa.Text, "source", "title", "permalink", "digest"),
     sa.Column("spec", sa.Text, nullable=False, server_default=""),
     # Only earlier versions, which may run beside this one during a deployment, write it.
     sa.Column("subreddit", sa.Text, nullable=False, server_default=""),
     sa.Column("engagement", sa.Float, nullable=False),
     sa.Column("num_comments", sa.Integer, nullable=False),
     sa.Column("record", JSONB, nullable=False),
-    _now("fetched_at"),
+    timestamp("fetched_at"),
     sa.Column("expired_at", sa.DateTime(timezone=True)),
     sa.Column("used", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index("threads_unused_idx", "spec", sa.desc("engagement"), postgresql_where=sa.text("NOT used")),
@@ -62,13 +33,13 @@ orders = sa.Table(
     "orders",
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
-    *_required(sa.Integer, "count", "max_attempts"),
+    *required(sa.Integer, "count", "max_attempts"),
     sa.Column("category", sa.Text),
     sa.Column("persona", sa.Text),
     sa.Column("source", sa.Text, nullable=False, server_default=""),
     sa.Column("by_command", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("closed_at", sa.DateTime(timezone=True)),
-    _now("created_at"),
+    timestamp("created_at"),
     sa.Index("orders_open_idx", "created_at", postgresql_where=sa.text("closed_at IS NULL")),
 )
 
@@ -90,8 +61,8 @@ assignments = sa.Table(
     sa.Column("run_id", sa.Text),
     sa.Column("runs", sa.Integer, nullable=False, server_default="0"),
     sa.Column("error", JSONB),
-    _now("created_at"),
-    _now("updated_at"),
+    timestamp("created_at"),
+    timestamp("updated_at"),
     sa.CheckConstraint(sa.column("status").in_(STATUSES), name="status"),
     sa.Index("assignments_status_idx", "status", sa.desc("created_at"), "story_id"),
     sa.Index("assignments_unfinished_idx", "created_at", postgresql_where=UNFINISHED),
@@ -101,7 +72,7 @@ story_counts = sa.Table(
     "story_counts",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    *_required(sa.Text, "status", "persona"),
+    *required(sa.Text, "status", "persona"),
     sa.Column("stories", sa.BigInteger, nullable=False),
 )
 """How many assignments there are: the sum of these rows. A trigger adds a row for each change and merges them now and
@@ -110,8 +81,8 @@ then. So no run waits for a shared counter, and no query counts a million rows."
 stories = sa.Table(
     "stories",
     metadata,
-    _story_key(),
-    *_required(sa.Text, "title", "writer", "model", "prompt_version"),
+    story_key(),
+    *required(sa.Text, "title", "writer", "model", "prompt_version"),
     sa.Column("record", JSONB, nullable=False),
     sa.Column("signature", BYTEA, nullable=False),
     sa.Column("bands", ARRAY(sa.BigInteger), nullable=False),
@@ -124,7 +95,7 @@ stories = sa.Table(
 quality_scores = sa.Table(
     "quality_scores",
     metadata,
-    _story_key(),
+    story_key(),
     sa.Column("overall", sa.Float, nullable=False),
     sa.Column("record", JSONB, nullable=False),
     sa.Column("scored_at", sa.DateTime(timezone=True), nullable=False),
@@ -133,24 +104,24 @@ quality_scores = sa.Table(
 gate_verdicts = sa.Table(
     "gate_verdicts",
     metadata,
-    _story_key(),
+    story_key(),
     sa.Column("gate", sa.Text, primary_key=True),
     sa.Column("passed", sa.Boolean, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("overridden_by", sa.Text),
     sa.Column("override_reason", sa.Text),
-    _now("decided_at"),
+    timestamp("decided_at"),
 )
 
 images = sa.Table(
     "images",
     metadata,
-    _story_key(),
-    *_required(sa.Text, "provider", "source_id"),
+    story_key(),
+    *required(sa.Text, "provider", "source_id"),
     sa.Column("sha256", sa.Text, nullable=False, index=True),
     sa.Column("record", JSONB, nullable=False),
-    _now("chosen_at"),
+    timestamp("chosen_at"),
     sa.Index("images_source_id_idx", "source_id", postgresql_where=sa.text("source_id <> ''")),
 )
 
@@ -169,7 +140,7 @@ image_variants = sa.Table(
 publications = sa.Table(
     "publications",
     metadata,
-    _story_key(),
+    story_key(),
     sa.Column("slug", sa.Text, nullable=False, unique=True),
     sa.Column("category", sa.ForeignKey("categories.slug"), nullable=False, index=True),
     sa.Column("score", sa.Float, nullable=False),
@@ -188,7 +159,7 @@ events = sa.Table(
     sa.Column("story_id", sa.Text, index=True),
     sa.Column("actor", sa.Text, nullable=False, server_default="newsroom"),
     sa.Column("detail", JSONB, nullable=False, server_default="{}"),
-    _now("at"),
+    timestamp("at"),
     sa.Index(None, "kind", "at"),
 )
 
@@ -197,9 +168,9 @@ audit = sa.Table(
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("story_id", sa.Text, nullable=False, index=True),
-    *_required(sa.Text, "action", "actor", "reason"),
+    *required(sa.Text, "action", "actor", "reason"),
     sa.Column("detail", JSONB, nullable=False, server_default="{}"),
-    _now("at"),
+    timestamp("at"),
 )
 """Decisions on stories; a trigger refuses every change of a row."""
 
@@ -211,7 +182,7 @@ tombstones = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("remains", JSONB, nullable=False),
     sa.Column("cleared_at", sa.DateTime(timezone=True)),
-    _now("at"),
+    timestamp("at"),
     sa.Index("tombstones_uncleared_idx", "kind", "id", postgresql_where=sa.text("cleared_at IS NULL")),
 )
 """Sources that were deleted; ``remains`` lists what is still to be removed outside the database."""
@@ -223,8 +194,8 @@ pipeline_errors = sa.Table(
     sa.Column("run_id", sa.Text, index=True),
     sa.Column("asset", sa.Text, nullable=False),
     sa.Column("story_id", sa.Text, index=True),
-    *_required(sa.Text, "kind", "message", "next_step", "fingerprint"),
-    _now("at"),
+    *required(sa.Text, "kind", "message", "next_step", "fingerprint"),
+    timestamp("at"),
     sa.Index(None, "fingerprint", "at"),
     sa.Index(None, "at", postgresql_include=["fingerprint", "kind", "id"]),
 )
@@ -235,10 +206,10 @@ model_usage = sa.Table(
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("story_id", sa.Text, index=True),
     sa.Column("run_id", sa.Text),
-    *_required(sa.Text, "purpose", "model"),
-    *_required(sa.Integer, "requests", "input_tokens", "output_tokens"),
+    *required(sa.Text, "purpose", "model"),
+    *required(sa.Integer, "requests", "input_tokens", "output_tokens"),
     sa.Column("cost_usd", sa.Float, nullable=False),
-    _now("at"),
+    timestamp("at"),
     sa.Index(None, "at"),
 )
 
@@ -272,7 +243,7 @@ source_limits = sa.Table(
 imports = sa.Table(
     "imports",
     metadata,
-    _story_key(),
+    story_key(),
     sa.Column("digest", BYTEA, nullable=False),
     sa.Column("file", sa.Text, nullable=False),
     sa.Column("number", sa.BigInteger, nullable=False),
@@ -292,7 +263,7 @@ import_files = sa.Table(
     sa.Column("counts", JSONB, nullable=False),
     sa.Column("rejects_bytes", sa.BigInteger, nullable=False),
     sa.Column("finished_at", sa.DateTime(timezone=True)),
-    _now("at"),
+    timestamp("at"),
 )
 """How far each imported file got, by the SHA-256 of its bytes."""
 
@@ -327,7 +298,7 @@ deployments = sa.Table(
     sa.Column("url", sa.Text, nullable=False, server_default=""),
     sa.Column("probes", JSONB, nullable=False),
     sa.Column("built_at", sa.DateTime(timezone=True), nullable=False),
-    _now("created_at"),
+    timestamp("created_at"),
     sa.CheckConstraint(sa.column("state").in_(DEPLOYMENT_STATES), name="state"),
 )
 """Every deployment of the site; ``probes`` are the files that smoke tests compare."""
@@ -342,17 +313,17 @@ deployment_steps = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default="running"),
     sa.Column("seconds", sa.Float, nullable=False, server_default="0"),
     sa.Column("message", sa.Text, nullable=False, server_default=""),
-    _now("at"),
+    timestamp("at"),
 )
 """Steps of deployments and rollbacks. A step in state ``running`` whose process is gone was killed."""
 
 engagement = sa.Table(
     "engagement",
     metadata,
-    _story_key(),
+    story_key(),
     sa.Column("day", sa.Date, primary_key=True, index=True),
     sa.Column("event", sa.Text, primary_key=True),
-    *_required(sa.BigInteger, "count", "dropped"),
+    *required(sa.BigInteger, "count", "dropped"),
     sa.Column("minute", sa.DateTime(timezone=True), nullable=False),
     sa.Column("in_minute", sa.Integer, nullable=False),
 )
@@ -378,8 +349,8 @@ alerts = sa.Table(
     sa.Column("record", JSONB, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("problem", sa.Text, nullable=False, server_default=""),
-    _now("due_at"),
-    _now("created_at"),
+    timestamp("due_at"),
+    timestamp("created_at"),
     sa.Column("delivered_at", sa.DateTime(timezone=True)),
     sa.Index("alerts_waiting_idx", "number", postgresql_where=sa.text("delivered_at IS NULL")),
 )
@@ -399,7 +370,7 @@ outages = sa.Table(
     sa.Column("service", sa.Text, primary_key=True),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
-    _now("since"),
+    timestamp("since"),
     sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
 )
 """Outside services that are down, and when a request to each may be tried again."""
@@ -409,6 +380,6 @@ keys_seen = sa.Table(
     metadata,
     sa.Column("variable", sa.Text, primary_key=True),
     sa.Column("digest", sa.Text, nullable=False),
-    _now("first_at"),
+    timestamp("first_at"),
 )
 """Since when each secret has its present value; a short digest of it tells values apart."""

@@ -40,7 +40,7 @@ class Candidates(NamedTuple):
     problems: dict[str, ThreadJuiceError]
 
 
-class Sweep(NamedTuple):
+class DeletionSweep(NamedTuple):
     """What is gone at the services that answered, why another could not be asked, and which are not set up."""
 
     deletions: Deletions
@@ -115,7 +115,7 @@ class ThreadSources(dg.ConfigurableResource):
         parsed = (source.parse(document) for source in self.sources().values())
         return next((thread for thread in parsed if thread), None)
 
-    def deleted(self, threads: Mapping[str, StoredThread]) -> Sweep:
+    def deleted(self, threads: Mapping[str, StoredThread]) -> DeletionSweep:
         """Return what the public can no longer read of these threads. A service that is down hinders no other."""
         prefixes = {source.prefix: source for source in self.sources().values()}
         asked: dict[str, tuple[ThreadSource, dict[str, StoredThread]]] = {}
@@ -131,7 +131,7 @@ class ThreadSources(dg.ConfigurableResource):
                 continue
             answer = self._ask(service, service, problems, functools.partial(source.deleted, stored_threads))
             deletions |= answer or Deletions()
-        return Sweep(deletions, problems, not_set_up)
+        return DeletionSweep(deletions, problems, not_set_up)
 
     def checks(self) -> list[tuple[str, Callable[[], str]]]:
         """Return for each place that is read its spec and the question that tells whether it answers."""
