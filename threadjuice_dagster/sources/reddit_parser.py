@@ -1,40 +1,40 @@
 """Parse Reddit's ``.json`` thread format into a thread without user names, bots and deleted texts.
 
-One parser serves saved files, the API and the bundled samples. The words and accounts that it knows are data in
-``editorial/reddit.yaml``.
+One parser serves saved files, the API and the bundled samples. The words that stand for what is gone are data in
+``editorial/reddit.yaml``; what all sources share is in ``sources/texts.py``.
 """
 
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from threadjuice_dagster.domain.editorial import table
 from threadjuice_dagster.domain.language.text import clean, head, unescaped
 from threadjuice_dagster.domain.story.threads import Comment, Thread
-from threadjuice_dagster.domain.story.user_names import masked, telling_names
+from threadjuice_dagster.domain.story.user_names import telling_names
 from threadjuice_dagster.failures import Unsuitable
+from threadjuice_dagster.sources.texts import (
+    MAX_BODY,
+    MAX_COMMENTS,
+    cleaned,
+    cleaned_title,
+    is_bots_name,
+    moment,
+    number,
+    says_it_is_a_bot,
+)
 from threadjuice_dagster.sources.thread_source import ThreadFormatError
 
 Thing = Mapping[str, Any]
 """A post or comment with the fields of Reddit's API."""
 
-MAX_COMMENTS = 500
-"""Comments kept of a thread, highest score first."""
-
-MAX_BODY = 40_000
-"""Characters kept of a post or comment: Reddit's own limit for a post."""
-
 _ID = re.compile(r"[a-z0-9]{2,16}", re.IGNORECASE)
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{2,}")
-_MOST = 2**31 - 1
 _KINDS = ("t1", "t3")
 _MOST_PARENTS = 10
 _MARKS = r"[\s*_~`\\.]*"
-_ENDS_IN_BOT = re.compile(r"b[o0]t[-_]*(?:v?\d+)?[-_]*$", re.IGNORECASE)
-_FORMATTING = re.compile(r"[\^*_~\\>#]+")
 
 
 class Entry(NamedTuple):
@@ -59,7 +59,7 @@ def parse_thread(document: Any, source: Literal["reddit", "sample"] = "reddit") 
     if why := why_barred(post):
         raise Unsuitable(f"Thread {thread_id} {why}.", "Choose another thread.")
     names = telling_names(str(entry.data.get("author") or "") for entry in entries)
-    title = text_of(post.get("title"), names)
+    title = title_of(post.get("title"), names)
     if not title:
         raise ThreadFormatError("the post has no title")
     posters = {name for each in with_parents(post) if (name := _account(each))}
@@ -72,26 +72,32 @@ def parse_thread(document: Any, source: Literal["reddit", "sample"] = "reddit") 
         source=source,
         spec="samples" if source == "sample" else f"reddit:{subreddit.lower()}" if subreddit else "",
         community=subreddit or "unknown",
-        title=head(" ".join(title.split()), 300),
+        title=title,
         body=_body(post, names),
         permalink=f"https://www.reddit.com{f'/r/{subreddit}' if subreddit else ''}/comments/{thread_id}/",
-        score=_number(post, "score"),
+        score=number(post.get("score")),
         upvote_ratio=_ratio(post),
-        num_comments=max(_number(post, "num_comments"), len(comments)),
+        num_comments=max(number(post.get("num_comments")), len(comments)),
         over_18=any(is_set(each.get("over_18")) for each in with_parents(post)),
-        created_at=_time(post),
+        created_at=moment(post.get("created_utc")),
         comments=tuple(comments[:MAX_COMMENTS]),
     )
 
 
 def text_of(value: Any, names: Set[str] = frozenset()) -> str:
-    """Return a text as the newsroom keeps it: cleaned, bounded, user names masked, and empty if it was deleted.
+    """Return a text as the newsroom keeps it, and an empty one if it was deleted.
 
     Entities are resolved repeatedly: Reddit's JSON escapes ``&``, ``<`` and ``>``, and its editor leaves
     entities of its own in the text (``&amp;#x200B;``).
     """
-    text = clean(unescaped(value)) if isinstance(value, str) else ""
-    return "" if _rules().gone.fullmatch(text) else head(masked(text, names), MAX_BODY)
+    text = unescaped(value) if isinstance(value, str) else ""
+    return "" if _rules().gone.fullmatch(clean(text)) else cleaned(text, names)
+
+
+def title_of(value: Any, names: Set[str] = frozenset()) -> str:
+    """Return a title, which is no Markdown, as one line, and an empty one if it was deleted."""
+    title = cleaned_title(value, names)
+    return "" if _rules().gone.fullmatch(title) else title
 
 
 def _entries(document: Any) -> Iterator[Entry]:
@@ -154,11 +160,11 @@ def _comment(entry: Entry, posters: Set[str], names: Set[str]) -> Comment | None
     return Comment(
         id=comment_id,
         body=body,
-        score=_number(data, "score"),
+        score=number(data.get("score")),
         parent_id=parent_id,
         depth=max(entry.depth, 1 if parent_id else 0),
         by_poster=is_set(data.get("is_submitter")) or _account(data) in posters,
-        created_at=_time(data),
+        created_at=moment(data.get("created_utc")),
     )
 
 
@@ -196,32 +202,15 @@ def _id(thing: Thing, prefix: str) -> str:
     return thing_id if _ID.fullmatch(thing_id) else ""
 
 
-def _number(data: Thing, key: str) -> int:
-    value = data.get(key)
-    return int(value) if isinstance(value, int | float) and abs(value) <= _MOST else 0
-
-
 def _ratio(data: Thing) -> float:
     value = data.get("upvote_ratio")
     return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 1.0
-
-
-def _time(data: Thing) -> datetime:
-    value = data.get("created_utc")
-    try:
-        return datetime.fromtimestamp(float(value), UTC)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(0, UTC)
 
 
 class _Rules(NamedTuple):
     """The tables of ``editorial/reddit.yaml``, with compiled patterns."""
 
     gone: re.Pattern[str]
-    bots: frozenset[str]
-    official: re.Pattern[str]
-    surnames: re.Pattern[str]
-    bot_phrases: re.Pattern[str]
     tables: Mapping[str, Any]
 
 
@@ -235,10 +224,6 @@ def _rules() -> _Rules:
     )
     return _Rules(
         gone=re.compile("|".join([in_brackets, *(rf"\s*{text}" for text in tables["gone_sentences"])]), re.IGNORECASE),
-        bots=frozenset(tables["bots"].split()),
-        official=re.compile(tables["official_accounts"], re.IGNORECASE),
-        surnames=re.compile(tables["surnames"], re.IGNORECASE),
-        bot_phrases=re.compile(tables["bot_phrases"], re.VERBOSE | re.MULTILINE | re.IGNORECASE),
         tables=tables,
     )
 
@@ -308,16 +293,3 @@ def is_automated(comment: Thing, text: str) -> bool:
     """Return whether a comment with this text is a bot's, or an official or pinned note."""
     official = comment.get("distinguished") in ("moderator", "admin") or comment.get("stickied") is True
     return official or is_bots_name(str(comment.get("author") or "")) or says_it_is_a_bot(text)
-
-
-def is_bots_name(name: str) -> bool:
-    """Return whether an account is a program's: a known one, or one whose name ends in "bot" and is no surname."""
-    name, rules = name.strip(), _rules()
-    if name.lower() in rules.bots or rules.official.fullmatch(name):
-        return True
-    return bool(_ENDS_IN_BOT.search(name)) and not rules.surnames.search(name)
-
-
-def says_it_is_a_bot(text: str) -> bool:
-    """Return whether a comment calls itself a program's, in any of the usual phrases."""
-    return bool(_rules().bot_phrases.search(_FORMATTING.sub("", text)))

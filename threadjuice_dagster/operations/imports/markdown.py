@@ -1,11 +1,14 @@
 """Turns Markdown into the plain sections of a story: marks become paragraphs, headings and quotation marks.
 
 Links, pictures and HTML, which a story may not hold, stay as they were written, so that the gates refuse them.
+Markdown of threads, of which the words alone count, is read in ``sources/markup.py``.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from threadjuice_dagster.sources.markup import has_too_many_marks
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -19,9 +22,6 @@ _NOTE, _NOTED = re.compile(r"^\[\^([\w-]+)\]:[ \t]*", re.MULTILINE), re.compile(
 _MARKED = re.compile(r"==(?=\S)([^=\n]+)(?<=\S)==")
 _TASK = re.compile(r"^\[[ xX]\][ \t]+")
 _QUOTED = ('"', "“", "„", "«", "‘", "'")
-
-_MOST_MARKS = 20_000
-"""Brackets and marks of emphasis. The parser's time grows with their square at worst: 0.1 s for this many."""
 
 _parsers: list["MarkdownIt"] = []
 
@@ -57,7 +57,7 @@ def plain_text(text: str) -> str:
 
 def plain_line(text: str) -> str:
     """Return a title or a name without Markdown's inline marks; marks that begin a block stay."""
-    if not any(mark in text for mark in "*_`~\\") or sum(map(text.count, "[*_~|")) > _MOST_MARKS:
+    if not any(mark in text for mark in "*_`~\\") or has_too_many_marks(text):
         return text
     return "".join(_words(_parser().parseInline(text)[0].children or ()))
 
@@ -73,7 +73,7 @@ def _parser() -> "MarkdownIt":
 def _parts(text: str) -> list[tuple[str, str]]:
     if not is_marked(text):
         return [("", text)]
-    if sum(map(text.count, "[*_~|")) > _MOST_MARKS:
+    if has_too_many_marks(text):
         raise TooManyMarks("It holds too many marks of Markdown for a story.")
     return _Rendering(_COMMENT.sub("", text)).parts
 
