@@ -13,8 +13,9 @@ from typing import Any, Literal, NamedTuple
 from threadjuice_dagster.domain.editorial import table
 from threadjuice_dagster.domain.language.text import clean, head, unescaped
 from threadjuice_dagster.domain.story.threads import Comment, Thread
-from threadjuice_dagster.domain.story.user_names import telling_names
+from threadjuice_dagster.domain.story.user_names import masked, telling_names
 from threadjuice_dagster.failures import Unsuitable
+from threadjuice_dagster.sources.markup import text_of_html, text_of_markdown
 from threadjuice_dagster.sources.texts import (
     MAX_BODY,
     MAX_COMMENTS,
@@ -32,6 +33,9 @@ Thing = Mapping[str, Any]
 
 _ID = re.compile(r"[a-z0-9]{2,16}", re.IGNORECASE)
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{2,}")
+_ELSEWHERE = re.compile(
+    r"https?://(?!(?:[\w.]+\.)?(?:reddit\.com|redd\.it)(?:[:/]|$))[\w.-]+(?:[/?#:][^\s<>\"]{0,1900})?", re.IGNORECASE
+)
 _KINDS = ("t1", "t3")
 _MOST_PARENTS = 10
 _MARKS = r"[\s*_~`\\.]*"
@@ -80,18 +84,36 @@ def parse_thread(document: Any, source: Literal["reddit", "sample"] = "reddit") 
         num_comments=max(number(post.get("num_comments")), len(comments)),
         over_18=any(is_set(each.get("over_18")) for each in with_parents(post)),
         created_at=moment(post.get("created_utc")),
+        link=_link(post),
         comments=tuple(comments[:MAX_COMMENTS]),
     )
 
 
 def text_of(value: Any, names: Set[str] = frozenset()) -> str:
-    """Return a text as the newsroom keeps it, and an empty one if it was deleted.
+    """Return the plain text of Reddit's Markdown as the newsroom keeps it, and an empty one if it was deleted.
 
     Entities are resolved repeatedly: Reddit's JSON escapes ``&``, ``<`` and ``>``, and its editor leaves
     entities of its own in the text (``&amp;#x200B;``).
     """
     text = unescaped(value) if isinstance(value, str) else ""
-    return "" if _rules().gone.fullmatch(clean(text)) else cleaned(text, names)
+    # Names are masked before the marks are read as well: a link's address tells that its words are a name.
+    return "" if _rules().gone.fullmatch(clean(text)) else cleaned(text_of_markdown(masked(text, names)), names)
+
+
+def _written(thing: Thing, field: str, names: Set[str]) -> str:
+    """Return the text of a field, which feeds hold rendered as HTML."""
+    if not _is_rendered(thing, field):
+        return text_of(thing.get(field), names)
+    text = cleaned(_raw(thing, field), names)
+    return "" if _rules().gone.fullmatch(text) else text
+
+
+def _is_rendered(thing: Thing, field: str) -> bool:
+    return thing.get(field) is None and isinstance(thing.get(f"{field}_html"), str)
+
+
+def _raw(thing: Thing, field: str) -> Any:
+    return text_of_html(thing[f"{field}_html"]) if _is_rendered(thing, field) else thing.get(field)
 
 
 def title_of(value: Any, names: Set[str] = frozenset()) -> str:
@@ -152,7 +174,7 @@ def _post(entries: Sequence[Entry]) -> Thing:
 
 def _comment(entry: Entry, posters: Set[str], names: Set[str]) -> Comment | None:
     data = entry.data
-    body, comment_id = text_of(data.get("body"), names), _id(data, "t1_")
+    body, comment_id = _written(data, "body", names), _id(data, "t1_")
     if not (body and comment_id) or is_gone(data) or is_automated(data, body):
         return None
     parent = str(data.get("parent_id") or "")
@@ -170,10 +192,16 @@ def _comment(entry: Entry, posters: Set[str], names: Set[str]) -> Comment | None
 
 def _body(post: Thing, names: Set[str]) -> str:
     """Return the text of the post or of the one it crossposts, then a poll's options and a gallery's captions."""
-    body = next((text for each in with_parents(post) if (text := text_of(each.get("selftext"), names))), "")
+    body = next((text for each in with_parents(post) if (text := _written(each, "selftext", names))), "")
     listed = [text_of(text, names) for each in with_parents(post) for text in _listed(each)]
     options = "\n".join(f"* {' '.join(text.split())}" for text in dict.fromkeys(listed) if text)
     return head(f"{body}\n\n{options}".strip(), MAX_BODY)
+
+
+def _link(post: Thing) -> str:
+    """Return the address that a link post points to, empty for a text and for what Reddit itself shows."""
+    address = unescaped(str(post.get("url") or ""))
+    return "" if is_set(post.get("is_self", True)) or not _ELSEWHERE.fullmatch(address) else address
 
 
 def _listed(post: Thing) -> Iterator[Any]:
@@ -280,7 +308,7 @@ def _has_author(thing: Thing) -> bool:
 
 
 def _is_gone_itself(thing: Thing) -> bool:
-    texts = [thing.get(field) for field in ("selftext", "title", "body")]
+    texts = [_raw(thing, field) for field in ("selftext", "title", "body")]
     return (
         not _has_author(thing)
         or any(is_set(thing.get(field)) for field in _rules().tables["removal_fields"])
