@@ -47,7 +47,7 @@ def feed(*entries: str) -> str:
 def read(*entries: str) -> Thread:
     text = feed(*entries)
     assert is_feed(text)
-    return parse_thread(listing_of_feed(text), "reddit")
+    return parse_thread(listing_of_feed(text))
 
 
 def test_a_feed_becomes_a_thread_without_names_and_tails() -> None:
@@ -114,7 +114,7 @@ BOMB = '<!DOCTYPE feed [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
 )
 def test_what_is_no_feed_of_a_thread_is_told_in_a_line(text: str, message: str) -> None:
     with pytest.raises(ThreadFormatError, match=message):
-        parse_thread(listing_of_feed(text), "reddit")
+        parse_thread(listing_of_feed(text))
 
 
 def test_a_page_and_a_text_are_no_feed() -> None:

@@ -50,7 +50,7 @@ def saved(path: Path, **fields: Any) -> Path:
 
 def test_a_saved_thread_is_read_and_its_escapes_resolved(tmp_path: Path) -> None:
     path = saved(tmp_path / "thread.json", selftext="Salt &amp; pepper, 3 &lt; 4.&amp;#x200B;")
-    thread = thread_from_file(path)
+    thread = thread_from_file(path, ThreadSources())
     assert (thread.id, thread.source) == ("saved1", "reddit")
     assert thread.body == "Salt & pepper, 3 < 4."
 
@@ -72,26 +72,32 @@ def test_a_file_or_an_address_is_opened_as_what_it_is(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
-        (b"\xff\xfe", "not JSON"),
+        (b"\xff\xfe", "is empty"),
         (b"<html></html>", "a web page"),
         (b"<?xml version='1.0'?><feed/>", "a web page"),
-        (b"<html><pre>not json</pre></html>", "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
+        (b"<html><pre>not json</pre></html>", "no thread of a known source"),
+        (b"\xff\xfe\x00", "is no text"),
         (b'{"title": "caf\xe9"}', "neither UTF-8 nor UTF-16"),
         (b'[{"kind": "Listing", "data": {"chi', r"not JSON text \(line 1"),
         (b"\x1f\x8b\x08nothing of the kind", "broken gzip"),
-        (b"PK\x03\x04\x14\x00\x00\x00", "not JSON"),
+        (b"PK\x03\x04\x14\x00\x00\x00", "no thread of a known source"),
         (b'{"message": "Forbidden", "error": 403, "reason": "private"}', r"answer 403 \(private\)"),
         (b"[" * 100_000, "not JSON"),
-        (b"{}", "not a Reddit thread"),
-        (b'[{"data": {"children": []}}, {"data": {"children": []}}]', "not a Reddit thread"),
+        (b"# The kettle\nIt sings.\n## A\n## B\nNo.", "line 3: this comment has no text"),
+        (b"---\ntitle: A story\ncategory: food\n---\nIt sings.", "line 3: .category. is no field"),
+        (b"<?xml version='1.0'?><feed xmlns='http://www.w3.org/2005/Atom'/>", "no post and no comment of Reddit"),
+        (b"{}", "no thread of a known source"),
+        (
+            b'[{"data": {"children": []}}, {"data": {"children": []}}]',
+            "cannot be read as a thread: the first listing holds no post",
+        ),
     ],
 )
 def test_a_file_that_is_no_thread_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "thread.json"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=message) as caught:
-        thread_from_file(path)
+        thread_from_file(path, ThreadSources())
     assert "\n" not in str(caught.value)
 
 
@@ -106,7 +112,7 @@ def test_a_missing_file_a_folder_and_an_oversized_file_are_refused(
     packed.write_bytes(gzip.compress(b"[" + b" " * 1_000_000))
     for path in (saved(tmp_path / "thread.json", selftext="long " * 2000), packed):
         with pytest.raises(UsageError, match="larger than"):
-            thread_from_file(path)
+            thread_from_file(path, ThreadSources())
 
 
 PACKINGS: dict[str, Callable[[str], bytes]] = {
@@ -128,7 +134,27 @@ def test_a_saved_thread_is_read_however_it_was_saved(tmp_path: Path, packing: st
     plain = saved(tmp_path / "thread.json", title="Der Kessel sagte „nein“ & <b>ging</b>")
     other = tmp_path / "other.json"
     other.write_bytes(PACKINGS[packing](plain.read_text("utf-8")))
-    assert thread_from_file(other) == thread_from_file(plain)
+    assert thread_from_file(other, ThreadSources()) == thread_from_file(plain, ThreadSources())
+
+
+@pytest.mark.parametrize(
+    "pack", [str.encode, lambda text: gzip.compress(text.encode()), lambda text: text.encode("utf-16")]
+)
+def test_a_feed_and_a_submission_are_told_by_their_content(tmp_path: Path, packing: str) -> None:
+    pack = PACKINGS[packing]
+    path = tmp_path / "saved"
+    path.write_bytes(pack("# The kettle\r\n\r\nIt sings.\r\n\r\n## 3 points\r\n\r\nMine too.\r\n"))
+    thread = open_thread(str(path), ThreadSources())
+    assert (thread.source, thread.title, thread.comments[0].score) == ("submission", "The kettle", 3)
+    things = (("t3_kettle", "It sings."), ("t1_c1", "Mine too."))
+    entries = "".join(
+        f'<entry><author><name>/u/x</name></author><id>{name}</id><title>The kettle</title><content type="html">'
+        f"&lt;div class=&quot;md&quot;&gt;&lt;p&gt;{text}&lt;/p&gt;&lt;/div&gt;</content></entry>"
+        for name, text in things
+    )
+    path.write_bytes(pack(f'<feed xmlns="http://www.w3.org/2005/Atom">{entries}</feed>'))
+    thread = open_thread(str(path), ThreadSources())
+    assert (thread.source, thread.title, thread.comments[0].body) == ("reddit", "The kettle", "Mine too.")
 
 
 def test_a_file_and_the_api_give_the_same_thread(tmp_path: Path) -> None:
@@ -146,7 +172,7 @@ def test_a_file_and_the_api_give_the_same_thread(tmp_path: Path) -> None:
     with RedditServer() as server:
         server.add(raw, things)
         source = Reddit(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, reddit_url=server.url, oauth_url=server.url)
-        assert source.thread("same01") == thread_from_file(path)
+        assert source.thread("same01") == thread_from_file(path, ThreadSources())
 
 
 def sample_text(number: int) -> str:
@@ -205,7 +231,7 @@ def test_threads_as_people_save_them_become_the_right_stories(
     [
         (b"", "is empty"),
         (b"<!doctype html><title>Reddit</title>", "is a web page"),
-        (b'{"hits": [{"objectID": "1"}]}', "is not a Reddit thread"),
+        (b'{"hits": [{"objectID": "1"}]}', "is no thread of a known source"),
         (None, "is a folder"),
     ],
 )

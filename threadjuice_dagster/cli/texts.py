@@ -16,7 +16,7 @@ from threadjuice_dagster.domain.judging.verdicts import Assessment, gate_finding
 from threadjuice_dagster.domain.story.stories import Draft
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.failures import ThreadJuiceError, Unsuitable, UsageError
-from threadjuice_dagster.sources.reddit_parser import parse_thread
+from threadjuice_dagster.sources.registry import ThreadSources
 from threadjuice_dagster.sources.thread_source import ThreadFormatError
 
 
@@ -51,8 +51,9 @@ def moderate_line(line: str) -> dict[str, Any]:
 def check_line(line: str) -> dict[str, Any]:
     """Return ``{id, outcome, gates, claims}`` of a JSON line ``{id, draft, thread?, category?, persona?, writer?}``.
 
-    ``draft`` is what a model answers, ``thread`` Reddit's two listings or a thread in this project's own form. Without
-    ``category`` the general thresholds of moderation apply, without ``persona`` nothing but the thread is a source.
+    ``draft`` is what a model answers, ``thread`` a saved answer of any source or a thread in this project's own form.
+    Without ``category`` the general thresholds of moderation apply, without ``persona`` nothing but the thread is a
+    source.
     Raises ``UsageError`` for a line that is no such object.
     """
     record = _record(line)
@@ -128,19 +129,19 @@ def _framing(persona: Any) -> tuple[str, ...]:
 def _thread(value: Any) -> Thread | None:
     """Return a thread, None for none.
 
-    It may be Reddit's listings, a thread in this project's own form, any object ``{title, body, comments}``, a list of
-    comments, or plain text.
+    It may be a saved answer of any source, a thread in this project's own form, any object ``{title, body, comments}``,
+    a list of comments, or plain text.
     """
     if not value:
         return None
-    listed = value if isinstance(value, list) else [value]
-    if all(isinstance(part, Mapping) and isinstance(part.get("data"), Mapping) for part in listed):
-        try:
-            return parse_thread(value)
-        except ThreadFormatError as error:
-            raise UsageError(f"Its thread cannot be read: {error}.", "Leave it out, or save it from Reddit.") from None
-        except Unsuitable as error:
-            raise UsageError(f"Its thread cannot be used: {error.message}", "Leave it out.") from None
+    try:
+        parsed = None if isinstance(value, str) else ThreadSources().parse(value)
+    except ThreadFormatError as error:
+        raise UsageError(f"Its thread cannot be read: {error}.", "Leave it out, or save it from its source.") from None
+    except Unsuitable as error:
+        raise UsageError(f"Its thread cannot be used: {error.message}", "Leave it out.") from None
+    if parsed is not None:
+        return parsed
     if isinstance(value, Mapping):
         try:
             return Thread.model_validate(value)

@@ -1,6 +1,6 @@
-"""Open a thread that an operator names: an address or id at the source, or a saved file.
+"""Open a thread that an operator names: an address or id at a source, or a saved file in the format of any source.
 
-The format of threads belongs in ``sources/reddit_parser.py``.
+Here a file is unpacked and decoded; what it says is for the sources themselves (``ThreadSource.parse``).
 """
 
 import json
@@ -12,18 +12,25 @@ from typing import Any
 
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.failures import Unsuitable, UsageError
-from threadjuice_dagster.sources.reddit_parser import parse_thread
+from threadjuice_dagster.sources.reddit_feed import is_feed
 from threadjuice_dagster.sources.registry import ThreadSources
+from threadjuice_dagster.sources.submissions import is_submission
 from threadjuice_dagster.sources.thread_source import ThreadFormatError
 
 MAX_FILE = 50 * 1024 * 1024
 """Most bytes of a saved thread, unpacked. Reddit's own answers are far smaller."""
 
-SAVE_ADDRESS = "Save the thread's address with .json at its end, and pass that file."
+OTHER_FILES = (
+    "Pass a Reddit thread's feed (https://www.reddit.com/comments/ID/.rss, saved) or its .json, "
+    "an answer of another source's API, or a submission."
+)
+
+CORRECT_IT = "Correct that line: a submission is # and its title, the post, then comments that each begin with ##."
 
 _HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _GZIP_HEADER = 31
+_STARTS_OF_JSON = ("{", "[", '"')
 _SHOWN_JSON = re.compile(r"<pre[^>]*>(.*)</pre>", re.DOTALL | re.IGNORECASE)
 
 
@@ -35,18 +42,27 @@ def open_thread(reference: str, sources: ThreadSources) -> Thread:
     reference = reference.strip().strip("<>\"'")
     is_address = sources.recognises(reference) or _HAS_SCHEME.match(reference)
     is_file = _exists(Path(reference)) or not is_address
-    thread = thread_from_file(Path(reference)) if is_file else sources.thread(reference)
+    thread = thread_from_file(Path(reference), sources) if is_file else sources.thread(reference)
     if thread.over_18:
         raise Unsuitable(f"Thread {thread.id} is marked as adult (over_18).", "Choose another thread.")
     return thread
 
 
-def thread_from_file(path: Path) -> Thread:
-    """Return a thread saved in Reddit's ``.json`` thread format, which may be gzipped. Raises ``UsageError``."""
+def thread_from_file(path: Path, sources: ThreadSources) -> Thread:
+    """Return the thread in a file, which may be gzipped: a saved answer of any source, a feed, or a submission.
+
+    Raises ``UsageError`` for a file that is no thread, ``Unsuitable`` for one that may not become a story.
+    """
+    document = _document(_bytes(path), path.name)
     try:
-        return parse_thread(_document(_bytes(path), path.name))
+        thread = sources.parse(document)
     except ThreadFormatError as error:
-        raise UsageError(f"{path.name} is not a Reddit thread: {error}.", SAVE_ADDRESS) from None
+        is_written = isinstance(document, str) and is_submission(document)
+        next_step = CORRECT_IT if is_written else OTHER_FILES
+        raise UsageError(f"{path.name} cannot be read as a thread: {error}.", next_step) from None
+    if thread is None:
+        raise UsageError(f"{path.name} is no thread of a known source.", OTHER_FILES)
+    return thread
 
 
 def _bytes(path: Path) -> bytes:
@@ -57,34 +73,39 @@ def _bytes(path: Path) -> bytes:
         raise UsageError(f"{path} is a folder.", "Pass one thread's file in it.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", "") or "its name is none"
-        raise UsageError(f"{str(path)[:200]} cannot be read: {reason}.", "Pass a thread's .json file.") from None
+        raise UsageError(f"{str(path)[:200]} cannot be read: {reason}.", OTHER_FILES) from None
     if data.startswith(_GZIP):
         try:
             data = zlib.decompressobj(_GZIP_HEADER).decompress(data, MAX_FILE + 1)
         except zlib.error:
-            raise UsageError(f"{path.name} is a broken gzip file.", SAVE_ADDRESS) from None
+            raise UsageError(f"{path.name} is a broken gzip file.", "Save it again, and pass that file.") from None
     if len(data) > MAX_FILE:
         raise UsageError(f"{path.name} is larger than {MAX_FILE // 1024 // 1024} MB.", "Pass a single thread.")
     return data
 
 
 def _document(data: bytes, name: str) -> Any:
-    """Return a file's JSON, in any encoding of JSON, or inside a page as browsers save it."""
-    if not data.strip(b"\0 \t\r\n"):
-        raise UsageError(f"{name} is empty.", SAVE_ADDRESS)
+    """Return a file's JSON, also inside a page as browsers save it; or its text, if it is a feed or no JSON."""
     try:
-        text = data.decode(json.detect_encoding(data)).lstrip("\ufeff \t\r\n")
-        if text.startswith("<"):
-            shown = _SHOWN_JSON.search(text)
-            if not shown:
-                raise UsageError(f"{name} is a web page, not JSON text.", SAVE_ADDRESS)
-            text = unescape(shown[1])
-        return json.loads(text)
+        text = data.decode(json.detect_encoding(data)).strip("\ufeff\0 \t\r\n")
     except UnicodeDecodeError:
-        raise UsageError(f"{name} is not JSON text: it is neither UTF-8 nor UTF-16.", SAVE_ADDRESS) from None
+        raise UsageError(f"{name} is no text: it is neither UTF-8 nor UTF-16.", OTHER_FILES) from None
+    if not text:
+        raise UsageError(f"{name} is empty.", OTHER_FILES)
+    if text.startswith("<") and not is_feed(text):
+        shown = _SHOWN_JSON.search(text)
+        if not shown:
+            raise UsageError(f"{name} is a web page, and not the thread's data.", OTHER_FILES)
+        text = unescape(shown[1]).lstrip()
+    return _json(text, name) if text.startswith(_STARTS_OF_JSON) else text
+
+
+def _json(text: str, name: str) -> Any:
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         place = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
-        raise UsageError(f"{name} is not JSON text{place}.", SAVE_ADDRESS) from None
+        raise UsageError(f"{name} is not JSON text{place}.", "Save it again, and pass that file.") from None
 
 
 def _exists(path: Path) -> bool:

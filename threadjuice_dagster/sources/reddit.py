@@ -21,6 +21,7 @@ from threadjuice_dagster.failures import (
     UsageError,
 )
 from threadjuice_dagster.resources.http import retry_after
+from threadjuice_dagster.sources.reddit_feed import is_feed, listing_of_feed
 from threadjuice_dagster.sources.reddit_parser import is_gone, is_set, parse_thread
 from threadjuice_dagster.sources.thread_source import (
     Deletions,
@@ -50,8 +51,8 @@ POLICY = SourcePolicy(
 )
 
 SAVE_IT = (
-    "Open the thread's address with .json at its end, save it and pass that file, "
-    "or set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET."
+    "Open https://www.reddit.com/comments/ID/.rss (or, logged in, the thread's address with .json at its end), "
+    "save it and pass that file, or set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET."
 )
 
 NOT_PUBLIC = ("private", "quarantined", "banned", "gold_only")
@@ -121,8 +122,13 @@ class Reddit(ThreadSource):
         return self._fetched(self._reddit(), thread_id)
 
     def parse(self, document: Any) -> Thread | None:
-        """Return the thread in Reddit's ``.json`` thread format; None if the document is nothing of Reddit's."""
+        """Return the thread in Reddit's ``.json`` or Atom format; None if the document is nothing of Reddit's."""
+        if isinstance(document, str):
+            return parse_thread(listing_of_feed(document)) if is_feed(document) else None
         listings = document if isinstance(document, list) else [document]
+        # An error of Reddit's API has its status as a number; other sources send words.
+        if isinstance(document, Mapping) and isinstance(document.get("error"), int):
+            return parse_thread(document)
         if not any(isinstance(listing, Mapping) and ("kind" in listing or "data" in listing) for listing in listings):
             return None
         return parse_thread(document)

@@ -23,6 +23,7 @@ from threadjuice_dagster.failures import (
 from threadjuice_dagster.sources.client import SourceLimiter
 from threadjuice_dagster.sources.reddit import Reddit
 from threadjuice_dagster.sources.samples import Samples
+from threadjuice_dagster.sources.submissions import Submissions
 from threadjuice_dagster.sources.thread_source import Deletions, StoredThread, ThreadSource
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class ThreadSources(dg.ConfigurableResource):
                 oauth_url=self.reddit_oauth_url,
             ),
             "samples": Samples(),
+            "submission": Submissions(),
         }
 
     def candidates(self, limit: int, only: str = "") -> Candidates:

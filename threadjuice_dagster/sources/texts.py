@@ -60,18 +60,18 @@ def moment(value: Any) -> datetime:
 
 def is_bots_name(name: str) -> bool:
     """Return whether an account is a program's: a known one, or one whose name ends in "bot" and is no surname."""
-    name, rules = name.strip(), _rules()
-    if name.lower() in rules.bots or rules.official.fullmatch(name):
+    name, programs = name.strip(), _programs()
+    if name.lower() in programs.bots or programs.official.fullmatch(name):
         return True
-    return bool(_ENDS_IN_BOT.search(name)) and not rules.surnames.search(name)
+    return bool(_ENDS_IN_BOT.search(name)) and not programs.surnames.search(name)
 
 
 def says_it_is_a_bot(text: str) -> bool:
     """Return whether a comment calls itself a program's, in any of the usual phrases."""
-    return bool(_rules().phrases.search(_FORMATTING.sub("", text)))
+    return bool(_programs().phrases.search(_FORMATTING.sub("", text)))
 
 
-class _Rules(NamedTuple):
+class _Programs(NamedTuple):
     """The tables of ``editorial/programs.yaml``, with compiled patterns."""
 
     bots: frozenset[str]
@@ -81,9 +81,9 @@ class _Rules(NamedTuple):
 
 
 @functools.cache
-def _rules() -> _Rules:
+def _programs() -> _Programs:
     tables = table("programs")
-    return _Rules(
+    return _Programs(
         bots=frozenset(tables["bots"].split()),
         official=re.compile(tables["official_accounts"], re.IGNORECASE),
         surnames=re.compile(tables["surnames"], re.IGNORECASE),
