@@ -137,9 +137,7 @@ def test_a_saved_thread_is_read_however_it_was_saved(tmp_path: Path, packing: st
     assert thread_from_file(other, ThreadSources()) == thread_from_file(plain, ThreadSources())
 
 
-@pytest.mark.parametrize(
-    "pack", [str.encode, lambda text: gzip.compress(text.encode()), lambda text: text.encode("utf-16")]
-)
+@pytest.mark.parametrize("packing", ["BOM", "UTF-16", "gzip", "blank lines first"])
 def test_a_feed_and_a_submission_are_told_by_their_content(tmp_path: Path, packing: str) -> None:
     pack = PACKINGS[packing]
     path = tmp_path / "saved"

@@ -52,8 +52,7 @@ def check_line(line: str) -> dict[str, Any]:
     """Return ``{id, outcome, gates, claims}`` of a JSON line ``{id, draft, thread?, category?, persona?, writer?}``.
 
     ``draft`` is what a model answers, ``thread`` a saved answer of any source or a thread in this project's own form.
-    Without ``category`` the general thresholds of moderation apply, without ``persona`` nothing but the thread is a
-    source.
+    Without ``category`` the general thresholds of moderation apply, without ``persona`` the thread alone is a source.
     Raises ``UsageError`` for a line that is no such object.
     """
     record = _record(line)

@@ -42,10 +42,7 @@ def open_thread(reference: str, sources: ThreadSources) -> Thread:
     reference = reference.strip().strip("<>\"'")
     is_address = sources.recognises(reference) or _HAS_SCHEME.match(reference)
     is_file = _exists(Path(reference)) or not is_address
-    thread = thread_from_file(Path(reference), sources) if is_file else sources.thread(reference)
-    if thread.over_18:
-        raise Unsuitable(f"Thread {thread.id} is marked as adult (over_18).", "Choose another thread.")
-    return thread
+    return thread_from_file(Path(reference), sources) if is_file else _suitable(sources.thread(reference))
 
 
 def thread_from_file(path: Path, sources: ThreadSources) -> Thread:
@@ -62,6 +59,12 @@ def thread_from_file(path: Path, sources: ThreadSources) -> Thread:
         raise UsageError(f"{path.name} cannot be read as a thread: {error}.", next_step) from None
     if thread is None:
         raise UsageError(f"{path.name} is no thread of a known source.", OTHER_FILES)
+    return _suitable(thread)
+
+
+def _suitable(thread: Thread) -> Thread:
+    if thread.over_18:
+        raise Unsuitable(f"Thread {thread.id} is marked as adult (over_18).", "Choose another thread.")
     return thread
 
 

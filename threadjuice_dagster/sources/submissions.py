@@ -1,6 +1,6 @@
 """Threads that people write down or send in: one Markdown file with a post, then comments.
 
-The form is shown in docs/OPERATIONS.md, "Submissions". Files are opened in ``sources/files.py``.
+The form is shown in docs/OPERATIONS.md, "Saved threads and submissions". Files are opened in ``sources/files.py``.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class Submissions(ThreadSource):
     name: ClassVar[SourceName] = "submission"
     prefix: ClassVar[str] = "sub"
     policy: ClassVar[SourcePolicy] = SourcePolicy(
-        terms="docs/OPERATIONS.md#submissions",
+        terms="docs/OPERATIONS.md#saved-threads-and-submissions",
         terms_read=date(2026, 12, 1),
         licence="its authors' own, unless the file names a licence; who submits it answers for the right to use it",
         credit="a link to where it was written, if the file names one",

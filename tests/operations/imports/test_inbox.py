@@ -1,5 +1,6 @@
 """The inbox, a folder or a bucket: any name, any kind of file, finished or not; none stops the others."""
 
+import gzip
 import json
 import os
 import time
@@ -13,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from corpora.stories import stories
 from moto.server import ThreadedMotoServer
+from servers.reddit_server import comment, listing, post
 
 from threadjuice_dagster.assets.publication.content_validation import content_validation
 from threadjuice_dagster.assets.publication.imported_stories import imported_stories
@@ -27,6 +29,7 @@ from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.sensors.inbox import import_inbox_sensor
 
+SUBMISSION = "# The kettle\n\nIt sings at six.\n\n## 3 points\n\nMine sings too.\n"
 SOUND = [{"title": story.title, "text": story.text} for story in stories("dev")[-10:]]
 
 
@@ -120,6 +123,48 @@ class TestInbox:
         ]
         assert json.loads(inbox.get("archived/monday/a.jsonl.rejects.jsonl"))["record"] == {"title": "bad"}
         assert self.run(store, inbox, tmp_path)["read"] == 0
+
+    def test_threads_are_stored_unused_and_archived(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
+        saved = [listing([{"kind": "t3", "data": post("kettle")}]), listing([comment("c1", "Mine sings too.")])]
+        inbox.put("mail/kettle.md", SUBMISSION.encode())
+        inbox.put("threads/kettle.json", json.dumps(saved).encode())
+        inbox.put("threads/packed.md.gz", gzip.compress(SUBMISSION.replace("kettle", "teapot").encode()))
+        inbox.put("story.json", json.dumps([record(1)]).encode())
+        found = self.run(store, inbox, tmp_path)
+        assert (found["read"], found["imported"], found["refused_files"]) == (1, 1, "none")
+        assert found["threads"].count(": stored") == 3
+        assert store.unused_threads() == 3
+        assert sorted(inbox.list()) == [f"archived/{name}" for name in
+            ("mail/kettle.md", "story.json", "threads/kettle.json", "threads/packed.md.gz")]  # fmt: skip
+
+    def test_a_corrected_submission_replaces_the_thread(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
+        for text, said in ((SUBMISSION, "stored"), (SUBMISSION, "unchanged"), (SUBMISSION + "\nIn G.\n", "stored")):
+            inbox.put("kettle.md", text.encode())
+            found = self.run(store, inbox, tmp_path)
+            assert f"{said}`" in found["threads"]
+        assert store.unused_threads() == 1
+        thread_id = found["threads"].removeprefix("* `").partition(" ")[0]
+        assert store.thread(thread_id).comments[0].body.endswith("In G.")
+
+    def test_a_thread_that_cannot_be_read_says_why_and_stops_no_other(
+        self, store: Store, inbox: Storage, tmp_path: Path
+    ) -> None:
+        inbox.put("a.md", b"# The kettle\nIt sings.\n## A\n## B\nNo.\n")
+        inbox.put("b.md", b"---\ntitle: A story\ncategory: food\n---\nIt sings.\n")
+        inbox.put("threads/c.json", b"{}")
+        inbox.put("d.md", SUBMISSION.encode())
+        found = self.run(store, inbox, tmp_path)
+        refused = found["refused_files"].splitlines()
+        assert ["line 3: this comment has no text" in refused[0], "line 3: “category”" in refused[1]] == [True, True]
+        assert "no thread of a known source" in refused[2]
+        assert store.unused_threads() == 1
+        assert inbox.list() == ["a.md", "archived/d.md", "b.md", "threads/c.json"]
+        assert "could not be taken before" in self.run(store, inbox, tmp_path)["left_alone"]
+
+    def test_a_dry_run_stores_no_thread(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
+        inbox.put("kettle.md", SUBMISSION.encode())
+        assert "it would be stored" in self.run(store, inbox, tmp_path, dry_run=True)["threads"]
+        assert (store.unused_threads(), inbox.list()) == (0, ["kettle.md"])
 
     def test_an_archived_file_is_never_overwritten(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
         for number in (1, 2):

@@ -1,4 +1,4 @@
-"""Imports story files from paths or from the inbox."""
+"""Imports story files from paths or from the inbox, and stores the inbox's threads for stories to be made of."""
 
 import time
 from collections import Counter
@@ -44,7 +44,10 @@ def imported_stories(
     imports_folder: FolderStorage,
     policy: EditorialPolicy,
 ) -> dg.MaterializeResult[None]:
-    """Stories of files, one for each slug; refused records are kept in a file. They still have to pass the gates."""
+    """Stories of files, one for each slug; refused records are kept in a file. They still have to pass the gates.
+
+    Threads of the inbox (submissions, feeds, the folder ``threads/``) are stored for stories to be made of them.
+    """
     intake = _Intake(context, config, database, Path(imports_folder.root), policy)
     if config.paths:
         intake.store([Path(path) for path in config.paths])
@@ -76,6 +79,7 @@ class _Intake:
             "kept_back_files": [],
             "left_alone": [],
             "refused_files": [],
+            "threads": [],
         }
 
     def take_all(self, inbox: Inbox) -> None:
@@ -147,14 +151,20 @@ class _Intake:
         return [file for file in files if file not in growing]
 
     def _take(self, inbox: Inbox, file: InboxFile) -> None:
+        from threadjuice_dagster.operations.imports.threads import is_thread_file, store_thread
+
         with inbox.opened(file) as path:
-            summary = self.store([path])
+            written: dict[str, str | None] = {}
+            if is_thread_file(file.key):
+                self._files["threads"].append(store_thread(self._store, path, dry_run=self._config.dry_run))
+            else:
+                summary = self.store([path])
+                written = {".rejects.jsonl": summary.rejects_file, ".kept-back.jsonl": summary.kept_back_file}
             if self._config.dry_run:
                 return
             if not inbox.is_unchanged(file):
                 self._files["left_alone"].append(f"{file.name} (it changed while it was read)")
                 return
-            written = {".rejects.jsonl": summary.rejects_file, ".kept-back.jsonl": summary.kept_back_file}
             beside = {ending: Path(place) for ending, place in written.items() if place}
             for name in inbox.archive(file, path, beside):
                 self._files["kept_back_files" if name.endswith(".kept-back.jsonl") else "rejects"].append(name)
