@@ -82,7 +82,7 @@ def send(
         tried = attempt + 1
         try:
             answer = _exchange(url, params, headers, timeout, method, content)
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             failure = TransientFailure(f"{request} got no answer ({type(error).__name__}).")
             continue
         except (httpx2.InvalidURL, ValueError) as error:
@@ -144,7 +144,7 @@ def request_once(
 
     try:
         return _exchange(url, None, headers, timeout, method, content)
-    except (httpx2.TransportError, httpx2.InvalidURL, ValueError) as error:
+    except (httpx2.TransportError, httpx2.DecodingError, httpx2.InvalidURL, ValueError) as error:
         message = f"{urlsplit(url).hostname} got no answer ({type(error).__name__})."
         raise TransientFailure(message, "Check the configured address, and that its server runs.") from error
 

@@ -1,0 +1,368 @@
+"""Parse questions of the Stack Exchange API 2.3 into threads, and addresses of its sites into what the API calls them.
+
+Fields are those of https://api.stackexchange.com/docs/types/question, ``answer``, ``comment`` and ``shallow-user``.
+Requests belong in ``sources/stack_exchange_api.py``.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from threadjuice_dagster.domain.language.text import clean, head, unescaped
+from threadjuice_dagster.domain.story.threads import Author, Comment, Thread, thread_key
+from threadjuice_dagster.domain.story.user_names import telling_names
+from threadjuice_dagster.failures import Unsuitable, UsageError
+from threadjuice_dagster.sources.markup import text_of_html
+from threadjuice_dagster.sources.texts import (
+    MAX_COMMENTS,
+    cleaned,
+    cleaned_title,
+    is_bots_name,
+    moment,
+    number,
+    says_it_is_a_bot,
+)
+from threadjuice_dagster.sources.thread_source import ThreadFormatError
+
+Item = Mapping[str, Any]
+"""A question, answer or comment as the API sends it."""
+
+_HOSTS = {
+    "stackoverflow": "stackoverflow.com",
+    "superuser": "superuser.com",
+    "serverfault": "serverfault.com",
+    "askubuntu": "askubuntu.com",
+    "mathoverflow.net": "mathoverflow.net",
+    "stackapps": "stackapps.com",
+}
+"""Hosts of the sites that stand outside stackexchange.com, by the API's name of the site."""
+
+_NETWORK = "stackexchange.com"
+_NO_SITES = frozenset({"api", "chat", "data", "area51", "blog", "www", "openid", "careers", "talent", "business"})
+_SITE = re.compile(r"[a-z0-9-]{1,40}(?:\.[a-z0-9-]{1,40}){0,2}")
+_PATH = re.compile(r"/(questions|q|a)/(\d{1,10})(?:/[^/]*){0,3}/?")
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9/_.~%-]{1,300}")
+_KEY = re.compile(r"se-([a-z0-9.-]+)-(\d{1,10})")
+_ID = re.compile(r"[1-9]\d{0,9}")
+
+_LICENCES = ("cc-by-sa-2.5", "cc-by-sa-3.0", "cc-by-sa-4.0")
+_FIRST_DAYS = {"cc-by-sa-3.0": datetime(2011, 4, 8, tzinfo=UTC), "cc-by-sa-4.0": datetime(2018, 5, 2, tzinfo=UTC)}
+"""Days from which contributions are under a version: https://stackoverflow.com/help/licensing"""
+
+_COMMUNITY = "-1"
+"""The user id of the network's own program."""
+
+_DUPLICATE = re.compile(r"duplic|дубл|重複", re.IGNORECASE)
+_AUTOMATED = re.compile(
+    r"\s*(?:does this answer your question\?|possible duplicate of\b).*"
+    r"|.*\b(?:comments|conversation|discussion)\b.{0,80}\bmoved to chat\b.*|.*\bcontinue this discussion in chat\b.*"
+    r"|.*[-–—] from review\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Comments that the site writes for people who vote or review, and moderators' notes that a discussion moved."""
+
+
+class PostReference(NamedTuple):
+    """A question, or an answer to one, of a site."""
+
+    site: str
+    id: str
+    is_answer: bool = False
+
+
+def site_of(place: str) -> str:
+    """Return the API's name of a site (``workplace``) that is named so or by its host. Raises ``UsageError``."""
+    name = place.strip().lower()
+    name = name.partition("://")[2].partition("/")[0] if "://" in name else name.rstrip("/")
+    if site := site_at(name):
+        return site
+    has_known_dot = "meta" in name.split(".") or any(name == own or name.endswith(f".{own}") for own in _HOSTS)
+    if not _SITE.fullmatch(name) or ("." in name and not has_known_dot):
+        raise UsageError(
+            f"{place[:60]!r} is no site of Stack Exchange.", "Name one as in stackexchange:workplace or its host."
+        )
+    return name
+
+
+def site_at(host: str) -> str:
+    """Return the API's name of the site with this host, or an empty text for a host outside the network."""
+    host = host.lower().rstrip(".").removeprefix("www.")
+    for site, own in _HOSTS.items():
+        if host == own or host.endswith(f".{own}"):
+            name = host.removesuffix(own) + site
+            return "" if name.partition(".")[0] in _NO_SITES else name
+    name = host.removesuffix(f".{_NETWORK}")
+    if name == host or name.partition(".")[0] in _NO_SITES or not _SITE.fullmatch(name):
+        return ""
+    # The metas' hosts were the other way round until 2018; old links still lead there.
+    return f"{name.removeprefix('meta.')}.meta" if name.startswith("meta.") else name
+
+
+def host_of(site: str) -> str:
+    """Return the host of a site."""
+    own = next((own for own in _HOSTS if site == own or site.endswith(f".{own}")), "")
+    return site.removesuffix(own) + _HOSTS[own] if own else f"{site}.{_NETWORK}"
+
+
+def is_address(reference: str) -> bool:
+    """Return whether a reference is meant as an address within the network, or as the key of one of its threads."""
+    return bool(_KEY.fullmatch(reference.strip()) or _site_and_path(reference))
+
+
+def reference_in(reference: str) -> PostReference | None:
+    """Return the question or answer at an address of any of the network's forms, or with a key; None for another."""
+    if key := _KEY.fullmatch(reference.strip().lower()):
+        return PostReference(key[1], key[2])
+    site, path = _site_and_path(reference) or ("", "")
+    match = _PATH.fullmatch(path)
+    return PostReference(site, str(int(match[2])), match[1] == "a") if match else None
+
+
+def _site_and_path(address: str) -> tuple[str, str] | None:
+    address = address.strip()
+    if not re.match(r"https?://|[\w.-]+/", address, re.IGNORECASE):
+        return None
+    try:
+        parts = urlsplit(address if "://" in address else f"https://{address}")
+        site = site_at(parts.hostname or "")
+    except ValueError:
+        return None
+    return (site, parts.path) if site else None
+
+
+def by_id(items: Iterable[Any], field: str) -> dict[str, Item]:
+    """Return the items that are shown, by their ids (``question_id``, ``answer_id`` or ``comment_id``).
+
+    The API never shows what was deleted, not even as a mark. So parser and deletion sweep share this rule: what is
+    shown with its id is there, and what is not shown is gone.
+    """
+    named = ((id_in(item, field), item) for item in items if isinstance(item, Mapping))
+    return {item_id: item for item_id, item in named if item_id}
+
+
+def id_in(item: Item, field: str) -> str:
+    """Return the id in a field in digits, or an empty text."""
+    value = item.get(field)
+    is_number = isinstance(value, int | str) and not isinstance(value, bool)
+    return str(value) if is_number and _ID.fullmatch(str(value)) else ""
+
+
+def question_in(document: Any) -> Item | None:
+    """Return the question of a saved answer of the API; None if the document is none of its answers.
+
+    Raises ``ThreadFormatError`` for an answer of the API that does not hold one question with its text.
+    """
+    if not isinstance(document, Mapping):
+        return None
+    if "error_id" in document and "error_name" in document:
+        reason = f"{document['error_id']} ({str(document['error_name'])[:60]})"
+        raise ThreadFormatError(f"it holds Stack Exchange's answer {reason} instead of a question")
+    items = document.get("items")
+    if not isinstance(items, list):
+        return None
+    shown = [item for item in items if isinstance(item, Mapping)]
+    if not ("quota_remaining" in document or any("question_id" in item or "post_id" in item for item in shown)):
+        return None
+    questions = [item for item in shown if id_in(item, "question_id") and "title" in item]
+    if len(questions) != 1:
+        raise ThreadFormatError(f"it holds {len(questions)} questions instead of one")
+    if not isinstance(questions[0].get("body"), str):
+        raise ThreadFormatError("the question has no body: it takes filter=withbody")
+    return questions[0]
+
+
+def site_of_question(question: Item) -> str:
+    """Return the site that a question's own link names. Raises ``ThreadFormatError`` if there is none."""
+    place = reference_in(_string(question, "link"))
+    if not place:
+        raise ThreadFormatError("the question's link leads to no site of Stack Exchange")
+    return place.site
+
+
+def parse_question(question: Item, site: str, answers: Iterable[Any] = (), comments: Iterable[Any] = ()) -> Thread:
+    """Parse a question with its answers and the comments on all of them, also those that are nested in it.
+
+    User names in texts are masked; programs' comments and texts under another licence are left out; ``MAX_COMMENTS``
+    are kept. Raises ``ThreadFormatError``, and ``Unsuitable`` for a question that may not become a story.
+    """
+    question_id = id_in(question, "question_id")
+    if not question_id:
+        raise ThreadFormatError("the question has no usable id")
+    own_answers = by_id([*answers, *_list(question, "answers")], "answer_id")
+    own_answers = {key: item for key, item in own_answers.items() if id_in(item, "question_id") in ("", question_id)}
+    own_posts = {question_id: question, **own_answers}
+    nested = [comment for post_id, post in own_posts.items() for comment in _comments_in(post, post_id)]
+    posts = _Posts(question, site, own_answers)
+    if why := posts.why_barred():
+        raise Unsuitable(f"Question {question_id} of {site} {why}.", "Choose another question.")
+    return posts.thread(by_id([*comments, *nested], "comment_id"))
+
+
+def _comments_in(post: Item, post_id: str) -> list[Item]:
+    """Return the comments that are nested in a post, each with the post's id, which a filter may leave out."""
+    return [{"post_id": post_id, **item} for item in _list(post, "comments") if isinstance(item, Mapping)]
+
+
+class _Posts:
+    """A question of a site and its answers by id."""
+
+    def __init__(self, question: Item, site: str, answers: Mapping[str, Item]) -> None:
+        self._question, self._site, self._answers = question, site, answers
+        self._id = id_in(question, "question_id")
+        self._url = f"https://{host_of(site)}"
+        self._poster = _user_id(question)
+
+    def why_barred(self) -> str:
+        """Return why a question may not become a story, as the end of "Question 123 …", or an empty text.
+
+        Closed for its content means that the site itself does not want it discussed. A duplicate is no such judgement:
+        what people answered stands.
+        """
+        closed = _string(self._question, "closed_reason") or ("no reason given" if self._is("closed_date") else "")
+        is_duplicate = bool(_DUPLICATE.search(closed))
+        is_answered = bool(self._answers or number(self._question.get("answer_count")))
+        reasons = {
+            "was moved to another site": self._is("migrated_to"),
+            f"was closed ({' '.join(closed.split())[:80]})": bool(closed) and not (is_duplicate and is_answered),
+            "is locked by moderators": self._is("locked_date"),
+            "was posted by a program": _is_programs(self._question),
+            "is not under a licence known here": not _licence(self._question),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
+
+    def thread(self, comments: Mapping[str, Item]) -> Thread:
+        every = (self._question, *self._answers.values(), *comments.values())
+        names = telling_names(_name(item) for item in every)
+        title = cleaned_title(self._question.get("title"), names)
+        if not title:
+            raise ThreadFormatError("the question has no title")
+        kept = self._kept(comments, names)
+        link = _string(self._question, "link")
+        is_own = reference_in(link) == PostReference(self._site, self._id)
+        return Thread(
+            id=thread_key("se", self._site, self._id),
+            source="stackexchange",
+            spec=f"stackexchange:{self._site}",
+            community=self._site,
+            title=title,
+            body=cleaned(text_of_html(_string(self._question, "body")), names),
+            permalink=(_https(link) if is_own else "") or f"{self._url}/questions/{self._id}",
+            licence=_newest_licence([_licence(self._question), *(licence for _, licence in kept)]),
+            author=self._author(self._question),
+            score=number(self._question.get("score")),
+            num_comments=max(number(self._question.get("answer_count")), len(kept)),
+            created_at=moment(self._question.get("creation_date")),
+            comments=tuple(comment for comment, _ in kept),
+        )
+
+    def _kept(self, comments: Mapping[str, Item], names: Set[str]) -> list[tuple[Comment, str]]:
+        """Return the answers and comments that are kept, with the licence of each, best first."""
+        written = [(self._answer(key, item, names), _licence(item)) for key, item in self._answers.items()]
+        written += [(self._comment(key, item, names), _licence(item)) for key, item in comments.items()]
+        kept = [(comment, licence) for comment, licence in written if comment and licence]
+        return sorted(kept, key=lambda pair: (-pair[0].score, pair[0].kind))[:MAX_COMMENTS]
+
+    def _answer(self, answer_id: str, item: Item, names: Set[str]) -> Comment | None:
+        accepted = item.get("is_accepted") is True or id_in(self._question, "accepted_answer_id") == answer_id
+        permalink = f"{self._url}/a/{answer_id}"
+        return self._written(item, names, id=f"a{answer_id}", kind="answer", accepted=accepted, permalink=permalink)
+
+    def _comment(self, comment_id: str, item: Item, names: Set[str]) -> Comment | None:
+        post = id_in(item, "post_id")
+        if post != self._id and post not in self._answers:
+            return None
+        permalink = f"{self._url}/questions/{self._id}#comment{comment_id}_{post}"
+        parent = None if post == self._id else f"a{post}"
+        return self._written(
+            item, names, id=f"c{comment_id}", parent_id=parent, depth=1 if parent else 0, permalink=permalink
+        )
+
+    def _written(self, item: Item, names: Set[str], **fields: Any) -> Comment | None:
+        body = cleaned(text_of_html(_string(item, "body")), names)
+        if not body or _is_programs(item) or says_it_is_a_bot(body):
+            return None
+        if fields.get("kind") != "answer" and _AUTOMATED.fullmatch(body):
+            return None
+        return Comment(
+            body=body,
+            score=number(item.get("score")),
+            by_poster=bool(self._poster) and _user_id(item) == self._poster,
+            created_at=moment(item.get("creation_date")),
+            author=self._author(item),
+            **fields,
+        )
+
+    def _author(self, item: Item) -> Author | None:
+        """Return whom a text is credited to.
+
+        An account that is gone leaves at most its name. A community wiki's owner is who began it; its other authors
+        stand on the page that the permalink leads to, and nowhere in the API.
+        """
+        name = head(" ".join(clean(unescaped(_name(item))).split()), 100)
+        if not name:
+            return None
+        if _owner(item).get("user_type") == "does_not_exist":
+            return Author(name=name)
+        user, link = _user_id(item), _string(_owner(item), "link")
+        is_profile = (_site_and_path(link) or ("", ""))[1].startswith("/users/")
+        url = (_https(link) if is_profile else "") or (f"{self._url}/users/{user}" if user else "")
+        return Author(name=name, url=url)
+
+    def _is(self, field: str) -> bool:
+        return bool(self._question.get(field))
+
+
+def _licence(item: Item) -> str:
+    """Return the code of a text's licence; by its date where the API names none, and empty for one not known here."""
+    named = _string(item, "content_license")
+    if named:
+        code = "-".join(named.lower().split())
+        return code if code in _LICENCES else ""
+    # The later date: a story may be under a later version than a text is, and never under an earlier one.
+    written = max(moment(item.get("creation_date")), moment(item.get("last_edit_date")))
+    return next((code for code in reversed(_LICENCES) if written >= _FIRST_DAYS.get(code, written)), "")
+
+
+def _newest_licence(codes: Sequence[str]) -> str:
+    """Return the newest of the versions that a thread's texts are under: the oldest that a story of all may be under.
+
+    An adaptation of a text under 2.5 or 3.0 may be under a later version with the same elements (section 4b of both,
+    https://creativecommons.org/licenses/by-sa/2.5/legalcode and .../3.0/legalcode); one under 4.0 may not go back.
+    Words that are quoted as they stand keep the licence that their own post shows.
+    """
+    return max(codes, key=_LICENCES.index)
+
+
+def _is_programs(item: Item) -> bool:
+    return str(_owner(item).get("user_id")) == _COMMUNITY or is_bots_name(_name(item))
+
+
+def _owner(item: Item) -> Item:
+    owner = item.get("owner")
+    return owner if isinstance(owner, Mapping) else {}
+
+
+def _name(item: Item) -> str:
+    return _string(_owner(item), "display_name")
+
+
+def _user_id(item: Item) -> str:
+    return id_in(_owner(item), "user_id")
+
+
+def _string(item: Item, field: str) -> str:
+    value = item.get(field)
+    return value if isinstance(value, str) else ""
+
+
+def _list(item: Item, field: str) -> list[Any]:
+    value = item.get(field)
+    return value if isinstance(value, list) else []
+
+
+def _https(address: str) -> str:
+    """Return an address by https, without query and fragment; empty for one with unusual characters."""
+    parts = urlsplit(address.strip())
+    return f"https://{parts.hostname}{parts.path}" if _PLAIN_PATH.fullmatch(parts.path) else ""
