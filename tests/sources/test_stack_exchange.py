@@ -27,6 +27,7 @@ from threadjuice_dagster.failures import (
     UsageError,
 )
 from threadjuice_dagster.sources.client import SourceLimiter
+from threadjuice_dagster.sources.registry import ThreadSources
 from threadjuice_dagster.sources.stack_exchange import POLICY, StackExchange
 from threadjuice_dagster.sources.thread_source import Deletions, StoredThread
 
@@ -73,6 +74,15 @@ def test_a_listing_holds_questions_with_answers_and_the_comments_on_both(server:
     assert (thread.id, thread.spec, thread.licence) == ("se-workplace-98765", "stackexchange:workplace", "cc-by-sa-4.0")
     assert [kept.id for kept in thread.comments] == ["a98770", "c112233", "c112244", "a98771"]
     assert thread.comments[2].parent_id == "a98770"
+
+
+def test_the_registry_reads_the_places_and_addresses_of_stack_exchange(server: StackExchangeServer) -> None:
+    sources = ThreadSources(specs=["stackexchange:workplace"], stack_exchange_url=server.url, stack_exchange_key=KEY)
+    (listed,) = sources.candidates(5).threads
+    assert sources.thread(ADDRESS) == listed
+    server.delete("comments", 112233)
+    assert sources.deleted(FERN).deletions.comments == {(listed.id, "c112233")}
+    assert {request.query["key"] for request in server.requests} == {KEY}
 
 
 def test_a_site_may_be_named_by_its_host(server: StackExchangeServer) -> None:

@@ -23,6 +23,7 @@ from threadjuice_dagster.failures import (
 from threadjuice_dagster.sources.client import SourceLimiter
 from threadjuice_dagster.sources.reddit import Reddit
 from threadjuice_dagster.sources.samples import Samples
+from threadjuice_dagster.sources.stack_exchange import StackExchange
 from threadjuice_dagster.sources.submissions import Submissions
 from threadjuice_dagster.sources.thread_source import Deletions, StoredThread, ThreadSource
 
@@ -73,6 +74,9 @@ class ThreadSources(dg.ConfigurableResource):
                 user_agent=self.reddit_user_agent,
                 reddit_url=self.reddit_url,
                 oauth_url=self.reddit_oauth_url,
+            ),
+            "stackexchange": StackExchange(
+                url=self.stack_exchange_url, key=self.stack_exchange_key, limiter=self.limiter
             ),
             "samples": Samples(),
             "submission": Submissions(),
