@@ -14,6 +14,7 @@ import yaml
 import threadjuice_dagster
 from threadjuice_dagster.domain.language.text import words
 from threadjuice_dagster.domain.story.stories import Category, Persona
+from threadjuice_dagster.domain.story.terms import terms_for
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.sources.reddit_parser import parse_thread
 
@@ -147,8 +148,8 @@ def test_a_persona_brings_sentences_for_every_place(persona: Persona) -> None:
 def test_framing_sentences_are_complete_and_fit_any_thread(persona: Persona) -> None:
     for sentence in framings(persona):
         fields = {field for _, field, _, _ in Formatter().parse(sentence) if field is not None}
-        assert fields <= {"subreddit", "category"}, sentence
-        filled = sentence.format(subreddit="r/cooking", category="food")
+        assert fields <= {"category", "forum", "in_forum", "post", "poster", "replies", "thread"}, sentence
+        filled = terms_for("reddit", "cooking").filled(sentence, category="food")
         assert 12 <= len(filled.split()) <= 28, sentence
         assert filled[0].isupper(), sentence
         assert filled[-1] in ".?!", sentence

@@ -74,17 +74,29 @@ def compose(data: dict[str, Any]) -> dict[str, Any]:
     topics = _topics(data)
     return {
         "title": cut(data["title"], 90),
-        "dek": f"One post to r/{data['subreddit']}, and the {len(data['comments'])} replies that took it seriously.",
+        "dek": f"One {_noun(data)} {_place(data)}, and the {len(data['comments'])} replies that took it seriously.",
         "sections": [section for section in sections if section["text"]],
         "quotes": [
             {**quote, "section": 3 if index < 4 else 4} for index, quote in enumerate(_quotes(data["comments"]))
         ],
         "seo_title": cut(data["title"], 60),
-        "seo_description": cut(f"{data['title']}: what r/{data['subreddit']} made of it.", 155),
-        "tags": [data["subreddit"].lower(), *topics[:4]],
+        "seo_description": cut(f"{data['title']}: what people {_place(data)} made of it.", 155),
+        "tags": [_community(data).lower(), *topics[:4]],
         "picture_query": " ".join(topics[:3]) or "letters on a table",
         "alt_text": f"A photograph that suggests {' and '.join(topics[:2]) or 'a conversation'}.",
     }
+
+
+def _community(data: dict[str, Any]) -> str:
+    return str(next(data[kind] for kind in ("subreddit", "site", "community", "forum", "page") if kind in data))
+
+
+def _place(data: dict[str, Any]) -> str:
+    return f"on r/{data['subreddit']}" if "subreddit" in data else f"at {_community(data)}"
+
+
+def _noun(data: dict[str, Any]) -> str:
+    return "question" if any(comment["kind"] == "answer" for comment in data["comments"]) else "post"
 
 
 def _opening(data: dict[str, Any], told: list[str]) -> str:
@@ -92,7 +104,7 @@ def _opening(data: dict[str, Any], told: list[str]) -> str:
     ended = title if title.endswith(("?", "!")) else f"{title}."
     first = f" It begins plainly: “{told[0]}”" if told else ""
     return (
-        f"“{ended}” Under that headline somebody went to r/{data['subreddit']}, where {data['comment_count']} replies "
+        f"“{ended}” Under that headline somebody wrote {_place(data)}, where {data['comment_count']} replies "
         f"followed.{first}\n\n{_pick(_SCENES, data)}"
     )
 

@@ -265,7 +265,7 @@ def _page(target: Path, slug: str) -> Page:
 def _remains(attack: Attack) -> bool:
     """Whether something of an attack's text is left in what a writer is given."""
     kept = for_people(thread(attack))
-    places = fold(f"{kept.title} {kept.body} {kept.subreddit}")
+    places = fold(f"{kept.title} {kept.body} {kept.community}")
     return any(one.id.startswith("h") for one in kept.comments) or (bool(attack.sign) and attack.sign in places)
 
 

@@ -58,8 +58,8 @@ def make_thread(title: str, body: str, replies: tuple[str, ...] = REPLIES, **cha
     )
     thread = Thread(
         id="abc123",
-        source="file",
-        subreddit="hiking",
+        source="reddit",
+        community="hiking",
         title=title,
         body=body,
         permalink="https://www.reddit.com/r/hiking/comments/abc123/",
@@ -170,7 +170,7 @@ def test_a_long_post_is_condensed_to_its_start_its_centre_and_its_end() -> None:
 
 
 def test_a_link_post_is_told_from_its_title_and_comments() -> None:
-    thread = make_thread("What is the best thing you ever found by accident?", "", REPLIES, subreddit="AskReddit")
+    thread = make_thread("What is the best thing you ever found by accident?", "", REPLIES, community="AskReddit")
     draft = write(thread)
     assert_sound(draft, thread)
     assert draft.title == "“What is the best thing you ever found by accident?” r/AskReddit answers"
@@ -278,7 +278,7 @@ def test_quotes_stand_behind_the_section_that_introduces_them() -> None:
     draft = write(thread)
     introduced = {quote.comment_id: draft.sections[quote.section] for quote in draft.quotes}
     assert "500 points" in introduced["c000"].text
-    assert "answer" in introduced["an1"].text
+    assert "reply" in introduced["an1"].text
     assert introduced["op1"].heading in ("The poster writes back", "Back to the poster")
     assert introduced["c002"].kind == "turn"
     assert introduced["c004"].kind == "facts"
@@ -310,7 +310,7 @@ def test_the_minority_among_the_verdicts_is_the_dissent() -> None:
         "YTA. The compass belonged to your whole family, and you took it up a mountain in an open pocket.",
         "NTA at first, but on second thought YTA for the rake that you carried up there.",
     )
-    thread = make_thread("AITA for keeping the compass?", POST, replies, subreddit="AmItheAsshole")
+    thread = make_thread("AITA for keeping the compass?", POST, replies, community="AmItheAsshole")
     draft = write(thread)
     dissent = [quote for quote in draft.quotes if draft.sections[quote.section].kind == "turn"]
     assert [quote.comment_id for quote in dissent] == ["c004"]
@@ -367,10 +367,10 @@ def test_a_quote_of_a_very_long_comment_is_never_cut_inside_a_sentence() -> None
 
 def test_a_persona_without_lines_and_an_unknown_forum_still_make_a_story() -> None:
     bare = Persona(slug="x", name="X", byline="By X", voice="plain", openings=("An {unknown} line",), closings=("{",))
-    thread = make_thread("Lost my compass on the ridge", POST, subreddit="unknown")
+    thread = make_thread("Lost my compass on the ridge", POST, community="unknown")
     draft = write(thread, bare)
     assert_sound(draft, thread)
-    assert draft.sections[0].text.startswith("Somebody brought this to the forum.")
+    assert draft.sections[0].text.startswith("Somebody brought this to Reddit.")
 
 
 HOSTILE = (

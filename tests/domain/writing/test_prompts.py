@@ -39,7 +39,7 @@ def thread(body: str = "I made soup.", comments: int = 3, words: int = 5, **fiel
     )
     values = {"title": "Soup went wrong", "permalink": "https://www.reddit.com/r/x/comments/abc123/", **fields}
     return Thread(
-        id="abc123", source="sample", subreddit="soup", body=body, created_at=NOW, **{"comments": kept, **values}
+        id="abc123", source="sample", community="soup", body=body, created_at=NOW, **{"comments": kept, **values}
     )
 
 

@@ -94,7 +94,7 @@ def drawn(seed: int) -> tuple[Thread, Persona]:
             "id": f"z{seed}",
             "title": chance.choice(list(TITLES.values()))(base.title, told),
             "body": BODIES[names[seed % len(names)]](chance, told),
-            "subreddit": chance.choice([base.subreddit, "unknown", "AskReddit"]),
+            "community": chance.choice([base.community, "unknown", "AskReddit"]),
             "num_comments": chance.choice([0, len(replies) + 40]),
             "created_at": chance.choice([MOMENT, datetime.fromtimestamp(0, UTC)]),
             "comments": tuple(sorted(replies, key=lambda reply: -reply.score)),

@@ -17,6 +17,7 @@ from threadjuice_dagster.domain.language.lexicon import lexicon
 from threadjuice_dagster.domain.language.numbers import Number, numbers
 from threadjuice_dagster.domain.language.text import WORD, cut, sentences
 from threadjuice_dagster.domain.story.stories import Draft
+from threadjuice_dagster.domain.story.terms import terms_of
 from threadjuice_dagster.domain.story.threads import Thread
 
 _DAYS_AND_MONTHS = """
@@ -25,13 +26,13 @@ january february march april may june july august september october november dec
 """
 _CALENDAR = frozenset(_DAYS_AND_MONTHS.split())
 _OF_EVERY_THREAD = """
-reddit redditor redditors subreddit english god mr mrs ms miss dr sir madam prof herr frau monsieur madame op aita tl
-tldr edit update internet ok tv pc am pm ps
+reddit redditor redditors subreddit asker askers answerer answerers commenter commenters forum topic english god mr
+mrs ms miss dr sir madam prof herr frau monsieur madame op aita tl tldr edit update internet ok tv pc am pm ps
 """
 _GENERIC = frozenset(_OF_EVERY_THREAD.split())
 
 _DISCUSSION = re.compile(
-    r"(?:\W+\w+){0,2}?\W+(?:(?P<points>points?|upvotes?|votes?)|comment(?:er)?s?|repl(?:y|ies)|readers?|answers?"
+    r"(?:\W+\w+){0,2}?\W+(?:(?P<points>points?|upvotes?|votes?|likes?)|comment(?:er)?s?|repl(?:y|ies)|readers?|answer(?:er)?s?"
     r"|respon(?:ses?|ders?|dents?)|posters?|redditors?|users?|voices?|opinions?|suggestions?|views?|strangers?)\b",
     re.IGNORECASE,
 )
@@ -84,11 +85,15 @@ class ThreadFacts(NamedTuple):
 
 
 def thread_facts(thread: Thread, framing: Iterable[str] = ()) -> ThreadFacts:
-    """Return what a thread holds, its forum, date and figures included. ``framing`` may be drawn on as well."""
+    """Return what a thread holds, its source, place, date and figures included.
+
+    ``framing`` may be drawn on as well.
+    """
     written = "\n".join((*thread.texts, *framing))
     date = f"{thread.created_at:%A %B} {thread.created_at.day} {thread.created_at.year}"
     forum = " ".join((thread.community, *re.findall(r"[A-Z]?[a-z]+|[A-Z]+", thread.community)))
-    text = f"{written}\n{date}\n{forum}"
+    terms = terms_of(thread)
+    text = f"{written}\n{date}\n{forum}\n{terms.name}\n{terms.forum}\n{terms.whole}"
     return ThreadFacts(
         words=folded_forms(text),
         lower=frozenset(_LOWER.findall(written)),

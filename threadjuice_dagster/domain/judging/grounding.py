@@ -15,6 +15,7 @@ from threadjuice_dagster.domain.language.text import cut, sentences, words
 from threadjuice_dagster.domain.language.wording import MIN_QUOTE_WORDS, locate, plain, quoted_spans, stands
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.story.stories import Draft, Quote
+from threadjuice_dagster.domain.story.terms import terms_of
 from threadjuice_dagster.domain.story.threads import Thread, digest
 
 MIN_SPAN_WORDS = 4
@@ -212,7 +213,8 @@ def _too_many(facts: Sequence[str]) -> Iterator[str]:
 
 def _added(draft: Draft, thread: Thread | None) -> Iterator[str]:
     """Yield the user names, links, markup and instructions of ours that the draft adds to what the thread holds."""
-    source = "\n".join((*thread.texts, thread.permalink, thread.community) if thread else ())
+    place = (thread.permalink, thread.community, terms_of(thread).forum) if thread else ()
+    source = "\n".join((*(thread.texts if thread else ()), *place))
     addresses = {_address(url) for url in _URL.findall(source)}
     fields = (draft.seo_title, draft.seo_description, draft.alt_text, *draft.tags)
     text = "\n\n".join((_own_words(draft), draft.text, *(quote.text for quote in draft.quotes), *fields))

@@ -5,7 +5,8 @@ from functools import cache
 
 from threadjuice_dagster.domain.language.text import folded_words, paragraphs, runs
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
-from threadjuice_dagster.domain.story.threads import Thread
+from threadjuice_dagster.domain.story.terms import SOURCES
+from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.domain.writing.prompts import judge_messages, revise_messages
 
 MIN_LEAK = 8
@@ -30,7 +31,20 @@ def _rules() -> frozenset[tuple[str, ...]]:
     persona = Persona(slug="", name="", byline="", voice="")
     draft = Draft.model_validate({"title": "-", "sections": [{"kind": "narrative", "text": ""}]})
     moment = datetime(2000, 1, 1, tzinfo=UTC)
-    empty = Thread(id="0", source="submission", community="", title="", body="", permalink="", created_at=moment)
-    asked = revise_messages(empty, desk, persona, draft, ())
-    rules = (asked[0], asked[-1], judge_messages(draft, empty)[0])
+    answer = Comment(id="0", body="", kind="answer", created_at=moment)
+    empty = Thread(
+        id="0",
+        source="submission",
+        community="",
+        title="",
+        body="",
+        permalink="",
+        link="-",
+        created_at=moment,
+        comments=(answer,),
+    )
+    threads = [empty.model_copy(update={"source": source}) for source in SOURCES]
+    asked = [revise_messages(thread, desk, persona, draft, ()) for thread in threads]
+    rules = [asked[0][-1], *(messages[0] for messages in asked)]
+    rules += [judge_messages(draft, thread)[0] for thread in threads]
     return frozenset(run for message in rules for run in _runs(message["content"]))

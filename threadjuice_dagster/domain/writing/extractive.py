@@ -16,6 +16,7 @@ from threadjuice_dagster.domain import editorial
 from threadjuice_dagster.domain.language.prose import subjects
 from threadjuice_dagster.domain.language.text import cut, fold, folded_words, runs, words
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section, SectionKind
+from threadjuice_dagster.domain.story.terms import plural, terms_of
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.headlines import (
     MAX_SEO_DESCRIPTION,
@@ -63,38 +64,42 @@ class Part(NamedTuple):
 class Narrator:
     """The persona's lines and our own linking lines, chosen by a hash of thread and seed."""
 
-    def __init__(self, key: str, forum: str, category: Category, persona: Persona) -> None:
-        """``key`` decides every choice; ``forum`` is how the place of the thread is named."""
-        self._key, self._names = key, {"subreddit": forum, "category": category.name.lower()}
+    def __init__(self, key: str, thread: Thread, category: Category, persona: Persona) -> None:
+        """``key`` decides every choice; the lines speak of the ``thread`` by the terms of its source."""
+        self.terms = terms_of(thread)
+        self._key, self._category = key, category.name.lower()
         self._transitions = sorted(persona.transitions, key=self._order)
-        self.opening = self._line(self.pick(persona.openings)) or f"Somebody brought this to {forum}."
-        self.closing = self._line(self.pick(persona.closings)) or "That is where the thread leaves it."
+        openings = _lines("links") if thread.link and not thread.body else persona.openings
+        self.opening = self.say(self.pick(openings)) or self.say(_lines("opening"))
+        self.closing = self.say(self.pick(persona.closings)) or self.say(_lines("closing"))
 
     def transition(self) -> str:
         """The next of the persona's transitions, or nothing once they are used up."""
-        return self._line(self._transitions.pop()) if self._transitions else ""
+        return self.say(self._transitions.pop()) if self._transitions else ""
 
     def pick(self, options: Sequence[str]) -> str:
         """One of the options, always the same one for the same key; nothing of none."""
         return min(options, key=self._order, default="")
 
+    def say(self, line: str, **more: str) -> str:
+        """The line with its placeholders filled, or nothing if one is unknown."""
+        return self.terms.filled(line, category=self._category, **more)
+
+    def heading(self, voices: Sequence[Voice]) -> str:
+        """The heading above a group of comments, or nothing."""
+        return self.say(self.pick(_lines_for("headings", voices[0].kind, voices)))
+
     def lead(self, voices: Sequence[Voice]) -> str:
         """The line that introduces a group of comments."""
-        first, count, replies = voices[0], _number_words()[len(voices)], "replies" if voices[1:] else "reply"
+        first, count = voices[0], _number_words()[len(voices)]
+        replies = self.terms.replies_of([voice.comment for voice in voices])
         is_top = first.kind == "favourite" and first.rank == 1 and first.comment.score > 1
-        line, points = (
-            self.pick(_lines("leads")["top" if is_top else first.kind]),
-            _counted(first.comment.score, "point"),
-        )
-        return line.format(count=count, Count=count.capitalize(), replies=replies, points=points)
+        line = self.pick(_lines_for("leads", "top" if is_top else first.kind, voices))
+        points = _counted(first.comment.score, self.terms.point)
+        return self.say(line, count=count, Count=count.capitalize(), replies=replies, points=points)
 
     def _order(self, line: str) -> bytes:
         return hashlib.blake2b(f"{self._key}:{line}".encode(errors="replace"), digest_size=8).digest()
-
-    def _line(self, line: str) -> str:
-        for name, value in self._names.items():
-            line = line.replace(f"{{{name}}}", value)
-        return "" if "{" in line else line
 
 
 def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0) -> Draft:
@@ -111,27 +116,20 @@ def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0)
     excerpted = [sentence.text for stretch in stretches for sentence in stretch]
     quoted = [voice.text for voice in voices]
     _require_enough(thread, excerpted, quoted)
-    forum = forum_of(thread)
-    narrator = Narrator(f"{thread.id}:{seed}", forum, category, persona)
-    title = headline(thread.title, forum, excerpted[0] if excerpted else "")
-    facts = _facts(thread, title, [*excerpted, *quoted])
+    narrator = Narrator(f"{thread.id}:{seed}", thread, category, persona)
+    title = headline(thread.title, narrator.terms, excerpted[0] if excerpted else "")
+    facts = _facts(thread, narrator, title, [*excerpted, *quoted])
     parts = [
         *_post_parts(facts, stretches, narrator),
         *_talk_parts(voices, narrator),
         *_update_parts([sentence for sentence in post.update if sentence.text not in excerpted], narrator),
-        Part("closing", f"{narrator.closing} The full thread is on {forum}."),
+        Part("closing", f"{narrator.closing} {narrator.terms.whole}"),
     ]
     sections = tuple(Section(kind=part.kind, heading=part.heading, text=part.text.strip()) for part in parts)
     placed = ((index, voice) for index, part in enumerate(parts) for voice in part.voices)
     quotes = tuple(Quote(text=voice.text, comment_id=voice.comment.id, section=index) for index, voice in placed)
     named = things([bare(thread.title), *excerpted, *quoted], 4)
     return Draft(sections=sections, quotes=quotes, **_surroundings(thread, category, persona.name, title, named))
-
-
-def forum_of(thread: Thread) -> str:
-    """Return where the thread was posted, as in ``r/cooking``; ``the forum`` where that is not known."""
-    name = re.sub(r"\W", "", thread.community)[:40]
-    return f"r/{name}" if name and name != "unknown" else "the forum"
 
 
 def _require_enough(thread: Thread, excerpted: Sequence[str], comments: Sequence[str]) -> None:
@@ -152,11 +150,11 @@ def _require_enough(thread: Thread, excerpted: Sequence[str], comments: Sequence
 def _post_parts(facts: str, stretches: list[list[Sentence]], narrator: Narrator) -> Iterator[Part]:
     """The opening, then the post in its own words; what was left out is bridged or marked."""
     texts = _joined(stretches)
-    follows = narrator.pick(_lines("begin" if texts[1:] else "whole")) if texts else "The story is in the replies."
+    follows = narrator.pick(_lines("begin" if texts[1:] else "whole")) if texts else _lines("untold")
     yield Part("opening", f"{narrator.opening} {facts} {follows}")
     for position, text in enumerate(texts):
         if position:
-            yield Part("narrative", _lines("onward")[position - 1])
+            yield Part("narrative", narrator.say(_lines("onward")[position - 1]))
         yield Part("excerpt", text)
 
 
@@ -171,16 +169,18 @@ def _joined(stretches: Sequence[Sequence[Sentence]]) -> list[str]:
     return texts
 
 
-def _facts(thread: Thread, title: str, shown: Sequence[str]) -> str:
+def _facts(thread: Thread, narrator: Narrator, title: str, shown: Sequence[str]) -> str:
     """When it was posted and what it drew, as far as the data says, and its title where the headline cuts it.
 
-    A title that the texts ``shown`` say again is not told twice.
+    A title that the texts ``shown`` say again is not told twice. A link is said to lead to a page that was not read.
     """
-    counts = (("point", thread.score), ("comment", thread.num_comments))
+    terms = narrator.terms
+    counts = ((terms.point, thread.score), (terms.reply, thread.num_comments))
     drew = [_counted(count, noun) for noun, count in counts if count > 0]
     facts = [f"is dated {thread.created_at.day} {thread.created_at:%B %Y}"] if thread.created_at.year > 2004 else []
     facts += [f"had {_listed(drew)} when it was read"] if drew else []
-    line = f"The post {_listed(facts)}." if facts else ""
+    sentences = [f"The {terms.post} {_listed(facts)}."] if facts else []
+    line = " ".join((*sentences, *([narrator.say(_lines("linked"))] if thread.link else [])))
     full = bare(thread.title)
     shown_runs = {run for text in shown for run in runs(folded_words(text), _SAID)}
     again = not shown_runs.isdisjoint(runs(folded_words(full), _SAID))
@@ -193,13 +193,12 @@ def _talk_parts(voices: Sequence[Voice], narrator: Narrator) -> Iterator[Part]:
     """The comments, group by group, each introduced; the first and the fourth by the persona too."""
     for position, (kind, members) in enumerate(groupby(voices, key=lambda voice: voice.kind)):
         group, turn = tuple(members), narrator.transition() if position in (0, 3) else ""
-        heading = narrator.pick(_lines("headings").get(kind, ()))
-        yield Part(_KINDS.get(kind, "discussion"), f"{turn} {narrator.lead(group)}", heading, group)
+        yield Part(_KINDS.get(kind, "discussion"), f"{turn} {narrator.lead(group)}", narrator.heading(group), group)
 
 
 def _update_parts(update: Sequence[Sentence], narrator: Narrator) -> Iterator[Part]:
     if sentences := update[: fitting(update, UPDATED)]:
-        yield Part("turn", narrator.pick(_lines("update")), "An update")
+        yield Part("turn", narrator.say(narrator.pick(_lines("update"))), "An update")
         yield Part("excerpt", _set(sentences))
 
 
@@ -215,19 +214,21 @@ def _set(stretch: Sequence[Sentence]) -> str:
 
 def _surroundings(thread: Thread, category: Category, reader: str, title: str, named: Sequence[str]) -> dict[str, Any]:
     """The fields of a draft around its body; ``named`` are the things it tells of, ``reader`` is the persona's name."""
-    forum = forum_of(thread)
-    drew = _counted(thread.num_comments, "comment") if thread.num_comments else "readers"
+    terms = terms_of(thread)
+    drew = _counted(thread.num_comments, terms.reply) if thread.num_comments else "readers"
     subject = bare(thread.title) or title
     brief = (shortened(subject, 80) or cut(subject, 80)).strip(".?!… “”")
-    tags = dict.fromkeys((category.name.lower(), *named, forum.split("/")[-1].lower(), "readers", "discussion"))
+    tags = dict.fromkeys((category.name.lower(), *named, terms.community.lower() or "talk", "readers", "discussion"))
     desk = words(f"{category.name} {' '.join(category.keywords)} people talking".lower())
     pictured = [*named[:3]] if named[1:] else [*dict.fromkeys((*named, *desk))][:3]
-    things_read = f"The {named[0]}, the {named[1]}" if named[1:] else f"A post on {forum}"
+    things_read = f"The {named[0]}, the {named[1]}" if named[1:] else f"A {terms.post}"
     return {
         "title": title,
-        "dek": f"{things_read} and what {drew} on {forum} made of it, as read by {reader}.",
+        "dek": f"{things_read} and what {drew} {terms.in_forum} made of it, as read by {reader}.",
         "seo_title": shortened(subject, MAX_SEO_TITLE) or cut(subject, MAX_SEO_TITLE),
-        "seo_description": cut(f"{brief}: a post on {forum} and what {drew} made of it.", MAX_SEO_DESCRIPTION),
+        "seo_description": cut(
+            f"{brief}: a {terms.post} {terms.in_forum} and what {drew} made of it.", MAX_SEO_DESCRIPTION
+        ),
         "tags": tuple(tags)[: max(3, len(named) + 2)],
         "picture_query": " ".join(pictured),
         "alt_text": f"Symbolic photograph: {_listed(pictured)}",
@@ -242,12 +243,19 @@ def _listed(items: Sequence[str]) -> str:
 def _counted(count: int, noun: str) -> str:
     """A count with its noun: in words up to twelve, in figures above."""
     figure = _number_words()[count] if 0 <= count < len(_number_words()) else f"{count:,}"
-    return f"{figure} {noun}{'' if count == 1 else 's'}"
+    return f"{figure} {noun if count == 1 else plural(noun)}"
 
 
 def _lines(name: str) -> Any:
     """The linking lines of this name."""
     return editorial.table("narration")[name]
+
+
+def _lines_for(name: str, kind: str, voices: Sequence[Voice]) -> Sequence[str]:
+    """The headings or leads of a kind of comments; answers may have their own."""
+    of_answers = _lines("answers")[name] if all(voice.comment.kind == "answer" for voice in voices) else {}
+    lines: Sequence[str] = of_answers.get(kind) or _lines(name).get(kind, ())
+    return lines
 
 
 def _number_words() -> list[str]:

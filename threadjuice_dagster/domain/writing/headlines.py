@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from threadjuice_dagster.domain.language.lexicon import lexicon
 from threadjuice_dagster.domain.language.text import cut, fold, head, words
+from threadjuice_dagster.domain.story.terms import Terms
 from threadjuice_dagster.domain.writing.passages import is_balanced, is_printable, without_emphasis
 
 MAX_TITLE, MAX_SEO_TITLE, MAX_SEO_DESCRIPTION = 90, 60, 155
@@ -44,15 +45,16 @@ _NOUN = re.compile(
 """A noun by its neighbours, in folded text: determiner, noun, and what cannot follow an adjective."""
 
 
-def headline(title: str, forum: str, instead: str = "") -> str:
-    """Return a headline of at most ``MAX_TITLE`` characters for a post's title; ``forum`` as in ``r/cooking``.
+def headline(title: str, terms: Terms, instead: str = "") -> str:
+    """Return a headline of at most ``MAX_TITLE`` characters for a post's title; ``terms`` name its forum.
 
     ``instead``, a sentence of the post, replaces a title with nothing to say.
     """
+    forum = terms.forum
     wording = bare(title)
     wording = wording if len(words(wording)) > 2 else instead.rstrip(" .")
     if not wording:
-        return f"A post on {forum}, and what readers made of it"
+        return cut(f"A {terms.post} {terms.in_forum}, and what readers made of it", MAX_TITLE)
     # Words that were left out, or marks inside, would make it a false quotation.
     exact = fold(wording) in fold(f"{title}\n{instead}") and not re.search(r"[“”\"]", wording)
     frame = f": {forum} weighs in"

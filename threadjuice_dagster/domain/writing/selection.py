@@ -29,10 +29,10 @@ _READ, _READ_OF_ONE, _SENTENCES = 150, 5_000, 40
 _ALIKE = 0.5
 """Share of the shorter quote's subject words in another one from which the two say the same."""
 
-GroupKind = Literal["favourite", "answer", "more", "practical", "dissent", "poster", "brief"]
+GroupKind = Literal["accepted", "favourite", "answer", "more", "practical", "dissent", "poster", "brief"]
 
-_ORDER: tuple[GroupKind, ...] = ("favourite", "answer", "more", "practical", "dissent", "poster", "brief")
-_LIMITS = dict(zip(_ORDER, (1, 1, 3, 2, 2, 2, 3), strict=True))
+_ORDER: tuple[GroupKind, ...] = ("accepted", "favourite", "answer", "more", "practical", "dissent", "poster", "brief")
+_LIMITS = dict(zip(_ORDER, (1, 1, 1, 3, 2, 2, 2, 3), strict=True))
 """The groups in telling order, and how many comments each holds at most."""
 
 _FIGURE = re.compile(r"[$£€]?\d[\d.,]*")
@@ -76,7 +76,7 @@ def gather(thread: Thread, subject: Set[str]) -> list[Voice]:
 
     ``subject`` are the subject words of headline and post.
     """
-    pool = sorted(_voices(thread, subject), key=lambda voice: (min(2, _ORDER.index(voice.kind)), -voice.worth))
+    pool = sorted(_voices(thread, subject), key=lambda voice: (min(3, _ORDER.index(voice.kind)), -voice.worth))
     chosen: list[Voice] = []
     for limits in (dict.fromkeys(_ORDER, 1), _LIMITS):
         for voice in pool:
@@ -115,7 +115,10 @@ def _runs(sentences: Sequence[Sentence]) -> list[list[Sentence]]:
 
 
 def _voices(thread: Thread, subject: Set[str]) -> Iterator[Voice]:
-    """The comments worth quoting, best score first: the first one is the favourite, replies to it are answers."""
+    """The comments worth quoting, best score first: the first one is the favourite, replies to it are answers.
+
+    An accepted answer is told first of all. Where it has the best score too, nothing else is the favourite.
+    """
     ranked = sorted(thread.comments, key=lambda comment: (-comment.score, comment.id))
     sides = Counter(side for comment in ranked if (side := _blames(comment)) is not None)
     minority = sides[True] < sides[False] if sides.total() > 2 and sides[True] != sides[False] else None
@@ -127,7 +130,9 @@ def _voices(thread: Thread, subject: Set[str]) -> Iterator[Voice]:
         if not span or (comment.depth and comment.parent_id != top and is_dangling(text)):
             continue
         kind = _kind(comment, text, size, minority is not None and _blames(comment) is minority)
-        if kind != "poster" and comment.parent_id == top:
+        if comment.accepted:
+            kind, top = "accepted", top or comment.id
+        elif kind != "poster" and comment.parent_id == top:
             kind = "answer"
         elif kind != "poster" and not top and size >= _FAVOURITE:
             top, kind = comment.id, "favourite"
