@@ -224,8 +224,8 @@ def _front_matter(story: "PublishedStory") -> dict[str, Any]:
         "minutes": view.minutes,
         "model": view.author,
         "score": f"{story.score:.1f}",
-        "source": story.source_url,
-        "subreddit": view.subreddit,
+        "source": story.credit.permalink,
+        "subreddit": story.credit.community,
         "credit": story.image.credit,
         "picture": story.image.sha256,
         "alt": view.alt,
@@ -263,7 +263,7 @@ def _body(story: "PublishedStory") -> str:
         for quote in quotes:
             parts += [
                 f"> {quote.text}",
-                f"[A comment in r/{story.subreddit}]({story.source_url}comment/{quote.comment_id}/)",
+                f"[A comment in r/{story.credit.community}]({story.credit.permalink}comment/{quote.comment_id}/)",
             ]
     return "\n\n".join(parts) + "\n"
 

@@ -10,41 +10,43 @@ ASKED = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 LICENCE = "cc-by-sa-4.0"
 WORKPLACE = "https://workplace.stackexchange.com"
 
-QUESTION = """For six years I have written the rota for the night crew of a parcel depot. It has lived in one spreadsheet on
-my laptop, with colours that only I understand. In January the depot bought a planning program, and I was asked
-to move everything over by Easter.
+QUESTION = """For six years I have written the rota for the night crew of a parcel depot. It has lived in one
+spreadsheet on my laptop, with colours that only I understand. In January the depot bought a
+planning program, and I was asked to move everything over by Easter.
 
-The program refuses to let two people swap a shift unless a manager approves it first. My crew has swapped
-shifts on a clipboard by the kettle since before I came, and nobody has ever missed one. Last week I kept the
-clipboard beside the program, and my manager called that undermining the project in front of the whole crew.
+The program refuses to let two people swap a shift unless a manager approves it first. My crew has
+swapped shifts on a clipboard by the kettle since before I came, and nobody has ever missed one.
+Last week I kept the clipboard beside the program, and my manager called that undermining the
+project in front of the whole crew.
 
 How can I explain that the clipboard works without looking as if I am fighting the new program?"""
 
-ACCEPTED = """Stop arguing about the clipboard and start counting it. Write down every swap for four weeks: who asked, who
-took the shift, and how long it took to settle. At the end you hold forty or fifty swaps with no missed shift,
-and that is a different conversation from an opinion about software.
+ACCEPTED = """Stop arguing about the clipboard and start counting it. Write down every swap for four weeks: who
+asked, who took the shift, and how long it took to settle. At the end you hold forty or fifty swaps
+with no missed shift, and that is a different conversation from an opinion about software.
 
-Then ask your manager for one thing only, which is a rule in the program that approves a swap when both people
-have signed it. Most planning programs have such a rule and nobody switches it on. You are then the person who
-made the program work, and the clipboard can retire with honour.
+Then ask your manager for one thing only, which is a rule in the program that approves a swap when
+both people have signed it. Most planning programs have such a rule and nobody switches it on. You
+are then the person who made the program work, and the clipboard can retire with honour.
 
-Do not keep both systems running without saying so. Two records that disagree are worse than either alone, and
-the day a driver is missing everybody will look at you."""
+Do not keep both systems running without saying so. Two records that disagree are worse than either
+alone, and the day a driver is missing everybody will look at you."""
 
-SECOND = """Your manager did not hear a remark about swaps. What your manager heard was that the project has an opponent,
-and projects with a deadline are nervous about opponents. Ask for ten minutes alone, say first what the program
-does better than your spreadsheet, and only then bring up the kettle.
+SECOND = """Your manager did not hear a remark about swaps. What your manager heard was that the project has an
+opponent, and projects with a deadline are nervous about opponents. Ask for ten minutes alone, say
+first what the program does better than your spreadsheet, and only then bring up the kettle.
 
-I ran a hospital pharmacy through the same change. The people who helped me most were those who told me early,
-in private, and with an example on paper. The people who told me in the corridor were right just as often, and I
-remember none of their arguments."""
+I ran a hospital pharmacy through the same change. The people who helped me most were those who told
+me early, in private, and with an example on paper. The people who told me in the corridor were
+right just as often, and I remember none of their arguments."""
 
-THIRD = """Consider that the approval may be there for a reason that nobody told you. Night work has rest rules, and in
-many places an employer must be able to show that eleven hours lay between two shifts. A clipboard shows who
-worked, but it does not stop a tired driver from taking a third night in a row.
+THIRD = """Consider that the approval may be there for a reason that nobody told you. Night work has rest
+rules, and in many places an employer must be able to show that eleven hours lay between two shifts.
+A clipboard shows who worked, but it does not stop a tired driver from taking a third night in a
+row.
 
-Ask which rule the approval is meant to keep. If it is the rest rule, a swap between two rested people is
-harmless and can be approved in advance."""
+Ask which rule the approval is meant to keep. If it is the rest rule, a swap between two rested
+people is harmless and can be approved in advance."""
 
 REMARKS = (
     (
@@ -56,22 +58,22 @@ REMARKS = (
     ("98772", None, "Does the program have a trial account that you could show to the crew before Easter?", 6),
 )
 
-POST = """Our house has one freezer for four flats, and since August it has been ruled by a laminated label that says
-CRUMBLE, DO NOT MOVE. Nobody has ever seen a crumble. I moved in with a bag of peas and was told, very kindly,
-that the bottom drawer was spoken for.
+POST = """Our house has one freezer for four flats, and since August it has been ruled by a laminated label
+that says CRUMBLE, DO NOT MOVE. Nobody has ever seen a crumble. I moved in with a bag of peas and
+was told, very kindly, that the bottom drawer was spoken for.
 
-Last Sunday the power went off for nine hours. We stood around the open freezer with torches and bowls, and the
-woman from the top floor finally lifted the label. Underneath was a shoebox full of letters, dry as toast,
-wrapped in three bread bags. She put it under her arm, said that it had been the safest place in the building,
-and went upstairs.
+Last Sunday the power went off for nine hours. We stood around the open freezer with torches and
+bowls, and the woman from the top floor finally lifted the label. Underneath was a shoebox full of
+letters, dry as toast, wrapped in three bread bags. She put it under her arm, said that it had been
+the safest place in the building, and went upstairs.
 
 Should I ask her about the letters, or is this the moment to quietly claim the drawer for my peas?"""
 
 REPLIES = (
-    "Claim the drawer, and leave a bag of peas at her door with a note. She will tell you about the letters by Christmas.",
+    "Claim the drawer, and leave a bag of peas at her door with a note. She will tell you about it all by Christmas.",
     "My grandmother kept her wedding telegrams under the fish fingers, because burglars never look below the fish.",
     "I disagree with everybody who says to ask. Somebody who hides letters under a crumble has answered that already.",
-    "Check the door seal before you put anything back in. Nine hours without power is long, and a worn seal lets it thaw.",
+    "Check the door seal before you put anything back in. Nine hours without power is long, and a worn seal leaks.",
     "The real question is who laminated the label, because that person owns a machine and is not to be crossed.",
     "Write to the landlord and ask for a second freezer. Keep the old one for letters, since it has proved itself.",
 )

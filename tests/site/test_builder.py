@@ -67,7 +67,7 @@ def test_the_post_s_own_words_are_marked_as_a_quotation(storage: Path, target: P
     assert excerpt
     assert "<blockquote" in excerpt.group()
     assert "I swear it is in tune" in excerpt.group()
-    assert "From the original post in" in excerpt.group()
+    assert "the original post on r/flatshare</a>" in excerpt.group()
 
 
 def test_an_extractive_story_says_that_no_model_wrote_it(storage: Path, target: Path) -> None:

@@ -87,6 +87,8 @@ def story_text(story: "StoryRecord") -> str:
     lines += ["", f"Written by {story.writer} ({story.model}) as {story.persona}; {story.cost_usd:.4f} USD."]
     if story.image:
         lines.append(f"Picture: {story.image.credit}")
+    if story.credit and story.credit.notice:
+        lines.append(f"Source: {story.credit.notice}")
     return "\n".join(lines)
 
 

@@ -89,6 +89,8 @@ def _query() -> "sa.Select[Any]":
             verdicts.where(t.gate_verdicts.c.story_id == story).scalar_subquery().label("verdicts"),
             decisions.where(t.audit.c.story_id == story).scalar_subquery().label("decisions"),
             t.publications.c.record["provenance"].label("provenance"),
+            t.publications.c.record["credit"].label("credit"),
+            t.threads.c.source,
             usage.where(t.model_usage.c.story_id == story).scalar_subquery().label("cost_usd"),
             tokens.where(t.model_usage.c.story_id == story).scalar_subquery().label("tokens"),
         )
@@ -131,7 +133,8 @@ def _record(connection: sa.Connection, row: Any, page: Callable[[str], str]) -> 
         sections=tuple(draft.get("sections", ())),
         tags=tuple(draft.get("tags", ())),
         image=row.image,
-        source_url=row.permalink or "",
+        source_url=row.permalink or "" if row.source != "sample" else "",
+        credit=row.credit or None,
         cost_usd=round(row.cost_usd, 6),
         tokens=row.tokens,
         run_id=row.run_id or "",

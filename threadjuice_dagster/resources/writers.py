@@ -24,7 +24,7 @@ from threadjuice_dagster.resources.openai_connection import SERVICE
 SCREENED_CHARACTERS = 20_000
 """Characters of a thread that the moderation endpoint sees before a story is written, in one request."""
 
-EXTRACTIVE_VERSION = "extractive-2"
+EXTRACTIVE_VERSION = "extractive-3"
 """Changes when the extractive writer composes differently."""
 
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from threadjuice_dagster.domain.language.text import cut
+from threadjuice_dagster.domain.language.text import clean, cut
 from threadjuice_dagster.domain.pictures.licences import deed_url
+from threadjuice_dagster.domain.story.credit import POST
 from threadjuice_dagster.site.links import public_address, safe_link
 from threadjuice_dagster.site.views import StoryView, credit_of
 
@@ -16,6 +17,7 @@ def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
     The author is the publication: a persona is a voice of the house, not a person.
     """
     publisher = {"@type": "NewsMediaOrganization", "name": SITE_NAME}
+    credit = view.story.credit
     article = {
         "@context": "https://schema.org",
         "@type": "NewsArticle",
@@ -30,14 +32,33 @@ def news_article(view: StoryView, site_url: str) -> dict[str, Any]:
         "isAccessibleForFree": True,
         "author": publisher,
         "publisher": publisher,
-        "creditText": view.byline,
-        "isBasedOn": view.source,
+        "creditText": credit.notice if credit.licence else view.byline,
+        "license": credit.licence_url,
+        "isBasedOn": _based_on(view) if credit.licence else view.credit.address,
         "image": _image_object(view, site_url),
     }
     if site_url:
         article["mainEntityOfPage"] = public_address(site_url, view.path)
         article["publisher"] = article["author"] = {**publisher, "url": f"{site_url}/"}
     return _without_empty(article)
+
+
+def _based_on(view: StoryView) -> list[dict[str, Any]]:
+    """Return the texts that a story is adapted from as schema.org works with author and licence, the post first."""
+    credit = view.story.credit
+    kinds = {"question": "Question", "answer": "Answer", "comment": "Comment"}
+    works = []
+    for text, shown in zip(credit.texts, (view.credit.original, *view.credit.replies), strict=True):
+        person = {"@type": "Person", "name": shown.author, "url": shown.profile}
+        work = {
+            "@type": kinds.get(text.kind, "DiscussionForumPosting"),
+            "name": clean(credit.title) if text.place == POST else "",
+            "url": shown.address,
+            "author": _without_empty(person) if shown.author else None,
+            "license": shown.deed or view.credit.deed,
+        }
+        works.append(_without_empty(work))
+    return works
 
 
 def web_page(title: str, summary: str, address: str) -> dict[str, Any]:

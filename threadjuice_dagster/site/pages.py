@@ -162,6 +162,7 @@ class Pages:
                 "date_modified": view.updated.isoformat(),
                 "authors": [{"name": view.persona}],
                 "tags": [view.category.name, *view.story.draft.tags],
+                **_rights(view),
                 **({"image": shared["og:image"]} if (shared := share_picture(view, self._site_url)) else {}),
             }
             for view in views
@@ -201,6 +202,13 @@ def _json(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
+def _rights(view: StoryView) -> dict[str, Any]:
+    """Return the credit and licence of a story as an extension of the JSON feed; nothing where none is demanded."""
+    credit = view.story.credit
+    rights = {"notice": credit.notice, "license": credit.licence_url, "source": view.credit.address}
+    return {"_rights": rights} if credit.licence else {}
+
+
 def _rooted(html: str, root: str) -> "Markup":
     """Return HTML that a template made, and so escaped, for a page that reaches the top of the site by ``root``."""
     from markupsafe import Markup
@@ -221,4 +229,5 @@ def _templates() -> "Environment":
     )
     environment.filters["day"] = lambda moment: f"{moment.day} {moment:%B %Y}"
     environment.filters["rfc822"] = format_datetime
+    environment.filters["capitalised"] = lambda text: text[:1].upper() + text[1:]
     return environment

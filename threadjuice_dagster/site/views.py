@@ -14,7 +14,8 @@ from threadjuice_dagster.domain.pictures.licences import CreditPart, credit_line
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import EXTRACTIVE, IMPORTED, MANUAL, Category, Quote, Section
 from threadjuice_dagster.failures import PermanentFailure
-from threadjuice_dagster.site.links import comment_link, safe_link
+from threadjuice_dagster.site.credits import CreditView, TextView
+from threadjuice_dagster.site.links import safe_link
 from threadjuice_dagster.site.pictures import StoryPicture, picture_of
 
 WORDS_PER_MINUTE = 230
@@ -25,10 +26,10 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,119}")
 
 @dataclass(frozen=True)
 class QuoteView:
-    """A quote's paragraphs and the address of its comment, which may be empty."""
+    """A quote's paragraphs and the comment that it is from."""
 
     paragraphs: tuple[str, ...]
-    address: str
+    origin: TextView
 
 
 @dataclass(frozen=True)
@@ -120,16 +121,10 @@ class StoryView:
         """Reading time in whole minutes."""
         return max(1, round(self.word_count / WORDS_PER_MINUTE))
 
-    @property
-    def source(self) -> str:
-        """The thread's address, or an empty string."""
-        return safe_link(self.story.source_url)
-
-    @property
-    def subreddit(self) -> str:
-        """The community as readers know it."""
-        name = clean(self.story.subreddit)
-        return f"r/{name}" if name and name != "unknown" else "the thread"
+    @cached_property
+    def credit(self) -> CreditView:
+        """The thread that the story is from, its licence and its authors."""
+        return CreditView(self.story.credit)
 
     @property
     def alt(self) -> str:
@@ -164,7 +159,7 @@ class StoryView:
 
     def _section(self, section: Section, quotes: Iterable[Quote]) -> SectionView:
         shown = tuple(
-            QuoteView(tuple(paragraphs(quote.text)), comment_link(self.story.source_url, quote.comment_id))
+            QuoteView(tuple(paragraphs(quote.text)), self.credit.origin(quote.comment_id))
             for quote in quotes
             if quote.text
         )

@@ -1,5 +1,6 @@
 """Publication: the public record of a story that passed every gate."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -8,12 +9,15 @@ from threadjuice_dagster.assets.decorators import story_asset
 from threadjuice_dagster.assets.preview import escape, story_summary
 from threadjuice_dagster.assets.steps import now
 from threadjuice_dagster.domain.judging.gates import GATES
+from threadjuice_dagster.domain.judging.grounding import Passage
 from threadjuice_dagster.domain.judging.verdicts import QualityScore
 from threadjuice_dagster.domain.language.text import slugify
 from threadjuice_dagster.domain.pictures.images import StoryImage
+from threadjuice_dagster.domain.story.credit import SourceCredit, credit_of
 from threadjuice_dagster.domain.story.provenance import StorySource, provenance_of
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import IMPORTED, StoryDraft
+from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.failures import Unsuitable
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.site.publisher import Publisher
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 @story_asset(
     kinds={"postgres"},
-    code_version="1",
+    code_version="2",
 )
 def published_story(
     context: dg.AssetExecutionContext,
@@ -43,7 +47,9 @@ def published_story(
         metadata={
             "story": dg.MetadataValue.md(story_summary(story_draft)),
             "page": dg.MetadataValue.url(publisher.preview_page(story.slug)),
-            "source": story.source_url or "a sample thread bundled with ThreadJuice",
+            "source": story.credit.permalink or (story.credit.terms.name if story.credit.terms else "no thread"),
+            "credit": dg.MetadataValue.md(escape(story.credit.notice) or "none is owed"),
+            "licence": story.credit.licence_name or "none is demanded",
             "score": story.score,
             "provenance": dg.MetadataValue.json(_record(story)),
             "overruled": dg.MetadataValue.md(_overrides(database.store, story_id) or "nothing"),
@@ -74,13 +80,8 @@ def public_record(
 
     assignment, moment, first = store.assignment(story.story_id), now(), store.first_published(story.story_id)
     thread = store.thread(assignment.thread_id, text=False) if assignment.thread_id else None
-    source_url = thread.permalink if thread and thread.source != "sample" else ""
-    source = StorySource(
-        thread=thread.id if thread else "",
-        permalink=source_url,
-        subreddit=thread.community if thread else "",
-        passages=score.grounding.passages,
-    )
+    credit = _credit(story, thread, score.grounding.passages) if thread else SourceCredit()
+    source = StorySource(**dict(credit), thread=thread.id if thread else "", passages=score.grounding.passages)
     verdicts, spent = store.verdicts(story.story_id), Ledger(store.engine).spent(story.story_id)
     return PublishedStory(
         story_id=story.story_id,
@@ -89,8 +90,7 @@ def public_record(
         category=Catalogue(store.engine).category(assignment.category),
         persona=Catalogue(store.engine).persona(assignment.persona),
         image=image,
-        source_url=source_url,
-        subreddit=source.subreddit,
+        credit=credit,
         writer=story.writer,
         model=story.model,
         score=score.overall,
@@ -99,6 +99,12 @@ def public_record(
         run_id=run_id,
         provenance=provenance_of(story, score, image, source, verdicts, spent, run_id, moment),
     )
+
+
+def _credit(story: StoryDraft, thread: Thread, passages: Iterable[Passage]) -> SourceCredit:
+    """Return the credit of a story: for what it quotes or repeats, and for all that its licence demands."""
+    used = {quote.comment_id for quote in story.draft.quotes} | {passage.place for passage in passages}
+    return (story.credit or credit_of(thread)).narrowed(used)
 
 
 def _slug(story: StoryDraft) -> str:

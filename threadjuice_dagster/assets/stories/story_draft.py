@@ -12,9 +12,11 @@ from threadjuice_dagster.domain.judging.assess import assess
 from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFinding
 from threadjuice_dagster.domain.judging.rubric import feedback
 from threadjuice_dagster.domain.judging.verdicts import refusal
+from threadjuice_dagster.domain.story.credit import SourceCredit, credit_of
 from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.costs import Meter
-from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION
+from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION, given
 from threadjuice_dagster.failures import PermanentFailure, Unsuitable
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import Material, Writer, Writing
@@ -55,6 +57,7 @@ def story_draft(
         revisions=revisions,
         usage=meter.usage,
         written_at=now(),
+        credit=_credit(material.thread, writing),
     )
     metadata = _metadata(story, material)
     return dg.MaterializeResult(value=story, data_version=dg.DataVersion(context.run_id), metadata=metadata)
@@ -76,6 +79,14 @@ def _metadata(story: StoryDraft, material: Material) -> dict[str, Any]:
         "cost_usd": story.usage.cost_usd,
         **({"note": story.note} if story.note else {}),
     }
+
+
+def _credit(thread: Thread, writing: Writing) -> SourceCredit | None:
+    """Return the credit for all that a writer was given or quotes, where the licence of the thread demands it."""
+    quoted = {quote.comment_id for quote in writing.draft.quotes}
+    shown = given(thread)
+    more = (comment for comment in thread.comments if comment.id in quoted and comment not in shown)
+    return credit_of(thread, (*shown, *more)) if thread.licence else None
 
 
 def _material(store: "Store", story_id: str, writer: Writer, meter: Meter) -> Material:

@@ -1,4 +1,4 @@
-"""The terms of each picture provider as data, and whether a picture keeps to them.
+"""The terms of each picture provider as data, and whether a picture keeps to them; names and deeds of licences.
 
 Asking providers and making the calls that their terms want belong in ``resources/picture_providers.py``;
 turning a credit line into HTML in ``site/``.
@@ -134,6 +134,12 @@ def credit_line(work: Credited, provider: str) -> tuple[CreditPart, ...]:
 def credit_text(work: Credited, provider: str) -> str:
     """Return the credit line without its links."""
     return "".join(part.before + part.text for part in credit_line(work, provider))
+
+
+def licence_from(code: str) -> Licence:
+    """Return the licence that a code with its version names, such as ``cc-by-sa-4.0`` or ``cc0-1.0``."""
+    named = re.fullmatch(r"(?:cc-)?(\w+(?:-[a-z]+)*?)(?:-(\d\.\d))?", code.strip().lower())
+    return Licence(code=named[1], version=named[2] or "") if named else Licence(code=code)
 
 
 def licence_name(licence: Licence) -> str:

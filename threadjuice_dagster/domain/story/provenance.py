@@ -1,6 +1,6 @@
 """The provenance of a story: its source, how it was made and who signed it off. The site publishes it with the page.
 
-It holds ids, offsets and digests of its sources and never their text, so that it may be kept when they are deleted.
+It holds ids, offsets and digests of its sources and never their text, besides the credit that their licence demands.
 """
 
 import hashlib
@@ -13,15 +13,14 @@ from threadjuice_dagster.domain.judging.grounding import Passage
 from threadjuice_dagster.domain.judging.verdicts import QualityScore
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.pictures.images import StoryImage
+from threadjuice_dagster.domain.story.credit import SourceCredit
 from threadjuice_dagster.domain.story.stories import Draft, StoryDraft, Usage
 
 
-class StorySource(Model):
-    """The thread of a story and the places in it whose words the story repeats (``Grounding.passages``)."""
+class StorySource(SourceCredit):
+    """The thread of a story, its credit, and the places whose words the story repeats (``Grounding.passages``)."""
 
     thread: str = ""
-    permalink: str = ""
-    subreddit: str = ""
     passages: tuple[Passage, ...] = ()
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import model_validator
 
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.pictures.images import StoryImage
+from threadjuice_dagster.domain.story.credit import SourceCredit
 from threadjuice_dagster.domain.story.provenance import Provenance
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona
 
@@ -19,8 +22,7 @@ class PublishedStory(Model):
     category: Category
     persona: Persona
     image: StoryImage
-    source_url: str
-    subreddit: str
+    credit: SourceCredit = SourceCredit()
     writer: str
     model: str
     score: float
@@ -28,6 +30,15 @@ class PublishedStory(Model):
     updated_at: datetime
     run_id: str = ""
     provenance: Provenance | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier_versions(cls, values: Any) -> Any:
+        """Read a story as earlier versions stored it: with the address and the subreddit of its thread."""
+        if isinstance(values, dict) and "credit" not in values:
+            source = {name: values.get(name) or "" for name in ("source_url", "subreddit")}
+            values = {**values, "credit": source}
+        return values
 
 
 class Listed(NamedTuple):

@@ -8,6 +8,7 @@ from pydantic import Field
 from threadjuice_dagster.domain.judging.gates import GateVerdict
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.pictures.images import StoryImage
+from threadjuice_dagster.domain.story.credit import SourceCredit
 from threadjuice_dagster.domain.story.provenance import Provenance
 from threadjuice_dagster.domain.story.stories import Quote, Section
 
@@ -56,6 +57,7 @@ class StoryRecord(Model):
     tags: tuple[str, ...] = ()
     image: StoryImage | None = None
     source_url: str = ""
+    credit: SourceCredit | None = None
     cost_usd: float = 0.0
     tokens: int = 0
     run_id: str = ""

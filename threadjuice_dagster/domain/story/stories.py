@@ -13,6 +13,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from threadjuice_dagster.domain.language.text import clean, words
 from threadjuice_dagster.domain.model import Model
+from threadjuice_dagster.domain.story.credit import SourceCredit
 
 SectionKind = Literal["opening", "narrative", "excerpt", "discussion", "facts", "turn", "closing"]
 SECTION_KINDS: tuple[str, ...] = SectionKind.__args__  # type: ignore[attr-defined]
@@ -115,7 +116,8 @@ class Usage(Model):
 class StoryDraft(Model):
     """A draft with where it came from. ``story_id`` is the partition key.
 
-    ``dated`` is the story's own date, where it was published elsewhere before.
+    ``dated`` is the story's own date, where it was published elsewhere before. ``credit`` names the authors of all
+    that the writer was given, where their licence demands it: the thread's own text expires.
     """
 
     story_id: str
@@ -128,6 +130,7 @@ class StoryDraft(Model):
     usage: Usage = Usage()
     written_at: datetime
     dated: datetime | None = None
+    credit: SourceCredit | None = None
 
 
 class Category(Model):

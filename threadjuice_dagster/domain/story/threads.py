@@ -33,7 +33,8 @@ class Comment(Model):
     """One comment, or one answer to a question.
 
     ``id`` is unique within its thread; ``parent_id`` is None for a comment on the post. ``digest`` (SHA-256 of the
-    body) is there once the text itself has expired. ``permalink`` is empty where the thread's own address leads to it.
+    body) is there once the text itself has expired. ``permalink`` is empty where the thread's own address leads to it,
+    ``licence`` where it is the thread's.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Comment(Model):
     by_poster: bool = False
     created_at: datetime
     permalink: str = ""
+    licence: str = ""
     author: Author | None = None
 
 

@@ -139,6 +139,12 @@ def thread_data(thread: Thread) -> dict[str, Any]:
     return data
 
 
+def given(thread: Thread) -> tuple[Comment, ...]:
+    """Return the comments of a thread that a model is shown."""
+    shown = {comment["id"] for comment in thread_data(thread)["comments"]}
+    return tuple(comment for comment in thread.comments if comment.id in shown)
+
+
 def _worth(comment: Comment) -> int:
     # The poster's own replies carry the updates a story turns on, and are often scored low. So is an accepted answer.
     return (max(comment.score, 0) + 1) * (3 if comment.by_poster or comment.accepted else 1)

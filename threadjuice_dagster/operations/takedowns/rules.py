@@ -58,8 +58,9 @@ def can_be_cut(story: StoryDraft, score: QualityScore | None, comment_id: str) -
 
 
 def draft_without(story: StoryDraft, comment_id: str) -> StoryDraft:
-    """The story without its quotes of a comment."""
-    return story.model_copy(update={"draft": _without(story.draft, comment_id)})
+    """The story without its quotes of a comment, and without the credit for it."""
+    credit = story.credit and story.credit.without(comment_id)
+    return story.model_copy(update={"draft": _without(story.draft, comment_id), "credit": credit})
 
 
 def score_without(score: QualityScore, comment_id: str) -> QualityScore:
@@ -77,15 +78,16 @@ def score_without(score: QualityScore, comment_id: str) -> QualityScore:
 
 
 def publication_without(story: PublishedStory, comment_id: str) -> PublishedStory:
-    """The public record without a comment's quotes, its provenance tied to the new text."""
+    """The public record without a comment's quotes and credit, its provenance tied to the new text."""
     draft = _without(story.draft, comment_id)
     record = story.provenance
     if record:
         passages = tuple(passage for passage in record.source.passages if passage.place != comment_id)
-        source = record.source.model_copy(update={"passages": passages})
+        source = record.source.without(comment_id).model_copy(update={"passages": passages})
         gates = tuple(gate.model_copy(update={"message": ""}) for gate in record.gates)
         record = record.model_copy(update={"source": source, "gates": gates, "text_sha256": text_digest(draft)})
-    return story.model_copy(update={"draft": draft, "provenance": record})
+    credit = story.credit.without(comment_id)
+    return story.model_copy(update={"draft": draft, "credit": credit, "provenance": record})
 
 
 def _without(draft: Draft, comment_id: str) -> Draft:
