@@ -12,8 +12,10 @@ from newsstand import HASH, Elements, files, kettle_story, page, plain_picture, 
 
 from threadjuice_dagster.domain.pictures.images import Licence
 from threadjuice_dagster.domain.pictures.thumbhash import decode
+from threadjuice_dagster.domain.story.credit import POST, CreditedText, SourceCredit
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section
+from threadjuice_dagster.domain.story.threads import Author
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure
 from threadjuice_dagster.site import lists
 from threadjuice_dagster.site.builder import build_site
@@ -232,6 +234,22 @@ def test_every_page_but_that_of_what_is_missing_describes_itself(storage: Path, 
     assert "canonical" not in missing
 
 
+def hostile_credit() -> SourceCredit:
+    address = "javascript:alert(7)//https://ok.example/comments/a/"
+    who = Author(name=SCRIPT + BREAKOUT, url="javascript:alert(8)")
+    places = (POST, '"><script>', "../../evil", "c1")
+    return SourceCredit(
+        source="discourse",
+        community=BREAKOUT,
+        permalink=address,
+        title=SCRIPT,
+        licence="cc-by-sa-4.0",
+        texts=tuple(
+            CreditedText(place=at, kind=BREAKOUT, address=address, licence=SCRIPT, author=who) for at in places
+        ),
+    )
+
+
 def hostile(storage: Path) -> PublishedStory:
     base = kettle_story(storage)
     bad = plain_picture(
@@ -262,8 +280,7 @@ def hostile(storage: Path) -> PublishedStory:
         "category": Category(slug="home", name=BREAKOUT, description=SCRIPT, colour="red}</style><script>"),
         "persona": Persona(slug="x", name=SCRIPT, byline=BREAKOUT, voice=""),
         "image": bad,
-        "source_url": "javascript:alert(7)//https://ok.example/comments/a/",
-        "subreddit": BREAKOUT,
+        "credit": hostile_credit(),
         "writer": SCRIPT,
         "model": BREAKOUT,
     }

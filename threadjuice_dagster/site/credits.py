@@ -16,7 +16,7 @@ from threadjuice_dagster.site.links import comment_link, safe_link
 class TextView:
     """A text that a story was made of: what it is, its address, its author's name and profile, a licence of its own.
 
-    All but the label may be empty.
+    All but the label may be empty. ``rel`` is the relation of its links in HTML.
     """
 
     label: str
@@ -25,6 +25,7 @@ class TextView:
     profile: str = ""
     licence: str = ""
     deed: str = ""
+    rel: str = "nofollow ugc"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class CreditView:
     """The credit of one story, with cleaned names and checked addresses."""
 
     credit: SourceCredit
+
+    @property
+    def rel(self) -> str:
+        """The relation of links to the source. Stack Exchange wants its credit without ``nofollow``.
+
+        https://stackoverflow.blog/2009/06/25/attribution-required/
+        """
+        return "external" if self.credit.licence else "nofollow ugc"
 
     @property
     def address(self) -> str:
@@ -61,13 +70,13 @@ class CreditView:
         """The post or question. Its label is its title, where that may be shown."""
         label = f"“{clean(self.credit.title)}”" if self.credit.title else f"the {self.post}"
         text = self.credit.text(POST) or CreditedText(place=POST, kind=self.post)
-        return _view(text, label, self.address)
+        return self._view(text, label, self.address)
 
     @cached_property
     def replies(self) -> tuple[TextView, ...]:
         """The answers and comments whose authors a licence wants named, in the order of the thread."""
         others = [text for text in self.credit.texts if text.place != POST] if self.credit.licence else []
-        return tuple(_view(text, _what(text)) for text in others)
+        return tuple(self._view(text, _what(text)) for text in others)
 
     @property
     def licence(self) -> str:
@@ -87,20 +96,20 @@ class CreditView:
         # Reddit's comments are not stored with their addresses, which follow from the thread's.
         address = comment_link(self.credit.permalink, comment_id) if self.credit.source == "reddit" else ""
         if self.credit.licence:
-            return _view(text, _what(text), address)
-        return _view(text, f"{_what(text)} {self.place or 'in the thread'}", address)
+            return self._view(text, _what(text), address)
+        return self._view(text, f"{_what(text)} {self.place or 'in the thread'}", address)
 
-
-def _view(text: CreditedText, label: str, address: str = "") -> TextView:
-    own = licence_from(text.licence) if text.licence else None
-    return TextView(
-        label=label,
-        address=safe_link(text.address) or address,
-        author=clean(text.author.name) if text.author else "",
-        profile=safe_link(text.author.url) if text.author else "",
-        licence=licence_name(own) if own else "",
-        deed=safe_link(deed_url(own)) if own else "",
-    )
+    def _view(self, text: CreditedText, label: str, address: str = "") -> TextView:
+        own = licence_from(text.licence) if text.licence else None
+        return TextView(
+            label=label,
+            address=safe_link(text.address) or address,
+            author=clean(text.author.name) if text.author else "",
+            profile=safe_link(text.author.url) if text.author else "",
+            licence=licence_name(own) if own else "",
+            deed=safe_link(deed_url(own)) if own else "",
+            rel=self.rel,
+        )
 
 
 def _what(text: CreditedText) -> str:

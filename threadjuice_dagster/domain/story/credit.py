@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import computed_field, model_validator
 
+from threadjuice_dagster.domain.language.text import clean
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.pictures.licences import deed_url, licence_from, licence_name
 from threadjuice_dagster.domain.story.terms import Terms, terms_for, terms_of
@@ -88,19 +89,7 @@ class SourceCredit(Model):
     @property
     def notice(self) -> str:
         """The credit in plain text, empty for a story that names no thread."""
-        if self.terms is None:
-            return ""
-        if self.source in ("sample", "submission"):
-            return f"This story is adapted from {self.terms.name}."
-        where = f"a {self.terms.post} {self.terms.in_forum}{f' ({self.permalink})' if self.permalink else ''}"
-        if not self.licence:
-            return f"This story is adapted from {where}."
-        title = f"“{self.title}”, " if self.title else ""
-        others = "".join(f", {part}" for part in self._others())
-        told = f"This story is adapted from {title}{where} by {self._author_of_post()}{others}"
-        if not self.story_licence:
-            return f"{told}. These texts are licensed {licence_name(licence_from(self.licence))}."
-        return f"{told}, and is licensed {self.licence_name} ({self.licence_url})."
+        return clean(self._notice()) if self.source else ""
 
     def text(self, place: str) -> CreditedText | None:
         """Return the text at a place: a comment's id (a ``t1_`` prefix is accepted) or ``POST``."""
@@ -120,6 +109,20 @@ class SourceCredit(Model):
         wanted = {place.removeprefix("t1_") for place in used} | {POST}
         kept = (text for text in self.texts if text.place in wanted or (self.licence and text.kind == "answer"))
         return self.model_copy(update={"texts": tuple(kept)})
+
+    def _notice(self) -> str:
+        terms = terms_for(self.source or "submission", self.community, self.permalink)
+        if terms.source in ("sample", "submission"):
+            return f"This story is adapted from {terms.name}."
+        where = f"a {terms.post} {terms.in_forum}{f' ({self.permalink})' if self.permalink else ''}"
+        if not self.licence:
+            return f"This story is adapted from {where}."
+        title = f"“{self.title}”, " if self.title else ""
+        others = "".join(f", {part}" for part in self._others())
+        told = f"This story is adapted from {title}{where} by {self._author_of_post()}{others}"
+        if not self.story_licence:
+            return f"{told}. These texts are licensed {licence_name(licence_from(self.licence))}."
+        return f"{told}, and is licensed {self.licence_name} ({self.licence_url})."
 
     def _author_of_post(self) -> str:
         post = self.text(POST)
