@@ -28,6 +28,7 @@ _CALENDAR = frozenset(_DAYS_AND_MONTHS.split())
 _OF_EVERY_THREAD = """
 reddit redditor redditors subreddit asker askers answerer answerers commenter commenters forum topic english god mr
 mrs ms miss dr sir madam prof herr frau monsieur madame op aita tl tldr edit update internet ok tv pc am pm ps
+threadjuice
 """
 _GENERIC = frozenset(_OF_EVERY_THREAD.split())
 
