@@ -525,6 +525,7 @@ def test_samples_are_ranked_readable_and_found_by_id() -> None:
 def test_a_permalink_without_credentials_says_how_to_save_the_thread() -> None:
     with pytest.raises(ConfigurationError, match=r"\.json at its end") as caught:
         ThreadSources().thread("https://www.reddit.com/r/cooking/comments/zz99zz/")
+    assert "https://www.reddit.com/comments/zz99zz/.rss" in str(caught.value)
     assert "REDDIT_CLIENT_ID" in str(caught.value)
 
 

@@ -51,7 +51,7 @@ POLICY = SourcePolicy(
 )
 
 SAVE_IT = (
-    "Open https://www.reddit.com/comments/ID/.rss (or, logged in, the thread's address with .json at its end), "
+    "Open https://www.reddit.com/comments/{id}/.rss (or, logged in, the thread's address with .json at its end), "
     "save it and pass that file, or set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET."
 )
 
@@ -119,7 +119,7 @@ class Reddit(ThreadSource):
     def thread(self, reference: str) -> Thread:
         """Return the thread at a permalink or with an id. Raises ``PermanentFailure`` if it was taken down."""
         thread_id = thread_id_of(reference)
-        return self._fetched(self._reddit(), thread_id)
+        return self._fetched(self._reddit(thread_id), thread_id)
 
     def parse(self, document: Any) -> Thread | None:
         """Return the thread in Reddit's ``.json`` or Atom format; None if the document is nothing of Reddit's."""
@@ -177,11 +177,13 @@ class Reddit(ThreadSource):
         except ThreadFormatError as error:
             raise TransientFailure(f"Reddit's answer for {subject} is no thread: {error}.") from None
 
-    def _reddit(self) -> "praw.Reddit":
+    def _reddit(self, thread_id: str = "ID") -> "praw.Reddit":
         import praw
 
         if not self.is_set_up:
-            raise ConfigurationError("REDDIT_CLIENT_ID or REDDIT_CLIENT_SECRET is not set.", SAVE_IT)
+            raise ConfigurationError(
+                "REDDIT_CLIENT_ID or REDDIT_CLIENT_SECRET is not set.", SAVE_IT.format(id=thread_id)
+            )
         # Without the None values and the site name a praw.ini or the environment could turn this into a user's login.
         reddit = praw.Reddit(
             "DEFAULT",
