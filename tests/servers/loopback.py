@@ -12,12 +12,12 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A request as it arrived; ``at`` is the monotonic clock in seconds."""
+    """A request as it arrived; ``at`` is the monotonic clock in seconds. ``repeated`` has every value of a key."""
 
     at: float
     kind: str
@@ -26,6 +26,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    repeated: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def json(self) -> Any:
@@ -137,8 +138,9 @@ def _handler_for(server: LoopbackServer) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             kind = server.kind_of(self.command, address.path, body)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            query = dict(parse_qsl(address.query))
-            self.send(server.reply_to(Request(arrived, kind, self.command, address.path, query, headers, body)))
+            query, repeated = dict(parse_qsl(address.query)), parse_qs(address.query)
+            request = Request(arrived, kind, self.command, address.path, query, headers, body, repeated)
+            self.send(server.reply_to(request))
 
         do_POST = do_PUT = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 -- the names http.server looks for
 
