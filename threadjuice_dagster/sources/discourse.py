@@ -273,17 +273,24 @@ class _TopicSweep:
 
     def _gone_posts(self, topic: Fields, wanted: Collection[str]) -> Iterator[str]:
         """Yield the posts that are gone. One that its topic lacks may have been moved: it is asked for alone."""
+        topic_id, listed = digits_of(topic.get("id")), stream_of(topic)
         shown = {digits_of(post.get("id")): post for post in posts_in(topic)}
         unseen = [post_id for post_id in wanted if post_id not in shown]
-        for start in range(0, len(unseen), _BATCH):
-            found = self._forum.posts(digits_of(topic.get("id")), unseen[start : start + _BATCH])
-            shown.update({digits_of(post.get("id")): post for post in found})
+        try:
+            for start in range(0, len(unseen), _BATCH):
+                found = self._forum.posts(topic_id, unseen[start : start + _BATCH])
+                shown.update({digits_of(post.get("id")): post for post in found})
+        except _Refused:
+            raise self._forum.unreadable(f"shows topic {topic_id} and refuses its posts.") from None
         for post_id in wanted:
-            with contextlib.suppress(_Refused):
-                post = shown.get(post_id) or self._forum.post(post_id)
-                if not is_gone(post):
-                    continue
-            yield post_id
+            try:
+                is_there = not is_gone(shown.get(post_id) or self._forum.post(post_id))
+            except _Refused:
+                is_there = False
+                if post_id in listed:
+                    raise self._forum.unreadable(f"lists post {post_id} and refuses it.") from None
+            if not is_there:
+                yield post_id
 
     def _control(self) -> None:
         """Raise ``TransientFailure`` unless the site shows a topic that it lists itself, or lists none."""
@@ -328,7 +335,7 @@ def _suitable(topics: Sequence[Fields]) -> list[str]:
 
 
 def _may_be_told(topic: Fields) -> bool:
-    is_regular = topic.get("archetype", "regular") == "regular" and topic.get("visible") is not False
+    is_regular = string_in(topic, "archetype") in ("", "regular") and topic.get("visible") is not False
     is_pinned = any(is_set(topic.get(name)) for name in ("pinned", "pinned_globally"))
     return is_regular and not is_pinned and not is_gone(topic) and number(topic.get("posts_count")) > 1
 

@@ -30,8 +30,10 @@ from threadjuice_dagster.sources.thread_source import ThreadFormatError
 _LIKE = 2
 """The kind of action that is a like, in ``actions_summary``."""
 
-_REGULAR = 1
+_REGULAR = "1"
 """The kind of a post that a person wrote. 2 and 3 are notes that moderators' actions leave behind, 4 whispers."""
+
+_MOST_NAMES = 1000
 
 _ADULT_TAGS = frozenset({"nsfw", "adult", "18plus"})
 _AVATAR = re.compile(r"/user_avatar/([^/\s]{4,253})/")
@@ -75,7 +77,7 @@ def first_post(posts: Iterable[Fields]) -> Fields:
 
 def why_barred(topic: Fields) -> str:
     """Return why a topic may not become a story, as the end of "Topic 42 …", or an empty text."""
-    archetype, first = topic.get("archetype", "regular"), first_post(posts_in(topic))
+    archetype, first = string_in(topic, "archetype") or "regular", first_post(posts_in(topic))
     reasons = {
         "was deleted or hidden": is_gone(topic) or is_gone(first),
         "is no public discussion": archetype != "regular",
@@ -136,10 +138,7 @@ def parse_topic(topic: Fields, site: SiteAddress | None, spec: str = "", posts: 
     if not title:
         raise ThreadFormatError("the topic has no title")
     address = f"{site.url}/t/{topic_id}" if site else ""
-    tree = _Tree(posts)
-    written = (_comment(post, first, tree, names, address) for post in posts if post is not first)
-    distinct = {comment.id: comment for comment in written if comment}
-    comments = sorted(distinct.values(), key=lambda comment: (not comment.accepted, -comment.score))
+    comments = _best(posts, first, names, address)
     mark = digest(f"{title}{topic.get('created_at')}")[:8]
     return Thread(
         id=thread_key("discourse", site.name if site else mark, topic_id),
@@ -154,7 +153,7 @@ def parse_topic(topic: Fields, site: SiteAddress | None, spec: str = "", posts: 
         num_comments=max(number(topic.get("posts_count")) - 1, len(comments)),
         over_18=is_adult(topic),
         created_at=moment(first.get("created_at") or topic.get("created_at")),
-        comments=tuple(comments[:MAX_COMMENTS]),
+        comments=tuple(comments),
     )
 
 
@@ -188,7 +187,9 @@ class _Names:
         self._telling = telling_names(string_in(user, name) for user in users for name in ("username", "name"))
         # Many sites show people's own names: one of several words is masked where it stands as a whole.
         full = {string_in(user, "name").strip() for user in users}
-        spelled = sorted((name for name in full if " " in name and 5 <= len(name) <= 60), key=len, reverse=True)
+        spelled = sorted((name for name in full if " " in name and 5 <= len(name) <= 60), key=len)[
+            : -_MOST_NAMES - 1 : -1
+        ]
         self._full = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spelled))})(?!\w)") if spelled else None
 
     def masked_text(self, cooked: Any) -> str:
@@ -201,9 +202,20 @@ class _Names:
         return self._full.sub(SOMEBODY, text) if self._full else text
 
 
+def _best(posts: Sequence[Fields], first: Fields, names: _Names, address: str) -> list[Comment]:
+    """Return the accepted answer, then the posts with the most likes. Only as many texts are read as are kept."""
+    tree, kept = _Tree(posts), dict[str, Comment]()
+    for post in sorted(posts, key=lambda post: (not is_set(post.get("accepted_answer")), -likes_of(post))):
+        if len(kept) == MAX_COMMENTS:
+            break
+        if post is not first and (comment := _comment(post, first, tree, names, address)):
+            kept.setdefault(comment.id, comment)
+    return list(kept.values())
+
+
 def _comment(post: Fields, first: Fields, tree: _Tree, names: _Names, address: str) -> Comment | None:
     post_id, place = digits_of(post.get("id")), digits_of(post.get("post_number"))
-    if not post_id or is_gone(post) or post.get("post_type", _REGULAR) != _REGULAR or _is_program(post):
+    if not post_id or is_gone(post) or digits_of(post.get("post_type")) not in ("", _REGULAR) or _is_program(post):
         return None
     body = names.masked_text(post.get("cooked"))
     if not body or says_it_is_a_bot(body):

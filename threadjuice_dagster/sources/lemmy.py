@@ -129,7 +129,7 @@ class Lemmy(ThreadSource):
         instance = self._instance(site)
         try:
             if match["kind"].lower() == "comment":
-                post_id = digits_of(fields_of(instance.comment(post_id), "comment").get("post_id"))
+                post_id = instance.post_of(post_id)
             view = instance.post(post_id)
             saved = SavedPost(view, instance.comments_of(view))
         except _Missing:
@@ -186,7 +186,9 @@ class _Instance:
         try:
             # Without type_ the answer holds local communities only, or what else the instance has set.
             answer = self._ask(
-                "post/list", {"community_name": community, "sort": sort, "type_": "All", "limit": limit}, "unknown"
+                "post/list",
+                {"community_name": community, "sort": sort, "type_": "All", "limit": limit},
+                (*_MISSING, "unknown"),
             )
         except _Missing:
             message = f"{self.site.name} has no community {community}."
@@ -205,17 +207,24 @@ class _Instance:
 
     def post(self, post_id: str) -> Fields:
         """Return a post with its author, community and counts."""
-        view = fields_of(self._ask("post", {"id": post_id}), "post_view")
+        view = fields_of(self._ask("post", {"id": post_id}, _MISSING), "post_view")
         if digits_of(fields_of(view, "post").get("id")) != post_id:
             raise self.unreadable(f"sent another answer than post {post_id}.")
         return view
 
     def comment(self, comment_id: str) -> Fields:
         """Return a comment with its author and post."""
-        view = fields_of(self._ask("comment", {"id": comment_id}), "comment_view")
+        view = fields_of(self._ask("comment", {"id": comment_id}, _MISSING), "comment_view")
         if digits_of(fields_of(view, "comment").get("id")) != comment_id:
             raise self.unreadable(f"sent another answer than comment {comment_id}.")
         return view
+
+    def post_of(self, comment_id: str) -> str:
+        """Return the id of the post that a comment is on."""
+        post_id = digits_of(fields_of(self.comment(comment_id), "comment").get("post_id"))
+        if not post_id:
+            raise self.unreadable(f"does not say which post comment {comment_id} is on.")
+        return post_id
 
     def tree(self, post_id: str) -> list[Fields]:
         """Return up to 300 comments of a post, those on the post itself first; deleted ones are marked as such."""
@@ -246,14 +255,14 @@ class _Instance:
             raise self.unreadable(f"sent an answer without {name}.")
         return [view for view in objects_in(answer, name) if fields_of(view, inner)]
 
-    def _ask(self, question: str, query: Mapping[str, Any], *missing: str) -> Fields:
-        """Return the answer; ``missing`` names further errors by which Lemmy says that there is no such thing."""
+    def _ask(self, question: str, query: Mapping[str, Any], missing: Collection[str] = ()) -> Fields:
+        """Return the answer; ``missing`` names the errors by which Lemmy says that there is no such thing."""
         self.requests += 1
         status, answer = self._client.get_json(f"{self.site.url}/api/v3/{question}", query)
         if status == 200 and isinstance(answer, dict):
             return answer
         error = string_in(answer, "error")[:60] if isinstance(answer, dict) else ""
-        if status in (400, 404) and (error in _MISSING or (error in missing and status == 404)):
+        if error in missing and status in ((404,) if error == "unknown" else (400, 404)):
             raise _Missing
         if error in _LIMITED:
             self._limiter.record(f"lemmy:{self.site.name}", pause=RATE_PAUSE)

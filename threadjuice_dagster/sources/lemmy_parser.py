@@ -158,8 +158,7 @@ def parse_post(saved: SavedPost, site: SiteAddress, spec: str = "") -> Thread:
     title = cleaned_title(post.get("name"), names)
     if not title:
         raise ThreadFormatError("the post has no name, which is its title")
-    distinct = {comment.id: comment for each in saved.comments if (comment := _comment(each, post, site, names))}
-    comments = sorted(distinct.values(), key=lambda comment: -comment.score)
+    comments = _best(saved.comments, post, site, names)
     community = community_of(view)
     return Thread(
         id=thread_key("lemmy", site.name, post_id),
@@ -175,8 +174,19 @@ def parse_post(saved: SavedPost, site: SiteAddress, spec: str = "") -> Thread:
         num_comments=max(number(counts.get("comments")), len(comments)),
         over_18=is_nsfw(view),
         created_at=moment(post.get("published")),
-        comments=tuple(comments[:MAX_COMMENTS]),
+        comments=tuple(comments),
     )
+
+
+def _best(views: Iterable[Fields], post: Fields, site: SiteAddress, names: Set[str]) -> list[Comment]:
+    """Return the comments with the most points. Only as many texts are read as are kept: a file may hold any number."""
+    kept: dict[str, Comment] = {}
+    for view in sorted(views, key=lambda view: -number(fields_of(view, "counts").get("score"))):
+        if len(kept) == MAX_COMMENTS:
+            break
+        if comment := _comment(view, post, site, names):
+            kept.setdefault(comment.id, comment)
+    return list(kept.values())
 
 
 def _comment(view: Fields, post: Fields, site: SiteAddress, names: Set[str]) -> Comment | None:
