@@ -92,6 +92,12 @@ def test_a_quotation_of_discourse_names_nobody_and_a_preview_is_its_address() ->
     assert text_of_html(preview) == "https://e.example/x"
     picture = "<a class='lightbox' href=x><img alt='a fox' src=x><div class='meta'>690x388</div></a>"
     assert text_of_html(f"<div class='lightbox-wrapper'>{picture}</div>") == "a fox"
+    assert text_of_html("<a class='inline-onebox' href='https://e.example/x'>their title</a>") == "https://e.example/x"
+
+
+def test_a_picture_of_an_emoji_is_left_out_where_only_its_code_describes_it() -> None:
+    assert text_of_html("<p>tea <img class='emoji' alt=':tea:' src='x'> time</p>").split() == ["tea", "time"]
+    assert text_of_html("<p>tea <img class='emoji' alt='🍵' src='x'></p>") == "tea 🍵"
 
 
 @pytest.mark.parametrize(

@@ -125,12 +125,16 @@ def _link(element: "Element", words: str) -> str:
     address = _attribute(element, "href")
     if _PROFILE.search(address):
         return SOMEBODY
+    if "inline-onebox" in _attribute(element, "class").split():
+        return address  # Its words are the title of the page that it leads to.
     begins = words.removesuffix("...").removesuffix("…")
     return address if begins != words and len(begins) > len("https://") and address.startswith(begins) else words
 
 
 def _picture(element: "Element", words: str) -> str:
     described = _attribute(element, "alt")
+    if "emoji" in _attribute(element, "class").split():
+        return "" if described.isascii() else described  # Discourse describes them by codes, such as :smile:.
     return "" if _NO_DESCRIPTION.fullmatch(described) else described
 
 

@@ -21,6 +21,8 @@ from threadjuice_dagster.failures import (
     UsageError,
 )
 from threadjuice_dagster.sources.client import SourceLimiter
+from threadjuice_dagster.sources.discourse import Discourse
+from threadjuice_dagster.sources.lemmy import Lemmy
 from threadjuice_dagster.sources.reddit import Reddit
 from threadjuice_dagster.sources.samples import Samples
 from threadjuice_dagster.sources.stack_exchange import StackExchange
@@ -78,6 +80,8 @@ class ThreadSources(dg.ConfigurableResource):
             "stackexchange": StackExchange(
                 url=self.stack_exchange_url, key=self.stack_exchange_key, limiter=self.limiter
             ),
+            "lemmy": Lemmy(limiter=self.limiter),
+            "discourse": Discourse(limiter=self.limiter),
             "samples": Samples(),
             "submission": Submissions(),
         }
