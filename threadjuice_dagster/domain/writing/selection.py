@@ -119,7 +119,8 @@ def _voices(thread: Thread, subject: Set[str]) -> Iterator[Voice]:
 
     An accepted answer is told first of all. Where it has the best score too, nothing else is the favourite.
     """
-    ranked = sorted(thread.comments, key=lambda comment: (-comment.score, comment.id))
+    # Where comments have no points, such as on Hacker News, they stay in the order of the source.
+    ranked = sorted(thread.comments, key=lambda comment: -comment.score)
     sides = Counter(side for comment in ranked if (side := _blames(comment)) is not None)
     minority = sides[True] < sides[False] if sides.total() > 2 and sides[True] != sides[False] else None
     top = ""
