@@ -22,6 +22,7 @@ from threadjuice_dagster.failures import (
 )
 from threadjuice_dagster.sources.client import SourceLimiter
 from threadjuice_dagster.sources.discourse import Discourse
+from threadjuice_dagster.sources.hacker_news import HackerNews
 from threadjuice_dagster.sources.lemmy import Lemmy
 from threadjuice_dagster.sources.reddit import Reddit
 from threadjuice_dagster.sources.samples import Samples
@@ -82,6 +83,9 @@ class ThreadSources(dg.ConfigurableResource):
             ),
             "lemmy": Lemmy(limiter=self.limiter),
             "discourse": Discourse(limiter=self.limiter),
+            "hackernews": HackerNews(
+                url=self.hacker_news_url, search_url=self.hacker_news_search_url, limiter=self.limiter
+            ),
             "samples": Samples(),
             "submission": Submissions(),
         }
