@@ -32,7 +32,7 @@ def test_a_share_link_is_refused_with_a_hint(reference: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reference", ["https://news.ycombinator.com/item?id=1", "https://v.redd.it/abc", "r/cooking/", "ftp://x/y.json"]
+    "reference", ["https://news.ycombinator.com/newest", "https://v.redd.it/abc", "r/cooking/", "ftp://x/y.json"]
 )
 def test_an_address_of_something_else_is_told_from_a_file(reference: str) -> None:
     with pytest.raises(UsageError, match="address of a"):
