@@ -5,7 +5,7 @@ Requests belong in ``sources/stack_exchange_api.py``.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from threadjuice_dagster.domain.language.text import clean, head, unescaped
 from threadjuice_dagster.domain.story.threads import Author, Comment, Thread, thread_key
 from threadjuice_dagster.domain.story.user_names import telling_names
 from threadjuice_dagster.failures import Unsuitable, UsageError
+from threadjuice_dagster.sources.fields import digits_of, fields_of, objects_in, string_in
 from threadjuice_dagster.sources.markup import text_of_html
 from threadjuice_dagster.sources.texts import (
     MAX_COMMENTS,
@@ -45,7 +46,6 @@ _SITE = re.compile(r"[a-z0-9-]{1,40}(?:\.[a-z0-9-]{1,40}){0,2}")
 _PATH = re.compile(r"/(questions|q|a)/(\d{1,10})(?:/[^/]*){0,3}/?")
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9/_.~%-]{1,300}")
 _KEY = re.compile(r"se-([a-z0-9.-]+)-(\d{1,10})")
-_ID = re.compile(r"[1-9]\d{0,9}")
 
 _LICENCES = ("cc-by-sa-2.5", "cc-by-sa-3.0", "cc-by-sa-4.0")
 _FIRST_DAYS = {"cc-by-sa-3.0": datetime(2011, 4, 8, tzinfo=UTC), "cc-by-sa-4.0": datetime(2018, 5, 2, tzinfo=UTC)}
@@ -144,9 +144,7 @@ def by_id(items: Iterable[Any], field: str) -> dict[str, Item]:
 
 def id_in(item: Item, field: str) -> str:
     """Return the id in a field in digits, or an empty text."""
-    value = item.get(field)
-    is_number = isinstance(value, int | str) and not isinstance(value, bool)
-    return str(value) if is_number and _ID.fullmatch(str(value)) else ""
+    return digits_of(item.get(field))
 
 
 def question_in(document: Any) -> Item | None:
@@ -175,7 +173,7 @@ def question_in(document: Any) -> Item | None:
 
 def site_of_question(question: Item) -> str:
     """Return the site that a question's own link names. Raises ``ThreadFormatError`` if there is none."""
-    place = reference_in(_string(question, "link"))
+    place = reference_in(string_in(question, "link"))
     if not place:
         raise ThreadFormatError("the question's link leads to no site of Stack Exchange")
     return place.site
@@ -190,7 +188,7 @@ def parse_question(question: Item, site: str, answers: Iterable[Any] = (), comme
     question_id = id_in(question, "question_id")
     if not question_id:
         raise ThreadFormatError("the question has no usable id")
-    own_answers = by_id([*answers, *_list(question, "answers")], "answer_id")
+    own_answers = by_id([*answers, *objects_in(question, "answers")], "answer_id")
     own_answers = {key: item for key, item in own_answers.items() if id_in(item, "question_id") in ("", question_id)}
     own_posts = {question_id: question, **own_answers}
     nested = [comment for post_id, post in own_posts.items() for comment in _comments_in(post, post_id)]
@@ -202,7 +200,7 @@ def parse_question(question: Item, site: str, answers: Iterable[Any] = (), comme
 
 def _comments_in(post: Item, post_id: str) -> list[Item]:
     """Return the comments that are nested in a post, each with the post's id, which a filter may leave out."""
-    return [{"post_id": post_id, **item} for item in _list(post, "comments") if isinstance(item, Mapping)]
+    return [{"post_id": post_id, **item} for item in objects_in(post, "comments")]
 
 
 class _Posts:
@@ -212,7 +210,7 @@ class _Posts:
         self._question, self._site, self._answers = question, site, answers
         self._id = id_in(question, "question_id")
         self._url = f"https://{host_of(site)}"
-        self._poster = _user_id(question)
+        self._poster, self._licence = _user_id(question), _licence(question)
 
     def why_barred(self) -> str:
         """Return why a question may not become a story, as the end of "Question 123 …", or an empty text.
@@ -220,7 +218,7 @@ class _Posts:
         Closed for its content means that the site itself does not want it discussed. A duplicate is no such judgement:
         what people answered stands.
         """
-        closed = _string(self._question, "closed_reason") or ("no reason given" if self._is("closed_date") else "")
+        closed = string_in(self._question, "closed_reason") or ("no reason given" if self._is("closed_date") else "")
         is_duplicate = bool(_DUPLICATE.search(closed))
         is_answered = bool(self._answers or number(self._question.get("answer_count")))
         reasons = {
@@ -228,7 +226,7 @@ class _Posts:
             f"was closed ({' '.join(closed.split())[:80]})": bool(closed) and not (is_duplicate and is_answered),
             "is locked by moderators": self._is("locked_date"),
             "was posted by a program": _is_programs(self._question),
-            "is not under a licence known here": not _licence(self._question),
+            "is not under a licence known here": not self._licence,
         }
         return next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -239,7 +237,7 @@ class _Posts:
         if not title:
             raise ThreadFormatError("the question has no title")
         kept = self._kept(comments, names)
-        link = _string(self._question, "link")
+        link = string_in(self._question, "link")
         is_own = reference_in(link) == PostReference(self._site, self._id)
         return Thread(
             id=thread_key("se", self._site, self._id),
@@ -247,22 +245,22 @@ class _Posts:
             spec=f"stackexchange:{self._site}",
             community=self._site,
             title=title,
-            body=cleaned(text_of_html(_string(self._question, "body")), names),
+            body=cleaned(text_of_html(string_in(self._question, "body")), names),
             permalink=(_https(link) if is_own else "") or f"{self._url}/questions/{self._id}",
-            licence=_newest_licence([_licence(self._question), *(licence for _, licence in kept)]),
+            licence=self._licence,
             author=self._author(self._question),
             score=number(self._question.get("score")),
             num_comments=max(number(self._question.get("answer_count")), len(kept)),
             created_at=moment(self._question.get("creation_date")),
-            comments=tuple(comment for comment, _ in kept),
+            comments=tuple(kept),
         )
 
-    def _kept(self, comments: Mapping[str, Item], names: Set[str]) -> list[tuple[Comment, str]]:
-        """Return the answers and comments that are kept, with the licence of each, best first."""
-        written = [(self._answer(key, item, names), _licence(item)) for key, item in self._answers.items()]
-        written += [(self._comment(key, item, names), _licence(item)) for key, item in comments.items()]
-        kept = [(comment, licence) for comment, licence in written if comment and licence]
-        return sorted(kept, key=lambda pair: (-pair[0].score, pair[0].kind))[:MAX_COMMENTS]
+    def _kept(self, comments: Mapping[str, Item], names: Set[str]) -> list[Comment]:
+        """Return the answers and comments that are kept, best first."""
+        written = [self._answer(key, item, names) for key, item in self._answers.items()]
+        written += [self._comment(key, item, names) for key, item in comments.items()]
+        kept = [comment for comment in written if comment]
+        return sorted(kept, key=lambda comment: (-comment.score, comment.kind))[:MAX_COMMENTS]
 
     def _answer(self, answer_id: str, item: Item, names: Set[str]) -> Comment | None:
         accepted = item.get("is_accepted") is True or id_in(self._question, "accepted_answer_id") == answer_id
@@ -280,8 +278,8 @@ class _Posts:
         )
 
     def _written(self, item: Item, names: Set[str], **fields: Any) -> Comment | None:
-        body = cleaned(text_of_html(_string(item, "body")), names)
-        if not body or _is_programs(item) or says_it_is_a_bot(body):
+        body, licence = cleaned(text_of_html(string_in(item, "body")), names), _licence(item)
+        if not (body and licence) or _is_programs(item) or says_it_is_a_bot(body):
             return None
         if fields.get("kind") != "answer" and _AUTOMATED.fullmatch(body):
             return None
@@ -290,6 +288,7 @@ class _Posts:
             score=number(item.get("score")),
             by_poster=bool(self._poster) and _user_id(item) == self._poster,
             created_at=moment(item.get("creation_date")),
+            licence=licence if licence != self._licence else "",
             author=self._author(item),
             **fields,
         )
@@ -303,9 +302,9 @@ class _Posts:
         name = head(" ".join(clean(unescaped(_name(item))).split()), 100)
         if not name:
             return None
-        if _owner(item).get("user_type") == "does_not_exist":
+        if fields_of(item, "owner").get("user_type") == "does_not_exist":
             return Author(name=name)
-        user, link = _user_id(item), _string(_owner(item), "link")
+        user, link = _user_id(item), string_in(fields_of(item, "owner"), "link")
         is_profile = (_site_and_path(link) or ("", ""))[1].startswith("/users/")
         url = (_https(link) if is_profile else "") or (f"{self._url}/users/{user}" if user else "")
         return Author(name=name, url=url)
@@ -315,51 +314,29 @@ class _Posts:
 
 
 def _licence(item: Item) -> str:
-    """Return the code of a text's licence; by its date where the API names none, and empty for one not known here."""
-    named = _string(item, "content_license")
-    if named:
+    """Return the code of a text's licence; by its date where the API names none, and empty for one not known here.
+
+    A story of texts under several of these versions may be under 4.0, since both others allow an adaptation under a
+    later version: section 4b of https://creativecommons.org/licenses/by-sa/2.5/legalcode and of .../3.0/legalcode.
+    """
+    if named := string_in(item, "content_license"):
         code = "-".join(named.lower().split())
         return code if code in _LICENCES else ""
-    # The later date: a story may be under a later version than a text is, and never under an earlier one.
+    # The newest revision counts, and it is under the version of its day.
     written = max(moment(item.get("creation_date")), moment(item.get("last_edit_date")))
     return next((code for code in reversed(_LICENCES) if written >= _FIRST_DAYS.get(code, written)), "")
 
 
-def _newest_licence(codes: Sequence[str]) -> str:
-    """Return the newest of the versions that a thread's texts are under: the oldest that a story of all may be under.
-
-    An adaptation of a text under 2.5 or 3.0 may be under a later version with the same elements (section 4b of both,
-    https://creativecommons.org/licenses/by-sa/2.5/legalcode and .../3.0/legalcode); one under 4.0 may not go back.
-    Words that are quoted as they stand keep the licence that their own post shows.
-    """
-    return max(codes, key=_LICENCES.index)
-
-
 def _is_programs(item: Item) -> bool:
-    return str(_owner(item).get("user_id")) == _COMMUNITY or is_bots_name(_name(item))
-
-
-def _owner(item: Item) -> Item:
-    owner = item.get("owner")
-    return owner if isinstance(owner, Mapping) else {}
+    return str(fields_of(item, "owner").get("user_id")) == _COMMUNITY or is_bots_name(_name(item))
 
 
 def _name(item: Item) -> str:
-    return _string(_owner(item), "display_name")
+    return string_in(fields_of(item, "owner"), "display_name")
 
 
 def _user_id(item: Item) -> str:
-    return id_in(_owner(item), "user_id")
-
-
-def _string(item: Item, field: str) -> str:
-    value = item.get(field)
-    return value if isinstance(value, str) else ""
-
-
-def _list(item: Item, field: str) -> list[Any]:
-    value = item.get(field)
-    return value if isinstance(value, list) else []
+    return id_in(fields_of(item, "owner"), "user_id")
 
 
 def _https(address: str) -> str:
