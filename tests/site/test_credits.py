@@ -182,3 +182,12 @@ def test_a_deleted_answer_leaves_page_feeds_and_metadata(storage: Path, target: 
     for path in (STORY, "feed.xml", "feed.json"):
         assert "Vasquez" not in page(target, path)
         assert "Orla Penhaligon" in page(target, path)
+
+
+def test_a_submission_under_a_licence_says_so_and_names_nobody(storage: Path, target: Path) -> None:
+    html = built(thread_from("submission", licence="cc-by-4.0"), storage, target)
+    text = text_of(html)
+    assert "a reader's submission. The post is licensed CC BY 4.0. Quotations are unchanged" in text
+    assert "by an author" not in text
+    assert "and is licensed" not in text
+    assert 'href="https://creativecommons.org/licenses/by/4.0/"' in html

@@ -73,10 +73,22 @@ class CreditView:
         return self._view(text, label, self.address)
 
     @cached_property
+    def works(self) -> tuple[tuple[CreditedText, TextView], ...]:
+        """Every text that is credited with its view: the post, then those whose authors a licence wants named."""
+        post = self.credit.text(POST) or CreditedText(place=POST, kind=self.post)
+        others = [text for text in self.credit.texts if text.place != POST and self.credit.names_authors]
+        return ((post, self.original), *((text, self._view(text, _what(text))) for text in others))
+
+    @property
     def replies(self) -> tuple[TextView, ...]:
-        """The answers and comments whose authors a licence wants named, in the order of the thread."""
-        others = [text for text in self.credit.texts if text.place != POST] if self.credit.licence else []
-        return tuple(self._view(text, _what(text)) for text in others)
+        """The credited answers and comments, in the order of the thread."""
+        return tuple(view for _, view in self.works[1:])
+
+    @property
+    def all_alike(self) -> bool:
+        """Whether all of the texts are under the licence that the story is under."""
+        others = any(text.licence for text in self.credit.texts)
+        return self.credit.licence == self.credit.story_licence and not others
 
     @property
     def licence(self) -> str:

@@ -48,7 +48,7 @@ def _based_on(view: StoryView) -> list[dict[str, Any]]:
     credit = view.story.credit
     kinds = {"question": "Question", "answer": "Answer", "comment": "Comment"}
     works = []
-    for text, shown in zip(credit.texts, (view.credit.original, *view.credit.replies), strict=True):
+    for text, shown in view.credit.works:
         person = {"@type": "Person", "name": shown.author, "url": shown.profile}
         work = {
             "@type": kinds.get(text.kind, "DiscussionForumPosting"),

@@ -60,7 +60,7 @@ class TestALicensedThread:
     def test_without_share_alike_leaves_the_story_its_own(self) -> None:
         credit = credit_of(thread_from("discourse", licence="cc-by-4.0"))
         assert (credit.licence_name, credit.licence_url) == ("", "")
-        assert credit.notice.endswith("These texts are licensed CC BY 4.0.")
+        assert credit.notice.endswith(", licensed CC BY 4.0.")
 
     def test_names_the_licence_of_a_text_that_has_another_one(self) -> None:
         first, *others = QUESTION.comments

@@ -13,7 +13,7 @@ from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFind
 from threadjuice_dagster.domain.judging.rubric import feedback
 from threadjuice_dagster.domain.judging.verdicts import refusal
 from threadjuice_dagster.domain.story.credit import SourceCredit, credit_of
-from threadjuice_dagster.domain.story.stories import StoryDraft
+from threadjuice_dagster.domain.story.stories import Draft, StoryDraft
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION, given
@@ -57,7 +57,7 @@ def story_draft(
         revisions=revisions,
         usage=meter.usage,
         written_at=now(),
-        credit=_credit(material.thread, writing),
+        credit=credit_for(material.thread, writing.draft),
     )
     metadata = _metadata(story, material)
     return dg.MaterializeResult(value=story, data_version=dg.DataVersion(context.run_id), metadata=metadata)
@@ -81,9 +81,9 @@ def _metadata(story: StoryDraft, material: Material) -> dict[str, Any]:
     }
 
 
-def _credit(thread: Thread, writing: Writing) -> SourceCredit | None:
+def credit_for(thread: Thread, draft: Draft) -> SourceCredit | None:
     """Return the credit for all that a writer was given or quotes, where the licence of the thread demands it."""
-    quoted = {quote.comment_id for quote in writing.draft.quotes}
+    quoted = {quote.comment_id.removeprefix("t1_") for quote in draft.quotes}
     shown = given(thread)
     more = (comment for comment in thread.comments if comment.id in quoted and comment not in shown)
     return credit_of(thread, (*shown, *more)) if thread.licence else None

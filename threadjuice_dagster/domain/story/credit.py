@@ -69,6 +69,11 @@ class SourceCredit(Model):
         return terms_for(self.source, self.community, self.permalink) if self.source else None
 
     @property
+    def names_authors(self) -> bool:
+        """Whether the texts are credited to their authors, so that a missing name has to be explained."""
+        return self.source == "stackexchange" or any(text.author for text in self.texts)
+
+    @property
     def story_licence(self) -> str:
         """The code of the licence that the story itself is under, empty where the texts demand none."""
         return _ADAPTED if "-sa-" in self.licence else ""
@@ -112,16 +117,16 @@ class SourceCredit(Model):
 
     def _notice(self) -> str:
         terms = terms_for(self.source or "submission", self.community, self.permalink)
-        if terms.source in ("sample", "submission"):
-            return f"This story is adapted from {terms.name}."
-        where = f"a {terms.post} {terms.in_forum}{f' ({self.permalink})' if self.permalink else ''}"
+        is_ours = terms.source in ("sample", "submission")
+        where = terms.name if is_ours else f"a {terms.post} {terms.in_forum}"
+        where += f" ({self.permalink})" if self.permalink else ""
         if not self.licence:
             return f"This story is adapted from {where}."
         title = f"“{self.title}”, " if self.title else ""
-        others = "".join(f", {part}" for part in self._others())
-        told = f"This story is adapted from {title}{where} by {self._author_of_post()}{others}"
+        authors = f" by {self._author_of_post()}{''.join(f', {part}' for part in self._others())}"
+        told = f"This story is adapted from {title}{where}{authors if self.names_authors else ''}"
         if not self.story_licence:
-            return f"{told}. These texts are licensed {licence_name(licence_from(self.licence))}."
+            return f"{told}, licensed {licence_name(licence_from(self.licence))}."
         return f"{told}, and is licensed {self.licence_name} ({self.licence_url})."
 
     def _author_of_post(self) -> str:
@@ -167,6 +172,6 @@ def _credited(comment: Comment, thread: Thread, terms: Terms) -> CreditedText:
         kind=terms.kind_of(comment),
         accepted=comment.accepted,
         address=comment.permalink,
-        licence=comment.licence if comment.licence != thread.licence else "",
+        licence=comment.licence if thread.licence and comment.licence != thread.licence else "",
         author=comment.author if thread.licence else None,
     )

@@ -34,7 +34,7 @@ class Comment(Model):
 
     ``id`` is unique within its thread; ``parent_id`` is None for a comment on the post. ``digest`` (SHA-256 of the
     body) is there once the text itself has expired. ``permalink`` is empty where the thread's own address leads to it,
-    ``licence`` where it is the thread's.
+    ``licence`` where it is the post's.
     """
 
     id: str
@@ -58,7 +58,7 @@ class Thread(Model):
     ``id`` is Reddit's own for threads of Reddit and samples (without ``t3_``), and for all others ``thread_key``.
     ``spec`` is the place it was found in, as ``THREAD_SOURCES`` names it, such as ``stackexchange:workplace``, and
     ``community`` that place's own name, such as ``workplace``. ``link`` is the address that a link post points to; the
-    linked page is never read. ``licence`` is the code of the licence that the source grants, such as ``cc-by-sa-4.0``.
+    linked page is never read. ``licence`` is the code of the licence that the post is under, such as ``cc-by-sa-4.0``.
     """
 
     id: str

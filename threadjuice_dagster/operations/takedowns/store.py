@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.ledger import add_decision, add_event
 from threadjuice_dagster.domain.judging.verdicts import QualityScore
+from threadjuice_dagster.domain.story.credit import POST
 from threadjuice_dagster.domain.story.publication import PublishedStory
 from threadjuice_dagster.domain.story.stories import StoryDraft
 from threadjuice_dagster.domain.story.threads import Thread
@@ -45,7 +46,8 @@ class Takedowns:
     def sources(self, archived: Mapping[str, set[str]]) -> dict[str, StoredThread]:
         """Return every thread that a stored or ``archived`` story was written from, and every unused one.
 
-        With each come the ids of its comments whose words a story repeats; an unused thread is asked about by its post.
+        With each come the ids of its comments that a story repeats or credits. An unused thread is asked about by its
+        post.
         """
         columns = t.threads.c
         unused = ~columns.used & columns.expired_at.is_(None) & columns.source.not_in(_OURS)
@@ -233,12 +235,16 @@ class Takedowns:
 
 
 def sources_of(connection: sa.Connection, stories: Sequence[str] | None = None) -> dict[str, set[str]]:
-    """Threads these stories (or all) were written from, and the ids of the comments whose words they repeat."""
+    """Return the threads that stories were written from, and the comments that each one repeats or credits.
+
+    Without ``stories`` all of them are read.
+    """
     query = (
         sa.select(
             t.assignments.c.thread_id,
             t.stories.c.record["draft"]["quotes"],
             t.quality_scores.c.record["grounding"]["passages"],
+            t.stories.c.record["credit"]["texts"],
         )
         .join(t.stories, t.stories.c.story_id == t.assignments.c.story_id)
         .join(t.threads, t.threads.c.id == t.assignments.c.thread_id)
@@ -248,8 +254,8 @@ def sources_of(connection: sa.Connection, stories: Sequence[str] | None = None) 
     query = query if stories is None else query.where(t.assignments.c.story_id.in_(stories))
     return {
         thread: {quote["comment_id"].removeprefix("t1_") for quote in quotes or ()}
-        | {passage["place"] for passage in found or () if passage["place"] != "post"}
-        for thread, quotes, found in connection.execute(query)
+        | {text["place"] for text in (*(passages or ()), *(credited or ())) if text["place"] != POST}
+        for thread, quotes, passages, credited in connection.execute(query)
     }
 
 
