@@ -24,6 +24,9 @@ from threadjuice_dagster.resources.postgres import Database
 ORDER_TAG = "threadjuice/order"
 """Run tag that names the order a story's run was started for."""
 
+TITLE_TAG = "threadjuice/title"
+"""Run tag with the title of the thread that a story's run writes from; the partition key does not tell it."""
+
 LAUNCHED_BY = "threadjuice/launched_by"
 """Run tag of a run that a command executes."""
 

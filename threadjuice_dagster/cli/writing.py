@@ -7,7 +7,7 @@ import time
 
 import dagster as dg
 
-from threadjuice_dagster.assets.steps import LAUNCHED_BY, ORDER_TAG
+from threadjuice_dagster.assets.steps import LAUNCHED_BY, ORDER_TAG, TITLE_TAG
 from threadjuice_dagster.assets.threads.threads import AssignmentConfig, order_for
 from threadjuice_dagster.cli.session import NewsroomSession
 from threadjuice_dagster.database.assignments import order_lock
@@ -76,7 +76,7 @@ def write_story(session: NewsroomSession, assignment: Assignment, *, order_tag: 
         "story_job",
         partition_key=story_id,
         asset_selection=remaining_steps(store, story_id),
-        tags={ORDER_TAG: order_id} if order_id else {},
+        tags={TITLE_TAG: store.title(assignment), **({ORDER_TAG: order_id} if order_id else {})},
     )
     store.settle(story_id, result.run_id)
     record = story_record(store, story_id, session.page)
