@@ -20,6 +20,8 @@ from threadjuice_dagster.assets.threads.threads import discovered_threads, story
 from threadjuice_dagster.assets.upkeep.backups import database_backup, expired_backups, restore_database
 from threadjuice_dagster.assets.upkeep.cleanup import content_cleanup, prune_runs
 from threadjuice_dagster.assets.upkeep.database import database_schema, editorial_catalogue
+from threadjuice_dagster.domain.language.text import cut
+from threadjuice_dagster.domain.writing.assignments import Assignment
 
 if TYPE_CHECKING:
     from threadjuice_dagster.database.store import Store
@@ -38,6 +40,11 @@ def remaining_steps(store: "Store", story_id: str) -> list[dg.AssetKey]:
     """Return the keys of a story's assets that still have to be made."""
     finished = store.finished_steps(story_id)
     return [asset.key for asset in STORY_STEPS if asset.key.path[-1] not in finished]
+
+
+def title_of(store: "Store", assignment: Assignment) -> str:
+    """Return the title of the thread that a story is written from, cut to 120 characters; empty without a thread."""
+    return cut(store.thread(assignment.thread_id, text=False).title, 120) if assignment.thread_id else ""
 
 
 discover_stories_job = dg.define_asset_job(

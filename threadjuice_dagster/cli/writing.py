@@ -20,7 +20,7 @@ from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.assignments import Assignment, Order
 from threadjuice_dagster.domain.writing.budget import UNPRICED, Budget
 from threadjuice_dagster.failures import BudgetSpent, PermanentFailure
-from threadjuice_dagster.jobs import remaining_steps
+from threadjuice_dagster.jobs import remaining_steps, title_of
 from threadjuice_dagster.operations.orders import advance
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.sources.files import open_thread
@@ -76,7 +76,7 @@ def write_story(session: NewsroomSession, assignment: Assignment, *, order_tag: 
         "story_job",
         partition_key=story_id,
         asset_selection=remaining_steps(store, story_id),
-        tags={TITLE_TAG: store.title(assignment), **({ORDER_TAG: order_id} if order_id else {})},
+        tags={TITLE_TAG: title_of(store, assignment), **({ORDER_TAG: order_id} if order_id else {})},
     )
     store.settle(story_id, result.run_id)
     record = story_record(store, story_id, session.page)

@@ -16,7 +16,6 @@ from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.locks import Locks, is_held, lock_key
 from threadjuice_dagster.database.rows import is_taken_down, upsert
-from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.domain.story.threads import Thread, interleaved
 from threadjuice_dagster.domain.writing.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJuiceError, UsageError
@@ -189,12 +188,6 @@ class Assignments:
         if row is None:
             raise UsageError(f"There is no story {story_id[:100]!r}.", "List them with: threadjuice content list")
         return _assignment(row)
-
-    def title(self, assignment: Assignment) -> str:
-        """Return the title of the thread a story is written from, cut to 120 characters; empty without one."""
-        query = sa.select(t.threads.c.title).where(t.threads.c.id == assignment.thread_id)
-        with self.engine.connect() as connection:
-            return cut(connection.scalar(query) or "", 120)
 
     def status_counts(self) -> Counter[str]:
         """Count all stories by status."""

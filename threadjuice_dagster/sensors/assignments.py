@@ -6,7 +6,7 @@ import dagster as dg
 
 from threadjuice_dagster.assets.steps import ORDER_TAG, TITLE_TAG
 from threadjuice_dagster.domain.writing.assignments import Assignment
-from threadjuice_dagster.jobs import remaining_steps, story_job
+from threadjuice_dagster.jobs import remaining_steps, story_job, title_of
 from threadjuice_dagster.operations.orders import advance
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
@@ -56,5 +56,5 @@ def story_run(store: "Store", assignment: Assignment) -> dg.RunRequest:
         run_key=f"{assignment.order_id}:{assignment.story_id}:{assignment.runs}",
         partition_key=assignment.story_id,
         asset_selection=remaining_steps(store, assignment.story_id),
-        tags={ORDER_TAG: assignment.order_id, TITLE_TAG: store.title(assignment)},
+        tags={ORDER_TAG: assignment.order_id, TITLE_TAG: title_of(store, assignment)},
     )

@@ -348,7 +348,7 @@ class TestTestContent:
     def test_is_known_by_id_and_slug_as_well(self, rooms: Rooms) -> None:
         by_id, by_slug, kept = rooms.story(1), rooms.story(2, "published"), rooms.story(3, "published")
         rooms.execute("UPDATE publications SET slug = 'smoke-check-9' WHERE story_id = :id", id=by_slug)
-        rooms.change(test_prefixes=[f"{by_id[:8].upper()}", "smoke-"], rejected_days=9000)
+        rooms.change(test_prefixes=[by_id.upper(), "smoke-"], rejected_days=9000)
         assert removed(rooms.clean())["test_content"] == 2
         assert rooms.written() == {kept}
 
@@ -452,10 +452,13 @@ class TestATakedown:
         rooms.story(1)
         kept = rooms.story(2)
         rooms.clean()
-        assert rooms.takedowns.sources() == {"t1": {"c2"}, "t2": {"c2"}}
+        assert {thread: stored.comments for thread, stored in rooms.takedowns.sources().items()} == {
+            "t1": {"c2"},
+            "t2": {"c2"},
+        }
         rooms.takedowns.record_deletions([Tombstone(kind="thread", id="t1")], rooms.instance)
         assert {one["row"]["story_id"] for one in rooms.archived()} == {kept}
-        assert rooms.takedowns.sources() == {"t2": {"c2"}}
+        assert {thread: stored.comments for thread, stored in rooms.takedowns.sources().items()} == {"t2": {"c2"}}
         label = next(label for _, label in rooms.takedowns.archive.labels())
         assert label.rows == len(rooms.archived())
 
@@ -623,7 +626,7 @@ class TestACleanUpThatWasKilled:
             f"img/{number:04}/480.jpg" for number, story_id in enumerate(sorted(drafts), 1) if story_id in left
         } <= set(retry_lost_connection.cdn.list())
         retry_lost_connection.clean()
-        kept = {story_id for story_id in drafts if story_id.startswith("t3")}
+        kept = {story_id for story_id in drafts if story_id.endswith("-t3")}
         assert retry_lost_connection.written() == kept
         assert retry_lost_connection.cdn.list() == ["img/0003/480.jpg"]
         assert set(retry_lost_connection.instance.get_dynamic_partitions("stories")) == kept
@@ -665,7 +668,7 @@ class TestACleanUpThatWasKilled:
         retry_lost_connection.clean()
         killed_at(retry_lost_connection, "in a takedown", tmp_path)
         retry_lost_connection.takedowns.replay(retry_lost_connection.instance)
-        assert not [one for one in retry_lost_connection.archived() if one["row"]["story_id"].startswith("t1")]
+        assert not [one for one in retry_lost_connection.archived() if one["row"]["story_id"].endswith("-t1")]
         assert all("t1" not in label.stories.values() for _, label in retry_lost_connection.takedowns.archive.labels())
         assert kept in {one["row"]["story_id"] for one in retry_lost_connection.archived()}
 
@@ -839,7 +842,7 @@ class TestRuns:
         return {run.run_id for run in rooms.instance.get_runs() if run.job_name != prune_runs_job.name}
 
     def test_that_are_old_and_repeated_go_with_all_they_said(self, retry_lost_connection: Rooms) -> None:
-        published = next(story_id for story_id in retry_lost_connection.written() if story_id.startswith("t3"))
+        published = next(story_id for story_id in retry_lost_connection.written() if story_id.endswith("-t3"))
         old, newest = (self.run(retry_lost_connection, told, published) for _ in range(2))
         assert self.prune(retry_lost_connection) == {newest}
         assert retry_lost_connection.instance.all_logs(old) == []
@@ -861,7 +864,7 @@ class TestRuns:
         assert len(self.prune(retry_lost_connection)) == 1
 
     def test_that_are_young_or_alive_stay(self, retry_lost_connection: Rooms) -> None:
-        published = next(story_id for story_id in retry_lost_connection.written() if story_id.startswith("t3"))
+        published = next(story_id for story_id in retry_lost_connection.written() if story_id.endswith("-t3"))
         alive, _ = (self.run(retry_lost_connection, told, published) for _ in range(2))
         url = retry_lost_connection.store.engine.url.render_as_string(hide_password=False)
         strict, retry_lost_connection.service = (
@@ -880,7 +883,7 @@ class TestRuns:
         self, retry_lost_connection: Rooms, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("threadjuice_dagster.operations.cleanup.run_history.BATCH", 2)
-        published = next(story_id for story_id in retry_lost_connection.written() if story_id.startswith("t3"))
+        published = next(story_id for story_id in retry_lost_connection.written() if story_id.endswith("-t3"))
         for _ in range(6):
             self.run(retry_lost_connection, told, published)
         assert retry_lost_connection.service.prune_runs(retry_lost_connection.instance, now(), 3) == 4
@@ -916,6 +919,6 @@ class TestABucket:
             report = rooms.service.clean(instance, rooms.site, later, dry_run=False)
             assert removed(report) == {"orphan_files": 1}
             assert rooms.cdn.list() == ["img/0002/480.jpg"]
-            assert {one["row"]["story_id"] for one in rooms.archived()} == {"t1-my-neighbour-moved-the-fence-t1"}
+            assert {one["row"]["story_id"] for one in rooms.archived()} == {"reddit-t1"}
             rooms.store.locks.close()
             rooms.store.engine.dispose()
