@@ -20,6 +20,11 @@ class SiteAddress(NamedTuple):
     url: str
     name: str
 
+    @property
+    def host(self) -> str:
+        """The name of its host alone, without port and folder."""
+        return urlsplit(self.url).hostname or ""
+
 
 def site_at(address: str) -> SiteAddress:
     """Return the site at an address, which may lack ``https://`` and may end in the folder that the site stands in.
