@@ -364,7 +364,7 @@ def test_an_outage_deletes_nothing(server: HackerNewsServer, source: HackerNews,
         source.deleted(stored("101", "102"))
 
 
-@pytest.mark.parametrize("answer", [{"id": 5, "deleted": True}, {"deleted": True}, [], 7, "gone", {"error": "x"}])
+@pytest.mark.parametrize("answer", [{"id": 5, "deleted": True}, {"deleted": True}, [], 7, 100, "100", "gone"])
 def test_an_answer_about_something_else_deletes_nothing(
     server: HackerNewsServer, source: HackerNews, answer: Any
 ) -> None:
@@ -388,6 +388,14 @@ def test_a_pause_of_the_search_api_does_not_hold_up_deletions(server: HackerNews
     assert len(source.listing("ask", 5)) == 1
     assert len(server.seen("search")) == 1
     assert source.deleted(stored("101")).requests == 2
+
+
+def test_no_comment_stands_twice_or_below_itself() -> None:
+    circle = reply(
+        8, "A spoon.", reply(9, "Two spoons.", reply(8, "A spoon."), reply(7, "The story."), reply(9, "Two."))
+    )
+    thread = parse_story(document(children=[circle, reply(10, "No spoon."), circle]))
+    assert [(kept.id, kept.parent_id) for kept in thread.comments] == [("8", None), ("10", None), ("9", "8")]
 
 
 def test_a_saved_answer_is_a_thread(server: HackerNewsServer, source: HackerNews) -> None:

@@ -190,7 +190,9 @@ class HackerNews(ThreadSource):
     def item(self, number: str) -> Item | None:
         """Return an item of the Firebase API; None where it knows nothing of it. Raises ``TransientFailure``."""
         status, item = self._items.get_json(f"{self._url}/item/{number}.json")
-        if status != 200 or (item is not None and number_of(item) != number):
+        if status == 200 and item is None:
+            return None
+        if status != 200 or not isinstance(item, Mapping) or number_of(item) != number:
             raise _unreadable(self._items.service, status)
         return item
 
@@ -206,7 +208,7 @@ class HackerNews(ThreadSource):
         status, tree = self._search.get_json(f"{self._search_url}/items/{number}")
         if status == 404:
             return None
-        if status != 200 or number_of(tree) != number:
+        if status != 200 or not isinstance(tree, Mapping) or number_of(tree) != number:
             raise _unreadable(self._search.service, status)
         return tree
 

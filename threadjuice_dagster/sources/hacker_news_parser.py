@@ -161,17 +161,23 @@ def _why_barred(item: Item) -> str:
 
 
 def _entries(story: Item, ranking: Iterable[Any]) -> Iterator[TreeItem]:
-    """Yield the comments of a tree, level by level; those on the story in the order of ``ranking``."""
+    """Yield the comments of a tree, level by level; those on the story in the order of ``ranking``.
+
+    What stands in it twice is yielded once, so that no comment stands below itself.
+    """
     ranks = {number_of(number): rank for rank, number in enumerate(ranking)}
     first = sorted(_children(story), key=lambda child: ranks.get(number_of(child), len(ranks)))
     level = [TreeItem(child, 0, None) for child in first]
+    seen = {number_of(story)}
     while level:
-        yield from level
-        level = [
-            TreeItem(child, entry.depth + 1, number_of(entry.item))
-            for entry in level
-            for child in _children(entry.item)
-        ]
+        below: list[TreeItem] = []
+        for entry in level:
+            number = number_of(entry.item)
+            if number not in seen:
+                seen.add(number)
+                yield entry
+                below += (TreeItem(child, entry.depth + 1, number) for child in _children(entry.item))
+        level = below
 
 
 def _children(item: Item) -> list[Item]:
