@@ -228,6 +228,18 @@ def test_a_refusal_for_too_many_requests_says_when_to_ask_again(server: StackExc
     assert limiter.pauses == [77, 60]
 
 
+def test_a_refusal_that_comes_as_a_502_is_heeded_as_well(server: StackExchangeServer) -> None:
+    words = "too many requests from this IP, more requests available in 4711 seconds"
+    refusal = {"error_id": 502, "error_name": "throttle_violation", "error_message": words}
+    server.always("listing", Reply(refusal, 502))
+    source = stack_exchange(server)
+    for _ in range(2):
+        with pytest.raises(TransientFailure, match="pause of 4711") as caught:
+            source.listing("workplace", 1)
+        assert caught.value.service == "stackexchange"
+    assert len(server.requests) == 1
+
+
 def test_a_429_is_tried_again_after_the_pause_it_names(server: StackExchangeServer) -> None:
     server.script("listing", "429:1")
     assert len(stack_exchange(server).listing("workplace", 1)) == 1

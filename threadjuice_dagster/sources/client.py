@@ -5,7 +5,7 @@ What an answer means belongs to the source that asks.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from threadjuice_dagster.failures import TransientFailure
@@ -62,10 +62,19 @@ def paused(service: str, wait: float) -> TransientFailure:
 
 
 class SourceClient:
-    """Asks one service, which ``service`` names in limits and alerts: ``stackexchange``, ``lemmy:lemmy.world``."""
+    """Asks one service, which ``service`` names in limits and alerts: ``stackexchange``, ``lemmy:lemmy.world``.
 
-    def __init__(self, service: str, policy: SourcePolicy, limiter: SourceLimiter) -> None:
-        self.service, self.limiter, self._policy = service, limiter, policy
+    ``reason`` returns what a 429 or 5xx says in the service's own words, which become part of the failure's message.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        policy: SourcePolicy,
+        limiter: SourceLimiter,
+        reason: Callable[[Answer], str] | None = None,
+    ) -> None:
+        self.service, self.limiter, self._policy, self._reason = service, limiter, policy, reason
 
     def get(self, url: str, params: Mapping[str, Any] | None = None) -> Answer:
         """Return a service's answer, whatever its status below 500 except 429. Redirects are not followed.
@@ -76,7 +85,7 @@ class SourceClient:
         for attempt in range(ATTEMPTS):
             self.limiter.acquire(self.service, self._policy.requests_per_minute, self._policy.requests_per_day)
             try:
-                return send("GET", url, params, HEADERS, attempts=1)
+                return send("GET", url, params, HEADERS, attempts=1, reason=self._reason)
             except TransientFailure as failure:
                 message, pause = failure.message.removesuffix(" It was tried 1 times."), failure.retry_after
                 self.limiter.record(self.service, pause=_PAUSE * 2**attempt if pause is None else pause)

@@ -5,6 +5,7 @@ What a question's fields mean belongs in ``sources/stack_exchange_parser.py``, w
 """
 
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -14,8 +15,9 @@ from urllib.parse import urlsplit
 
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, Unsuitable, UsageError
+from threadjuice_dagster.resources.http import Answer
 from threadjuice_dagster.sources.client import SourceClient, SourceLimiter
-from threadjuice_dagster.sources.stack_exchange_api import MOST_IDS, SiteApi, batches, joined
+from threadjuice_dagster.sources.stack_exchange_api import MOST_IDS, SiteApi, batches, joined, pause_in, words_of
 from threadjuice_dagster.sources.stack_exchange_parser import (
     Item,
     by_id,
@@ -92,7 +94,7 @@ class StackExchange(ThreadSource):
         self._key, self._now = key.strip(), now
         if self._key:
             self.policy = POLICY.model_copy(update={"requests_per_day": WITH_KEY})  # type: ignore[misc]
-        self._client = SourceClient(self.name, self.policy, limiter or SourceLimiter())
+        self._client = SourceClient(self.name, self.policy, limiter or SourceLimiter(), self._reason)
 
     def listing(self, place: str, limit: int) -> list[Thread]:
         """Return a site's questions of the last weeks with the most votes; of a longer time if they are few.
@@ -170,6 +172,21 @@ class StackExchange(ThreadSource):
         left, most = number(answer.get("quota_remaining")), number(answer.get("quota_max"))
         advice = "" if self._key else f" With STACK_EXCHANGE_KEY it would be {WITH_KEY:,}."
         return f"{left} of {most} requests of the day are left.{advice}"
+
+    def _reason(self, answer: Answer) -> str:
+        """Return what an error says that came as a 429 or 5xx, and keep the pause that it names.
+
+        The documentation promises 400 for every error; what stands before the API does not always keep that promise.
+        """
+        try:
+            error = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return ""
+        if not isinstance(error, dict) or "error_id" not in error:
+            return ""
+        if pause := pause_in(error):
+            self._client.limiter.record(self.name, pause=pause)
+        return words_of(error, self._key)
 
     def _api(self, site: str) -> SiteApi:
         return SiteApi(self._client, self._url, self._key, site)

@@ -22,6 +22,9 @@ LONGEST_PAUSE = 24 * 3600.0
 USED_UP_PAUSE = 3600.0
 """Pause after an answer that says that no request is left. The next answer says when the quota begins anew."""
 
+REFUSAL_PAUSE = 60.0
+"""Pause after a refusal for too many requests that names none."""
+
 _METHODS = {"question": "questions", "answer": "answers", "comment": "comments"}
 _OF_THE_KEY = frozenset({401, 402, 403, 405, 406})
 
@@ -96,13 +99,9 @@ class SiteApi:
 
     def _refusal(self, answer: Mapping[str, Any]) -> PermanentFailure | TransientFailure:
         """Return the failure that an error of the API means: https://api.stackexchange.com/docs/error-handling."""
-        name, code = str(answer.get("error_name"))[:60], number(answer.get("error_id"))
-        words = " ".join(str(answer.get("error_message") or "").split())
-        words = (words.replace(self._key, "…") if self._key else words)[:200]
-        message = f"Stack Exchange refused a request for {self.site} ({code} {name}): {words}."
-        if name == "throttle_violation" or code == 502:
-            seconds = re.search(r"available in (\d{1,9}) seconds", words)
-            wait = min(float(seconds[1]), LONGEST_PAUSE) if seconds else 60.0
+        code, words = number(answer.get("error_id")), words_of(answer, self._key)
+        message = f"Stack Exchange refused a request for {self.site} ({code} {words})."
+        if wait := pause_in(answer):
             self._client.limiter.record(self._client.service, pause=wait)
             return self.doubt(message, wait)
         if code in _OF_THE_KEY or (code == 400 and re.search(r"\bkey\b", words)):
@@ -112,6 +111,20 @@ class SiteApi:
         if code == 400:
             return PermanentFailure(message, "Check the site in THREAD_SOURCES, or the address of the question.")
         return self.doubt(message)
+
+
+def words_of(error: Mapping[str, Any], key: str) -> str:
+    """Return an error of the API in its own words, without the key, which it could repeat."""
+    words = " ".join(f"{error.get('error_name')}: {error.get('error_message') or ''}".split())
+    return (words.replace(key, "…") if key else words)[:200]
+
+
+def pause_in(error: Mapping[str, Any]) -> float:
+    """Return the seconds that an error for too many requests asks to wait for; 0 for every other error."""
+    if error.get("error_name") != "throttle_violation" and error.get("error_id") != 502:
+        return 0.0
+    seconds = re.search(r"available in (\d{1,9}) seconds", str(error.get("error_message")))
+    return min(float(seconds[1]), LONGEST_PAUSE) if seconds else REFUSAL_PAUSE
 
 
 def joined(ids: Iterable[str]) -> str:
