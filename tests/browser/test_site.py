@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from newsstand import drawn_stories, redrafted
+from sourced import thread_from
 
+from threadjuice_dagster.domain.story.credit import credit_of
 from threadjuice_dagster.domain.story.publication import PublishedStory
+from threadjuice_dagster.domain.story.threads import Author, Thread
 from threadjuice_dagster.operations.deployment.site_server import serve
 from threadjuice_dagster.site.builder import build_site
 
@@ -28,13 +31,23 @@ LONG = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch and other wor
 HOSTILE = "\"><img src=x onerror=\"console.error('ran')\"><script>console.error('ran')</script>" + "w" * 300
 
 
+def question() -> Thread:
+    """A question with answers, one of them by somebody with a name that nobody wants to meet."""
+    thread = thread_from("stackexchange")
+    first, *others = thread.comments
+    hostile = first.model_copy(
+        update={"author": Author(name=HOSTILE, url="https://workplace.stackexchange.com/users/1")}
+    )
+    return thread.model_copy(update={"comments": (hostile, *others)})
+
+
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> list[PublishedStory]:
     """Thirty stories, the newest ones with pictures of their own, and text that nobody wants to meet."""
     made = list(drawn_stories(tmp_path_factory.mktemp("pictures"), 30, cards=3))
     sections = [one.model_copy(update={"text": HOSTILE}) for one in made[-1].draft.sections[:1]]
     made[-1] = redrafted(made[-1], sections=[*sections, *made[-1].draft.sections[1:]], tags=("choirs", "stairs"))
-    made[-2] = redrafted(made[-2], title=LONG)
+    made[-2] = redrafted(made[-2], title=LONG).model_copy(update={"credit": credit_of(question())})
     return made
 
 
@@ -158,7 +171,7 @@ def test_a_reader_gets_from_the_front_page_through_a_story_to_its_desk_and_the_a
     page = visit(f"{site}/", width=390)
     follow(page, page.get_by_role("link", name=newest.draft.title).first)
     assert page.locator("h1").inner_text() == newest.draft.title
-    for shown in (newest.draft.dek, newest.persona.byline, "min read", "The thread in r/stairs"):
+    for shown in (newest.draft.dek, newest.persona.byline, "min read", "A thread on r/stairs"):
         assert page.get_by_text(shown).count()
     follow(page, page.get_by_role("main").get_by_role("link", name=newest.category.name).first)
     assert page.locator("h1").inner_text() == newest.category.name
@@ -316,6 +329,17 @@ def test_fingers_find_every_control(visit: Callable[..., Any], site: str, path: 
         ".map(one => one.getBoundingClientRect()).filter(box => box.width < 24 || box.height < 24).length"
     )
     assert small == 0
+
+
+def test_a_credit_leads_to_the_question_its_authors_and_the_licence(
+    visit: Callable[..., Any], site: str, stories: list[PublishedStory]
+) -> None:
+    page = visit(f"{site}/story/{stories[-2].slug}/index.html", width=390)
+    credit = page.locator(".disclosure")
+    assert "This story is adapted from" in credit.inner_text()
+    for name in ("Rota Keeper", "T. Vasquez-Lind", "CC BY-SA 4.0", "The accepted answer"):
+        assert credit.get_by_role("link", name=name).first.is_visible()
+    assert page.locator(".credits li").count() == 5
 
 
 def test_story_text_never_becomes_an_element(visit: Callable[..., Any], site: str, story: str) -> None:

@@ -125,16 +125,16 @@ def test_a_text_with_a_licence_of_its_own_says_so(storage: Path, target: Path) -
 @pytest.mark.parametrize(
     ("source", "told", "caption"),
     [
-        ("reddit", "A post on r/flatshare", "A comment on r/flatshare"),
-        ("hackernews", "A post on Hacker News", "A comment on Hacker News"),
+        ("reddit", "A thread on r/flatshare", "A comment on r/flatshare"),
+        ("hackernews", "A thread on Hacker News", "A comment on Hacker News"),
         (
             "lemmy",
-            "A post in the Housing community on lemmy.world",
+            "A thread in the Housing community on lemmy.world",
             "A comment in the Housing community on lemmy.world",
         ),
         (
             "discourse",
-            "A post in the Shared Houses forum at talk.example.org",
+            "A topic in the Shared Houses forum at talk.example.org",
             "A reply in the Shared Houses forum at talk.example.org",
         ),
         ("submission", "A reader's submission", "A reply on our letters page"),

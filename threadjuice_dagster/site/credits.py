@@ -53,7 +53,7 @@ class CreditView:
         terms = self.credit.terms
         if terms is None or terms.source in ("sample", "submission"):
             return terms.name if terms else ""
-        return f"a {terms.post} {terms.in_forum}"
+        return f"a {terms.work} {terms.in_forum}"
 
     @property
     def place(self) -> str:

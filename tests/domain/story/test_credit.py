@@ -95,9 +95,11 @@ class TestAThreadWithoutALicence:
     def test_is_called_what_it_is(self) -> None:
         notices = {thread.source: credit_of(thread).notice for thread in every_thread()}
         assert notices["reddit"] == (
-            "This story is adapted from a post on r/flatshare (https://www.reddit.com/r/flatshare/comments/1frz01/)."
+            "This story is adapted from a thread on r/flatshare (https://www.reddit.com/r/flatshare/comments/1frz01/)."
         )
-        assert notices["lemmy"].startswith("This story is adapted from a post in the Housing community on lemmy.world")
+        assert notices["lemmy"].startswith(
+            "This story is adapted from a thread in the Housing community on lemmy.world"
+        )
         assert notices["submission"] == "This story is adapted from a reader's submission."
         assert notices["sample"] == "This story is adapted from a sample thread written for ThreadJuice."
 

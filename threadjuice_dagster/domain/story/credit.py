@@ -118,7 +118,7 @@ class SourceCredit(Model):
     def _notice(self) -> str:
         terms = terms_for(self.source or "submission", self.community, self.permalink)
         is_ours = terms.source in ("sample", "submission")
-        where = terms.name if is_ours else f"a {terms.post} {terms.in_forum}"
+        where = terms.name if is_ours else f"a {terms.work} {terms.in_forum}"
         where += f" ({self.permalink})" if self.permalink else ""
         if not self.licence:
             return f"This story is adapted from {where}."

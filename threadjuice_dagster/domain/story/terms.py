@@ -27,7 +27,8 @@ class Terms(Model):
     ``community`` is the readable name of the place, empty if it is not known; ``forum`` names the place inside a
     sentence (``r/cooking``, ``the Technology community on lemmy.world``) and ``in_forum`` says where with a
     preposition. ``place`` is the kind of place (``subreddit``, ``site``), ``nameless`` what a place is called whose
-    name is not known. ``whole`` is the sentence that tells readers where the thread can be read.
+    name is not known. ``work`` is what a story is said to be adapted from, and ``whole`` the sentence that tells
+    readers where the thread can be read.
     """
 
     source: SourceName
@@ -38,6 +39,7 @@ class Terms(Model):
     forum: str
     in_forum: str
     thread: str
+    work: str
     post: str
     poster: str
     reply: str
