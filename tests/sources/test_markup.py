@@ -29,7 +29,7 @@ HTML = {
     ),
     "<a href='https://e.example/a/long/one'>https://e.example/a/lo...</a>": "https://e.example/a/long/one",
     "A <img alt='red fox' src=a><img src=b><img alt='enter image description here'>.": "A red fox.",
-    "Yes <img class='emoji' alt=':slight_smile:'><img alt=':+1:'>": "Yes",
+    "Yes <img class='emoji' alt=':slight_smile:'><img class='emoji' alt=':+1:'>": "Yes",
     "It was <span class='md-spoiler-text'>him</span>.": "It was him.",
     "<details><summary>More</summary>hidden</details>": "More\n\nhidden",
     "<del>old</del> new": "~~old~~ new",

@@ -23,10 +23,8 @@ _MOST_HTML, _MOST_MARKDOWN = 200_000, 80_000
 """Characters that are read: five times, and twice, what is kept of a text."""
 
 _PROFILE = re.compile(r"(?:^|//[^/]+)/(?:(?:u|user)/[^/]|users/\d)|\buser\?id=", re.IGNORECASE)
-_NO_DESCRIPTION = re.compile(
-    r"\W*(?:enter image description here|image|img|gif|video|emote|avatar)?\W*|:[\w+-]+:", re.IGNORECASE
-)
-"""What editors write themselves in place of a picture's description, and the names of small faces."""
+_NO_DESCRIPTION = re.compile(r"\W*(?:enter image description here|image|img|gif|video|emote|avatar)?\W*", re.IGNORECASE)
+"""What editors write themselves in place of a picture's description."""
 
 _POWER = re.compile(r"[+−-]?\d[\w.]*|[a-z]")
 
