@@ -150,9 +150,11 @@ def test_a_feed_and_a_submission_are_told_by_their_content(tmp_path: Path, packi
         f"&lt;div class=&quot;md&quot;&gt;&lt;p&gt;{text}&lt;/p&gt;&lt;/div&gt;</content></entry>"
         for name, text in things
     )
-    path.write_bytes(pack(f'<feed xmlns="http://www.w3.org/2005/Atom">{entries}</feed>'))
-    thread = open_thread(str(path), ThreadSources())
-    assert (thread.source, thread.title, thread.comments[0].body) == ("reddit", "The kettle", "Mine too.")
+    feed = f'<feed xmlns="http://www.w3.org/2005/Atom">{entries}</feed>'
+    for shown in (feed, f"<?xml version='1.0'?>{feed}", f'<html><body><div id="source">{feed}</div></body></html>'):
+        path.write_bytes(pack(shown))
+        thread = open_thread(str(path), ThreadSources())
+        assert (thread.source, thread.title, thread.comments[0].body) == ("reddit", "The kettle", "Mine too.")
 
 
 def test_a_file_and_the_api_give_the_same_thread(tmp_path: Path) -> None:

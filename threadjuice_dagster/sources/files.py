@@ -30,6 +30,7 @@ CORRECT_IT = "Correct that line: a submission is # and its title, the post, then
 _HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _GZIP_HEADER = 31
+_SHOWN_FEED = re.compile(r"<feed\b.*</feed>", re.DOTALL)
 _STARTS_OF_JSON = ("{", "[", '"')
 _SHOWN_JSON = re.compile(r"<pre[^>]*>(.*)</pre>", re.DOTALL | re.IGNORECASE)
 
@@ -96,11 +97,18 @@ def _document(data: bytes, name: str) -> Any:
     if not text:
         raise UsageError(f"{name} is empty.", OTHER_FILES)
     if text.startswith("<") and not is_feed(text):
-        shown = _SHOWN_JSON.search(text)
-        if not shown:
+        text = _shown(text)
+        if not text:
             raise UsageError(f"{name} is a web page, and not the thread's data.", OTHER_FILES)
-        text = unescape(shown[1]).lstrip()
     return _json(text, name) if text.startswith(_STARTS_OF_JSON) else text
+
+
+def _shown(page: str) -> str:
+    """Return the feed or the JSON that a browser shows inside a page, empty where there is none."""
+    if (feed := _SHOWN_FEED.search(page)) and is_feed(feed[0]):
+        return feed[0]
+    shown = _SHOWN_JSON.search(page)
+    return unescape(shown[1]).lstrip() if shown else ""
 
 
 def _json(text: str, name: str) -> Any:
