@@ -348,6 +348,23 @@ def test_a_document_of_lemmys_that_is_no_whole_thread_says_why() -> None:
         lemmy().parse({"post_view": post(131, name=7)})
 
 
+@pytest.mark.parametrize("path", ["0.5.5", "0.5", "5.5", "0..5", "0.1.6", "0.-1.5", "0.1.5.", ""])
+def test_a_path_that_cannot_be_one_leads_to_no_comment(path: str) -> None:
+    view = post(150)
+    odd = comment(5, "A tune.")
+    odd["comment"]["path"] = path
+    thread = lemmy().parse({"post_view": view, "comments": [odd]})
+    assert thread is not None
+    assert (thread.comments[0].parent_id, thread.comments[0].depth) == (None, 0)
+
+
+def test_paths_that_contradict_each_other_lead_in_no_circle() -> None:
+    one, other = comment(5, "A tune.", path="0.9"), comment(9, "A lid.", path="0.5")
+    thread = lemmy().parse({"post_view": post(151), "comments": [one, other, comment(4, "A spoon.", path="0.77")]})
+    assert thread is not None
+    assert {kept.id: kept.parent_id for kept in thread.comments} == {"5": None, "9": None, "4": "77"}
+
+
 def test_fields_of_wrong_types_are_missing_fields() -> None:
     view = post(
         140, body=["x"], url={"a": 1}, published=5, nsfw=[], creator="x", counts={"score": "many", "comments": 1e400}

@@ -4,7 +4,7 @@ Requests belong in ``sources/lemmy.py``.
 """
 
 import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, NamedTuple
 
 from threadjuice_dagster.domain.story.threads import Comment, Thread, thread_key
@@ -178,18 +178,22 @@ def parse_post(saved: SavedPost, site: SiteAddress, spec: str = "") -> Thread:
     )
 
 
-def _best(views: Iterable[Fields], post: Fields, site: SiteAddress, names: Set[str]) -> list[Comment]:
+def _best(views: Sequence[Fields], post: Fields, site: SiteAddress, names: Set[str]) -> list[Comment]:
     """Return the comments with the most points. Only as many texts are read as are kept: a file may hold any number."""
     kept: dict[str, Comment] = {}
+    paths = {digits_of(fields_of(view, "comment").get("id")): _path(view) for view in views}
     for view in sorted(views, key=lambda view: -number(fields_of(view, "counts").get("score"))):
         if len(kept) == MAX_COMMENTS:
             break
-        if comment := _comment(view, post, site, names):
+        # Where the comment above has another path than this one says, one of them is wrong, and might lead in a circle.
+        *above, _ = _path(view) or ("",)
+        is_true = not above or paths.get(above[-1], above) == above
+        if comment := _comment(view, above if is_true else [], post, site, names):
             kept.setdefault(comment.id, comment)
     return list(kept.values())
 
 
-def _comment(view: Fields, post: Fields, site: SiteAddress, names: Set[str]) -> Comment | None:
+def _comment(view: Fields, above: Sequence[str], post: Fields, site: SiteAddress, names: Set[str]) -> Comment | None:
     comment, creator = fields_of(view, "comment"), fields_of(view, "creator")
     comment_id, body = digits_of(comment.get("id")), _text(comment.get("content"), names)
     is_automated = (
@@ -198,8 +202,6 @@ def _comment(view: Fields, post: Fields, site: SiteAddress, names: Set[str]) -> 
     # A comment is distinguished where a moderator speaks as one.
     if not (body and comment_id) or is_gone(comment) or is_automated or is_set(comment.get("distinguished")):
         return None
-    path = string_in(comment, "path")
-    above = path.split(".")[1:-1] if _PATH.fullmatch(path) else []
     author = digits_of(comment.get("creator_id"))
     return Comment(
         id=comment_id,
@@ -211,6 +213,15 @@ def _comment(view: Fields, post: Fields, site: SiteAddress, names: Set[str]) -> 
         created_at=moment(comment.get("published")),
         permalink=f"{site.url}/comment/{comment_id}",
     )
+
+
+def _path(view: Fields) -> list[str]:
+    """Return the ids of the comments above one and its own, as in ``0.1.5``; none for a path that cannot be one."""
+    comment = fields_of(view, "comment")
+    path = string_in(comment, "path")
+    numbers = path.split(".")[1:] if _PATH.fullmatch(path) else []
+    is_path = len(set(numbers)) == len(numbers) and numbers[-1:] == [digits_of(comment.get("id"))]
+    return numbers if is_path else []
 
 
 def _text(value: Any, names: Set[str]) -> str:
