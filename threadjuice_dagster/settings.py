@@ -71,6 +71,14 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _is_spec(values: list[str]) -> list[str]:
+    if not all(
+        re.fullmatch(r"samples|(?:stackexchange|hackernews|lemmy|discourse|reddit):\S+", value) for value in values
+    ):
+        raise ValueError("should be places such as stackexchange:workplace or samples, separated by commas")
+    return values
+
+
 def _is_origin(values: list[str]) -> list[str]:
     for value in values:
         parts = urlsplit(value)
@@ -156,7 +164,7 @@ class ContentSettings(SettingsSection):
     daily_budget_usd: float = variable("DAILY_BUDGET_USD", 0.0, ge=0, le=1_000_000)
     rejection_alert_share: float = variable("REJECTION_ALERT_SHARE", 0.5, ge=0, le=1)
     writer_fallback: Literal["", "extractive"] = variable("WRITER_FALLBACK", "")
-    thread_sources: Names = variable("THREAD_SOURCES", [])
+    thread_sources: Annotated[Names, AfterValidator(_is_spec)] = variable("THREAD_SOURCES", [])
     stack_exchange_key: SecretStr = variable("STACK_EXCHANGE_KEY", SecretStr(""))
     stack_exchange_url: Url = variable("STACK_EXCHANGE_API_URL", "https://api.stackexchange.com")
     hacker_news_url: Url = variable("HACKER_NEWS_API_URL", "https://hacker-news.firebaseio.com")

@@ -17,47 +17,48 @@ from threadjuice_dagster.database.outages import Outages
 from threadjuice_dagster.settings import load_settings
 
 FERN = (
-    "Our office has a fern called Gerald, and for three years I have been the only person who waters him. Last month a "
-    "new colleague began to water him as well, every morning, without a word. By the second week the pot stood in a lake "
-    "and the leaves went brown at the tips.",
-    "I put a small card on the pot that asked people to leave him alone. The next day there was a second card beside it, "
-    "in green ink, which said that Gerald had looked thirsty. On Friday our manager asked both of us who was in charge of "
-    "the plant, and neither of us could name a rule.",
+    "Our office has a fern called Gerald, and for three years I have been the only person who waters him. Last "
+    "month a new colleague began to water him as well, every morning, without a word. By the second week the pot "
+    "stood in a lake and the leaves went brown at the tips.",
+    "I put a small card on the pot that asked people to leave him alone. The next day there was a second card "
+    "beside it, in green ink, which said that Gerald had looked thirsty. On Friday our manager asked both of us "
+    "who was in charge of the plant, and neither of us could name a rule.",
     "How do I settle this without turning a fern into a meeting?",
 )
 FERN_ANSWERS = (
-    "Offer her the odd weeks and keep the even ones. A rota on the wall ended the same quarrel about the coffee machine "
-    "in our office, and nobody had to apologise to anybody.",
-    "Tell her what the brown tips mean before you say anything about cards. She thinks she is saving a plant that you "
-    "neglect, and you think she is drowning a plant that you love.",
-    "Move the fern to a shelf between your two desks. A plant on neutral ground belongs to both of you, and the manager "
-    "can stop asking who is in charge.",
+    "Offer her the odd weeks and keep the even ones. A rota on the wall ended the same quarrel about the coffee "
+    "machine in our office, and nobody had to apologise to anybody.",
+    "Tell her what the brown tips mean before you say anything about cards. She thinks she is saving a plant that"
+    " you neglect, and you think she is drowning a plant that you love.",
+    "Move the fern to a shelf between your two desks. A plant on neutral ground belongs to both of you, and the "
+    "manager can stop asking who is in charge.",
 )
 CLOCK = (
-    "My grandfather left me a station clock that runs eleven minutes fast. I opened it last winter and found a second "
-    "spring inside, tied to the first with fishing line. When I cut the line the clock ran perfectly for a week and then "
-    "stopped for good.",
-    "My aunt laughed when I told her. The clock was never wrong, she said: he set it fast so that he would catch the early "
-    "train, and the line was there so that nobody could set it right. I have since tied the springs together again, and it "
-    "is eleven minutes fast once more.",
+    "My grandfather left me a station clock that runs eleven minutes fast. I opened it last winter and found a "
+    "second spring inside, tied to the first with fishing line. When I cut the line the clock ran perfectly for a"
+    " week and then stopped for good.",
+    "My aunt laughed when I told her. The clock was never wrong, she said: he set it fast so that he would catch "
+    "the early train, and the line was there so that nobody could set it right. I have since tied the springs "
+    "together again, and it is eleven minutes fast once more.",
     "What have you repaired that turned out not to be broken?",
 )
 CLOCK_COMMENTS = (
-    "I spent a whole weekend on a kettle that leaked, and then my mother told me that she had drilled the hole herself "
-    "because the lid whistled at night.",
-    "A lathe in our workshop pulls to the left, and every new apprentice straightens it. The old hands put it back the "
-    "next morning, since all the jigs are built for the bend.",
-    "My first job was to remove a sleep statement from a program that paid wages. It was there because the bank on the "
-    "other end refused two payments in one second.",
+    "I spent a whole weekend on a kettle that leaked, and then my mother told me that she had drilled the hole "
+    "herself because the lid whistled at night.",
+    "A lathe in our workshop pulls to the left, and every new apprentice straightens it. The old hands put it "
+    "back the next morning, since all the jigs are built for the bend.",
+    "My first job was to remove a sleep statement from a program that paid wages. It was there because the bank "
+    "on the other end refused two payments in one second.",
     "There is a door in my house that only shuts if you lift it, and that door is how we know who is coming home.",
 )
 SOUP = (
-    "Every Thursday I cook soup for the eight people on my staircase, and for two years there has always been one bowl "
-    "left over. Last week I finally counted the bowls: there are nine, and nobody owns the ninth. It is blue, it has a chip "
-    "at the rim, and it is always clean when I start.\n\n"
-    "I asked everybody on the stairs. The woman on the ground floor said that the bowl was there before she moved in, and "
-    "that her late husband used to fill it for the night porter. There has been no night porter for twenty years. This "
-    "Thursday I filled it anyway and left it by the door, and in the morning it was empty and washed."
+    "Every Thursday I cook soup for the eight people on my staircase, and for two years there has always been one"
+    " bowl left over. Last week I finally counted the bowls: there are nine, and nobody owns the ninth. It is "
+    "blue, it has a chip at the rim, and it is always clean when I start.\n\n"
+    "I asked everybody on the stairs. The woman on the ground floor said that the bowl was there before she moved"
+    " in, and that her late husband used to fill it for the night porter. There has been no night porter for "
+    "twenty years. This Thursday I filled it anyway and left it by the door, and in the morning it was empty and "
+    "washed."
 )
 SOUP_COMMENTS = (
     "Please keep filling it. Somebody on that staircase needs the bowl more than they can say out loud.",
@@ -147,6 +148,7 @@ def test_what_a_source_deletes_is_gone_after_one_sweep_and_an_outage_takes_nothi
 ) -> None:
     home = Path(newsroom_environment["THREADJUICE_HOME"])
     assert threadjuice("content", "generate", "--count", "3")[0] == 0
+    backup = threadjuice("maintenance", "backup")[1]["backup"]["id"]
     servers.hacker_news.delete(9000)
     servers.lemmy.always("post", "502")
     servers.lemmy.always("comments", "502")
@@ -165,6 +167,14 @@ def test_what_a_source_deletes_is_gone_after_one_sweep_and_an_outage_takes_nothi
         session.run("takedowns_job")
         assert Outages(session.store.engine).ongoing() == []
         assert len(session.store.published()) == 2
+
+    plan = threadjuice("database", "restore", backup)[1]["plan"]
+    code, document, said = threadjuice("database", "restore", backup, "--confirm", plan["token"])
+    assert code == 0, said or document
+    with open_session(load_settings()) as session:
+        session.build_site()
+        assert {story.story_id.partition("-")[0] for story in session.store.published()} == {"se", "lemmy"}
+    assert files_with(home / "site", "station clock") == []
 
 
 @pytest.mark.parametrize(
@@ -193,9 +203,10 @@ def test_one_place_can_be_asked_for(servers: Servers) -> None:
 
 
 def test_every_place_is_checked_before_a_deployment(servers: Servers) -> None:
-    servers.lemmy.always("site", "502")
+    servers.lemmy.always("posts", "502")
     _, document, _ = threadjuice("deploy", "check")
     row = next(row for row in document["rows"] if row["name"] == "threads")
     assert row["state"] == "warning"
-    assert "stackexchange:workplace" in row["message"]
-    assert "300" in row["message"]
+    assert "stackexchange: 299 of 300 requests of the day are left" in row["message"]
+    assert "lemmy:127.0.0.1" in row["message"]
+    assert len(servers.stack_exchange.requests) == 1

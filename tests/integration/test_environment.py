@@ -306,7 +306,7 @@ class TestReddit:
     def test_good_credentials_take_one_request_for_a_token(
         self, check: Check, reddit: RedditServer, given: dict[str, str]
     ) -> None:
-        assert check("reddit", **given).row("reddit").state == "ok"
+        assert check("threads", **given).row("threads").state == "ok"
         assert [one.kind for one in reddit.requests] == ["token"]
 
     @pytest.mark.parametrize("fault", ["401", "404", "429:1", "500", "not_json"])
@@ -314,13 +314,13 @@ class TestReddit:
         self, check: Check, reddit: RedditServer, given: dict[str, str], fault: str
     ) -> None:
         reddit.always("token", fault)
-        row = check("reddit", **given).row("reddit")
+        row = check("threads", **given).row("threads")
         assert row.state == "failed"
         assert "REDDIT_CLIENT_ID" in row.next_step
 
     def test_half_of_the_credentials_fail_both_rows(self, check: Check, given: dict[str, str]) -> None:
         report = check(**{**given, "REDDIT_CLIENT_SECRET": ""})
-        assert {row.name for row in report.failed()} == {"REDDIT_CLIENT_SECRET", "reddit"}
+        assert {row.name for row in report.failed()} == {"REDDIT_CLIENT_SECRET", "threads"}
 
 
 class TestPictures:

@@ -10,6 +10,7 @@ from makers import make_thread
 
 from threadjuice_dagster.domain.story.threads import SourceName, Thread, interleaved, thread_key
 from threadjuice_dagster.failures import ConfigurationError, PermanentFailure, TransientFailure, UsageError
+from threadjuice_dagster.settings import load_settings
 from threadjuice_dagster.sources.client import SourceLimiter
 from threadjuice_dagster.sources.registry import ThreadSources, may_read
 from threadjuice_dagster.sources.thread_source import Deletions, SourcePolicy, StoredThread, ThreadSource
@@ -132,6 +133,21 @@ def test_a_service_that_is_down_hinders_no_other_deletion(forum: Forum) -> None:
     assert sweep.deletions.threads == {"lemmy-a-1"}
     assert set(sweep.problems) == {"forum:down"}
     assert sweep.not_set_up == ["reddit"]
+
+
+def test_every_source_that_can_be_named_is_taken_by_the_settings_and_nothing_else() -> None:
+    named = set(ThreadSources().sources()) - {"submission"}
+    specs = [name if name == "samples" else f"{name}:a" for name in named]
+    assert load_settings({"THREAD_SOURCES": ",".join(specs)}).content.thread_sources == specs
+    for wrong in ("workplace", "usenet:a", "stackexchange:", "samples:a", "submission:a"):
+        with pytest.raises(ConfigurationError, match="THREAD_SOURCES should be places"):
+            load_settings({"THREAD_SOURCES": wrong})
+
+
+def test_one_question_is_asked_of_a_service_however_many_places_it_has() -> None:
+    specs = ["stackexchange:workplace", "stackexchange:travel", "hackernews:ask", "lemmy:a.example/c/x", "samples"]
+    checks = ThreadSources(specs=specs).checks()
+    assert list(checks) == ["stackexchange", "hackernews", "lemmy:a.example", "sample"]
 
 
 def test_terms_decide_what_is_read_without_being_named() -> None:

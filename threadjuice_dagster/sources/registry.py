@@ -147,9 +147,15 @@ class ThreadSources(dg.ConfigurableResource):
             deletions |= answer or Deletions()
         return DeletionSweep(deletions, problems, not_set_up)
 
-    def checks(self) -> list[tuple[str, Callable[[], str]]]:
-        """Return for each place that is read its spec and the question that tells whether it answers."""
-        return [(spec, functools.partial(source.check, place)) for spec, source, place in self._places(self.specs)]
+    def checks(self) -> dict[str, Callable[[], str]]:
+        """Return for each service that is read the question that tells whether it answers.
+
+        One place stands for all of a service: each question counts in its quota, and this is asked every hour.
+        """
+        questions: dict[str, Callable[[], str]] = {}
+        for _, source, place in self._places(self.specs):
+            questions.setdefault(source.service(place), functools.partial(source.check, place))
+        return questions
 
     def _places(self, specs: Sequence[str]) -> list[tuple[str, ThreadSource, str]]:
         """Return for each spec its source and place; places that a source reads at once are joined.
@@ -181,14 +187,11 @@ class ThreadSources(dg.ConfigurableResource):
         """Return what ``question`` returns; None where it fails, which is noted in ``problems`` under ``name``."""
         try:
             answer = question()
-        except PermanentFailure as problem:
+        except (PermanentFailure, TransientFailure) as problem:
             log.warning("%s is passed over: %s", name, problem)
             problems[name] = problem
-            return None
-        except TransientFailure as problem:
-            log.warning("%s is passed over: %s", name, problem)
-            problems[name] = problem
-            self.limiter.record_outage(service, problem.message)
+            if isinstance(problem, TransientFailure):
+                self.limiter.record_outage(service, problem.message)
             return None
         self.limiter.record_recovery(service)
         return answer

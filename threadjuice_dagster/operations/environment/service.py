@@ -25,7 +25,7 @@ from threadjuice_dagster.operations.deployment.vercel import VercelTarget
 from threadjuice_dagster.operations.environment.probes import ask_database, connections, search_finding, write_and_read
 from threadjuice_dagster.operations.environment.rules import EnvironmentReport, Probe
 from threadjuice_dagster.operations.environment.variables import variable_rows
-from threadjuice_dagster.operations.findings import Finding, finding
+from threadjuice_dagster.operations.findings import Finding, State, finding
 from threadjuice_dagster.resources.http import request_once
 from threadjuice_dagster.resources.openai_compatibility import BadAnswer
 from threadjuice_dagster.resources.picture_providers import Openverse, Unsplash
@@ -35,6 +35,7 @@ from threadjuice_dagster.resources.storage import FolderStorage, Storage
 from threadjuice_dagster.resources.writers import OpenAIWriter, Writer
 from threadjuice_dagster.settings import CORRECT_IT, Settings
 from threadjuice_dagster.site.publisher import Publisher
+from threadjuice_dagster.sources.client import SourceLimiter
 from threadjuice_dagster.sources.registry import ThreadSources, may_read
 
 if TYPE_CHECKING:
@@ -252,23 +253,29 @@ class EnvironmentService(dg.ConfigurableResource):
         )
 
     def _threads(self) -> Finding:
-        """Whether each place that is read answers, by which terms, and what its service allows today."""
-        if self.threads.specs == ["samples"]:
+        """Whether each service that threads are read from answers, and what is left of its quota."""
+        # Nothing here needs the database, so these few questions are not counted there.
+        sources = self.threads.model_copy(update={"limiter": SourceLimiter()})
+        if sources.specs == ["samples"]:
             return finding("stand-in", "The bundled sample threads.", "Name places in THREAD_SOURCES.")
-        answers, failures = [], []
-        for spec, check in self.threads.checks():
+        answers: list[str] = []
+        failures: dict[str, ThreadJuiceError] = {}
+        checks = sources.checks()
+        for service, check in checks.items():
             try:
-                answers.append(f"{spec}: {check()}")
+                answers.append(f"{service}: {check()}")
             except ThreadJuiceError as failure:
-                failures.append(f"{spec}: {failure}")
-        vouched = [spec for spec, _ in self.threads.checks() if not may_read(spec)]
-        if vouched:
+                failures[service] = failure
+        if failures and len(checks) == 1:
+            raise next(iter(failures.values()))
+        if vouched := [spec for spec in sources.specs if not may_read(spec)]:
             answers.append(f"Whoever named {', '.join(vouched)} in THREAD_SOURCES vouches for its terms.")
-        message = " ".join(failures + answers)
+        message = " ".join([*(f"{service}: {failure.message}" for service, failure in failures.items()), *answers])
         if not failures:
             return finding("ok", message)
-        step = "Correct THREAD_SOURCES, or wait until it answers; the other places are read meanwhile."
-        return finding("failed" if len(failures) == len(self.threads.checks()) else "warning", message, step)
+        steps = " ".join(dict.fromkeys(failure.next_step for failure in failures.values()))
+        state: State = "failed" if len(failures) == len(checks) else "warning"
+        return finding(state, message, f"{steps} Or take it out of THREAD_SOURCES.")
 
     def _openverse(self) -> Finding:
         pictures = self.pictures
