@@ -218,7 +218,8 @@ def _surroundings(thread: Thread, category: Category, reader: str, title: str, n
     drew = _counted(thread.num_comments, terms.reply) if thread.num_comments else "readers"
     subject = bare(thread.title) or title
     brief = (shortened(subject, 80) or cut(subject, 80)).strip(".?!… “”")
-    tags = dict.fromkeys((category.name.lower(), *named, terms.community.lower() or "talk", "readers", "discussion"))
+    place = terms.community.lower() if "." not in terms.community else ""  # a forum that is called like its host
+    tags = dict.fromkeys((category.name.lower(), *named, place or "forum", "readers", "discussion"))
     desk = words(f"{category.name} {' '.join(category.keywords)} people talking".lower())
     pictured = [*named[:3]] if named[1:] else [*dict.fromkeys((*named, *desk))][:3]
     things_read = f"The {named[0]}, the {named[1]}" if named[1:] else f"A {terms.post}"
