@@ -351,7 +351,8 @@ def instant(moment: datetime) -> str:
 def _code() -> str:
     """Return a digest of the code and templates that make pages."""
     package, digest = Path(str(importlib.resources.files("threadjuice_dagster"))), hashlib.sha256()
-    files = (file for folder in ("site", "domain") for file in (package / folder).rglob("*"))
+    files = [file for folder in ("site", "domain") for file in (package / folder).rglob("*")]
+    files.append(package / "editorial" / "sources.yaml")  # the words that pages speak of a source by
     for file in sorted(file for file in files if file.is_file() and file.suffix != ".pyc"):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -61,6 +61,11 @@ class CreditView:
         return self.credit.terms.in_forum if self.credit.terms else ""
 
     @property
+    def thread(self) -> str:
+        """What the whole is called: a thread, a topic, an exchange."""
+        return self.credit.terms.thread if self.credit.terms else "thread"
+
+    @property
     def post(self) -> str:
         """What the start of the thread is called: a post, or a question."""
         return self.credit.terms.post if self.credit.terms else "post"

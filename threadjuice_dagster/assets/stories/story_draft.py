@@ -14,6 +14,7 @@ from threadjuice_dagster.domain.judging.rubric import feedback
 from threadjuice_dagster.domain.judging.verdicts import refusal
 from threadjuice_dagster.domain.story.credit import SourceCredit, credit_of
 from threadjuice_dagster.domain.story.stories import Draft, StoryDraft
+from threadjuice_dagster.domain.story.terms import terms_of
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.costs import Meter
 from threadjuice_dagster.domain.writing.prompts import PROMPT_VERSION, given
@@ -67,7 +68,7 @@ def _metadata(story: StoryDraft, material: Material) -> dict[str, Any]:
     return {
         "story": dg.MetadataValue.md(story_summary(story)),
         "full text": dg.MetadataValue.md(story_markdown(story)),
-        "thread": f"{material.thread.source}: {material.thread.permalink}",
+        "thread": material.thread.permalink if material.thread.source != "sample" else terms_of(material.thread).name,
         "category": material.category.name,
         "persona": material.persona.name,
         "writer": f"{story.writer} ({story.model})",
