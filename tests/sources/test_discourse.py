@@ -125,6 +125,12 @@ def test_a_listing_holds_the_topics_of_the_week_then_the_latest(server: Discours
     assert [thread.permalink for thread in discourse().listing(server.url, 1)] == [f"{server.url}/t/48"]
 
 
+def test_a_listing_keeps_what_it_has_when_the_site_fails_in_the_middle(server: DiscourseServer) -> None:
+    server.add(topic(41, like_count=900), [post(1, "<p>Well.</p>"), post(2, "<p>Well, well.</p>")])
+    server.script("topic", "ok", "503", "503", "503")
+    assert [thread.permalink for thread in discourse().listing(server.url, 5)] == [f"{server.url}/t/41"]
+
+
 @pytest.mark.parametrize("fault", ["404", "not_found", "no_access", "html", "503"])
 def test_without_a_list_of_top_topics_the_latest_are_read(server: DiscourseServer, fault: str) -> None:
     server.always("top", fault)

@@ -103,6 +103,19 @@ def test_a_listing_holds_the_most_engaging_posts_with_their_comments(server: Lem
     assert [thread.permalink for thread in lemmy().listing(place(server), 1)] == [f"{server.url}/post/110"]
 
 
+def test_a_listing_keeps_what_it_has_when_the_instance_fails_in_the_middle(server: LemmyServer) -> None:
+    server.add(post(109, counts={"score": 4000}), [comment(19, "A tune, in G.")])
+    server.script("comments", "ok", "503", "503", "503")
+    assert [thread.permalink for thread in lemmy().listing(place(server), 5)] == [f"{server.url}/post/109"]
+
+
+def test_the_names_that_people_give_themselves_are_masked_as_a_whole(server: LemmyServer) -> None:
+    account = person(503, "ada", display_name="Ada Reuter")
+    server.add(post(108, body="Ada Reuter says so."), [comment(18, "I am Ada Reuter's tune.", creator=account)])
+    thread = lemmy().thread(f"{server.url}/post/108")
+    assert (thread.body, thread.comments[0].body) == ("Another user says so.", "I am another user's tune.")
+
+
 @pytest.mark.parametrize(
     "fields",
     [

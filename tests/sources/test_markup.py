@@ -92,6 +92,8 @@ def test_a_quotation_of_discourse_names_nobody_and_a_preview_is_its_address() ->
     assert text_of_html(preview) == "https://e.example/x"
     picture = "<a class='lightbox' href=x><img alt='a fox' src=x><div class='meta'>690x388</div></a>"
     assert text_of_html(f"<div class='lightbox-wrapper'>{picture}</div>") == "a fox"
+    poll = "<div class='poll-container'><ul><li>tea</li></ul></div><div class='poll-info'>0 voters</div>"
+    assert text_of_html(f"<div class='poll'>{poll}</div>") == "* tea"
     assert text_of_html("<a class='inline-onebox' href='https://e.example/x'>their title</a>") == "https://e.example/x"
 
 

@@ -4,6 +4,7 @@ What a topic or post means belongs in ``sources/discourse_parser.py``.
 """
 
 import contextlib
+import logging
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from threadjuice_dagster.sources.thread_source import (
     ThreadFormatError,
     ThreadSource,
 )
+
+log = logging.getLogger(__name__)
 
 POLICY = SourcePolicy(
     # Each site has terms of its own; these are its makers' own forum's, which many adopt. They forbid automated access
@@ -103,10 +106,17 @@ class Discourse(ThreadSource):
         for topic_id in _promising(forum, part, limit):
             if len(threads) >= limit:
                 break
-            with contextlib.suppress(Unsuitable, ThreadFormatError, _Refused):
+            try:
                 topic = forum.topic(topic_id)
                 thread = parse_topic(topic, site, f"discourse:{place.strip()}", forum.later_posts(topic))
-                threads += [thread] if thread.comments and not thread.over_18 else []
+            except (Unsuitable, ThreadFormatError, _Refused):
+                continue
+            except TransientFailure as problem:
+                if not threads:
+                    raise
+                log.warning("The list of %s ends early: %s", place, problem.message)
+                break
+            threads += [thread] if thread.comments and not thread.over_18 else []
         return sorted(threads, key=lambda thread: -thread.engagement)
 
     def recognises(self, reference: str) -> bool:

@@ -10,16 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from threadjuice_dagster.domain.story.threads import Comment, Thread, digest, thread_key
-from threadjuice_dagster.domain.story.user_names import SOMEBODY, telling_names
 from threadjuice_dagster.failures import Unsuitable, UsageError
 from threadjuice_dagster.sources.fields import Fields, digits_of, fields_of, link_in, objects_in, string_in
 from threadjuice_dagster.sources.markup import text_of_html
+from threadjuice_dagster.sources.names import ThreadNames
 from threadjuice_dagster.sources.reddit_parser import is_set
 from threadjuice_dagster.sources.sites import SiteAddress, site_at
 from threadjuice_dagster.sources.texts import (
     MAX_COMMENTS,
-    cleaned,
-    cleaned_title,
     is_bots_name,
     moment,
     number,
@@ -32,8 +30,6 @@ _LIKE = 2
 
 _REGULAR = "1"
 """The kind of a post that a person wrote. 2 and 3 are notes that moderators' actions leave behind, 4 whispers."""
-
-_MOST_NAMES = 1000
 
 _ADULT_TAGS = frozenset({"nsfw", "adult", "18plus"})
 _AVATAR = re.compile(r"/user_avatar/([^/\s]{4,253})/")
@@ -133,8 +129,8 @@ def parse_topic(topic: Fields, site: SiteAddress | None, spec: str = "", posts: 
         raise ThreadFormatError("the topic has no usable id" if first else "its first post is missing")
     if why := why_barred(topic):
         raise Unsuitable(f"Topic {topic_id} of {site.name if site else 'the file'} {why}.", "Choose another thread.")
-    names = _Names(posts)
-    title = names.masked_title(topic.get("title"))
+    names = _names(posts)
+    title = names.masked_title(_EMOJI.sub("", string_in(topic, "title")))
     if not title:
         raise ThreadFormatError("the topic has no title")
     address = f"{site.url}/t/{topic_id}" if site else ""
@@ -146,7 +142,7 @@ def parse_topic(topic: Fields, site: SiteAddress | None, spec: str = "", posts: 
         spec=spec or (f"discourse:{site.url}" if site else ""),
         community=site.host if site else "unknown",
         title=title,
-        body=names.masked_text(first.get("cooked")),
+        body=_text(first, names),
         permalink=address,
         link=link_in(topic, "featured_link"),
         score=likes_of(first),
@@ -179,30 +175,16 @@ class _Tree:
         return self._depths.get(digits_of(post.get("post_number")), 0)
 
 
-class _Names:
-    """The names of a topic's users, which are masked in its texts."""
-
-    def __init__(self, posts: Sequence[Fields]) -> None:
-        users = [*posts, *(fields_of(post, "reply_to_user") for post in posts)]
-        self._telling = telling_names(string_in(user, name) for user in users for name in ("username", "name"))
-        # Many sites show people's own names: one of several words is masked where it stands as a whole.
-        full = {string_in(user, "name").strip() for user in users}
-        spelled = sorted((name for name in full if " " in name and 5 <= len(name) <= 60), key=len)[
-            : -_MOST_NAMES - 1 : -1
-        ]
-        self._full = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spelled))})(?!\w)") if spelled else None
-
-    def masked_text(self, cooked: Any) -> str:
-        return cleaned(self._without_full(text_of_html(cooked)), self._telling) if isinstance(cooked, str) else ""
-
-    def masked_title(self, title: Any) -> str:
-        return cleaned_title(self._without_full(_EMOJI.sub("", title)), self._telling) if isinstance(title, str) else ""
-
-    def _without_full(self, text: str) -> str:
-        return self._full.sub(SOMEBODY, text) if self._full else text
+def _names(posts: Sequence[Fields]) -> ThreadNames:
+    users = [*posts, *(fields_of(post, "reply_to_user") for post in posts)]
+    return ThreadNames(string_in(user, name) for user in users for name in ("username", "name", "display_username"))
 
 
-def _best(posts: Sequence[Fields], first: Fields, names: _Names, address: str) -> list[Comment]:
+def _text(post: Fields, names: ThreadNames) -> str:
+    return names.masked_text(text_of_html(string_in(post, "cooked")))
+
+
+def _best(posts: Sequence[Fields], first: Fields, names: ThreadNames, address: str) -> list[Comment]:
     """Return the accepted answer, then the posts with the most likes. Only as many texts are read as are kept."""
     tree, kept = _Tree(posts), dict[str, Comment]()
     for post in sorted(posts, key=lambda post: (not is_set(post.get("accepted_answer")), -likes_of(post))):
@@ -213,11 +195,11 @@ def _best(posts: Sequence[Fields], first: Fields, names: _Names, address: str) -
     return list(kept.values())
 
 
-def _comment(post: Fields, first: Fields, tree: _Tree, names: _Names, address: str) -> Comment | None:
+def _comment(post: Fields, first: Fields, tree: _Tree, names: ThreadNames, address: str) -> Comment | None:
     post_id, place = digits_of(post.get("id")), digits_of(post.get("post_number"))
     if not post_id or is_gone(post) or digits_of(post.get("post_type")) not in ("", _REGULAR) or _is_program(post):
         return None
-    body = names.masked_text(post.get("cooked"))
+    body = _text(post, names)
     if not body or says_it_is_a_bot(body):
         return None
     is_accepted = is_set(post.get("accepted_answer"))

@@ -4,6 +4,7 @@ What a post or comment means belongs in ``sources/lemmy_parser.py``.
 """
 
 import contextlib
+import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
@@ -30,6 +31,8 @@ from threadjuice_dagster.sources.thread_source import (
     ThreadFormatError,
     ThreadSource,
 )
+
+log = logging.getLogger(__name__)
 
 POLICY = SourcePolicy(
     # Each instance has terms of its own, where it has any; these are the largest one's. They bind its users and grant
@@ -109,9 +112,16 @@ class Lemmy(ThreadSource):
         for view in _promising(instance, community, limit):
             if len(threads) >= limit:
                 break
-            with contextlib.suppress(Unsuitable, ThreadFormatError, _Missing):
+            try:
                 thread = parse_post(SavedPost(view, instance.comments_of(view)), site, f"lemmy:{place.strip()}")
-                threads += [thread] if thread.comments else []
+            except (Unsuitable, ThreadFormatError):
+                continue
+            except TransientFailure as problem:
+                if not threads:
+                    raise
+                log.warning("The list of %s ends early: %s", place, problem.message)
+                break
+            threads += [thread] if thread.comments else []
         return sorted(threads, key=lambda thread: -thread.engagement)
 
     def recognises(self, reference: str) -> bool:

@@ -4,20 +4,18 @@ Requests belong in ``sources/lemmy.py``.
 """
 
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from threadjuice_dagster.domain.story.threads import Comment, Thread, thread_key
-from threadjuice_dagster.domain.story.user_names import telling_names
 from threadjuice_dagster.failures import Unsuitable, UsageError
 from threadjuice_dagster.sources.fields import Fields, digits_of, fields_of, link_in, objects_in, string_in
 from threadjuice_dagster.sources.markup import text_of_markdown
+from threadjuice_dagster.sources.names import ThreadNames
 from threadjuice_dagster.sources.reddit_parser import is_set
 from threadjuice_dagster.sources.sites import SiteAddress, site_at
 from threadjuice_dagster.sources.texts import (
     MAX_COMMENTS,
-    cleaned,
-    cleaned_title,
     is_bots_name,
     moment,
     number,
@@ -155,7 +153,7 @@ def parse_post(saved: SavedPost, site: SiteAddress, spec: str = "") -> Thread:
     if why := why_barred(view):
         raise Unsuitable(f"Post {post_id} of {site.name} {why}.", "Choose another thread.")
     names = _names((view, *saved.comments))
-    title = cleaned_title(post.get("name"), names)
+    title = names.masked_title(post.get("name"))
     if not title:
         raise ThreadFormatError("the post has no name, which is its title")
     comments = _best(saved.comments, post, site, names)
@@ -178,7 +176,7 @@ def parse_post(saved: SavedPost, site: SiteAddress, spec: str = "") -> Thread:
     )
 
 
-def _best(views: Sequence[Fields], post: Fields, site: SiteAddress, names: Set[str]) -> list[Comment]:
+def _best(views: Sequence[Fields], post: Fields, site: SiteAddress, names: ThreadNames) -> list[Comment]:
     """Return the comments with the most points. Only as many texts are read as are kept: a file may hold any number."""
     kept: dict[str, Comment] = {}
     paths = {digits_of(fields_of(view, "comment").get("id")): _path(view) for view in views}
@@ -193,9 +191,9 @@ def _best(views: Sequence[Fields], post: Fields, site: SiteAddress, names: Set[s
     return list(kept.values())
 
 
-def _comment(view: Fields, above: Sequence[str], post: Fields, site: SiteAddress, names: Set[str]) -> Comment | None:
+def _comment(view: Fields, above: Sequence[str], post: Fields, site: SiteAddress, names: ThreadNames) -> Comment | None:
     comment, creator = fields_of(view, "comment"), fields_of(view, "creator")
-    comment_id, body = digits_of(comment.get("id")), _text(comment.get("content"), names)
+    comment_id, body = digits_of(comment.get("id")), _text(string_in(comment, "content"), names)
     is_automated = (
         is_set(creator.get("bot_account")) or is_bots_name(string_in(creator, "name")) or says_it_is_a_bot(body)
     )
@@ -224,13 +222,13 @@ def _path(view: Fields) -> list[str]:
     return numbers if is_path else []
 
 
-def _text(value: Any, names: Set[str]) -> str:
-    return cleaned(text_of_markdown(value), names) if isinstance(value, str) else ""
+def _text(markdown: str, names: ThreadNames) -> str:
+    return names.masked_text(text_of_markdown(markdown))
 
 
-def _names(views: Iterable[Fields]) -> frozenset[str]:
+def _names(views: Iterable[Fields]) -> ThreadNames:
     creators = [fields_of(view, "creator") for view in views]
-    return telling_names(string_in(creator, name) for creator in creators for name in ("name", "display_name"))
+    return ThreadNames(string_in(creator, name) for creator in creators for name in ("name", "display_name"))
 
 
 def _ratio(counts: Fields) -> float:

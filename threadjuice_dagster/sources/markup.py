@@ -142,11 +142,12 @@ def _aside(element: "Element", words: str) -> str:
 
 
 def _division(element: "Element", words: str) -> str:
-    """Return a division, but nothing for Discourse's line above a quotation and its figures below a picture."""
+    """Return a division, but nothing for what Discourse writes itself around quotations, pictures and polls."""
     parent: Any = element.parent
     around = _attribute(parent, "class").split() if getattr(parent, "attrs", None) else []
     classes = _attribute(element, "class").split()
     is_label = ("title" in classes and "quote" in around) or ("meta" in classes and "lightbox" in around)
+    is_label = is_label or not {"poll-info", "poll-buttons"}.isdisjoint(classes)
     return "" if is_label else words
 
 
