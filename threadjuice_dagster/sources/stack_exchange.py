@@ -45,8 +45,8 @@ from threadjuice_dagster.sources.thread_source import (
 )
 
 # The API's terms ask for a visible source and are silent on commercial use; the licence of every text allows it. The
-# network's acceptable use policy (https://stackoverflow.com/legal/acceptable-use-policy) forbids automated reading for a
-# similar or competing website, and for developing, testing or improving a language model. A newsroom does neither.
+# network's acceptable use policy (https://stackoverflow.com/legal/acceptable-use-policy) forbids automated reading for
+# a similar website, and for developing, testing or improving a language model. A newsroom does neither.
 POLICY = SourcePolicy(
     terms="https://stackoverflow.com/legal/api-terms-of-use",
     terms_read=date(2026, 12, 1),
