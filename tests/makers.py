@@ -22,18 +22,27 @@ def make_comment(
     return Comment(**{"id": comment_id, "body": body, "score": 5, "created_at": MOMENT, **changes})
 
 
+ADVICE = "I would have called the council first, because the map of our street is older than any fence on it."
+POST = """The fence moved by a metre while we were away for the summer. Our neighbour says that it always stood there,
+and that the plum tree must have walked. My father measured the garden when he bought the house, and his drawing hangs
+in the hall. I put the drawing beside the fence, and the neighbour said that paper shrinks over the years. The post at
+the corner has fresh concrete around its foot, which nobody on our street can explain. We have asked the council for
+the old survey, and until it comes we mow around the missing metre."""
+
+
 def make_thread(thread_id: str = "abc123", **changes: Any) -> Thread:
+    """A thread that suits a story."""
     values = {
         "id": thread_id,
         "source": "file",
         "subreddit": "neighborsfromhell",
         "title": f"My neighbour moved the fence {thread_id}",
-        "body": "The fence moved by a metre while we were away. " * 10,
+        "body": POST,
         "permalink": f"https://www.reddit.com/r/x/comments/{thread_id}/",
         "score": 100,
         "num_comments": 2,
         "created_at": MOMENT,
-        "comments": (make_comment("c1"), make_comment("c2", "Measure it twice before you say a word.")),
+        "comments": (make_comment("c1", ADVICE), make_comment("c2", "Measure it twice before you say a word.")),
     }
     return Thread(**{**values, **changes})
 

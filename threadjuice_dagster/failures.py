@@ -87,6 +87,12 @@ class BudgetSpent(ThreadJuiceError):
         )
 
 
+class OrderUnfilled(ThreadJuiceError):
+    """Fewer stories were published than an order asked for. The message says how many, and names every cause."""
+
+    kind = "unfilled"
+
+
 class Interrupted(ThreadJuiceError):
     """Work that somebody stopped, or whose process died. The next order continues it."""
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import dagster as dg
 
+from threadjuice_dagster.domain.writing.shortage import SAMPLES
+from threadjuice_dagster.domain.writing.supply import WANTED_DAYS
 from threadjuice_dagster.operations.alerts.delivery import AlertDelivery
 from threadjuice_dagster.operations.backups.service import BackupService
 from threadjuice_dagster.operations.cleanup.service import CleanupService
@@ -29,7 +31,7 @@ from threadjuice_dagster.sources.registry import ThreadSources, may_read
 def build_resources(settings: Settings) -> dict[str, Any]:
     """Return every resource by the name that assets ask for it with. Secrets stay references to the environment."""
     database, cdn, backups = _database(settings), _cdn(settings), _backups(settings)
-    backup_service = _backup_service(settings, database, backups)
+    threads, backup_service = _threads(settings, database), _backup_service(settings, database, backups)
     takedown_service = TakedownService(
         database=database, storage=backups, cdn=cdn, encryption_key=_encryption_key(settings)
     )
@@ -37,7 +39,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "database": database,
         "replica": _replica(settings, database),
         "store": StoreIOManager(database=database),
-        "threads": _threads(settings, database),
+        "threads": threads,
         "writer": _writer(settings, database),
         "pictures": _pictures(settings),
         "cdn": cdn,
@@ -57,6 +59,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "publisher": _publisher(settings),
         "policy": EditorialPolicy(
             daily_story_count=settings.content.daily_story_count,
+            supply_days=_supply_days(settings, threads),
             thread_retention_hours=settings.content.thread_retention_hours,
             import_category_map=settings.content.import_category_map,
             import_default_category=settings.content.import_default_category,
@@ -145,6 +148,11 @@ def _places(settings: Settings, *, has_key: bool) -> list[str]:
     reddit = subreddits or [place for place in places if has_key and place.startswith("reddit:")]
     others = [] if local else [place for place in places if not place.startswith("reddit:") and may_read(place)]
     return reddit + others or ["samples"]
+
+
+def _supply_days(settings: Settings, threads: ThreadSources) -> float:
+    """Return how long the unused threads should last: on a developer's machine nobody expects more of the samples."""
+    return 0.0 if settings.deployment.environment == "local" and threads.specs == [SAMPLES] else WANTED_DAYS
 
 
 def _catalogue_places() -> list[str]:

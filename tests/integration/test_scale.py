@@ -24,6 +24,7 @@ from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.schema import require_schema
 from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.database.store import Store
+from threadjuice_dagster.database.supply import ThreadSupply
 from threadjuice_dagster.domain.judging.gates import GATES, GateFinding
 from threadjuice_dagster.operations.imports.store import import_files
 from threadjuice_dagster.operations.imports.validation import Validation
@@ -138,6 +139,9 @@ OPERATIONS: dict[str, Callable[[Store], object]] = {
     "stories alike": lambda store: store.stories_alike(made_bands(7), excluding=made(8)),
     "stories by status": lambda store: store.status_counts(),
     "unused threads": lambda store: store.unused_threads(),
+    "the supply of threads": lambda store: ThreadSupply(store.engine).supply(3),
+    "threads to be judged": lambda store: ThreadSupply(store.engine).assess(),
+    "how far an order came": lambda store: ThreadSupply(store.engine).shortfall(store.open_order(1, None, None, 3)),
     "the newest errors": lambda store: Ledger(store.engine).errors(limit=5),
     "a run's errors": lambda store: Ledger(store.engine).errors(run_id="none", limit=1),
     "decisions": lambda store: store.decisions(),

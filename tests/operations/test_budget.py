@@ -155,8 +155,8 @@ def test_the_sensor_starts_no_story_that_a_model_has_to_write(
 def test_a_story_that_waited_fails_like_any_other_when_its_next_run_says_nothing(store: Store) -> None:
     require_schema(store, migrate_if_missing=True)
     store.save_threads([THREAD])
-    first = store.open_order(1, None, None, 3)
-    (waiting,) = store.assign(first)
+    first = store.open_order(1, None, None, 1)
+    (waiting,) = store.assign(first, THREAD)
     store.hold_back(first.id, BudgetSpent("The day's budget is spent."))
     store.close_order(first.id)
     second = store.open_order(1, None, None, 3)

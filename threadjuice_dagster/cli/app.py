@@ -76,9 +76,10 @@ def ui(
 
 
 def newsroom_status(session: "NewsroomSession") -> dict[str, Any]:
-    """Return what this newsroom runs on, its stories by status, unused threads, the site, and the newest errors."""
+    """Return what this newsroom runs on, its stories by status, its threads, the site, and the newest errors."""
     from threadjuice_dagster.cli.writing import budget_today
     from threadjuice_dagster.database.ledger import Ledger
+    from threadjuice_dagster.database.supply import ThreadSupply
 
     with session.opened("replica") as replica:
         reads = replica.reads()
@@ -92,7 +93,7 @@ def newsroom_status(session: "NewsroomSession") -> dict[str, Any]:
         "reads_from": reads.source,
         "stories": dict(reads.store.status_counts()),
         "budget": budget_today(session).record,
-        "threads": {"unused": reads.store.unused_threads()},
+        "threads": ThreadSupply(reads.store.engine).supply(session.settings.content.daily_story_count).record,
         "site": session.settings.deployment.production_url or (str(page) if page.exists() else ""),
         "errors": [{**{key: error[key] for key in keys}, "at": error["at"].isoformat()} for error in errors],
     }

@@ -12,7 +12,7 @@ import typer
 
 from threadjuice_dagster.cli import printed
 from threadjuice_dagster.cli.shared import AsJson, fail, json_text, opened, reporting, say, show_document
-from threadjuice_dagster.failures import UsageError
+from threadjuice_dagster.failures import OrderUnfilled, ThreadJuiceError, UsageError
 
 if TYPE_CHECKING:
     from threadjuice_dagster.cli.session import NewsroomSession
@@ -42,9 +42,9 @@ def generate(
         from threadjuice_dagster.cli.writing import generate_stories
 
         config = AssignmentConfig(count=count, category=category, persona=persona, source=source, thread=reference)
-        stories = generate_stories(session, config)
-        _print_stories(stories, as_json)
-        if any(story.status in ("failed", "interrupted", "waiting") for story in stories):
+        stories, problem = generate_stories(session, config)
+        _print_stories(stories, as_json, problem=problem)
+        if problem or any(story.status in ("failed", "interrupted", "waiting") for story in stories):
             raise typer.Exit(1)
 
 
@@ -261,8 +261,15 @@ def _each_line(files: list[str], answer: "Callable[[str], dict[str, Any]]", as_j
         raise typer.Exit(1)
 
 
-def _print_stories(stories: "list[StoryRecord]", as_json: bool, more: int = 0) -> None:
+def _print_stories(
+    stories: "list[StoryRecord]", as_json: bool, more: int = 0, problem: ThreadJuiceError | None = None
+) -> None:
+    """Print stories, how many ``more`` there are, and the ``problem`` why there are no more of them."""
     document = {"stories": [story.model_dump(mode="json") for story in stories], "more": more}
-    lines = [printed.story_line(story) for story in stories] or ["No stories yet."]
+    document |= {"error": problem.record} if problem else {}
+    lines = [printed.story_line(story) for story in stories] or ([] if problem else ["No stories yet."])
     lines += [f"{more:,} more are not shown; show them with --limit."] if more else []
-    show_document(document, as_json, lambda: "\n".join(lines))
+    if lines or as_json:
+        show_document(document, as_json, lambda: "\n".join(lines))
+    if problem and not as_json:
+        say(str(problem) if isinstance(problem, OrderUnfilled) else f"Error: {problem}")

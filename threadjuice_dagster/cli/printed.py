@@ -98,10 +98,17 @@ def status_text(document: dict[str, Any]) -> str:
     lines.append(f"{'reads':<10} {document['reads_from']}")
     counts = ", ".join(f"{number} {name}" for name, number in document["stories"].items()) or "none yet"
     lines.append(f"{'budget':<10} {document['budget']['message']}")
-    lines += [f"{'stories':<10} {counts}", f"{'threads':<10} {document['threads']['unused']} unused"]
+    lines += [f"{'stories':<10} {counts}", f"{'threads':<10} {_supply_line(document['threads'])}"]
     lines.append(f"{'site':<10} {document['site'] or 'not built yet: threadjuice deploy build'}")
     lines += [f"{'error':<10} {error['message']} {error['next_step']}" for error in document["errors"]]
     return "\n".join(lines)
+
+
+def _supply_line(threads: dict[str, Any]) -> str:
+    """How many unused threads there are, how many of them suit a story, and for how many days those last."""
+    by_source = ", ".join(f"{name} {count}" for name, count in threads["by_source"].items())
+    of_sources = f" ({by_source})" if by_source else ""
+    return f"{threads['unused']} unused, {threads['suitable']} suit a story{of_sources}: for {threads['days']:g} days"
 
 
 def upkeep_text(document: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ Which stories an order waits for is decided in ``operations/orders.py``.
 """
 
 import time
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -15,22 +16,32 @@ from threadjuice_dagster.database.engine import retry_lost_connection
 from threadjuice_dagster.database.outages import Outages
 from threadjuice_dagster.database.records import story_record, story_records
 from threadjuice_dagster.database.spending import Spending
+from threadjuice_dagster.database.supply import ThreadSupply
 from threadjuice_dagster.domain.story.records import StoryRecord
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.assignments import Assignment, Order
 from threadjuice_dagster.domain.writing.budget import UNPRICED, Budget
-from threadjuice_dagster.failures import BudgetSpent, PermanentFailure
+from threadjuice_dagster.domain.writing.shortage import NAME_PLACES, is_short
+from threadjuice_dagster.domain.writing.supply import WANTED_DAYS
+from threadjuice_dagster.failures import BudgetSpent, PermanentFailure, ThreadJuiceError
 from threadjuice_dagster.jobs import remaining_steps, title_of
-from threadjuice_dagster.operations.orders import advance
+from threadjuice_dagster.operations.orders import advance, close
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.sources.files import open_thread
 
 
-def generate_stories(session: NewsroomSession, config: AssignmentConfig) -> list[StoryRecord]:
-    """Have stories written until as many are published as wanted, or the order's bound is reached.
+class Generated(NamedTuple):
+    """The stories of an order, those assigned first before the others, and why fewer were published than wanted."""
 
-    For a thread that was published before, its story is returned. Raises ``ThreadJuiceError`` when nothing could be
-    assigned.
+    stories: list[StoryRecord]
+    problem: ThreadJuiceError | None = None
+
+
+def generate_stories(session: NewsroomSession, config: AssignmentConfig) -> Generated:
+    """Have stories written until as many are published as wanted, threads run out, or the order's bound is reached.
+
+    For a thread that was published before, its story is returned. Raises ``ThreadJuiceError`` where the day's budget
+    allows no story, and where a named thread cannot be read or assigned.
     """
     store = session.store
     end_dead_runs(session)
@@ -43,7 +54,7 @@ def generate_stories(session: NewsroomSession, config: AssignmentConfig) -> list
     waiting = f"Waiting for another command to finish with thread {thread.id}"
     with store.locks.waited_for(f"thread:{thread.id}", lambda: session.say(waiting)):
         published = _published_story(session, thread)
-        return [published] if published else _fulfil(session, config)
+        return Generated([published]) if published else _fulfil(session, config)
 
 
 def publish_story(session: NewsroomSession, story_id: str, overruled: tuple[str, str] | None = None) -> StoryRecord:
@@ -101,27 +112,42 @@ def end_dead_runs(session: NewsroomSession) -> int:
     return len(dead_runs)
 
 
-def _fulfil(session: NewsroomSession, config: AssignmentConfig) -> list[StoryRecord]:
+def _fulfil(session: NewsroomSession, config: AssignmentConfig) -> Generated:
     """Open an order and work through it; its lock keeps the sensor from doing the same."""
     _require_budget(session)
     store = session.store
     order = order_for(config, store, session.resources["policy"], by_command=True)
     with store.locks.held(order_lock(order.id)):
         try:
-            session.say("Reading the thread" if config.thread else "Looking for threads")
-            job = "assign_stories_job" if config.thread else "discover_stories_job"
-            discovery = {} if config.thread else {"threads": {"source": config.source}}
-            session.run(job, {**discovery, "story_assignments": {**config.model_dump(), "order": order.id}})
-            if not store.order_counts(order.id):
-                raise PermanentFailure(
-                    "No unused thread suits this order.",
-                    "Pass one with --thread, set the REDDIT_ variables, or loosen --category.",
-                )
-            _work_through(session, order)
+            problem = _assign(session, config, order)
+            if problem is None:
+                _work_through(session, order)
+                problem = close(store, order, alerts=False)
         finally:
             store.close_order(order.id)
-    session.build_site()
-    return story_records(store, session.page, order=order.id)[::-1]
+    stories = story_records(store, session.page, order=order.id)[::-1]
+    if stories:
+        session.build_site()
+    if not problem and not config.thread:
+        _warn_beforehand(session)
+    return Generated(stories, problem)
+
+
+def _assign(session: NewsroomSession, config: AssignmentConfig, order: Order) -> ThreadJuiceError | None:
+    """Look for threads and assign them to an order; returns why that could not be done. Raises it of a named thread."""
+    if config.thread:
+        session.say("Reading the thread")
+        session.run("assign_stories_job", {"story_assignments": {**config.model_dump(), "order": order.id}})
+        if not session.store.order_counts(order.id):
+            raise PermanentFailure("The thread cannot be assigned.", "Pass another one, or loosen --category.")
+        return None
+    session.say("Looking for threads")
+    assignment = {**config.model_dump(), "order": order.id}
+    try:
+        session.run("discover_stories_job", {"threads": {"source": config.source}, "story_assignments": assignment})
+    except ThreadJuiceError as failure:
+        return failure
+    return None
 
 
 @retry_lost_connection
@@ -137,6 +163,13 @@ def _work_through(session: NewsroomSession, order: Order) -> None:
             session.store.hold_back(order.id, BudgetSpent("The day's budget is spent."))
             session.say("The story waits for the next day, or for a higher budget.")
             return
+
+
+def _warn_beforehand(session: NewsroomSession) -> None:
+    """Say in one line that the unused threads last for less than a week."""
+    supply = ThreadSupply(session.store.engine).supply(session.settings.content.daily_story_count)
+    if is_short(supply, WANTED_DAYS):
+        session.say(f"{supply}. {NAME_PLACES}")
 
 
 def _require_budget(session: NewsroomSession) -> None:

@@ -62,6 +62,7 @@ class Assignments:
                     "record": record,
                     "fetched_at": sa.func.now(),
                     "expired_at": None,
+                    "unsuitable": None,
                 }
                 statement = upsert(t.threads, row, where=t.threads.c.record != record)
                 changed += len(connection.execute(statement.returning(t.threads.c.id)).all())
@@ -342,9 +343,9 @@ class Assignments:
         return adopted
 
     def _unused(self, connection: sa.Connection, source: str) -> list[Thread]:
-        """Return unused threads, the best of every place first; ``source`` is a spec or the name of a source."""
+        """Return unused threads that may suit a story, the best of every place first; ``source``: a spec or a name."""
         columns = t.threads.c
-        usable = ~columns.used & columns.expired_at.is_(None)
+        usable = ~columns.used & columns.expired_at.is_(None) & (sa.func.coalesce(columns.unsuitable, "") == "")
         if source:
             usable &= (columns.spec == source) | columns.spec.startswith(f"{source}:", autoescape=True)
         rank = sa.func.row_number().over(partition_by=columns.spec, order_by=columns.engagement.desc()).label("rank")

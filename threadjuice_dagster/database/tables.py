@@ -24,10 +24,22 @@ threads = sa.Table(
     timestamp("fetched_at"),
     sa.Column("expired_at", sa.DateTime(timezone=True)),
     sa.Column("used", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("unsuitable", sa.Text),
     sa.Index("threads_unused_idx", "spec", sa.desc("engagement"), postgresql_where=sa.text("NOT used")),
     sa.Index("threads_fetched_at_idx", "fetched_at", postgresql_where=sa.text("expired_at IS NULL")),
 )
-"""Threads by id; a trigger keeps ``used``, which says whether a story was assigned for it."""
+"""Threads by id; a trigger keeps ``used``, which says whether a story was assigned for it. ``unsuitable`` says why no
+story can be made of it: empty for a suitable thread, null for one that is new or has changed since it was judged."""
+
+thread_places = sa.Table(
+    "thread_places",
+    metadata,
+    sa.Column("spec", sa.Text, primary_key=True),
+    sa.Column("threads", sa.Integer, nullable=False),
+    *required(sa.Text, "problem", "next_step"),
+    timestamp("read_at"),
+)
+"""What the newest look at each place gave: how many threads, or why it could not be read."""
 
 orders = sa.Table(
     "orders",
@@ -40,6 +52,7 @@ orders = sa.Table(
     sa.Column("by_command", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("closed_at", sa.DateTime(timezone=True)),
     timestamp("created_at"),
+    sa.Index("orders_created_at_idx", "created_at"),
     sa.Index("orders_open_idx", "created_at", postgresql_where=sa.text("closed_at IS NULL")),
 )
 

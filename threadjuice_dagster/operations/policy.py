@@ -3,6 +3,8 @@
 import dagster as dg
 from pydantic import Field
 
+from threadjuice_dagster.domain.writing.supply import WANTED_DAYS
+
 
 class EditorialPolicy(dg.ConfigurableResource):
     """How many stories a day are wanted, and how many threads are examined for them."""
@@ -11,6 +13,8 @@ class EditorialPolicy(dg.ConfigurableResource):
     candidates: int = 50
     attempts_per_story: int = 3
     """Threads that may be tried for each story wanted before an order is given up."""
+    supply_days: float = WANTED_DAYS
+    """Days that the unused threads should last; fewer raise a warning. 0 expects none: a demo lives on its samples."""
     thread_retention_hours: float = 48.0
     """Hours after which the text of a thread is deleted."""
     import_category_map: list[str] = Field(default=[])

@@ -7,7 +7,7 @@ import dagster as dg
 from threadjuice_dagster.assets.steps import ORDER_TAG, TITLE_TAG
 from threadjuice_dagster.domain.writing.assignments import Assignment
 from threadjuice_dagster.jobs import remaining_steps, story_job, title_of
-from threadjuice_dagster.operations.orders import advance
+from threadjuice_dagster.operations.orders import advance, close
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.resources.writers import Writer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def story_assignment_sensor(
     context: dg.SensorEvaluationContext, database: Database, writer: Writer
 ) -> dg.SensorResult | dg.SkipReason:
-    """Have every open order written, whether the UI, a schedule or an operator opened it.
+    """Have every open order written, whether the UI, a schedule or an operator opened it; an unfilled one alerts.
 
     While the service that the writer needs is down, it starts one story now and then to see whether it is back.
     """
@@ -38,11 +38,12 @@ def story_assignment_sensor(
     orders = [order for order in store.open_orders() if not store.is_driven(order.id)]
     for order in orders:
         store.resume(order)
-    progress = [advance(store, order, writer.budget) for order in orders]
-    ready = [assignment for step in progress for assignment in step.ready]
+    progress = [(order, advance(store, order, writer.budget)) for order in orders]
+    unfilled = [close(store, order) for order, step in progress if step.is_over]
+    ready = [assignment for _, step in progress for assignment in step.ready]
     if not ready:
-        problem = next((step.problem for step in progress if step.problem), None)
-        return dg.SkipReason(str(problem or "Every order is fulfilled, given up, or being written."))
+        problems = filter(None, [*unfilled, *(step.problem for _, step in progress)])
+        return dg.SkipReason(str(next(problems, "Every order is filled, given up, or being written.")))
     ready = ready[:1] if outage else ready
     return dg.SensorResult(
         run_requests=[story_run(store, assignment) for assignment in ready],

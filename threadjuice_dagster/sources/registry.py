@@ -39,10 +39,17 @@ log = logging.getLogger(__name__)
 
 
 class Candidates(NamedTuple):
-    """Threads found, the best of every place first, and why a place was passed over, by its spec."""
+    """Threads found, the best of every place first, how many each place gave, and why one was passed over, by spec."""
 
     threads: list[Thread]
+    counts: dict[str, int]
     problems: dict[str, ThreadJuiceError]
+
+    @property
+    def failure(self) -> ThreadJuiceError | None:
+        """What is wrong with the first place, outages before others, where none could be read."""
+        worst = min(self.problems.values(), key=lambda problem: isinstance(problem, PermanentFailure), default=None)
+        return None if self.counts else worst
 
 
 class DeletionSweep(NamedTuple):
@@ -93,20 +100,20 @@ class ThreadSources(dg.ConfigurableResource):
     def candidates(self, limit: int, only: str = "") -> Candidates:
         """Return at most ``limit`` threads of all places, or of the one spec ``only``.
 
-        A place that cannot be read is passed over; an outage is recorded, so that it alerts once. Raises what is wrong
-        with the first place where none could be read.
+        A place that cannot be read is passed over; an outage is recorded, so that it alerts once.
         """
         places = self._places([only] if only else self.specs)
         share = max(math.ceil(limit / len(places)), FEWEST)
         threads: list[Thread] = []
+        counts: dict[str, int] = {}
         problems: dict[str, ThreadJuiceError] = {}
         for spec, source, place in places:
-            threads += (
-                self._ask(spec, source.service(place), problems, functools.partial(source.listing, place, share)) or []
-            )
-        if len(problems) == len(places):
-            raise min(problems.values(), key=lambda problem: isinstance(problem, PermanentFailure))
-        return Candidates(interleaved(threads)[:limit], problems)
+            listing = functools.partial(source.listing, place, share)
+            listed = self._ask(spec, source.service(place), problems, listing)
+            if listed is not None:
+                threads += listed
+                counts[spec] = len(listed)
+        return Candidates(interleaved(threads)[:limit], counts, problems)
 
     def recognises(self, reference: str) -> bool:
         """Return whether a reference is an address or id of a thread of any source, and not a file."""

@@ -65,7 +65,7 @@ def draft_of(story_id: str, thread: Thread, **changes: Any) -> Any:
 def published(store: Store, thread: Thread = QUESTION) -> str:
     """A published story of a question, which quotes the accepted answer and credits the others."""
     store.save_threads([thread])
-    story_id = store.assign(store.open_order(1, None, None, 3))[0].story_id
+    story_id = store.assign(store.open_order(1, None, None, 1), thread)[0].story_id
     comment = thread.comments[0]
     passage = Passage(place=comment.id, kind="quote", start=0, end=len(QUOTED), digest="d")
     score = make_score(story_id).model_copy(update={"grounding": Grounding(passages=(passage,))})

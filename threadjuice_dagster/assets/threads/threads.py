@@ -6,13 +6,18 @@ import dagster as dg
 from pydantic import Field
 
 from threadjuice_dagster.assets.decorators import asset
+from threadjuice_dagster.assets.findings import results, specs
 from threadjuice_dagster.assets.plots import listed
 from threadjuice_dagster.assets.preview import escape
 from threadjuice_dagster.domain.language.text import cut
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.assignments import Assignment, Order, find_by_slug
+from threadjuice_dagster.domain.writing.supply import Supply
+from threadjuice_dagster.failures import OrderUnfilled, TransientFailure
 from threadjuice_dagster.operations.monitoring.freshness import FRESH
+from threadjuice_dagster.operations.orders import close
 from threadjuice_dagster.operations.policy import EditorialPolicy
+from threadjuice_dagster.operations.supply import readings, supply_finding
 from threadjuice_dagster.partitions import STORIES
 from threadjuice_dagster.resources.postgres import Database
 from threadjuice_dagster.sources.files import open_thread
@@ -39,20 +44,37 @@ class DiscoveryConfig(dg.Config):
     source: str = Field(default="", description="Read only this place, such as hackernews:ask; empty reads all.")
 
 
-@asset(name="threads", kinds={"http", "postgres"}, pool="sources")
+CHECKS = specs("threads", supply_lasts_a_week="The unused threads that suit a story last for a week.")
+
+
+@asset(name="threads", kinds={"http", "postgres"}, pool="sources", check_specs=CHECKS)
 def discovered_threads(
     config: DiscoveryConfig, database: Database, threads: ThreadSources, policy: EditorialPolicy
-) -> dg.MaterializeResult[None]:
-    """Candidate threads of every source with their comments, the best of each place first."""
-    found = threads.candidates(policy.candidates, config.source)
+) -> dg.MaterializeResult:
+    """Candidate threads of every source with their comments, the best of each place first, and what is left of them.
+
+    While every place is down, stories are made of unused threads; this fails only without one that suits a story.
+    """
+    from threadjuice_dagster.database.supply import ThreadSupply
+
+    found, stored = threads.candidates(policy.candidates, config.source), ThreadSupply(database.store.engine)
+    stored.note_places(readings(found), everything=not config.source)
     changed = database.store.save_threads(found.threads)
+    stored.assess()
+    supply = stored.supply(policy.daily_story_count)
+    if found.failure and not (isinstance(found.failure, TransientFailure) and supply.suitable):
+        raise found.failure
     return dg.MaterializeResult(
         metadata={
             "threads": len(found.threads),
             "new_or_changed": changed,
+            "suitable": supply.suitable,
+            "days": supply.days,
+            "unused threads that suit a story": dg.MetadataValue.md(_by_place(supply)),
             "passed over": listed([f"{spec}: {problem}" for spec, problem in found.problems.items()], "none"),
             "ranking": dg.MetadataValue.md(_ranking(found.threads)),
-        }
+        },
+        check_results=list(results([supply_finding(supply, stored.places(), policy.supply_days)])),
     )
 
 
@@ -72,14 +94,15 @@ def story_assignments(
     order = order_for(config, database.store, policy)
     assigned = _assign(order, config, database, threads)
     context.instance.add_dynamic_partitions(str(STORIES.name), [one.story_id for one in assigned])
-    if not assigned:
-        database.store.close_order(order.id)
-        context.log.warning("No unused thread suits this order: add threads, or name one in `thread`.")
+    unfilled = _close(order, database.store) if not assigned else None
+    if unfilled:
+        context.log.warning(str(unfilled))
     return dg.MaterializeResult(
         metadata={
             "assigned": len(assigned),
             "order": order.id,
-            "stories": dg.MetadataValue.md(_assignments(assigned) or "No unused thread suits this order."),
+            "stories": dg.MetadataValue.md(_assignments(assigned) or "Nothing is left to be assigned."),
+            **({"cause": unfilled.message, "next step": unfilled.next_step} if unfilled else {}),
         }
     )
 
@@ -104,6 +127,13 @@ def order_for(config: AssignmentConfig, store: "Store", policy: EditorialPolicy,
     )
 
 
+def _close(order: Order, store: "Store") -> OrderUnfilled | None:
+    """Close an order that nothing could be assigned for, unless a story of it is being written; return why."""
+    if store.order_counts(order.id)["running"]:
+        return None
+    return close(store, order, alerts=not store.is_driven(order.id))
+
+
 def _assign(order: Order, config: AssignmentConfig, database: Database, threads: ThreadSources) -> list[Assignment]:
     if not config.thread:
         return database.store.assign(order)
@@ -120,6 +150,11 @@ def _starts_over(existing: tuple[Assignment, str], order: Order) -> bool:
     assignment, status = existing
     as_wished = order.category in (None, assignment.category) and order.persona in (None, assignment.persona)
     return status in ("rejected", "held") or not as_wished
+
+
+def _by_place(supply: Supply) -> str:
+    rows = [f"| {escape(place)} | {threads} |" for place, threads in supply.by_place.items()]
+    return "\n".join(["| place | threads |", "|---|---|", *rows]) if rows else "None is left."
 
 
 def _ranking(threads: list[Thread]) -> str:

@@ -8,6 +8,7 @@ from threadjuice_dagster.domain.language.text import words
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.story.stories import Category, Persona
 from threadjuice_dagster.domain.story.threads import Thread, interleaved
+from threadjuice_dagster.domain.writing.supply import unsuitable
 from threadjuice_dagster.failures import UsageError
 
 T = TypeVar("T", Category, Persona)
@@ -38,6 +39,11 @@ class Order(Model):
     source: str = ""
     """Only threads of this spec, or of this source; empty is any."""
     max_attempts: int
+
+    @property
+    def names_its_thread(self) -> bool:
+        """Whether it is for one thread that somebody named: no other may be tried in its place."""
+        return self.max_attempts == 1
 
 
 class Choice(Model):
@@ -94,7 +100,8 @@ def choose(
 ) -> list[Choice]:
     """Return up to ``count`` threads for an order, the best of every place first, and categories in turn.
 
-    ``written`` counts the stories each persona has so far. Adult threads are passed over.
+    ``written`` counts the stories each persona has so far. Threads that suit no story are passed over; one that
+    somebody named is left to the writer, unless it is adult.
     """
     wanted, voice = (
         find_by_slug(order.category, categories, "category"),
@@ -108,7 +115,11 @@ def choose(
         if not thread.over_18 and of_source and (wanted is None or category == wanted):
             suited.append((thread, category))
     chosen: list[Choice] = []
-    for thread, category in _varied(suited)[:count]:
+    for thread, category in _varied(suited):
+        if len(chosen) == count:
+            break
+        if not order.names_its_thread and unsuitable(thread):
+            continue
         persona = voice or match_persona(category, personas, counts)
         counts[persona.slug] += 1
         chosen.append(Choice(thread=thread, category=category.slug, persona=persona.slug))

@@ -1,9 +1,9 @@
 """The extractive writer: it makes a readable story of the thread's own words, framed in the persona's voice.
 
 No model is asked and nothing is retold: excerpts and quotes are exact, and the narration around them states only what
-the data says, such as a score, a count, or who is answering whom. Which words are chosen belongs in
-``domain/writing/selection.py``, headline and picture words in ``domain/writing/headlines.py``. The linking lines are
-data (``editorial/narration.yaml``).
+the data says, such as a score, a count, or who is answering whom. Which threads hold enough words belongs in
+``domain/writing/supply.py``, which words are chosen in ``domain/writing/selection.py``, headline and picture words in
+``domain/writing/headlines.py``. The linking lines are data (``editorial/narration.yaml``).
 """
 
 import hashlib
@@ -13,7 +13,6 @@ from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from threadjuice_dagster.domain import editorial
-from threadjuice_dagster.domain.language.prose import subjects
 from threadjuice_dagster.domain.language.text import cut, fold, folded_words, runs, words
 from threadjuice_dagster.domain.story.stories import Category, Draft, Persona, Quote, Section, SectionKind
 from threadjuice_dagster.domain.story.terms import plural, terms_of
@@ -26,18 +25,13 @@ from threadjuice_dagster.domain.writing.headlines import (
     shortened,
     things,
 )
-from threadjuice_dagster.domain.writing.passages import Sentence, account, is_english, is_hostile
-from threadjuice_dagster.domain.writing.selection import GroupKind, Voice, excerpts, fitting, gather
+from threadjuice_dagster.domain.writing.passages import Sentence
+from threadjuice_dagster.domain.writing.selection import GroupKind, Voice, fitting
+from threadjuice_dagster.domain.writing.supply import english_headline, printable, refusal
 from threadjuice_dagster.failures import Unsuitable
 
-EXCERPTED, UPDATED, _PARAGRAPH = 340, 120, 90
-"""Words taken from a post, and from what it calls its update; words after which a paragraph of it is broken."""
-
-MIN_POST, MIN_VOICES, MIN_WORDS = 60, 3, 80
-"""A story needs a post of 60 printable words or three quotable comments, and 80 words of both together."""
-
-RUNNING = 20
-"""Words of a post from which its language counts alone: a headline or a line says less than the whole thread."""
+UPDATED, _PARAGRAPH = 120, 90
+"""Words taken from what a post calls its update; words after which a paragraph of it is broken."""
 
 _SAID = 6
 """Words in a row that count as said before."""
@@ -107,22 +101,18 @@ def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0)
 
     Raises ``ThreadTooThin`` where the thread holds too little that can be printed.
     """
-    # A title in another language is no headline here, and cannot stand for a post in English.
-    thread = thread if is_english(thread.title) else thread.model_copy(update={"title": ""})
-    post = account("" if is_hostile(thread.body) else thread.body)
-    subject = subjects(words(thread.title))
-    stretches = excerpts(post.main, subject, EXCERPTED)
-    voices = gather(thread, subject.union(*(sentence.keys for sentence in post.main)))
-    excerpted = [sentence.text for stretch in stretches for sentence in stretch]
-    quoted = [voice.text for voice in voices]
-    _require_enough(thread, excerpted, quoted)
+    thread = english_headline(thread)
+    material = printable(thread)
+    if why := refusal(thread, material):
+        raise ThreadTooThin(f"The thread is too thin to tell: {why}.", "Choose another thread.")
+    excerpted, quoted = material.excerpted, material.quoted
     narrator = Narrator(f"{thread.id}:{seed}", thread, category, persona)
     title = headline(thread.title, narrator.terms, excerpted[0] if excerpted else "")
     facts = _facts(thread, narrator, title, [*excerpted, *quoted])
     parts = [
-        *_post_parts(facts, stretches, narrator),
-        *_talk_parts(voices, narrator),
-        *_update_parts([sentence for sentence in post.update if sentence.text not in excerpted], narrator),
+        *_post_parts(facts, material.stretches, narrator),
+        *_talk_parts(material.voices, narrator),
+        *_update_parts([sentence for sentence in material.post.update if sentence.text not in excerpted], narrator),
         Part("closing", f"{narrator.closing} {narrator.terms.whole}"),
     ]
     sections = tuple(Section(kind=part.kind, heading=part.heading, text=part.text.strip()) for part in parts)
@@ -130,21 +120,6 @@ def compose(thread: Thread, category: Category, persona: Persona, seed: int = 0)
     quotes = tuple(Quote(text=voice.text, comment_id=voice.comment.id, section=index) for index, voice in placed)
     named = things([bare(thread.title), *excerpted, *quoted], 4)
     return Draft(sections=sections, quotes=quotes, **_surroundings(thread, category, persona.name, title, named))
-
-
-def _require_enough(thread: Thread, excerpted: Sequence[str], comments: Sequence[str]) -> None:
-    """Raise ``ThreadTooThin`` where a story would be too short, or not English."""
-    post_words, quoted_words = (len(words(" ".join(texts))) for texts in (excerpted, comments))
-    running = thread.body if len(words(thread.body)) >= RUNNING else "\n\n".join(thread.texts)
-    if not is_english(" ".join(excerpted)) or not is_english(running):
-        why = "its post is not in English"
-    elif (
-        not comments or post_words + quoted_words < MIN_WORDS or (post_words < MIN_POST and len(comments) < MIN_VOICES)
-    ):
-        why = f"{post_words} printable words of post and {len(comments)} quotable comments"
-    else:
-        return
-    raise ThreadTooThin(f"The thread is too thin to tell: {why}.", "Choose another thread.")
 
 
 def _post_parts(facts: str, stretches: list[list[Sentence]], narrator: Narrator) -> Iterator[Part]:

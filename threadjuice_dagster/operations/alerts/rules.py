@@ -38,6 +38,7 @@ RUNBOOK = {
     "key": "key-rotation",
     "database": "database-issues",
     "daemon": "the-daemon-is-dead",
+    "supply": "too-few-threads",
 }
 """The section of docs/EMERGENCY.md for each source of trouble, where the trouble itself names none."""
 

@@ -229,7 +229,7 @@ class Takedowns:
         if record is None:
             return
         thread = change(Thread.model_validate(record))
-        values: dict[str, Any] = {"title": thread.title, "record": thread.model_dump(mode="json")}
+        values: dict[str, Any] = {"title": thread.title, "record": thread.model_dump(mode="json"), "unsuitable": None}
         values |= {"expired_at": sa.func.now()} if thread.expired else {}
         connection.execute(t.threads.update().where(columns.id == thread_id).values(values))
 
