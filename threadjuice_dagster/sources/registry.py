@@ -174,7 +174,7 @@ class ThreadSources(dg.ConfigurableResource):
         for spec in dict.fromkeys(spec.strip() for spec in specs):
             name, _, place = spec.partition(":")
             source = sources.get(name.lower())
-            if source is None or bool(place) == (name == "samples"):
+            if source is None or bool(place) == (name in ("samples", "submission")):
                 raise ConfigurationError(
                     f"{spec[:80]!r} names no source of threads.",
                     f"Correct THREAD_SOURCES, as in stackexchange:workplace; known: {', '.join(sources)}.",

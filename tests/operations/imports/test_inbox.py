@@ -28,6 +28,7 @@ from threadjuice_dagster.operations.policy import EditorialPolicy
 from threadjuice_dagster.resources.postgres import Postgres
 from threadjuice_dagster.resources.storage import FolderStorage, S3Storage, Storage
 from threadjuice_dagster.sensors.inbox import import_inbox_sensor
+from threadjuice_dagster.sources.registry import ThreadSources
 
 SUBMISSION = "# The kettle\n\nIt sings at six.\n\n## 3 points\n\nMine sings too.\n"
 SOUND = [{"title": story.title, "text": story.text} for story in stories("dev")[-10:]]
@@ -136,6 +137,15 @@ class TestInbox:
         assert store.unused_threads() == 3
         assert sorted(inbox.list()) == [f"archived/{name}" for name in
             ("mail/kettle.md", "story.json", "threads/kettle.json", "threads/packed.md.gz")]  # fmt: skip
+
+    def test_an_order_for_submissions_takes_those_of_the_inbox(
+        self, store: Store, inbox: Storage, tmp_path: Path
+    ) -> None:
+        inbox.put("kettle.md", SUBMISSION.encode())
+        self.run(store, inbox, tmp_path)
+        assert ThreadSources(specs=["submission"]).candidates(5) == ([], {})
+        (assigned,) = store.assign(store.open_order(1, None, None, 1, source="submission"))
+        assert assigned.story_id.startswith("sub-")
 
     def test_a_corrected_submission_replaces_the_thread(self, store: Store, inbox: Storage, tmp_path: Path) -> None:
         for text, said in ((SUBMISSION, "stored"), (SUBMISSION, "unchanged"), (SUBMISSION + "\nIn G.\n", "stored")):
