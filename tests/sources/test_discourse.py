@@ -291,6 +291,13 @@ def test_an_address_is_known_by_its_form(reference: str, is_discourses: bool) ->
     assert discourse().recognises(reference) is is_discourses
 
 
+@pytest.mark.timeout(20)
+def test_a_long_text_that_is_no_address_is_known_at_once() -> None:
+    assert not any(
+        discourse().recognises(text) for text in ("a." * 30_000 + "/t/x", "." * 50_000 + "/post/", "a/" * 30_000)
+    )
+
+
 @pytest.mark.parametrize(
     "wrong", ["", "meta", "http://meta.example.org", "https://10.0.0.1", "https://a.example/c/x", "ftp://a.example"]
 )
@@ -322,8 +329,9 @@ def test_a_saved_topic_is_read_and_its_site_found_in_the_addresses_of_pictures()
     assert (thread.spec, thread.comments[0].body) == ("discourse:https://meta.example.org", "Well, well.")
 
 
-def test_a_saved_topic_of_an_unknown_site_has_no_address() -> None:
+def test_a_saved_topic_of_an_unknown_site_has_no_address(caplog: pytest.LogCaptureFixture) -> None:
     thread = discourse().parse(saved())
+    assert "names no site" in caplog.text
     assert thread is not None
     assert (thread.permalink, thread.comments[0].permalink, thread.spec) == ("", "", "")
     again = discourse().parse(saved(title="Another kettle"))

@@ -269,6 +269,13 @@ def test_an_address_is_known_by_its_form(reference: str, is_lemmys: bool) -> Non
     assert lemmy().recognises(reference) is is_lemmys
 
 
+@pytest.mark.timeout(20)
+def test_a_long_text_that_is_no_address_is_known_at_once() -> None:
+    assert not any(
+        lemmy().recognises(text) for text in ("a." * 30_000 + "/t/x", "." * 50_000 + "/post/", "a/" * 30_000)
+    )
+
+
 @pytest.mark.parametrize(
     "wrong",
     ["lemmy.world", "lemmy.world/c/", "http://lemmy.world/c/tea", "https://10.0.0.1/c/tea", "me@x.example/c/tea", ""],

@@ -62,11 +62,11 @@ _ANOTHER = "Choose another thread."
 
 _CATEGORY = r"/c(?:/[^/\s?#]{1,100}){1,3}?/[1-9]\d{0,9}"
 _TAG = r"/tag/[^/\s?#]{1,100}(?:/[1-9]\d{0,9})?"
-_PLACE = re.compile(rf"(?P<site>[^?#\s]{{1,200}}?)(?P<list>{_CATEGORY}|{_TAG})?/?")
+_PLACE = re.compile(rf"(?P<site>[^?#\s]{{1,200}}?)(?P<list>{_CATEGORY}|{_TAG})?/?", re.ASCII)
 _ADDRESS = re.compile(
-    r"(?P<site>(?:https?://)?[^/\s?#@]+\.[^/\s?#@]+?(?:/[\w.-]{1,100}){0,3}?|https?://[^/\s?#@]+(?:/[\w.-]{1,100}){0,3}?)"
+    r"(?P<site>(?:https?://[^/\s?#@]{1,300}|[^/\s?#@.]{1,63}(?:\.[^/\s?#@.]{1,63}){1,9})(?:/[\w.-]{1,100}){0,3}?)"
     r"/t/(?:(?!\d+(?:/|$))[^/\s?#]{1,300}/)?(?P<id>[1-9]\d{0,9})(?:/\d{1,9})?(?:\.json)?/?(?:[?#].*)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -152,7 +152,12 @@ class Discourse(ThreadSource):
         """
         if isinstance(document, dict) and string_in(document, "error_type") and "errors" in document:
             raise ThreadFormatError(f"it holds Discourse's answer {document['error_type'][:40]} instead of a topic")
-        return parse_topic(document, site_of(document)) if is_topic(document) else None
+        if not is_topic(document):
+            return None
+        thread = parse_topic(document, site_of(document))
+        if not thread.permalink:
+            log.warning("The file of topic %s names no site: nothing can link it, or follow its deletion.", thread.id)
+        return thread
 
     def deleted(self, threads: Mapping[str, StoredThread]) -> Deletions:
         """Return which of these topics and posts were deleted or hidden, or are refused in the API's own words.

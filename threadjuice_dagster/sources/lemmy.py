@@ -67,9 +67,9 @@ _LIMITED = ("rate_limit_error", "too_many_requests")
 
 _PLACE = re.compile(r"(?P<site>[^?#]{1,200}?)/c/(?P<community>\w{1,255}(?:@[\w.-]{1,253}(?::\d{1,5})?)?)/?")
 _ADDRESS = re.compile(
-    r"(?P<site>(?:https?://)?[^/\s?#@]+\.[^/\s?#@]+|https?://[^/\s?#@]+)/(?P<kind>post|comment)/(?P<id>[1-9]\d{0,17})"
+    r"(?P<site>https?://[^/\s?#@]{1,300}|[^/\s?#@.]{1,63}(?:\.[^/\s?#@.]{1,63}){1,9})/(?P<kind>post|comment)/(?P<id>[1-9]\d{0,17})"
     r"(?:/(?P<comment>[1-9]\d{0,17}))?/?(?:[?#].*)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 
