@@ -378,6 +378,14 @@ def test_an_answer_that_leaves_out_everything_is_not_believed_where_others_show_
         stack_exchange(server).deleted(FERN)
 
 
+@pytest.mark.parametrize("kind", ["questions", "answers", "comments"])
+def test_items_without_ids_are_no_deletion(server: StackExchangeServer, kind: str) -> None:
+    items = [{"score": 4, "owner": {}}, "item"]
+    server.always(kind, Reply({"items": items, "has_more": False, "quota_remaining": 5, "quota_max": 300}))
+    with pytest.raises(TransientFailure, match="without their ids"):
+        stack_exchange(server).deleted(FERN)
+
+
 def test_an_answer_with_more_pages_is_not_believed(server: StackExchangeServer) -> None:
     reply = {"items": [question(1)], "has_more": True, "quota_remaining": 5, "quota_max": 300}
     server.always("questions", Reply(reply))

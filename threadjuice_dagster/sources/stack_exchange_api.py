@@ -65,7 +65,10 @@ class SiteApi:
         answer = self.ask(f"{_METHODS[kind]}/{joined(ids)}", pagesize=MOST_IDS, **params)
         if answer["has_more"]:
             raise self.doubt(f"Stack Exchange did not show all {kind}s that it was asked about.")
-        return {key: item for key, item in by_id(answer["items"], f"{kind}_id").items() if key in ids}
+        shown = by_id(answer["items"], f"{kind}_id")
+        if answer["items"] and not shown:
+            raise self.doubt(f"Stack Exchange sent {kind}s without their ids.")
+        return {key: item for key, item in shown.items() if key in ids}
 
     def check_that_it_shows_questions(self) -> None:
         """Ask for a question that must exist. Raises ``TransientFailure`` if the site does not show it."""
