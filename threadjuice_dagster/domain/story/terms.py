@@ -5,7 +5,7 @@ The words themselves are data (``editorial/sources.yaml``). Who is credited belo
 
 import re
 from collections.abc import Collection
-from functools import cache
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from threadjuice_dagster.domain import editorial
@@ -82,7 +82,7 @@ def terms_of(thread: Thread) -> Terms:
     return terms_for(thread.source, thread.community, thread.permalink)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def terms_for(source: SourceName, community: str = "", address: str = "") -> Terms:
     """Return the terms of a source for one of its places; ``address`` is that of a thread there.
 
