@@ -162,6 +162,15 @@ def test_a_question_is_told_with_its_accepted_answer_first() -> None:
     assert len({quote.comment_id for quote in draft.quotes} & {"98767", "98768", "98769"}) == 3
 
 
+def test_a_question_that_drew_answers_alone_counts_answers() -> None:
+    question = thread_from("stackexchange")
+    answers = tuple(comment for comment in question.comments if comment.kind == "answer")
+    draft = written(question.model_copy(update={"comments": answers, "num_comments": 3}))
+    assert "37 points and three answers" in draft.sections[0].text
+    assert "three answers at The Workplace" in draft.dek
+    assert "five replies" in written(question).sections[0].text
+
+
 def test_an_accepted_answer_is_told_even_if_others_have_more_points() -> None:
     question = thread_from("stackexchange")
     comments = [

@@ -150,7 +150,7 @@ def _facts(thread: Thread, narrator: Narrator, title: str, shown: Sequence[str])
     A title that the texts ``shown`` say again is not told twice. A link is said to lead to a page that was not read.
     """
     terms = narrator.terms
-    counts = ((terms.point, thread.score), (terms.reply, thread.num_comments))
+    counts = ((terms.point, thread.score), (_reply(thread), thread.num_comments))
     drew = [_counted(count, noun) for noun, count in counts if count > 0]
     facts = [f"is dated {thread.created_at.day} {thread.created_at:%B %Y}"] if thread.created_at.year > 2004 else []
     facts += [f"had {_listed(drew)} when it was read"] if drew else []
@@ -177,6 +177,12 @@ def _update_parts(update: Sequence[Sentence], narrator: Narrator) -> Iterator[Pa
         yield Part("excerpt", _set(sentences))
 
 
+def _reply(thread: Thread) -> str:
+    """What one of all that stands below the post is called: an answer where there is nothing else."""
+    answers = sum(comment.kind == "answer" for comment in thread.comments)
+    return "answer" if answers and answers == thread.num_comments else terms_of(thread).reply
+
+
 def _set(stretch: Sequence[Sentence]) -> str:
     """Sentences as paragraphs: where the post has them, and in a very long one after about 90 words."""
     text, size = stretch[0].text, stretch[0].size
@@ -190,7 +196,7 @@ def _set(stretch: Sequence[Sentence]) -> str:
 def _surroundings(thread: Thread, category: Category, reader: str, title: str, named: Sequence[str]) -> dict[str, Any]:
     """The fields of a draft around its body; ``named`` are the things it tells of, ``reader`` is the persona's name."""
     terms = terms_of(thread)
-    drew = _counted(thread.num_comments, terms.reply) if thread.num_comments else "readers"
+    drew = _counted(thread.num_comments, _reply(thread)) if thread.num_comments else "readers"
     subject = bare(thread.title) or title
     brief = (shortened(subject, 80) or cut(subject, 80)).strip(".?!… “”")
     place = terms.community.lower() if "." not in terms.community else ""  # a forum that is called like its host
