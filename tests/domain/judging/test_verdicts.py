@@ -42,6 +42,15 @@ def test_one_dimension_that_is_disputed_does_not_divide_the_judge() -> None:
     assert not combine([answer(4), answer(4), answer(4, voice=1)]).is_divided
 
 
+@pytest.mark.parametrize(("faithfulness", "passed"), [((4, 4, 4), True), ((5, 4, 3), True), ((3, 3, 5), False)])
+def test_faithfulness_is_a_veto_that_no_other_dimension_makes_up(faithfulness: tuple[int, ...], passed: bool) -> None:
+    judge = combine([answer(5, faithfulness=score) for score in faithfulness])
+    assert judge.overall > 8
+    finding = found("meets_quality_threshold", judge=judge, overall=judge.overall)
+    assert (finding.passed, finding.held) == (passed, False)
+    assert ("faithfulness 3 of 5, below 4" in finding.message) is not passed
+
+
 def test_a_divided_judge_holds_a_sound_story_instead_of_deciding() -> None:
     for scores in ((5, 4, 3), (4, 3, 2)):
         judge = verdict(*scores)

@@ -17,6 +17,9 @@ from threadjuice_dagster.domain.model import Model
 SAMPLES = 3
 """Answers asked of the judge per story; the median of three shrugs off one outlier."""
 
+FAITHFUL = 4.0
+"""Lowest median of faithfulness, 1 to 5, with which a story may pass. It is a veto: no other dimension makes it up."""
+
 MAX_SPREAD = 2.0
 """Of 10: samples whose overall scores lie further apart do not decide; a person does."""
 
@@ -83,6 +86,12 @@ class JudgeVerdict(Model):
     spread: float = 0.0
     dimensions: dict[str, JudgedDimension]
     samples: int
+
+    @property
+    def is_unfaithful(self) -> bool:
+        """Whether the story says what its thread does not: the median of faithfulness is below ``FAITHFUL``."""
+        faithfulness = self.dimensions.get("faithfulness")
+        return faithfulness is not None and faithfulness.median < FAITHFUL
 
     @property
     def is_divided(self) -> bool:

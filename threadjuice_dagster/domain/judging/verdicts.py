@@ -8,7 +8,7 @@ from datetime import datetime
 
 from threadjuice_dagster.domain.judging.gates import QUALITY_THRESHOLD, GateFinding, Outcome
 from threadjuice_dagster.domain.judging.grounding import Grounding
-from threadjuice_dagster.domain.judging.judge import JudgeVerdict
+from threadjuice_dagster.domain.judging.judge import FAITHFUL, JudgeVerdict
 from threadjuice_dagster.domain.judging.moderation import Verdict
 from threadjuice_dagster.domain.judging.rubric import Rubric
 from threadjuice_dagster.domain.model import Model
@@ -83,7 +83,12 @@ def _quality(score: Assessment) -> GateFinding:
     divided = score.judge is not None and score.judge.is_divided and score.rubric.overall >= QUALITY_THRESHOLD
     if score.judge and divided:
         line += f"; the judge's answers lie {score.judge.spread:.1f} apart: a person has to decide"
-    return GateFinding(score.overall >= QUALITY_THRESHOLD and not divided, line, held=divided)
+    unfaithful = score.judge is not None and score.judge.is_unfaithful
+    if score.judge and unfaithful:
+        faithfulness = score.judge.dimensions["faithfulness"]
+        line += f"; faithfulness {faithfulness.median:g} of 5, below {FAITHFUL:g}: {faithfulness.evidence}".rstrip(": ")
+    passed = score.overall >= QUALITY_THRESHOLD and not divided and not unfaithful
+    return GateFinding(passed, line, held=divided)
 
 
 def _appropriateness(verdict: Verdict | None) -> GateFinding:
