@@ -193,6 +193,8 @@ def test_a_story_can_be_written_from_the_address_of_a_thread(servers: Servers, a
     (story,) = document["stories"]
     assert story["id"] == story_id.replace("PORT", servers.lemmy.url.rpartition(":")[2])
     assert story["status"] == "published", story["reasons"]
+    asked = [(request.path, request.query) for server in servers for request in server.requests]
+    assert len(asked) == len({repr(request) for request in asked}), "nothing is asked twice"
 
 
 def test_one_place_can_be_asked_for(servers: Servers) -> None:

@@ -54,7 +54,9 @@ def generate_stories(session: NewsroomSession, config: AssignmentConfig) -> Gene
     waiting = f"Waiting for another command to finish with thread {thread.id}"
     with store.locks.waited_for(f"thread:{thread.id}", lambda: session.say(waiting)):
         published = _published_story(session, thread)
-        return Generated([published]) if published else _fulfil(session, config)
+        if published:
+            return Generated([published])
+        return _fulfil(session, config.model_copy(update={"stored": _stored(session, thread)}))
 
 
 def publish_story(session: NewsroomSession, story_id: str, overruled: tuple[str, str] | None = None) -> StoryRecord:
@@ -131,6 +133,15 @@ def _fulfil(session: NewsroomSession, config: AssignmentConfig) -> Generated:
     if not problem and not config.thread:
         _warn_beforehand(session)
     return Generated(stories, problem)
+
+
+def _stored(session: NewsroomSession, thread: Thread) -> str:
+    """Store a thread and return its id; empty for one that was taken down, whose text is not stored again."""
+    session.store.save_threads([thread])
+    try:
+        return "" if session.store.thread(thread.id, text=False).expired else thread.id
+    except PermanentFailure:
+        return ""
 
 
 def _assign(session: NewsroomSession, config: AssignmentConfig, order: Order) -> ThreadJuiceError | None:

@@ -299,7 +299,9 @@ def test_after_one_sweep_it_is_gone_from_every_place_and_stays_gone_after_a_rest
     newsroom: tuple[NewsroomSession, RedditServer], newsroom_environment: dict[str, str]
 ) -> None:
     rooms, reddit = newsroom
-    story = generate_stories(rooms, AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))[0]
+    story = generate_stories(
+        rooms, AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/")
+    ).stories[0]
     assert story.status == "published", story.reasons
     home, settings = Path(newsroom_environment["THREADJUICE_HOME"]), load_settings()
     words = story.quotes[0].text
@@ -333,7 +335,9 @@ def test_a_comment_that_moderators_removed_or_whose_account_is_gone_leaves_the_s
     newsroom: tuple[NewsroomSession, RedditServer], newsroom_environment: dict[str, str]
 ) -> None:
     rooms, reddit = newsroom
-    story = generate_stories(rooms, AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/"))[0]
+    story = generate_stories(
+        rooms, AssignmentConfig(thread="https://www.reddit.com/r/cooking/comments/sour42/x/")
+    ).stories[0]
     first, second, third = (quote.comment_id for quote in story.quotes[:3])
     sent = {thing["data"]["id"]: thing["data"] for thing in reddit.comments["sour42"]}
     sent[first]["removed_by_category"] = "moderator"

@@ -35,6 +35,7 @@ class AssignmentConfig(dg.Config):
     persona: str = Field(default="", description="Written in this persona's voice (slug); empty is the best match.")
     source: str = Field(default="", description="Only threads of this source or place, such as hackernews:ask.")
     thread: str = Field(default="", description="A thread's address or a saved file; empty picks unused threads.")
+    stored: str = Field(default="", description="Id of that thread, where it is stored already and not read again.")
     order: str = Field(default="", description="Continue this order; empty opens a new one.")
 
 
@@ -137,8 +138,11 @@ def _close(order: Order, store: "Store") -> OrderUnfilled | None:
 def _assign(order: Order, config: AssignmentConfig, database: Database, threads: ThreadSources) -> list[Assignment]:
     if not config.thread:
         return database.store.assign(order)
-    thread = open_thread(config.thread, threads)
-    database.store.save_threads([thread])
+    if config.stored:
+        thread = database.store.thread(config.stored)
+    else:
+        thread = open_thread(config.thread, threads)
+        database.store.save_threads([thread])
     existing = database.store.assignment_of(thread.id)
     if existing and _starts_over(existing, order):
         database.store.forget(existing[0].story_id)
