@@ -267,9 +267,8 @@ def _expired(hours: float) -> Any:
 
 def _is_stale() -> Any:
     columns = t.threads.c
-    return (columns.fetched_at < sa.func.now() - sa.func.make_interval(0, 0, 0, _UNUSED_DAYS)) & columns.source.not_in(
-        _OURS
-    )
+    old = columns.fetched_at < sa.func.now() - sa.func.make_interval(0, 0, 0, _UNUSED_DAYS)
+    return old & columns.source.not_in(_OURS) & columns.expired_at.is_(None)
 
 
 def _used() -> Any:
