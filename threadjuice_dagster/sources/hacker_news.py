@@ -333,7 +333,7 @@ class _Reader:
         return root
 
     def _note(self, problem: TransientFailure) -> None:
-        log.warning("Hacker News is read by one of its two APIs alone: %s", problem.message)
+        log.warning("One of the two APIs of Hacker News is not asked again: %s", problem.message)
         self._problem = problem
 
     def _missing(self, number: str) -> PermanentFailure | TransientFailure:
