@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 content = typer.Typer(no_args_is_help=True, help="Stories: generate, look at, publish, withdraw.")
 
-StoryIds = Annotated[list[str], typer.Argument(metavar="STORY…", help="Story ids, as `content list` shows them.")]
+StoryIds = Annotated[
+    list[str], typer.Argument(metavar="STORY…", help="Ids or slugs, or beginnings that fit one story only.")
+]
 ByWhom = Annotated[str, typer.Option("--by", help="Who decides; your user name if left out.")]
 Reason = Annotated[str, typer.Option(help="Why; stored and shown.")]
 TextFiles = Annotated[list[str], typer.Argument(metavar="FILE…", help="JSONL files; - is standard input.")]
@@ -70,9 +72,9 @@ def list_stories(
 def show(story: Annotated[str, typer.Argument(metavar="STORY")], as_json: AsJson = False) -> None:
     """Show one story with its text, verdicts, picture and cost."""
     with opened(as_json) as session:
-        from threadjuice_dagster.database.records import story_record
+        from threadjuice_dagster.database.records import find_story, story_record
 
-        record = story_record(session.store, story, session.page)
+        record = story_record(session.store, find_story(session.store, story), session.page)
         show_document(record.model_dump(mode="json"), as_json, lambda: printed.story_text(record))
 
 
@@ -120,10 +122,12 @@ def validate(
 ) -> None:
     """Check imported stories, named ones or all against schema, gates and rules, and report what fails."""
     with opened(as_json) as session:
+        from threadjuice_dagster.database.records import find_story
         from threadjuice_dagster.operations.imports.validation import Validation
 
+        named = [find_story(session.store, story) for story in stories or ()]
         validation = Validation(session.store, session.say)
-        report = dataclasses.asdict(validation.check(stories or None, everything=everything))
+        report = dataclasses.asdict(validation.check(named or None, everything=everything))
         validation.release()
         show_document(report, as_json, lambda: printed.validation_text(report))
 
@@ -208,8 +212,10 @@ def takedown(
 def _publish(stories: list[str], decision: tuple[str, str] | None, as_json: bool) -> None:
     with opened(as_json) as session:
         from threadjuice_dagster.cli.writing import publish_story
+        from threadjuice_dagster.database.records import find_story
 
-        records = [publish_story(session, story, decision) for story in stories]
+        ids = [find_story(session.store, story) for story in stories]
+        records = [publish_story(session, story_id, decision) for story_id in ids]
         session.build_site()
         _print_stories(records, as_json)
         if any(record.status != "published" for record in records):
@@ -218,12 +224,13 @@ def _publish(stories: list[str], decision: tuple[str, str] | None, as_json: bool
 
 def _act(stories: list[str], act: "Callable[[NewsroomSession, str], None]", as_json: bool) -> None:
     with opened(as_json) as session:
-        from threadjuice_dagster.database.records import story_records
+        from threadjuice_dagster.database.records import find_story, story_records
 
-        for story in stories:
-            act(session, story)
+        ids = [find_story(session.store, story) for story in stories]
+        for story_id in ids:
+            act(session, story_id)
         session.build_site()
-        _print_stories(story_records(session.store, session.page, ids=stories), as_json)
+        _print_stories(story_records(session.store, session.page, ids=ids), as_json)
 
 
 def _decision(by: str, reason: str, as_json: bool) -> tuple[str, str]:

@@ -17,6 +17,9 @@ from threadjuice_dagster.failures import Interrupted, UsageError
 _AS = {status: (status,) for status in STATUSES} | {"interrupted": ("assigned", "running"), "waiting": ("assigned",)}
 """Statuses stored for each status shown."""
 
+_MOST_MEANT = 10
+"""Stories that are listed where the beginning of a name fits several."""
+
 SHOWN = tuple(_AS)
 """Every status a story is shown with."""
 
@@ -55,6 +58,25 @@ def story_record(store: Store, story_id: str, page: Callable[[str], str]) -> Sto
     if not records:
         raise UsageError(f"There is no story {story_id[:100]!r}.", "List them with: threadjuice content list")
     return records[0]
+
+
+def find_story(store: Store, reference: str) -> str:
+    """Return the id of the story with this id or slug, or of the only one whose id or slug begins like this.
+
+    Raises ``UsageError`` where there is none, or where several begin so.
+    """
+    story_id, slug = t.assignments.c.story_id, t.publications.c.slug
+    query = sa.select(story_id).outerjoin(t.publications, story_id == t.publications.c.story_id)
+    beginnings = story_id.startswith(reference, autoescape=True) | slug.startswith(reference, autoescape=True)
+    with store.engine.connect() as connection:
+        for where in (story_id == reference, slug == reference, beginnings) if reference else ():
+            found = connection.scalars(query.where(where).order_by(story_id).limit(_MOST_MEANT)).all()
+            if len(found) == 1:
+                return str(found[0])
+            if found:
+                message = f"Several stories begin with {reference[:100]!r}."
+                raise UsageError(message, f"Name one of them: {', '.join(found)}")
+    raise UsageError(f"There is no story {reference[:100]!r}.", "List them with: threadjuice content list")
 
 
 def _newest(statuses: Sequence[str], limit: int) -> "sa.Select[Any]":
