@@ -50,14 +50,14 @@ class Takedowns:
         post.
         """
         columns = t.threads.c
-        unused = ~columns.used & columns.expired_at.is_(None) & columns.source.not_in(_OURS)
+        kept = columns.expired_at.is_(None) & columns.source.not_in(_OURS)
         query = sa.select(columns.id, columns.permalink)
         with self._engine.connect().execution_options(yield_per=1000) as connection:
             used = sources_of(connection)
             for thread, comments in archived.items():
                 used[thread] = used.get(thread, set()) | comments
             ids = sa.cast(list(used), ARRAY(sa.Text))
-            permalinks = dict(connection.execute(query.where((columns.id == sa.any_(ids)) | unused)).tuples().all())
+            permalinks = dict(connection.execute(query.where((columns.id == sa.any_(ids)) | kept)).tuples().all())
         return {
             thread: StoredThread(permalinks.get(thread, ""), used.get(thread, set()))
             for thread in {**used, **permalinks}
