@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from threadjuice_dagster.failures import TransientFailure
 from threadjuice_dagster.resources.http import ATTEMPTS, MAX_WAIT, Answer, send
@@ -100,3 +101,9 @@ class SourceClient:
         except (ValueError, RecursionError):
             message = f"{self.service} did not answer with JSON ({answer.status})."
             raise TransientFailure(message, "Try again later.", exhausted=True, service=self.service) from None
+
+
+def versioned(url: str, path: str) -> str:
+    """Return the base address of an API; to one without a path, that of the documented version is added."""
+    url = url.strip().rstrip("/")
+    return url if urlsplit(url).path else url + path

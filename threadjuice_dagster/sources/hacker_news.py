@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.failures import PermanentFailure, TransientFailure, UsageError
-from threadjuice_dagster.sources.client import SourceClient, SourceLimiter
+from threadjuice_dagster.sources.client import SourceClient, SourceLimiter, versioned
 from threadjuice_dagster.sources.hacker_news_parser import (
     HIRING,
     Item,
@@ -104,7 +103,7 @@ class HackerNews(ThreadSource):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         limiter = limiter or SourceLimiter()
-        self._url, self._search_url = _with_path(url, "/v0"), _with_path(search_url, "/api/v1")
+        self._url, self._search_url = versioned(url, "/v0"), versioned(search_url, "/api/v1")
         self._items = SourceClient(self.name, _ITEMS, limiter)
         self._search = SourceClient(f"{self.name}:search", POLICY, limiter)
         self._now = now
@@ -345,12 +344,6 @@ def _check_place(place: str) -> None:
     if place not in PLACES:
         known = ", ".join(f"hackernews:{name}" for name in PLACES)
         raise UsageError(f"{place[:40]!r} is no place of Hacker News.", f"Name one of: {known}.")
-
-
-def _with_path(url: str, path: str) -> str:
-    """Return a base address; where it has no path, with that of the documented version."""
-    url = url.strip().rstrip("/")
-    return url if urlsplit(url).path else url + path
 
 
 def _promise(item: Item) -> float:

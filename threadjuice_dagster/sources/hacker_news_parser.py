@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from threadjuice_dagster.domain.language.text import head
 from threadjuice_dagster.domain.story.threads import Comment, Thread, thread_key
 from threadjuice_dagster.domain.story.user_names import telling_names
 from threadjuice_dagster.failures import Unsuitable
+from threadjuice_dagster.sources.fields import digits_of, link_in
 from threadjuice_dagster.sources.markup import text_of_html
 from threadjuice_dagster.sources.reddit_parser import is_set
 from threadjuice_dagster.sources.texts import (
@@ -44,7 +44,7 @@ _KINDS = ("story", "poll", "job", *_COMMENTS)
 _GONE = ("[flagged]", "[dead]", "[deleted]")
 _NOT_YET_SHOWN = "[delayed]"
 _MOST_OPTIONS = 50
-_LONGEST_LINK = 2000
+_LONGEST_NUMBER = 12
 
 
 class TreeItem(NamedTuple):
@@ -114,7 +114,7 @@ def parse_story(document: Any, live: Item | None = None, place: str = "") -> Thr
         title=title,
         body=_body(document, names),
         permalink=PAGE + story_id,
-        link=_link(document.get("url")),
+        link=_link(document),
         score=number(_first(live or document, "score", "points")),
         num_comments=max(number((live or document).get("descendants")), len(comments)),
         over_18=bool(re.search(r"\bNSFW\b", title, re.IGNORECASE)),
@@ -144,8 +144,8 @@ def text_of(value: Any, names: Set[str] = frozenset()) -> str:
 def number_of(item: Any, *fields: str) -> str:
     """Return the number in the first of these fields (by default ``id``), in digits; empty where there is none."""
     value = _first(item, *(fields or ("id",))) if isinstance(item, Mapping) else item
-    is_number = isinstance(value, int | str) and not isinstance(value, bool)
-    return str(value) if is_number and re.fullmatch(r"[1-9][0-9]{0,11}", str(value)) else ""
+    digits = digits_of(value)
+    return digits if len(digits) <= _LONGEST_NUMBER else ""
 
 
 def _why_barred(item: Item) -> str:
@@ -213,16 +213,10 @@ def _body(story: Item, names: Set[str]) -> str:
     return head(f"{text_of(story.get('text'), names)}\n\n{lines}".strip(), MAX_BODY)
 
 
-def _link(value: Any) -> str:
-    """Return the address that a link post points to; empty for a text post."""
-    if not isinstance(value, str) or len(value) > _LONGEST_LINK or not value.isprintable():
-        return ""
-    try:
-        address = urlsplit(value.strip())
-        is_own = (address.hostname or "") == "news.ycombinator.com"
-    except ValueError:
-        return ""
-    return value.strip() if address.scheme in ("http", "https") and address.hostname and not is_own else ""
+def _link(story: Item) -> str:
+    """Return the address that a link post points to; empty for a text post, whose address is its own."""
+    address = link_in(story, "url")
+    return "" if address.partition("://")[2].startswith("news.ycombinator.com/") else address
 
 
 def _name(item: Item) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.failures import (
@@ -22,7 +21,7 @@ from threadjuice_dagster.failures import (
     UsageError,
 )
 from threadjuice_dagster.resources.http import Answer
-from threadjuice_dagster.sources.client import SourceClient, SourceLimiter
+from threadjuice_dagster.sources.client import SourceClient, SourceLimiter, versioned
 from threadjuice_dagster.sources.stack_exchange_api import MOST_IDS, SiteApi, batches, joined, pause_in, words_of
 from threadjuice_dagster.sources.stack_exchange_parser import (
     Item,
@@ -94,8 +93,7 @@ class StackExchange(ThreadSource):
         limiter: SourceLimiter | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        url = url.strip().rstrip("/")
-        self._url = url if urlsplit(url).path else f"{url}/2.3"
+        self._url = versioned(url, "/2.3")
         self._key, self._now = key.strip(), now
         if self._key:
             self.policy = POLICY.model_copy(update={"requests_per_day": WITH_KEY})  # type: ignore[misc]
