@@ -107,9 +107,13 @@ def test_where_no_place_answers_an_outage_is_the_failure_rather_than_a_wrong_nam
     assert sources("lemmy:down", "lemmy:1").candidates(10).failure is None
 
 
-def test_one_place_can_be_read_alone(forum: Forum) -> None:
+def test_one_place_or_the_places_of_one_source_can_be_read_alone(forum: Forum) -> None:
     sources("lemmy:1", "lemmy:2").candidates(10, "lemmy:2")
-    assert forum.asked == ["2"]
+    sources("samples", "lemmy:3").candidates(10, "lemmy")
+    sources("samples").candidates(10, "lemmy:4")
+    assert forum.asked == ["2", "3", "4"]
+    with pytest.raises(ConfigurationError, match="'lemmy' names no source"):
+        sources("samples").candidates(10, "lemmy")
 
 
 @pytest.mark.parametrize("spec", ["usenet:alt.test", "lemmy", "samples:all", ":", "hn"])

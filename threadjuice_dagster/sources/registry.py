@@ -101,11 +101,12 @@ class ThreadSources(dg.ConfigurableResource):
         }
 
     def candidates(self, limit: int, only: str = "") -> Candidates:
-        """Return threads of all places, or of the one spec ``only``: ``limit`` in all, and ``FEWEST`` of each place.
+        """Return threads of all places, or ``only`` of a spec or a source: ``limit`` in all, ``FEWEST`` of each place.
 
         A place that cannot be read is passed over; an outage is recorded, so that it alerts once.
         """
-        places = self._places([only] if only else self.specs)
+        of_source = [spec for spec in self.specs if spec.partition(":")[0] == only]
+        places = self._places(of_source or [only] if only else self.specs)
         share = max(math.ceil(limit / len(places)), FEWEST)
         threads: list[Thread] = []
         counts: dict[str, int] = {}
