@@ -3,7 +3,19 @@
 import importlib
 import sys
 
-BENCHMARKS = ("load", "story", "rubric", "moderation", "grounding", "originality", "imports", "backup", "site", "scale")
+BENCHMARKS = (
+    "load",
+    "story",
+    "rubric",
+    "moderation",
+    "grounding",
+    "truth",
+    "originality",
+    "imports",
+    "backup",
+    "site",
+    "scale",
+)
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHMARKS:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from threadjuice_dagster.domain.story.stories import Draft
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 
-HALVES = ("dev",)
+HALVES = ("dev", "unseen")
 FOLDER = Path(__file__).parent / "truth"
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
 SOUND = "sound"
@@ -29,7 +29,7 @@ class TruthStory(NamedTuple):
 
 
 def records(half: str, name: str) -> list[dict[str, Any]]:
-    """Return the ``threads``, ``sound`` or ``damaged`` records of a half."""
+    """Return the ``threads``, ``sound`` or ``damaged`` records of a half, or the ``hostile`` texts of the unseen one."""
     return [json.loads(line) for line in (FOLDER / f"{half}_{name}.jsonl").read_text("utf-8").splitlines()]
 
 
