@@ -1,4 +1,4 @@
-"""The stories that the gates are measured on are what they say: true ones quote exactly, damaged ones differ by a change."""
+"""The stories that the gates are measured on: true ones quote exactly, damaged ones differ by a single change."""
 
 import pytest
 from corpora.truth import HALVES, SOUND, truth_stories
