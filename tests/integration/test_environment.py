@@ -221,7 +221,7 @@ def test_no_row_shows_a_secret(check: Check, plain: Plain, aws: dict[str, str]) 
 def test_production_without_its_address_has_failed_and_stand_ins_warn(check: Check) -> None:
     report = check("none", THREADJUICE_ENV="production")
     assert report.rows == ()
-    report = check(THREADJUICE_ENV="production", IMAGE_PROVIDERS="title_card")
+    report = check(THREADJUICE_ENV="production", IMAGE_PROVIDERS="title_card", THREAD_SOURCES="samples")
     assert [row.name for row in report.failed()] == ["PRODUCTION_URL"]
     assert "PRODUCTION_URL=https://" in report.row("PRODUCTION_URL").next_step
     assert report.row("BACKUP_BUCKET").state == "warning"
@@ -599,7 +599,7 @@ class TestChecklist:
         assert "maintenance backup" in lines["backup_systems_operational"].description
 
     def test_a_wrong_variable_stops_a_deployment(self, deploy: Callable[..., Any]) -> None:
-        lines, live = deploy(THREADJUICE_ENV="production", IMAGE_PROVIDERS="title_card")
+        lines, live = deploy(THREADJUICE_ENV="production", IMAGE_PROVIDERS="title_card", THREAD_SOURCES="samples")
         assert not live
         assert lines["environment_variables_configured"].severity == dg.AssetCheckSeverity.ERROR
         assert "PRODUCTION_URL" in lines["environment_variables_configured"].description
@@ -613,7 +613,7 @@ class TestChecklist:
         for name in ("environment_variables_configured", "monitoring_systems_active", "content_generation_works"):
             assert not lines[name].passed
             assert lines[name].severity == dg.AssetCheckSeverity.WARN
-        given |= {"THREADJUICE_ENV": "production", "PRODUCTION_URL": "https://x.example"}
+        given |= {"THREADJUICE_ENV": "production", "PRODUCTION_URL": "https://x.example", "THREAD_SOURCES": "samples"}
         lines, live = deploy(**given, IMAGE_PROVIDERS="title_card")
         assert live
         assert lines["content_generation_works"].severity == dg.AssetCheckSeverity.ERROR
@@ -648,7 +648,12 @@ class TestChecklist:
 
     def test_production_needs_somewhere_for_alerts_to_go(self, see: Callable[..., Finding]) -> None:
         assert see("monitoring_systems_active").passed
-        assert not see("monitoring_systems_active", THREADJUICE_ENV="production", IMAGE_PROVIDERS="title_card").passed
+        assert not see(
+            "monitoring_systems_active",
+            THREADJUICE_ENV="production",
+            THREAD_SOURCES="samples",
+            IMAGE_PROVIDERS="title_card",
+        ).passed
 
     def test_the_live_site_is_measured_as_readers_see_it(
         self, see: Callable[..., Finding], newsroom_environment: dict[str, str]

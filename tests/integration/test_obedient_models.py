@@ -17,6 +17,7 @@ from servers.openai_server import OpenAIServer, fenced_data
 
 from threadjuice_dagster.database.server import create_database
 from threadjuice_dagster.domain.language.text import clean, fold, sentences, words
+from threadjuice_dagster.sources.markup import text_of_markdown
 
 BY_NAME = {attack.name: attack for attack in ATTACKS}
 WORST = ("plain order", "fake fence boundary", "closing braces")
@@ -144,7 +145,7 @@ def test_hostile_text_that_nobody_recognised_reaches_the_model_as_data_alone(
     model.attack = BY_NAME[name]
     story = generate(tmp_path / "t.json", model.attack)
     told = json.dumps([fenced_data(request) for request in model.seen("write")], ensure_ascii=False)
-    assert model.attack.comments[0] in told
+    assert text_of_markdown(model.attack.comments[0]) in told
     assert model.obeyed == 0
     if story["status"] == "published":
         assert_like_the_harmless_page(story, harmless)

@@ -902,9 +902,10 @@ class TestABucket:
             "AWS_REGION": "us-east-1",
         }.items():  # fmt: skip
             monkeypatch.setenv(name, value)
-        for name in ("pictures", "vault"):
+        # Every server of this process shows the buckets of all, so these have names of their own.
+        for name in ("cleaned-pictures", "cleaned-vault"):
             boto3.client("s3", endpoint_url=address, region_name="us-east-1").create_bucket(Bucket=name)
-        yield S3Storage(bucket="pictures"), S3Storage(bucket="vault")
+        yield S3Storage(bucket="cleaned-pictures"), S3Storage(bucket="cleaned-vault")
         server.stop()
 
     def test_is_cleaned_up_as_a_folder_is(self, buckets: tuple[Storage, Storage], database_url: str) -> None:

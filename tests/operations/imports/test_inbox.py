@@ -143,7 +143,7 @@ class TestInbox:
     ) -> None:
         inbox.put("kettle.md", SUBMISSION.encode())
         self.run(store, inbox, tmp_path)
-        assert ThreadSources(specs=["submission"]).candidates(5) == ([], {})
+        assert ThreadSources(specs=["submission"]).candidates(5).threads == []
         (assigned,) = store.assign(store.open_order(1, None, None, 1, source="submission"))
         assert assigned.story_id.startswith("sub-")
 
