@@ -163,8 +163,9 @@ def test_what_a_source_deletes_is_gone_after_one_sweep_and_an_outage_takes_nothi
     for folder in ("site", "cdn", "backups"):
         assert files_with(home / folder, "station clock") == []
     servers.lemmy.heal()
+    code, swept, said = threadjuice("content", "sweep")
+    assert (code, swept["changed"], swept["not_asked"]) == (0, 0, "none"), said
     with open_session(load_settings()) as session:
-        session.run("takedowns_job")
         assert Outages(session.store.engine).ongoing() == []
         assert len(session.store.published()) == 2
 
@@ -202,6 +203,14 @@ def test_one_place_can_be_asked_for(servers: Servers) -> None:
     assert code == 0, said
     assert [story["id"] for story in document["stories"]] == ["hn-9000"]
     assert servers.stack_exchange.requests == servers.lemmy.requests == []
+
+
+def test_samples_are_no_supply_once_real_places_are_read(servers: Servers) -> None:
+    assert threadjuice("content", "generate", "--count", "1", THREAD_SOURCES="samples")[0] == 0
+    code, document, said = threadjuice("content", "generate", "--count", "5")
+    assert code == 1, said
+    assert {story["id"].partition("-")[0] for story in document["stories"]} == {"se", "hn", "lemmy"}
+    assert threadjuice("status")[1]["threads"]["suitable"] == 0
 
 
 def test_every_place_is_checked_before_a_deployment(servers: Servers) -> None:

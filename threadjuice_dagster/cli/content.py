@@ -209,6 +209,16 @@ def takedown(
         show_document({"taken_down": changed}, as_json, lambda: "\n".join(changed) or "No story rested on it.")
 
 
+@content.command()
+def sweep(as_json: AsJson = False) -> None:
+    """Ask every source what was deleted there, and remove what rests on it, as every six hours by itself."""
+    with opened(as_json) as session:
+        result = session.run("takedowns_job").asset_materializations_for_node("takedowns")[0].metadata
+        counts = {name: result[name].value for name in ("sources", "deleted_threads", "deleted_comments")}
+        document = {**counts, "changed": result["withdrawn"].value, "not_asked": result["not asked"].value}
+        show_document(document, as_json, lambda: "\n".join(f"{name}: {value}" for name, value in document.items()))
+
+
 def _publish(stories: list[str], decision: tuple[str, str] | None, as_json: bool) -> None:
     with opened(as_json) as session:
         from threadjuice_dagster.cli.writing import publish_story

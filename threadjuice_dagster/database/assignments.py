@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from threadjuice_dagster.database import tables as t
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.locks import Locks, is_held, lock_key
-from threadjuice_dagster.database.rows import is_taken_down, upsert
+from threadjuice_dagster.database.rows import is_taken_down, is_usable, upsert
 from threadjuice_dagster.domain.story.threads import Thread, interleaved
 from threadjuice_dagster.domain.writing.assignments import Assignment, Choice, Order, choose
 from threadjuice_dagster.failures import Interrupted, PermanentFailure, ThreadJuiceError, UsageError
@@ -345,9 +345,7 @@ class Assignments:
     def _unused(self, connection: sa.Connection, source: str) -> list[Thread]:
         """Return unused threads that may suit a story, the best of every place first; ``source``: a spec or a name."""
         columns = t.threads.c
-        usable = ~columns.used & columns.expired_at.is_(None) & (sa.func.coalesce(columns.unsuitable, "") == "")
-        if source:
-            usable &= (columns.spec == source) | columns.spec.startswith(f"{source}:", autoescape=True)
+        usable = is_usable(source) & (sa.func.coalesce(columns.unsuitable, "") == "")
         rank = sa.func.row_number().over(partition_by=columns.spec, order_by=columns.engagement.desc()).label("rank")
         ranked = sa.select(columns.id, rank).where(usable).subquery()
         best = sa.select(ranked.c.id).order_by(ranked.c.rank, ranked.c.id).limit(CANDIDATES)

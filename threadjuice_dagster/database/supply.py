@@ -6,11 +6,12 @@ What counts as suitable belongs in ``domain/writing/supply.py``, what is said of
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from threadjuice_dagster.database import tables as t
-from threadjuice_dagster.database.rows import upsert
+from threadjuice_dagster.database.rows import is_usable, upsert
 from threadjuice_dagster.domain.story.threads import Thread
 from threadjuice_dagster.domain.writing.assignments import Order
 from threadjuice_dagster.domain.writing.shortage import PlaceReading, Shortfall
@@ -35,7 +36,7 @@ class ThreadSupply:
         A thread that was not assessed yet counts as suitable.
         """
         with self._engine.connect() as connection:
-            places = connection.execute(sa.text(_UNUSED)).all()
+            places = connection.execute(_by_place()).all()
             tried, published = connection.execute(sa.text(_TRIED), {"lately": LATELY}).one()
         return Supply(
             unused=sum(row.unused for row in places),
@@ -48,7 +49,7 @@ class ThreadSupply:
     def assess(self) -> int:
         """Record for every unused thread that is new or has changed whether it suits a story; return how many."""
         columns = t.threads.c
-        query = sa.select(columns.id, columns.record).where(_usable(), columns.unsuitable.is_(None))
+        query = sa.select(columns.id, columns.record).where(is_usable(), columns.unsuitable.is_(None))
         assessed = 0
         while True:
             with self._engine.connect() as connection:
@@ -110,13 +111,15 @@ class ThreadSupply:
         )
 
 
-def _usable() -> "sa.ColumnElement[bool]":
-    return ~t.threads.c.used & t.threads.c.expired_at.is_(None)
+def _by_place() -> "sa.Select[Any, int, int]":
+    """Return the query for the unused threads of every place that is read, and how many of them suit a story."""
+    columns = t.threads.c
+    place = sa.func.coalesce(sa.func.nullif(columns.spec, ""), columns.source).label("place")
+    suitable = sa.func.count().filter(sa.func.coalesce(columns.unsuitable, "") == "").label("suitable")
+    counts = sa.select(place, sa.func.count().label("unused"), suitable).where(is_usable())
+    return counts.group_by(place).order_by(suitable.desc(), place)
 
 
-_UNUSED = """SELECT coalesce(nullif(spec, ''), source) AS place, count(*) AS unused,
-    count(*) FILTER (WHERE coalesce(unsuitable, '') = '') AS suitable
-FROM threads WHERE NOT used AND expired_at IS NULL GROUP BY 1 ORDER BY suitable DESC, place"""
 # The limit of the inner query has every order's stories looked up by index, however many stories there are.
 _TRIED = """WITH newest AS (SELECT id, created_at FROM orders ORDER BY created_at DESC LIMIT :lately), tried AS (
     SELECT a.status FROM newest CROSS JOIN LATERAL (
