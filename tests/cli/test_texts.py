@@ -53,6 +53,12 @@ def test_bad_lines_are_told_of_and_good_ones_answered(command: str, tmp_path: Pa
     assert "line 2" in result.stderr
 
 
+def test_a_score_against_a_thread_that_holds_no_text_is_a_bad_line() -> None:
+    result = run("score", {"id": 1, "text": "A fence moved.", "thread": {"foo": 1}})
+    assert result.exit_code == 1
+    assert "Its thread holds no text. Leave it out" in result.stderr
+
+
 class TestCheck:
     def test_a_sound_draft_passes_every_gate_with_reddits_listings_and_with_our_own_form(self) -> None:
         for thread in (LISTINGS, THREAD.model_dump(mode="json")):
@@ -111,6 +117,21 @@ class TestCheck:
         assert answer["gates"]["quotes_are_grounded"]["outcome"] == "hold"
         assert not any(claim["supported"] for claim in answer["claims"])
 
+    @pytest.mark.parametrize("thread", [None, "", " \n", {}, []])
+    def test_an_empty_thread_is_no_thread(self, thread: Any) -> None:
+        without = check({"id": 7, "draft": DRAFT, "writer": "extractive"})
+        assert check({"id": 7, "draft": DRAFT, "writer": "extractive", "thread": thread}) == without
+
+    @pytest.mark.parametrize("form", ["text", "body", "selftext", "comment", "comments"])
+    def test_a_thread_may_be_plain_text_or_the_least_of_an_object_or_list(self, form: str) -> None:
+        said = "The kettle sings in the key of G on cold mornings."
+        forms = {"text": said, "body": {"body": said}, "selftext": {"body": None, "selftext": said}}
+        forms |= {"comment": {"comments": [{}, {"id": "t1_c1", "text": said}]}, "comments": [said]}
+        draft = {**DRAFT, "quotes": [{"text": said, "comment_id": "c1" if form == "comment" else "c0"}]}
+        answer = check({"draft": draft, "thread": forms[form]})
+        (claim,) = [claim for claim in answer["claims"] if claim["text"] == said]
+        assert claim["supported"] == form.startswith("comment")
+
     def test_a_draft_is_read_as_a_models_answer_is(self) -> None:
         text = f"<think>Hm.</think>\n```json\n{json.dumps({'story': DRAFT})}\n```"
         assert check({**SOUND, "draft": text})["outcome"] == "pass"
@@ -125,6 +146,16 @@ class TestCheck:
             ({"draft": "none", "thread": LISTINGS}, "Its draft"),
             ({"draft": DRAFT, "thread": [{"data": {}}, {"data": {}}]}, "Its thread"),
             ({"draft": DRAFT, "thread": {"comments": 5}}, "no list"),
+            ({"draft": DRAFT, "thread": {"foo": 1}}, "Its thread holds no text"),
+            (
+                {"draft": DRAFT, "thread": {"topic_list": {"topics": [{"title": "A kettle"}]}}},
+                "Its thread holds no text",
+            ),
+            ({"draft": DRAFT, "thread": {"title": " ", "comments": [{"comment": {}}]}}, "Its thread holds no text"),
+            ({"draft": DRAFT, "thread": [{}, {}]}, "Its thread holds no text"),
+            ({"draft": DRAFT, "thread": [None, 5, ["x"]]}, "Its thread holds no text"),
+            ({"draft": DRAFT, "thread": 5}, "Its thread holds no text"),
+            ({"draft": DRAFT, "thread": {"items": [], "quota_remaining": 1}}, "0 questions instead of one"),
             ({"draft": DRAFT, "persona": "nobody"}, "no persona"),
         ],
     )

@@ -12,8 +12,9 @@ from threadjuice_dagster.sources.stack_exchange_parser import (
     host_of,
     is_address,
     parse_question,
-    question_in,
+    parse_saved,
     reference_in,
+    saved_question,
     site_at,
     site_of,
     site_of_question,
@@ -268,20 +269,84 @@ def saved(*items: Any, **fields: Any) -> dict[str, Any]:
     return {"items": list(items), "has_more": False, "quota_max": 300, "quota_remaining": 299, **fields}
 
 
+def thread_of(document: Any) -> Thread:
+    found = saved_question(document)
+    assert found is not None
+    return parse_saved(found)
+
+
 def test_a_saved_answer_holds_its_answers_and_comments_nested() -> None:
     bare = {name: value for name, value in comment(2, 5).items() if name != "post_id"}
     nested = question(98765, comments=[comment(1, 98765)], answers=[answer(5, 98765, comments=[bare])])
-    found = question_in(saved(nested))
-    assert found is not None
-    thread = parse_question(found, site_of_question(found))
+    thread = thread_of(saved(nested))
     assert thread.id == "se-workplace-98765"
     assert {kept.id: kept.parent_id for kept in thread.comments} == {"a5": None, "c1": None, "c2": "a5"}
+
+
+PAGES = [
+    saved(question(98765)),
+    saved(answer(5, 98765), answer(6, 98765, score=2), answer(7, 4711)),
+    saved(comment(1, 98765)),
+    saved(comment(2, 5, score=1)),
+]
+
+
+@pytest.mark.parametrize("pages", [PAGES, PAGES[::-1], [*PAGES[2:], saved(), *PAGES[:2]], [*PAGES, *PAGES]])
+def test_saved_answers_of_one_question_are_an_array_in_any_order(pages: list[Any]) -> None:
+    thread = thread_of(pages)
+    assert (thread.id, thread.num_comments) == ("se-workplace-98765", 4)
+    assert [(kept.id, kept.parent_id) for kept in thread.comments] == [
+        ("a5", None),
+        ("c1", None),
+        ("a6", None),
+        ("c2", "a5"),
+    ]
+
+
+def test_an_array_needs_no_comments_and_may_hold_its_question_twice_or_its_answers_on_two_pages() -> None:
+    bare = {name: value for name, value in question(98765).items() if name != "body"}
+    pages = [saved(question(98765)), saved(bare), {"items": [answer(5, 98765)]}, {"items": [answer(6, 98765)]}]
+    thread = thread_of(pages)
+    assert thread.body
+    assert [kept.id for kept in thread.comments] == ["a5", "a6"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        saved(question(98765)),
+        [saved(question(98765))],
+        [saved(question(98765)), saved(comment(1, 98765))],
+        [saved(question(98765)), saved(answer(5, 4711))],
+    ],
+)
+def test_a_saved_question_without_the_answers_that_it_counts_says_what_to_put_beside_it(document: Any) -> None:
+    with pytest.raises(
+        ThreadFormatError, match=r"question without its answers: .* /questions/98765/answers .* one array"
+    ):
+        thread_of(document)
+
+
+def test_a_saved_question_that_nobody_answered_is_whole() -> None:
+    assert not thread_of(saved(question(98765, answer_count=0))).comments
+
+
+def test_a_closed_question_is_refused_as_such_before_its_answers_are_missed() -> None:
+    with pytest.raises(Unsuitable, match="was closed"):
+        thread_of(saved(question(98765, closed_date=NOW, closed_reason="Opinion-based")))
 
 
 @pytest.mark.parametrize(
     ("document", "why"),
     [
         (saved(), "0 questions"),
+        ([saved(), PAGES[1]], "0 questions"),
+        ([saved(question(1)), saved(question(2))], "2 questions"),
+        ([saved(question(1)), saved({**answer(5, 1), "body": None})], "answers have no body"),
+        ([*PAGES[:2], saved({**comment(1, 98765), "body": None})], "comments have no body"),
+        ([*PAGES[:2], {"foo": 1}], "more than answers"),
+        ([*PAGES[:2], "x"], "more than answers"),
+        ([PAGES[0], {"error_id": 400, "error_name": "bad_parameter"}], r"400 \(bad_parameter\)"),
         (saved(question(1), question(2)), "2 questions"),
         (saved(answer(1, 2)), "0 questions"),
         (saved({**question(1), "body": None}), "no body"),
@@ -293,14 +358,27 @@ def test_a_saved_answer_holds_its_answers_and_comments_nested() -> None:
 )
 def test_an_answer_of_the_api_that_is_no_whole_question_says_why(document: Any, why: str) -> None:
     with pytest.raises(ThreadFormatError, match=why):
-        question_in(document)
+        saved_question(document)
 
 
 @pytest.mark.parametrize(
-    "document", [None, [], "x", {}, {"items": 5}, {"items": [{"id": 5}]}, {"data": {"children": []}}]
+    "document",
+    [
+        [{}, {}],
+        ["x"],
+        [{"items": 5}],
+        [{"items": [{"id": 5}]}],
+        None,
+        [],
+        "x",
+        {},
+        {"items": 5},
+        {"items": [{"id": 5}]},
+        {"data": {"children": []}},
+    ],
 )
 def test_documents_of_others_are_left_to_them(document: Any) -> None:
-    assert question_in(document) is None
+    assert saved_question(document) is None
 
 
 def test_a_saved_question_without_an_address_of_the_network_names_no_site() -> None:

@@ -16,6 +16,7 @@ from threadjuice_dagster.domain.judging.verdicts import Assessment, gate_finding
 from threadjuice_dagster.domain.story.stories import Draft
 from threadjuice_dagster.domain.story.threads import Comment, Thread
 from threadjuice_dagster.failures import ThreadJuiceError, Unsuitable, UsageError
+from threadjuice_dagster.sources.fields import string_in
 from threadjuice_dagster.sources.registry import ThreadSources
 from threadjuice_dagster.sources.thread_source import ThreadFormatError
 
@@ -129,9 +130,9 @@ def _thread(value: Any) -> Thread | None:
     """Return a thread, None for none.
 
     It may be a saved answer of any source, a thread in this project's own form, any object ``{title, body, comments}``,
-    a list of comments, or plain text.
+    a list of comments, or plain text. Raises ``UsageError`` for anything else, and where none of these holds any text.
     """
-    if not value:
+    if not value or (isinstance(value, str) and not value.strip()):
         return None
     try:
         parsed = None if isinstance(value, str) else ThreadSources().parse(value)
@@ -156,17 +157,28 @@ def _plain_thread(value: Mapping[str, Any]) -> Thread:
         raise UsageError("The comments of its thread are no list.", "Write them as [{id, body}].")
     records = [comment if isinstance(comment, Mapping) else {"body": comment} for comment in given]
     comments = [
-        Comment(id=str(record.get("id") or f"c{number}").removeprefix("t1_"), body=str(body), created_at=moment)
+        Comment(id=str(record.get("id") or f"c{number}").removeprefix("t1_"), body=body, created_at=moment)
         for number, record in enumerate(records)
-        if (body := record.get("body") or record.get("text"))
+        if (body := _text_in(record, "body", "text"))
     ]
+    title, body = _text_in(value, "title"), _text_in(value, "body", "selftext")
+    if not (title or body or comments):
+        raise UsageError(
+            "Its thread holds no text.",
+            "Leave it out, or write a saved answer of its source, {title, body, comments: [{id, body}]} or plain text.",
+        )
     return Thread(
         id=str(value.get("id") or "thread"),
         source="submission",
         community=str(value.get("community") or value.get("subreddit") or "unknown"),
-        title=str(value.get("title") or ""),
-        body=str(value.get("body") or value.get("selftext") or ""),
+        title=title,
+        body=body,
         permalink="",
         created_at=moment,
         comments=tuple(comments),
     )
+
+
+def _text_in(record: Mapping[str, Any], *names: str) -> str:
+    """Return the first text in these fields that is not blank, or an empty one."""
+    return next((text for name in names if (text := string_in(record, name)).strip()), "")

@@ -29,10 +29,10 @@ from threadjuice_dagster.sources.stack_exchange_parser import (
     id_in,
     is_address,
     parse_question,
-    question_in,
+    parse_saved,
     reference_in,
+    saved_question,
     site_of,
-    site_of_question,
 )
 from threadjuice_dagster.sources.texts import number
 from threadjuice_dagster.sources.thread_source import (
@@ -139,9 +139,9 @@ class StackExchange(ThreadSource):
             raise api.doubt(f"Stack Exchange's answer for question {question_id} is no thread: {error}.") from None
 
     def parse(self, document: Any) -> Thread | None:
-        """Return the question in a saved answer of the API, with the answers and comments that are nested in it."""
-        question = question_in(document)
-        return parse_question(question, site_of_question(question)) if question else None
+        """Return the question in saved answers of the API, with the answers and comments in it or beside it."""
+        saved = saved_question(document)
+        return parse_saved(saved) if saved else None
 
     def deleted(self, threads: Mapping[str, StoredThread]) -> Deletions:
         """Return which questions, answers and comments the API no longer shows, asked by site in batches.

@@ -5,7 +5,7 @@ Requests belong in ``sources/stack_exchange_api.py``.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -70,6 +70,14 @@ class PostReference(NamedTuple):
     site: str
     id: str
     is_answer: bool = False
+
+
+class SavedQuestion(NamedTuple):
+    """A question of saved answers of the API, with the answers and comments that were saved beside it."""
+
+    question: Item
+    answers: Sequence[Item] = ()
+    comments: Sequence[Item] = ()
 
 
 def site_of(place: str) -> str:
@@ -147,28 +155,64 @@ def id_in(item: Item, field: str) -> str:
     return digits_of(item.get(field))
 
 
-def question_in(document: Any) -> Item | None:
-    """Return the question of a saved answer of the API; None if the document is none of its answers.
+def saved_question(document: Any) -> SavedQuestion | None:
+    """Return the question of saved answers of the API, one or an array of them in any order; None for other documents.
 
-    Raises ``ThreadFormatError`` for an answer of the API that does not hold one question with its text.
+    Raises ``ThreadFormatError`` for answers of the API that do not hold one question with its text.
     """
-    if not isinstance(document, Mapping):
+    pages = [page for page in (document if isinstance(document, list) else [document]) if isinstance(page, Mapping)]
+    if not any(_is_the_apis(page) for page in pages):
         return None
-    if "error_id" in document and "error_name" in document:
-        reason = f"{document['error_id']} ({str(document['error_name'])[:60]})"
+    if isinstance(document, list) and not all(_is_page(page) for page in document):
+        raise ThreadFormatError("its array holds more than answers of Stack Exchange's API")
+    if error := next((page for page in pages if _is_error(page)), None):
+        reason = f"{error['error_id']} ({str(error['error_name'])[:60]})"
         raise ThreadFormatError(f"it holds Stack Exchange's answer {reason} instead of a question")
-    items = document.get("items")
-    if not isinstance(items, list):
-        return None
-    shown = [item for item in items if isinstance(item, Mapping)]
-    if not ("quota_remaining" in document or any("question_id" in item or "post_id" in item for item in shown)):
-        return None
-    questions = [item for item in shown if id_in(item, "question_id") and "title" in item]
+    items = [item for page in pages for item in objects_in(page, "items")]
+    comments = [item for item in items if "comment_id" in item]
+    answers = [item for item in items if "answer_id" in item and "comment_id" not in item]
+    posts = [item for item in items if "title" in item and "answer_id" not in item and "comment_id" not in item]
+    # One that was saved twice may have its text only once.
+    questions = by_id(sorted(posts, key=lambda item: isinstance(item.get("body"), str)), "question_id")
     if len(questions) != 1:
         raise ThreadFormatError(f"it holds {len(questions)} questions instead of one")
-    if not isinstance(questions[0].get("body"), str):
+    (question,) = questions.values()
+    if not isinstance(question.get("body"), str):
         raise ThreadFormatError("the question has no body: it takes filter=withbody")
-    return questions[0]
+    for name, written in (("answers", answers), ("comments", comments)):
+        if written and not any(isinstance(item.get("body"), str) for item in written):
+            raise ThreadFormatError(f"the {name} have no body: they take filter=withbody")
+    return SavedQuestion(question, answers, comments)
+
+
+def _is_the_apis(page: Item) -> bool:
+    """Return whether a document is an answer of this API beyond doubt: others have ``items`` as well."""
+    if _is_error(page) or (_is_page(page) and "quota_remaining" in page):
+        return True
+    return any("question_id" in item or "post_id" in item for item in objects_in(page, "items"))
+
+
+def _is_error(page: Item) -> bool:
+    return "error_id" in page and "error_name" in page
+
+
+def _is_page(page: Any) -> bool:
+    return isinstance(page, Mapping) and (_is_error(page) or isinstance(page.get("items"), list))
+
+
+def parse_saved(saved: SavedQuestion) -> Thread:
+    """Parse a saved question. Raises as ``parse_question`` does, and ``ThreadFormatError`` if its answers are missing.
+
+    A question alone would be a thread without a single reply, and too thin for a story.
+    """
+    question, answers, comments = saved
+    thread = parse_question(question, site_of_question(question), answers, comments)
+    if number(question.get("answer_count")) and not _own_answers(question, answers):
+        raise ThreadFormatError(
+            "it holds the question without its answers: "
+            f"put the saved answers of /questions/{id_in(question, 'question_id')}/answers beside it in one array"
+        )
+    return thread
 
 
 def site_of_question(question: Item) -> str:
@@ -188,14 +232,20 @@ def parse_question(question: Item, site: str, answers: Iterable[Any] = (), comme
     question_id = id_in(question, "question_id")
     if not question_id:
         raise ThreadFormatError("the question has no usable id")
-    own_answers = by_id([*answers, *objects_in(question, "answers")], "answer_id")
-    own_answers = {key: item for key, item in own_answers.items() if id_in(item, "question_id") in ("", question_id)}
+    own_answers = _own_answers(question, answers)
     own_posts = {question_id: question, **own_answers}
     nested = [comment for post_id, post in own_posts.items() for comment in _comments_in(post, post_id)]
     posts = _Posts(question, site, own_answers)
     if why := posts.why_barred():
         raise Unsuitable(f"Question {question_id} of {site} {why}.", "Choose another question.")
     return posts.thread(by_id([*comments, *nested], "comment_id"))
+
+
+def _own_answers(question: Item, answers: Iterable[Any]) -> dict[str, Item]:
+    """Return the answers to a question by id: those nested in it, and its own among others."""
+    every = by_id([*answers, *objects_in(question, "answers")], "answer_id")
+    own = ("", id_in(question, "question_id"))
+    return {key: item for key, item in every.items() if id_in(item, "question_id") in own}
 
 
 def _comments_in(post: Item, post_id: str) -> list[Item]:
