@@ -290,6 +290,26 @@ def test_the_address_of_a_comment_leads_to_its_story(server: HackerNewsServer, s
     assert source.thread("https://news.ycombinator.com/item?id=102").id == "hn-100"
 
 
+@pytest.mark.parametrize("down", ["", "item"])
+def test_a_comment_that_the_search_api_takes_for_its_own_story_leads_to_the_one_above(
+    server: HackerNewsServer, source: HackerNews, monkeypatch: pytest.MonkeyPatch, down: str
+) -> None:
+    whole = server._node
+    monkeypatch.setattr(server, "_node", lambda number: {**whole(number), "story_id": number})
+    if down:
+        server.always(down, "502")
+    assert source.thread("https://news.ycombinator.com/item?id=102").id == "hn-100"
+
+
+def test_a_comment_without_anything_above_it_is_refused_with_a_next_step(
+    server: HackerNewsServer, source: HackerNews
+) -> None:
+    server.items[300] = {"by": "drinker", "id": 300, "text": "A tune.", "time": 1_790_000_000, "type": "comment"}
+    with pytest.raises(PermanentFailure) as raised:
+        source.thread("hn-300")
+    assert raised.value.next_step == "Pass the address of a story."
+
+
 def test_an_address_of_the_configured_servers_is_one(server: HackerNewsServer, source: HackerNews) -> None:
     for address in (f"{server.url}/v0/item/100.json", f"{server.url}/api/v1/items/100"):
         assert source.recognises(address)

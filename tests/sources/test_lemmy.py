@@ -12,6 +12,7 @@ from threadjuice_dagster.sources.lemmy import Lemmy
 from threadjuice_dagster.sources.thread_source import Deletions, StoredThread, ThreadFormatError
 
 BOT = person(900, "KettleHelper", bot_account=True)
+DELETED = person(901, "gone_brewer", deleted=True)
 
 
 @pytest.fixture
@@ -65,6 +66,7 @@ def test_a_link_post_carries_its_address_and_a_crosspost_its_quotation_alone(ser
         comment(11, "", deleted=True),
         comment(11, "Off with it.", removed=True),
         comment(11, "*Permanently Deleted*"),
+        comment(11, "The account of this one is gone.", creator=DELETED),
         comment(11, "Kettles are described in this summary.", creator=BOT),
         comment(11, "I am a bot, and this action was performed automatically."),
         comment(11, "Please read the rules of this community.", distinguished=True),
@@ -146,7 +148,9 @@ def test_a_community_that_is_not_there_is_permanent(server: LemmyServer) -> None
     assert lemmy().check(place(server)) == f"{server.url.removeprefix('http://')} shows posts of kettles."
 
 
-@pytest.mark.parametrize("fields", [{"deleted": True}, {"removed": True}, {"creator": BOT}, {"nsfw": True}])
+@pytest.mark.parametrize(
+    "fields", [{"deleted": True}, {"removed": True}, {"creator": BOT}, {"creator": DELETED}, {"nsfw": True}]
+)
 def test_a_post_that_may_not_become_a_story_is_refused(server: LemmyServer, fields: dict[str, Any]) -> None:
     server.add(post(115, **fields), [comment(42, "A tune.")])
     with pytest.raises(Unsuitable):
@@ -195,6 +199,18 @@ def test_deleted_posts_and_comments_are_found_in_few_requests(server: LemmyServe
     assert (deletions.checked, deletions.requests) == (10, len(server.requests))
     # Five posts, two trees, the comment that is not in its tree, and another one to see whether comments are shown.
     assert deletions.requests == 9
+
+
+def test_what_an_account_wrote_is_gone_with_the_account(server: LemmyServer) -> None:
+    tree = [comment(56, "A tune.", creator=DELETED), comment(57, "Another.")]
+    server.add(post(125), tree)
+    server.add(post(126, creator=DELETED), [comment(58, "A third.")])
+    deletions = lemmy().deleted({**stored(server, 125, comments=("56", "57")), **stored(server, 126)})
+    assert deletions.threads == {"lemmy-126"}
+    assert deletions.comments == {("lemmy-125", "56")}
+    with pytest.raises(Unsuitable):
+        lemmy().thread(f"{server.url}/post/126")
+    assert [kept.id for kept in lemmy().thread(f"{server.url}/post/125").comments] == ["57"]
 
 
 def test_a_post_in_a_removed_community_is_gone(server: LemmyServer) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from command import threadjuice
+from makers import make_thread
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, listing, post
 
 from threadjuice_dagster.failures import ConfigurationError, Unsuitable, UsageError
 from threadjuice_dagster.sources import files as module
-from threadjuice_dagster.sources.files import open_thread, thread_from_file
+from threadjuice_dagster.sources.files import lasting_reference, open_thread, thread_from_file
 from threadjuice_dagster.sources.reddit import Reddit
 from threadjuice_dagster.sources.registry import ThreadSources
 
@@ -246,3 +247,22 @@ def test_a_file_that_is_no_thread_ends_the_command_with_one_line(
     code, document, _ = threadjuice("content", "generate", "--thread", str(path))
     assert (code, document["error"]["kind"]) == (2, "usage")
     assert said in document["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("shared", "own"),
+    [
+        ("https://meta.example.org/t/soup/7?u=ada#reply", "https://meta.example.org/t/soup/7"),
+        ("<https://lemmy.example/post/130?share=ada>", "https://lemmy.example/post/130"),
+    ],
+)
+def test_an_address_is_kept_without_what_tells_who_shared_it(shared: str, own: str) -> None:
+    thread = make_thread(permalink=own)
+    assert lasting_reference(shared, thread, ThreadSources()) == own
+
+
+def test_a_file_and_an_id_are_kept_as_they_were_passed(tmp_path: Path) -> None:
+    path, sources = saved(tmp_path / "saved.json"), ThreadSources()
+    thread = open_thread(str(path), sources)
+    assert sources.recognises(thread.permalink)
+    assert [lasting_reference(kept, thread, sources) for kept in (str(path), "hn-100")] == [str(path), "hn-100"]

@@ -27,7 +27,7 @@ from threadjuice_dagster.failures import BudgetSpent, PermanentFailure, ThreadJu
 from threadjuice_dagster.jobs import remaining_steps, title_of
 from threadjuice_dagster.operations.orders import advance, close
 from threadjuice_dagster.partitions import STORIES
-from threadjuice_dagster.sources.files import open_thread
+from threadjuice_dagster.sources.files import lasting_reference, open_thread
 
 
 class Generated(NamedTuple):
@@ -51,12 +51,14 @@ def generate_stories(session: NewsroomSession, config: AssignmentConfig) -> Gene
         return _fulfil(session, config)
     with session.opened("threads") as sources:
         thread = open_thread(config.thread, sources)
+        reference = lasting_reference(config.thread, thread, sources)
     waiting = f"Waiting for another command to finish with thread {thread.id}"
     with store.locks.waited_for(f"thread:{thread.id}", lambda: session.say(waiting)):
         published = _published_story(session, thread)
         if published:
             return Generated([published])
-        return _fulfil(session, config.model_copy(update={"stored": _stored(session, thread)}))
+        named = {"thread": reference, "stored": _stored(session, thread)}
+        return _fulfil(session, config.model_copy(update=named))
 
 
 def publish_story(session: NewsroomSession, story_id: str, overruled: tuple[str, str] | None = None) -> StoryRecord:

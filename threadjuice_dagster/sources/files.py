@@ -40,10 +40,19 @@ def open_thread(reference: str, sources: ThreadSources) -> Thread:
 
     Raises ``UsageError`` if it is no thread, ``Unsuitable`` if it may not become a story.
     """
-    reference = reference.strip().strip("<>\"'")
-    is_address = sources.recognises(reference) or _HAS_SCHEME.match(reference)
-    is_file = _exists(Path(reference)) or not is_address
-    return thread_from_file(Path(reference), sources) if is_file else _suitable(sources.thread(reference))
+    reference = _bare(reference)
+    if _is_file(reference, sources):
+        return thread_from_file(Path(reference), sources)
+    return _suitable(sources.thread(reference))
+
+
+def lasting_reference(reference: str, thread: Thread, sources: ThreadSources) -> str:
+    """Return what names a thread in a run: its own address instead of the one passed, which may tell who shared it.
+
+    A file and an id stay as they were passed.
+    """
+    is_address = "/" in reference and not _is_file(_bare(reference), sources)
+    return thread.permalink if is_address and sources.recognises(thread.permalink) else reference
 
 
 def thread_from_file(path: Path, sources: ThreadSources) -> Thread:
@@ -61,6 +70,15 @@ def thread_from_file(path: Path, sources: ThreadSources) -> Thread:
     if thread is None:
         raise UsageError(f"{path.name} is no thread of a known source.", OTHER_FILES)
     return _suitable(thread)
+
+
+def _bare(reference: str) -> str:
+    return reference.strip().strip("<>\"'")
+
+
+def _is_file(reference: str, sources: ThreadSources) -> bool:
+    is_address = sources.recognises(reference) or _HAS_SCHEME.match(reference)
+    return _exists(Path(reference)) or not is_address
 
 
 def _suitable(thread: Thread) -> Thread:

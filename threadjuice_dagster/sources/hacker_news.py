@@ -265,7 +265,8 @@ class _Reader:
             tree = self._tree(number)
             if not (live or tree):
                 raise self._missing(number)
-            if story := number_of(tree or {}, "story_id"):
+            story = number_of(tree or {}, "story_id")
+            if story and story != number:
                 return story
             parent = number_of(live or tree, "parent", "parent_id", "poll")
             if not parent:
@@ -285,7 +286,8 @@ class _Reader:
         try:
             return parse_story(document, live, place)
         except ThreadFormatError as error:
-            raise PermanentFailure(f"Item {number} of Hacker News is no story: {error}.") from None
+            message = f"Item {number} of Hacker News is no story: {error}."
+            raise PermanentFailure(message, "Pass the address of a story.") from None
 
     def _live(self, number: str) -> Item | None:
         """Return what the Firebase API says of an item; None where it knows nothing of it or cannot be asked."""

@@ -318,7 +318,7 @@ class _Sweep:
             if comment_id not in listed:
                 if self._is_gone("comment", comment_id):
                     yield comment_id
-            elif is_gone(fields_of(listed[comment_id], "comment")):
+            elif is_gone(listed[comment_id], "comment"):
                 yield comment_id
 
     def _is_gone(self, kind: str, thing_id: str) -> bool:
@@ -328,7 +328,7 @@ class _Sweep:
             self._missing.add(kind)
             return True
         self._shown.add(kind)
-        return is_gone(fields_of(view, kind)) or (kind == "post" and is_gone(fields_of(view, "community")))
+        return is_gone(view, kind)
 
     def _control(self, kind: str) -> None:
         """Raise ``TransientFailure`` unless the instance shows a post or comment that it lists itself.

@@ -101,11 +101,18 @@ def _site(address: str) -> SiteAddress:
         raise ThreadFormatError(error.message.rstrip(".")) from None
 
 
-def is_gone(thing: Fields) -> bool:
-    """Return whether a post, comment or community was deleted by whom it is of, or removed by moderators.
+def is_gone(view: Fields, kind: str) -> bool:
+    """Return whether a view's ``post`` or ``comment`` was deleted or removed, or its account or community is gone.
 
-    Parser and deletion sweep share this rule: what the sweep would take down is never read in.
+    A ban that removes what an account wrote marks each of its posts and comments as removed. Parser and deletion sweep
+    share this rule: what the sweep would take down is never read in.
     """
+    is_account_gone = is_set(fields_of(view, "creator").get("deleted"))
+    is_place_gone = kind == "post" and _is_marked_gone(fields_of(view, "community"))
+    return is_account_gone or is_place_gone or _is_marked_gone(fields_of(view, kind))
+
+
+def _is_marked_gone(thing: Fields) -> bool:
     texts = (thing.get(name) for name in ("content", "body", "name"))
     is_overwritten = any(isinstance(text, str) and _PERMANENTLY_DELETED.fullmatch(text) for text in texts)
     return is_set(thing.get("deleted")) or is_set(thing.get("removed")) or is_overwritten
@@ -115,7 +122,7 @@ def why_barred(view: Fields) -> str:
     """Return why a post may not become a story, as the end of "Post 123 …", or an empty text."""
     creator = fields_of(view, "creator")
     reasons = {
-        "was deleted or removed": is_gone(fields_of(view, "post")) or is_gone(fields_of(view, "community")),
+        "was deleted or removed": is_gone(view, "post"),
         "was posted by a bot": is_set(creator.get("bot_account")) or is_bots_name(string_in(creator, "name")),
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
@@ -198,7 +205,7 @@ def _comment(view: Fields, above: Sequence[str], post: Fields, site: SiteAddress
         is_set(creator.get("bot_account")) or is_bots_name(string_in(creator, "name")) or says_it_is_a_bot(body)
     )
     # A comment is distinguished where a moderator speaks as one.
-    if not (body and comment_id) or is_gone(comment) or is_automated or is_set(comment.get("distinguished")):
+    if not (body and comment_id) or is_gone(view, "comment") or is_automated or is_set(comment.get("distinguished")):
         return None
     author = digits_of(comment.get("creator_id"))
     return Comment(
