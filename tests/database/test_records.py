@@ -8,15 +8,13 @@ from makers import make_draft, make_image, make_publication, make_score, make_th
 
 from threadjuice_dagster.database.catalogue import Catalogue
 from threadjuice_dagster.database.records import find_story
-from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.store import Store
 from threadjuice_dagster.failures import UsageError
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    engine = sa.create_engine(database_url)
-    migrate(engine)
+def store(prepared_url: str) -> Iterator[Store]:
+    engine = sa.create_engine(prepared_url)
     store = Store(engine)
     Catalogue(engine).seed()
     store.save_threads([make_thread("hn-4123", source="hackernews"), make_thread("hn-4199", source="hackernews")])

@@ -7,7 +7,6 @@ import pytest
 import sqlalchemy as sa
 
 from threadjuice_dagster.database.outages import Outages
-from threadjuice_dagster.database.schema import migrate
 from threadjuice_dagster.database.source_limits import SourceLimits
 from threadjuice_dagster.failures import TransientFailure
 from threadjuice_dagster.operations.limits import SharedSourceLimit
@@ -15,11 +14,8 @@ from threadjuice_dagster.resources.postgres import Postgres
 
 
 @pytest.fixture
-def limit(database_url: str) -> Iterator[SharedSourceLimit]:
-    engine = sa.create_engine(database_url)
-    migrate(engine)
-    engine.dispose()
-    with Postgres(url=database_url).process_config_and_initialize_cm() as database:
+def limit(prepared_url: str) -> Iterator[SharedSourceLimit]:
+    with Postgres(url=prepared_url).process_config_and_initialize_cm() as database:
         yield SharedSourceLimit(database=database)
 
 

@@ -157,10 +157,10 @@ def make_desk(url: str, cdn: Storage, vault: Storage, key: str = "", **settings:
 
 
 @pytest.fixture
-def rooms(database_url: str, tmp_path: Path) -> Iterator[Rooms]:
+def rooms(prepared_url: str, tmp_path: Path) -> Iterator[Rooms]:
     cdn, vault = FolderStorage(root=str(tmp_path / "cdn")), FolderStorage(root=str(tmp_path / "vault"))
     with dg.DagsterInstance.ephemeral() as instance:
-        rooms = Rooms(make_desk(database_url, cdn, vault), instance)
+        rooms = Rooms(make_desk(prepared_url, cdn, vault), instance)
         rooms.back_up()
         yield rooms
         rooms.store.locks.close()
@@ -218,9 +218,9 @@ class TestACleanUp:
         assert type(draft).model_validate(rows["stories"]["record"]) == draft
         assert Path(report.archive.removeprefix("file://")).is_dir()
 
-    def test_is_encrypted_as_backups_are(self, rooms: Rooms, database_url: str) -> None:
+    def test_is_encrypted_as_backups_are(self, rooms: Rooms, prepared_url: str) -> None:
         cdn, vault = rooms.cdn, rooms.takedowns.storage
-        rooms.service = make_desk(database_url, cdn, vault, key=KEY)
+        rooms.service = make_desk(prepared_url, cdn, vault, key=KEY)
         rooms.back_up(hours=2)
         rooms.story(1)
         rooms.clean()
@@ -477,13 +477,13 @@ class TestATakedown:
         rooms.takedowns.record_deletions([Tombstone(kind="comment", id="c2", thread="t1")], rooms.instance)
         assert rooms.archived() == []
 
-    def test_of_a_part_for_another_key_removes_the_part(self, rooms: Rooms, database_url: str) -> None:
+    def test_of_a_part_for_another_key_removes_the_part(self, rooms: Rooms, prepared_url: str) -> None:
         cdn, vault = rooms.cdn, rooms.takedowns.storage
-        rooms.service = make_desk(database_url, cdn, vault, key=KEY)
+        rooms.service = make_desk(prepared_url, cdn, vault, key=KEY)
         rooms.back_up(hours=2)
         rooms.story(1)
         rooms.clean()
-        other = make_desk(database_url, cdn, vault, key=OTHER_KEY)
+        other = make_desk(prepared_url, cdn, vault, key=OTHER_KEY)
         other.takedown_service.record_deletions([Tombstone(kind="thread", id="t1")], rooms.instance)
         assert vault.list("archive/") == []
 
@@ -580,18 +580,18 @@ def killed_at(rooms: Rooms, moment: str, folder: Path) -> None:
 
 
 @pytest.fixture
-def retry_lost_connection(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rooms]:
+def retry_lost_connection(prepared_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rooms]:
     """Rooms whose Dagster instance another process can open too, with two stories to remove and one to keep."""
     cdn, vault = FolderStorage(root=str(tmp_path / "cdn")), FolderStorage(root=str(tmp_path / "vault"))
-    address = sa.make_url(database_url).set(
-        drivername="postgresql+psycopg2", database=f"{sa.make_url(database_url).database}_dagster"
+    address = sa.make_url(prepared_url).set(
+        drivername="postgresql+psycopg2", database=f"{sa.make_url(prepared_url).database}_dagster"
     )
-    create_database(sa.make_url(database_url), str(address.database))
+    create_database(sa.make_url(prepared_url), str(address.database))
     (tmp_path / "dagster").mkdir()
     config = f"storage:\n  postgres:\n    postgres_url: {json.dumps(address.render_as_string(hide_password=False))}\n"
     (tmp_path / "dagster" / "dagster.yaml").write_text(f"{config}telemetry: {{enabled: false}}\n")
     with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path / "dagster"))) as instance:
-        rooms = Rooms(make_desk(database_url, cdn, vault), instance)
+        rooms = Rooms(make_desk(prepared_url, cdn, vault), instance)
         rooms.back_up()
         stories = [rooms.story(1), rooms.story(2, "withdrawn", days=91), rooms.story(3, "published")]
         instance.add_dynamic_partitions("stories", stories)
@@ -908,9 +908,9 @@ class TestABucket:
         yield S3Storage(bucket="cleaned-pictures"), S3Storage(bucket="cleaned-vault")
         server.stop()
 
-    def test_is_cleaned_up_as_a_folder_is(self, buckets: tuple[Storage, Storage], database_url: str) -> None:
+    def test_is_cleaned_up_as_a_folder_is(self, buckets: tuple[Storage, Storage], prepared_url: str) -> None:
         with dg.DagsterInstance.ephemeral() as instance:
-            rooms = Rooms(make_desk(database_url, *buckets, key=KEY), instance)
+            rooms = Rooms(make_desk(prepared_url, *buckets, key=KEY), instance)
             rooms.story(1)
             rooms.story(2, "published")
             prove_backup(rooms.service.backup_service, 1)

@@ -34,9 +34,9 @@ NAMES = ("Rota Keeper", "Orla Penhaligon", "T. Vasquez-Lind")
 
 
 @pytest.fixture
-def service(database_url: str, tmp_path: Path) -> TakedownService:
+def service(prepared_url: str, tmp_path: Path) -> TakedownService:
     return TakedownService(
-        database=Postgres(url=database_url, pool_size=3, migrates_itself=True),
+        database=Postgres(url=prepared_url, pool_size=3, migrates_itself=True),
         storage=FolderStorage(root=str(tmp_path / "vault")),
         cdn=FolderStorage(root=str(tmp_path / "cdn")),
     )
@@ -130,11 +130,11 @@ def test_credited_answers_are_asked_about_like_quoted_ones(store: Store) -> None
 
 
 def test_a_deleted_answer_takes_its_credit_from_every_place(
-    service: TakedownService, store: Store, instance: dg.DagsterInstance, database_url: str, tmp_path: Path
+    service: TakedownService, store: Store, instance: dg.DagsterInstance, prepared_url: str, tmp_path: Path
 ) -> None:
     story_id = published(store)
     service.record_deletions([Tombstone(kind="comment", id="98768", thread=QUESTION.id)], instance)
-    left = everything(database_url)
+    left = everything(prepared_url)
     assert "Vasquez" not in left
     assert "Orla Penhaligon" in left
     storage = tmp_path / "pictures"
@@ -150,19 +150,19 @@ def test_a_deleted_answer_takes_its_credit_from_every_place(
 
 
 def test_a_deleted_quoted_answer_takes_quote_and_credit(
-    service: TakedownService, store: Store, instance: dg.DagsterInstance, database_url: str
+    service: TakedownService, store: Store, instance: dg.DagsterInstance, prepared_url: str
 ) -> None:
     story_id = published(store)
     service.take_down(["t1_98767"], "asked to", instance)
-    assert "Penhaligon" not in everything(database_url)
-    assert QUOTED not in everything(database_url)
+    assert "Penhaligon" not in everything(prepared_url)
+    assert QUOTED not in everything(prepared_url)
     assert store.publication(story_id).draft.quotes == ()
 
 
 def test_a_story_that_is_taken_down_leaves_no_credit_anywhere(
-    service: TakedownService, store: Store, instance: dg.DagsterInstance, database_url: str
+    service: TakedownService, store: Store, instance: dg.DagsterInstance, prepared_url: str
 ) -> None:
     published(store)
     service.record_deletions([Tombstone(kind="thread", id=QUESTION.id)], instance)
-    left = everything(database_url)
+    left = everything(prepared_url)
     assert not [name for name in (*NAMES, "Benedikta Rowe") if name in left]

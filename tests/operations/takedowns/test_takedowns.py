@@ -33,9 +33,9 @@ QUOTED = "Measure it twice before you say a word."
 
 
 @pytest.fixture
-def service(database_url: str, tmp_path: Path) -> TakedownService:
+def service(prepared_url: str, tmp_path: Path) -> TakedownService:
     return TakedownService(
-        database=Postgres(url=database_url, pool_size=3, migrates_itself=True),
+        database=Postgres(url=prepared_url, pool_size=3, migrates_itself=True),
         storage=FolderStorage(root=str(tmp_path / "vault")),
         cdn=FolderStorage(root=str(tmp_path / "cdn")),
     )
@@ -72,7 +72,7 @@ def everything(url: str) -> str:
 
 class TestAThreadThatWasDeleted:
     def test_takes_its_story_its_pictures_and_its_words_along(
-        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, prepared_url: str
     ) -> None:
         store = service.database.store
         story_id = published(store)
@@ -80,7 +80,7 @@ class TestAThreadThatWasDeleted:
         assert service.record_deletions([Tombstone(kind="thread", id="abc123")], instance) == [story_id]
         assert store.published() == []
         assert service.cdn.list() == []
-        left = everything(database_url)
+        left = everything(prepared_url)
         for words in (QUOTED, "The fence moved by a metre", "A fence moves by a metre"):
             assert words not in left
         assert store.status_counts() == {"withdrawn": 1}
@@ -104,13 +104,13 @@ class TestAThreadThatWasDeleted:
             store.claim(story_id, "a-run")
 
     def test_takes_along_what_a_run_wrote_of_it_meanwhile(
-        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, prepared_url: str
     ) -> None:
         story_id = published(service.database.store)
         service.record_deletions([Tombstone(kind="thread", id="abc123")], instance)
         service.database.store.save(make_draft(story_id))
         assert service.replay(instance) == [story_id]
-        assert QUOTED not in everything(database_url)
+        assert QUOTED not in everything(prepared_url)
 
     def test_is_told_in_the_audit_without_a_word_of_it(
         self, service: TakedownService, instance: dg.DagsterInstance
@@ -140,7 +140,7 @@ class TestAThreadThatWasDeleted:
 
 class TestACommentThatWasDeleted:
     def test_is_cut_out_where_it_is_only_quoted(
-        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, prepared_url: str
     ) -> None:
         store = service.database.store
         story_id = published(store, kind="quote")
@@ -150,16 +150,16 @@ class TestACommentThatWasDeleted:
         assert story.story_id == story_id
         assert story.draft.quotes == ()
         assert store.last_publication()[0] != before
-        assert QUOTED not in everything(database_url)
+        assert QUOTED not in everything(prepared_url)
         assert [one.id for one in store.thread("abc123").comments] == ["c1"]
 
     def test_takes_the_story_along_whose_own_text_repeats_it(
-        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, prepared_url: str
     ) -> None:
         published(service.database.store, kind="text")
         service.record_deletions([Tombstone(kind="comment", id="c2", thread="abc123")], instance)
         assert service.database.store.published() == []
-        assert QUOTED not in everything(database_url)
+        assert QUOTED not in everything(prepared_url)
 
     def test_leaves_a_story_alone_that_does_not_repeat_it(
         self, service: TakedownService, instance: dg.DagsterInstance
@@ -171,7 +171,7 @@ class TestACommentThatWasDeleted:
 
 class TestAnOlderDatabase:
     def test_loses_again_what_was_taken_down_since(
-        self, service: TakedownService, instance: dg.DagsterInstance, database_url: str
+        self, service: TakedownService, instance: dg.DagsterInstance, prepared_url: str
     ) -> None:
         story_id = published(service.database.store)
         service.record_deletions([Tombstone(kind="thread", id="abc123")], instance)
@@ -181,7 +181,7 @@ class TestAnOlderDatabase:
             connection.execute(sa.text(f"TRUNCATE {tables} CASCADE"))
         published(service.database.store)
         assert service.replay(instance) == [story_id]
-        assert QUOTED not in everything(database_url)
+        assert QUOTED not in everything(prepared_url)
 
     def test_is_left_alone_when_there_is_nothing_to_replay(
         self, service: TakedownService, instance: dg.DagsterInstance
@@ -196,7 +196,7 @@ class TestThreadsThatGrowOld:
         with store.engine.begin() as connection:
             connection.execute(sa.text(f"UPDATE threads SET fetched_at = now() - interval '{hours} hours'"))
 
-    def test_lose_their_text_and_keep_ids_and_digests(self, service: TakedownService, database_url: str) -> None:
+    def test_lose_their_text_and_keep_ids_and_digests(self, service: TakedownService, prepared_url: str) -> None:
         store = service.database.store
         published(store)
         self.grow_old(store, 49)
@@ -205,7 +205,7 @@ class TestThreadsThatGrowOld:
         assert thread.expired
         assert [one.id for one in thread.comments] == ["c1", "c2"]
         assert all(len(one.digest) == 64 and not one.body for one in thread.comments)
-        assert "The fence moved by a metre while we were away" not in everything(database_url)
+        assert "The fence moved by a metre while we were away" not in everything(prepared_url)
         with pytest.raises(PermanentFailure, match="has expired"):
             store.thread("abc123")
 
