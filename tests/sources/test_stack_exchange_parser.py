@@ -100,7 +100,7 @@ def test_the_address_of_an_answer_is_told_from_a_questions(reference: str) -> No
         "https://chat.stackexchange.com/rooms/1",
         "https://[broken/q/1",
         "hn-41234567",
-        "r/work/comments/1abcde",
+        "r/jobs/comments/1abcde",
     ],
 )
 def test_what_is_no_address_of_the_network_is_not_recognised(reference: str) -> None:

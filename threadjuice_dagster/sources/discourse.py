@@ -33,6 +33,7 @@ from threadjuice_dagster.sources.thread_source import (
     StoredThread,
     ThreadFormatError,
     ThreadSource,
+    collect_threads,
 )
 
 log = logging.getLogger(__name__)
@@ -102,22 +103,13 @@ class Discourse(ThreadSource):
         """
         site, part = _place(place)
         forum = self._forum(site)
-        threads: list[Thread] = []
-        for topic_id in _promising(forum, part, limit):
-            if len(threads) >= limit:
-                break
-            try:
-                topic = forum.topic(topic_id)
-                thread = parse_topic(topic, site, f"discourse:{place.strip()}", forum.later_posts(topic))
-            except (Unsuitable, ThreadFormatError, _Refused):
-                continue
-            except TransientFailure as problem:
-                if not threads:
-                    raise
-                log.warning("The list of %s ends early: %s", place, problem.message)
-                break
-            threads += [thread] if thread.comments and not thread.over_18 else []
-        return sorted(threads, key=lambda thread: -thread.engagement)
+        spec = f"discourse:{place.strip()}"
+
+        def read(topic_id: str) -> Thread:
+            topic = forum.topic(topic_id)
+            return parse_topic(topic, site, spec, forum.later_posts(topic))
+
+        return collect_threads(place, _promising(forum, part, limit), limit, read, _Refused)
 
     def recognises(self, reference: str) -> bool:
         """Return whether a reference has the form of the address of a topic on a Discourse site."""

@@ -31,6 +31,7 @@ from threadjuice_dagster.sources.thread_source import (
     StoredThread,
     ThreadFormatError,
     ThreadSource,
+    collect_threads,
 )
 
 log = logging.getLogger(__name__)
@@ -118,21 +119,9 @@ class HackerNews(ThreadSource):
         numbers = reader.listed(place, limit)
         if reader.is_search_down:
             limit = min(limit, MOST_STORIES_BY_ITEMS)
-        threads: list[Thread] = []
-        for number in numbers[: 2 * limit]:
-            if len(threads) >= limit:
-                break
-            try:
-                thread = reader.story(number, place)
-            except PermanentFailure:
-                continue
-            except TransientFailure:
-                if not threads:
-                    raise
-                break
-            if thread.comments and not thread.over_18:
-                threads.append(thread)
-        return sorted(threads, key=lambda thread: (-thread.engagement, thread.id))
+        return collect_threads(
+            place, numbers[: 2 * limit], limit, lambda number: reader.story(number, place), PermanentFailure
+        )
 
     def recognises(self, reference: str) -> bool:
         """Return whether a reference is meant as an address of a story or comment, or as the key of a story."""

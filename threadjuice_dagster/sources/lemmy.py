@@ -30,6 +30,7 @@ from threadjuice_dagster.sources.thread_source import (
     StoredThread,
     ThreadFormatError,
     ThreadSource,
+    collect_threads,
 )
 
 log = logging.getLogger(__name__)
@@ -108,21 +109,12 @@ class Lemmy(ThreadSource):
         """
         site, community = _place(place)
         instance = self._instance(site)
-        threads: list[Thread] = []
-        for view in _promising(instance, community, limit):
-            if len(threads) >= limit:
-                break
-            try:
-                thread = parse_post(SavedPost(view, instance.comments_of(view)), site, f"lemmy:{place.strip()}")
-            except (Unsuitable, ThreadFormatError):
-                continue
-            except TransientFailure as problem:
-                if not threads:
-                    raise
-                log.warning("The list of %s ends early: %s", place, problem.message)
-                break
-            threads += [thread] if thread.comments else []
-        return sorted(threads, key=lambda thread: -thread.engagement)
+        spec = f"lemmy:{place.strip()}"
+
+        def read(view: Fields) -> Thread:
+            return parse_post(SavedPost(view, instance.comments_of(view)), site, spec)
+
+        return collect_threads(place, _promising(instance, community, limit), limit, read)
 
     def recognises(self, reference: str) -> bool:
         """Return whether a reference has the form of the address of a post or comment on an instance of Lemmy."""

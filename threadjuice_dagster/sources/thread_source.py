@@ -4,12 +4,18 @@ A new source is one file in this folder with a client, a parser and a policy, an
 """
 
 import abc
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from threadjuice_dagster.domain.model import Model
 from threadjuice_dagster.domain.story.threads import SourceName, Thread
+from threadjuice_dagster.failures import TransientFailure, Unsuitable
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class SourcePolicy(Model):
@@ -134,3 +140,28 @@ class ThreadSource(abc.ABC):
 
 class ThreadFormatError(ValueError):
     """A document is no thread in the format of its source. The message says what is missing."""
+
+
+def collect_threads(
+    place: str, names: Iterable[T], limit: int, read: Callable[[T], Thread], *refusals: type[Exception]
+) -> list[Thread]:
+    """Return at most ``limit`` threads that may become a story, as ``read`` returns them, the most engaging first.
+
+    What is refused is passed over, also for ``refusals``. An outage ends a list that has threads already.
+    """
+    passed_over: tuple[type[Exception], ...] = (Unsuitable, ThreadFormatError, *refusals)
+    threads: list[Thread] = []
+    for name in names:
+        if len(threads) >= limit:
+            break
+        try:
+            thread = read(name)
+        except passed_over:
+            continue
+        except TransientFailure as problem:
+            if not threads:
+                raise
+            log.warning("The list of %s ends early: %s", place, problem.message)
+            break
+        threads += [thread] if thread.comments and not thread.over_18 else []
+    return sorted(threads, key=lambda thread: (-thread.engagement, thread.id))

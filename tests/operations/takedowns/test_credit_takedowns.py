@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from makers import make_draft, make_image, make_score
 from newsstand import page
 from sourced import thread_from
+from stored import everything
 
 from threadjuice_dagster.assets.publication.published_story import public_record
 from threadjuice_dagster.assets.stories.story_draft import credit_for
@@ -75,16 +76,6 @@ def published(store: Store, thread: Thread = QUESTION) -> str:
     store.record_verdicts(story_id, {gate: GateFinding(True, "fine") for gate in GATES})
     store.save(public_record(store, story, score, make_image(story_id), "run"))
     return story_id
-
-
-def everything(url: str) -> str:
-    """Every row of every table, as text."""
-    engine = sa.create_engine(url)
-    with engine.connect() as connection:
-        names = sa.inspect(connection).get_table_names()
-        rows = [connection.execute(sa.text(f'SELECT t::text FROM "{name}" t')).scalars().all() for name in names]
-    engine.dispose()
-    return "\n".join(str(row) for found in rows for row in found)
 
 
 def test_a_public_record_credits_the_question_all_answers_and_the_quoted_comments(store: Store) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from backup_keys import KEY, OTHER_KEY
 from makers import make_draft, make_image, make_publication, make_score, make_thread
 from servers.reddit_server import CLIENT_ID, CLIENT_SECRET, RedditServer, comment, post
+from stored import everything
 
 from threadjuice_dagster.assets.threads.threads import AssignmentConfig
 from threadjuice_dagster.cli.session import NewsroomSession, open_session
@@ -58,16 +59,6 @@ def published(store: Store, kind: str = "quote", thread_id: str = "abc123") -> s
     store.record_verdicts(story_id, {gate: GateFinding(True, f"about {QUOTED}") for gate in GATES})
     store.save(make_publication(store, story_id))
     return story_id
-
-
-def everything(url: str) -> str:
-    """Every row of every table, as text."""
-    engine = sa.create_engine(url)
-    with engine.connect() as connection:
-        names = sa.inspect(connection).get_table_names()
-        rows = [connection.execute(sa.text(f'SELECT t::text FROM "{name}" t')).scalars().all() for name in names]
-    engine.dispose()
-    return "\n".join(str(row) for found in rows for row in found)
 
 
 class TestAThreadThatWasDeleted:
